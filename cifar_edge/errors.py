@@ -1,0 +1,61 @@
+"""Every error a user can cause, each with the exit code its command ends with.
+
+    CifarEdgeError          1
+    ├── ImageError          1   an input that is no readable image
+    ├── ModelError          1   no model of that name, or a file that is none
+    │   └── ContractError   1   an ``.onnx`` file that does not keep the edge contract
+    ├── DataError           1   a data set that is missing, damaged or cannot be fetched
+    ├── TrainingError       1   a training that cannot go on
+    ├── ExportError         1   a network that cannot be converted
+    ├── MissingExtra        1   a command whose optional packages are not installed
+    ├── RecipeError         2   an unknown key or an impossible value in a recipe
+    └── GateFailed          3   an export that differs from its PyTorch module by more than its gate allows
+
+The message is one line: what is wrong, what was given, how to mend it.
+"""
+
+
+class CifarEdgeError(Exception):
+    """Base class: catch it to catch whatever this package raises on purpose."""
+
+    exit_code = 1
+
+
+class ImageError(CifarEdgeError):
+    """An input that is no readable image."""
+
+
+class ModelError(CifarEdgeError):
+    """No model of that name, or a file that is none."""
+
+
+class ContractError(ModelError):
+    """An ``.onnx`` file that does not keep the edge contract (see `cifar_edge.spec`)."""
+
+
+class DataError(CifarEdgeError):
+    """A data set that is missing, damaged or cannot be fetched."""
+
+
+class TrainingError(CifarEdgeError):
+    """A training that cannot go on."""
+
+
+class ExportError(CifarEdgeError):
+    """A network that cannot be converted."""
+
+
+class MissingExtra(CifarEdgeError):
+    """A command whose optional packages are not installed."""
+
+
+class RecipeError(CifarEdgeError):
+    """An unknown key or an impossible value in a recipe."""
+
+    exit_code = 2
+
+
+class GateFailed(CifarEdgeError):
+    """An export that differs from its PyTorch module by more than its gate allows."""
+
+    exit_code = 3

@@ -1,0 +1,77 @@
+"""Files that appear whole or not at all, and where the released ones lie."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cifar_edge.errors import CifarEdgeError, ModelError
+
+_PACKAGE = Path(__file__).resolve().parent
+_ZOO_IN_WHEEL = _PACKAGE / "_zoo"
+_CHECKOUT = _PACKAGE.parent
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of ``path``; on success it becomes ``path``, on error it vanishes.
+
+    The temporary name keeps the suffix, for writers that choose the format by it.
+
+    Raises:
+        CifarEdgeError: the operating system refuses the write (a full disk, a read-only folder).
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        # mkstemp makes the file private; a result is as readable as any other file of the user's.
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(path)
+    except OSError as error:
+        raise CifarEdgeError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path``, whole or not at all.
+
+    Raises:
+        CifarEdgeError: as `replacing`.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write ``content`` to ``path`` as UTF-8, whole or not at all.
+
+    Raises:
+        CifarEdgeError: as `replacing`.
+    """
+    write_bytes(path, content.encode())
+
+
+def zoo() -> Path:
+    """The folder that holds the released ``models/`` and ``export/``: in the wheel, else the checkout."""
+    return _ZOO_IN_WHEEL if _ZOO_IN_WHEEL.is_dir() else _CHECKOUT
+
+
+def released(name: str) -> Path:
+    """The path of a released file or folder, such as ``export/gn-cnn/gn-cnn.int8.onnx``.
+
+    Raises:
+        ModelError: nothing of that name was released.
+    """
+    path = zoo() / name
+    if not path.exists():
+        raise ModelError(f"nothing is released as {name!r}")
+    return path

@@ -1,0 +1,53 @@
+"""Every network by name, with the recipe it trains by when nothing else is said."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from cifar_edge.errors import ModelError
+from cifar_edge.models.gn_cnn import GnCnn
+from cifar_edge.models.reference import batch_norm, group_norm, layer_norm, reference_network
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One registered network.
+
+    Attributes:
+        construct: number of classes -> the untrained module; float32 ``[batch, 3, 32, 32]`` in, logits out.
+        recipe: what its default recipe changes in the common one (see `cifar_edge.training.recipe.Recipe`).
+    """
+
+    construct: Callable[[int], nn.Module]
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+
+MODELS: Mapping[str, Family] = {
+    "gn-cnn": Family(GnCnn),
+    "s8-layer": Family(partial(reference_network, norm=layer_norm)),
+    "s8-group": Family(partial(reference_network, norm=group_norm)),
+    "s8-batch": Family(partial(reference_network, norm=batch_norm)),
+}
+
+
+def family(name: str) -> Family:
+    """The registered network of that name.
+
+    Raises:
+        ModelError: no network has that name.
+    """
+    if name not in MODELS:
+        raise ModelError(f"no network is called {name!r}; there are {', '.join(sorted(MODELS))}")
+    return MODELS[name]
+
+
+def build(name: str, classes: int = 10) -> nn.Module:
+    """A freshly initialised network; torch's global generator decides its weights.
+
+    Raises:
+        ModelError: no network has that name.
+    """
+    return family(name).construct(classes)

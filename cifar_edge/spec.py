@@ -1,0 +1,148 @@
+"""The edge contract: what every exported ``.onnx`` file promises and every runtime may rely on.
+
+The file takes raw pixels, so that no caller can preprocess them wrongly: ``image`` is uint8, NHWC,
+``[batch, 32, 32, 3]``, RGB; ``logits`` is float32, ``[batch, classes]``. Inside the graph a pixel ``p`` becomes
+``(p - 128) / 64``, which is also an exact int8 quantisation (scale 1/64, zero point 128): the int8 graph reads the
+image without any float, and padding with zero is padding with grey.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self, get_args
+
+from cifar_edge.errors import ContractError
+
+CONTRACT_VERSION = 1
+METADATA_KEY = "cifar_edge"
+"""The key of ``metadata_props`` under which the JSON of `ModelMetadata` lies."""
+
+INPUT_NAME = "image"
+OUTPUT_NAME = "logits"
+IMAGE_SIZE = 32
+IMAGE_CHANNELS = 3
+INPUT_LAYOUT = "uint8 NHWC RGB [batch, 32, 32, 3]"
+
+PIXEL_ZERO_POINT = 128
+PIXEL_SCALE = 1.0 / 64.0
+PIXEL_MAP = "(p - 128) / 64"
+
+RESIZE_RULE = (
+    "EXIF orientation; RGB, alpha over grey 128; centre-crop square; "
+    "area averaging down, bicubic up; 32x32 RGB passes bit for bit"
+)
+
+MAX_OPSET = 20
+MAX_IR_VERSION = 10
+
+CIFAR10_LABELS = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+
+Precision = Literal["fp32", "int8"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMetadata:
+    """What an exported model says of itself, as JSON in the ``.onnx`` file.
+
+    Attributes:
+        model: registered name of the network, such as ``gn-cnn``.
+        precision: ``fp32`` or ``int8``.
+        labels: class names in the order of the logits.
+        parameters: trainable parameters of the PyTorch module the file was made from.
+        macs: multiply-accumulates of its convolutions and linear layers, for one image.
+        weights_sha256: SHA-256 of the safetensors file the weights came from, in hexadecimal.
+        test_accuracy: fraction of ``test_images`` that this very file classifies rightly, in [0, 1]; None if unmeasured.
+        test_images: how many test images ``test_accuracy`` was measured on.
+        versions: library name -> version (torch, onnx, onnxruntime).
+        created: time of the export, ISO 8601, UTC.
+        contract: version of the contract the file keeps.
+        input_layout: dtype, layout and shape of the input.
+        pixel_map: how the graph maps a pixel ``p`` to a real number.
+        resize_rule: how a photo becomes the input.
+    """
+
+    model: str
+    precision: Precision
+    labels: tuple[str, ...]
+    parameters: int
+    macs: int
+    weights_sha256: str
+    test_accuracy: float | None
+    test_images: int
+    versions: Mapping[str, str]
+    created: str
+    contract: int = CONTRACT_VERSION
+    input_layout: str = INPUT_LAYOUT
+    pixel_map: str = PIXEL_MAP
+    resize_rule: str = RESIZE_RULE
+
+    def to_json(self) -> str:
+        """Compact JSON, keys sorted, so that the same metadata gives the same bytes."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote. Unknown keys are ignored: a newer writer may add some within one contract version.
+
+        Raises:
+            ContractError: the text is no such JSON, a key is missing or of the wrong type, or the contract is unknown.
+        """
+        try:
+            record = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ContractError("its metadata is not JSON") from error
+        if not isinstance(record, dict):
+            raise ContractError("its metadata is not a JSON object")
+        if record.get("contract") != CONTRACT_VERSION:
+            raise ContractError(
+                f"it keeps contract version {record.get('contract')!r}, this cifar-edge knows {CONTRACT_VERSION}"
+            )
+        known = {field.name: record[field.name] for field in fields(cls) if field.name in record}
+        missing = [field.name for field in fields(cls) if field.name not in record]
+        if missing:
+            raise ContractError(f"its metadata lacks {', '.join(missing)}")
+        for key, expected in _JSON_TYPES.items():
+            if not isinstance(known[key], expected) or isinstance(known[key], bool):
+                raise ContractError(f"its metadata has {key} = {known[key]!r}")
+        known["labels"] = _labels(known["labels"])
+        if known["precision"] not in get_args(Precision):
+            raise ContractError(f"its metadata has precision = {known['precision']!r}")
+        if not all(isinstance(version, str) for version in known["versions"].values()):
+            raise ContractError(f"its metadata has versions = {known['versions']!r}")
+        for key, promised in _PROMISED.items():
+            if known[key] != promised:
+                raise ContractError(f"its metadata has {key} = {known[key]!r}, contract 1 says {promised!r}")
+        return cls(**known)
+
+
+_JSON_TYPES: Mapping[str, Any] = {
+    "model": str,
+    "labels": list,
+    "parameters": int,
+    "macs": int,
+    "weights_sha256": str,
+    "test_accuracy": (float, int, type(None)),
+    "test_images": int,
+    "versions": dict,
+    "created": str,
+}
+
+_PROMISED = {"input_layout": INPUT_LAYOUT, "pixel_map": PIXEL_MAP, "resize_rule": RESIZE_RULE}
+
+
+def _labels(found: list[object]) -> tuple[str, ...]:
+    labels = tuple(label for label in found if isinstance(label, str) and label)
+    if len(labels) != len(found) or len(set(labels)) != len(labels) or len(labels) < 2:
+        raise ContractError(f"its metadata has labels = {found!r}")
+    return labels
