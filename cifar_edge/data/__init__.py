@@ -1,0 +1,6 @@
+"""CIFAR-10 as verified numpy arrays, from wherever they can be had. Never imports torch."""
+
+from cifar_edge.data.dataset import Dataset
+from cifar_edge.data.load import load_dataset, location
+
+__all__ = ["Dataset", "load_dataset", "location"]

@@ -1,44 +1,92 @@
-"""gn-cnn, the product's default: a small residual network with GroupNorm before ReLU, so that the norm can be folded."""
+"""gn-cnn, the product's default: a chain of GroupNorm layers that folds into plain convolutions.
+
+Each layer is a sum of branches, every one with its own GroupNorm (Wu & He 2018, arXiv:1803.08494), then ReLU: the
+convolution itself, a 1x1 convolution where that adds something, and the identity where shapes allow, as in RepVGG (Ding et
+al. 2021, arXiv:2101.03697). Once the norms are affine, the sum is one convolution: see `cifar_edge.training.folding`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 
-class ConvNorm(nn.Module):
-    """A convolution without bias and the GroupNorm after it (Wu & He 2018, arXiv:1803.08494)."""
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The shape of one layer.
 
-    def __init__(self, channels_in: int, channels: int, kernel: int, stride: int, groups: int) -> None:
+    Attributes:
+        channels: output channels.
+        kernel: height and width of the kernel.
+        stride: step of the kernel, both ways.
+        depthwise: one filter a channel; the number of channels does not change.
+        pointwise: a parallel 1x1 branch at training time; only with an odd kernel above 1.
+    """
+
+    channels: int
+    kernel: int = 3
+    stride: int = 1
+    depthwise: bool = False
+    pointwise: bool = True
+
+
+class GroupNormLayer(nn.Module):
+    """ReLU(GN(conv(x)) + GN(conv1x1(x)) + GN(x)), with the branches that `Layer` asks for and shapes allow."""
+
+    def __init__(self, channels_in: int, layer: Layer, group_size: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels_in, channels, kernel, stride, padding=(kernel - 1) // 2, bias=False)
-        self.norm = nn.GroupNorm(groups, channels)
+        channels, kernel, stride = layer.channels, layer.kernel, layer.stride
+        conv_groups = channels if layer.depthwise else 1
+
+        def convolution(size: int) -> nn.Conv2d:
+            padding = (size - 1) // 2
+            return nn.Conv2d(channels_in, channels, size, stride, padding, groups=conv_groups, bias=False)
+
+        branches: list[nn.Module] = [nn.Sequential(convolution(kernel), nn.GroupNorm(channels // group_size, channels))]
+        if layer.pointwise and kernel % 2 == 1 and kernel > 1:
+            branches.append(nn.Sequential(convolution(1), nn.GroupNorm(channels // group_size, channels)))
+        if channels == channels_in and stride == 1:
+            branches.append(nn.Sequential(nn.Identity(), nn.GroupNorm(channels // group_size, channels)))
+        self.branches = nn.ModuleList(branches)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.norm(self.conv(x))
-        return out
+        """``[batch, channels, height, width]`` in and out."""
+        total = self.branches[0](x)
+        for branch in self.branches[1:]:
+            total = total + branch(x)
+        return torch.relu(total)
 
 
 class GnCnn(nn.Module):
-    """Stem 4x4 stride 2, two 3x3 layers of 32 channels, two of 40; a residual add where shapes allow."""
+    """A chain of `GroupNormLayer`, global average pool, and a linear classifier."""
 
-    def __init__(self, classes: int, width: int = 32, wide: int = 40, groups: int = 4) -> None:
+    def __init__(self, classes: int, layers: Sequence[Layer], group_size: int = 4) -> None:
         super().__init__()
-        self.stem = ConvNorm(3, width, 4, 2, groups)
-        self.layers = nn.ModuleList(
-            [
-                ConvNorm(width, width, 3, 1, groups),
-                ConvNorm(width, width, 3, 1, groups),
-                ConvNorm(width, wide, 3, 2, groups),
-                ConvNorm(wide, wide, 3, 1, groups),
-            ]
-        )
+        stages: list[nn.Module] = []
+        channels = 3
+        for layer in layers:
+            stages.append(GroupNormLayer(channels, layer, group_size))
+            channels = layer.channels
+        self.layers = nn.Sequential(*stages)
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.head = nn.Linear(wide, classes)
+        self.head = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, float32 ``[batch, classes]``, of float32 ``[batch, 3, 32, 32]``."""
-        x = torch.relu(self.stem(x))
-        for layer in self.layers:
-            out = layer(x)
-            x = torch.relu(out + x if out.shape == x.shape else out)
-        logits: Tensor = self.head(self.pool(x).flatten(1))
+        logits: Tensor = self.head(self.pool(self.layers(x)).flatten(1))
         return logits
+
+
+GN_CNN_LAYERS = (
+    Layer(32, kernel=4, stride=2),
+    Layer(32),
+    Layer(32),
+    Layer(40, stride=2),
+    Layer(36, pointwise=False),
+)
+
+
+def gn_cnn(classes: int) -> GnCnn:
+    """The released gn-cnn."""
+    return GnCnn(classes, GN_CNN_LAYERS)

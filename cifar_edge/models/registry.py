@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from cifar_edge.errors import ModelError
-from cifar_edge.models.gn_cnn import GnCnn
+from cifar_edge.models.gn_cnn import gn_cnn
 from cifar_edge.models.reference import batch_norm, group_norm, layer_norm, reference_network
 
 
@@ -26,7 +26,7 @@ class Family:
 
 
 MODELS: Mapping[str, Family] = {
-    "gn-cnn": Family(GnCnn),
+    "gn-cnn": Family(gn_cnn),
     "s8-layer": Family(partial(reference_network, norm=layer_norm)),
     "s8-group": Family(partial(reference_network, norm=group_norm)),
     "s8-batch": Family(partial(reference_network, norm=batch_norm)),

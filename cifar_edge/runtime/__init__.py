@@ -1,0 +1,1 @@
+"""Images in, predictions out, with Pillow, numpy and onnxruntime alone."""

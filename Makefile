@@ -1,0 +1,35 @@
+# Needs Python 3.11 or newer and npm; everything else is installed into .venv by the first target that wants it.
+PYTHON ?= $(firstword $(foreach name,python3.11 python3,$(shell command -v $(name))))
+VENV ?= .venv
+BIN := $(abspath $(VENV))/bin
+INSTALLED := $(VENV)/installed
+
+.PHONY: help demo test lint clean
+
+help:
+	@echo "make demo   train, export and predict on a sample of CIFAR-10, in a temporary folder"
+	@echo "make test   everything CI runs: lint, types, import rule, tests, wheel and sdist"
+	@echo "make lint   the quick part of make test: style, types, import rule"
+	@echo "make clean  remove what these commands made, .venv included"
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cifar-edge needs Python 3.11 or newer: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,hub,dev]'
+	@touch $@
+
+demo: $(INSTALLED)
+	@PATH="$(BIN):$$PATH" docs/demo.sh
+
+test: lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,105 @@
+"""`cifar-edge evaluate`: how often is an exported model right?"""
+
+import json
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cifar_edge.cli import loading
+
+if TYPE_CHECKING:
+    from cifar_edge.runtime.evaluate import Evaluation
+
+WIDTH = 80
+"""Columns of a terminal that the tables fit in."""
+
+CONFUSIONS = 10
+"""How many of the commonest confusions are listed where the whole matrix is too wide."""
+
+
+@click.command("evaluate")
+@click.argument("model", metavar="MODEL")
+@loading.data_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(model: str, data: str | None, offline: bool, as_json: bool) -> None:
+    r"""Measure the accuracy of MODEL on the test images, with a 95 % interval, by class, with the confusion matrix.
+
+    MODEL is a released name (gn-cnn; for one of its files gn-cnn.fp32), a run, a folder or an .onnx file.
+
+    \b
+    Example:
+        cifar-edge evaluate gn-cnn --data sample
+    """
+    from cifar_edge.errors import DataError
+    from cifar_edge.runtime.evaluate import evaluate
+    from cifar_edge.runtime.model import load, run
+    from cifar_edge.runtime.resolve import resolve_model
+
+    found = resolve_model(model)
+    session, metadata = load(found.path)
+    dataset = loading.load(data, offline)
+    if dataset.labels != metadata.labels:
+        raise DataError(
+            f"{found} knows other classes ({', '.join(metadata.labels)}) than {dataset.name} has "
+            f"({', '.join(dataset.labels)})"
+        )
+    evaluation = evaluate(run(session, dataset.test_images), dataset.test_labels, dataset.labels)
+    if as_json:
+        about = {"model": str(found.path), "name": metadata.model, "precision": metadata.precision}
+        about["data"], about["source"] = dataset.name, dataset.source
+        click.echo(json.dumps(about | _record(evaluation), indent=2))
+        return
+    click.echo(f"model     {found}")
+    click.echo(f"data      {dataset.name}, {evaluation.accuracy.images:,} test images")
+    click.echo(text_report(evaluation))
+
+
+def _record(evaluation: "Evaluation") -> dict[str, Any]:
+    return {
+        "accuracy": asdict(evaluation.accuracy),
+        "labels": list(evaluation.labels),
+        "recall": [None if math.isnan(value) else value for value in evaluation.recall.tolist()],
+        "confusion": evaluation.confusion.tolist(),
+    }
+
+
+def text_report(evaluation: "Evaluation") -> str:
+    """Accuracy, classes and confusions for people, at most `WIDTH` columns unless a class name is longer."""
+    accuracy = evaluation.accuracy
+    lines = [f"accuracy  {accuracy.value:.2%}  (95 % interval {accuracy.low:.2%} to {accuracy.high:.2%})", ""]
+    table = _table(evaluation, matrix=True)
+    if max(map(len, table)) <= WIDTH:
+        return "\n".join([*lines, *table, "", "A row holds the images of one class, by the class they were taken for."])
+    return "\n".join([*lines, *_table(evaluation, matrix=False), "", *_confusions(evaluation)])
+
+
+def _table(evaluation: "Evaluation", matrix: bool) -> list[str]:
+    """One line a class: name, images, recall, and with ``matrix`` its row of the confusion matrix."""
+    from cifar_edge.runtime.images import display_name
+
+    names = [display_name(label) for label in evaluation.labels]
+    width = max(len("class"), *map(len, names))
+    cell = max(5, len(str(evaluation.confusion.max())) + 1)
+    heads = "".join(f"{name[: cell - 1]:>{cell}}" for name in names) if matrix else ""
+    lines = [f"{'class':<{width}}  images  recall {heads}".rstrip()]
+    for name, row, recall in zip(names, evaluation.confusion.tolist(), evaluation.recall.tolist(), strict=True):
+        cells = "".join(f"{count or '.':>{cell}}" for count in row) if matrix else ""
+        shown = "-" if math.isnan(recall) else f"{recall:.1%}"
+        lines.append(f"{name:<{width}}  {sum(row):>6,}  {shown:>6} {cells}".rstrip())
+    return lines
+
+
+def _confusions(evaluation: "Evaluation") -> list[str]:
+    from cifar_edge.runtime.images import display_name
+
+    names = [display_name(label) for label in evaluation.labels]
+    mistaken = [
+        (count, names[true], names[predicted])
+        for true, row in enumerate(evaluation.confusion.tolist())
+        for predicted, count in enumerate(row)
+        if count and true != predicted
+    ]
+    worst = sorted(mistaken, key=lambda found: -found[0])[:CONFUSIONS]
+    return ["commonest confusions", *(f"{count:>7,}  {true} taken for {predicted}" for count, true, predicted in worst)]

@@ -1,0 +1,74 @@
+"""`cifar-edge export`: a trained network as ONNX, fp32 and int8, proved against PyTorch."""
+
+import json
+import math
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from cifar_edge.cli.extras import needs
+from cifar_edge.cli.loading import data_options, load
+from cifar_edge.files import zoo
+
+
+def _points(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no number of points.")
+    return value
+
+
+@click.command("export")
+@click.argument("model", required=False)
+@click.option("--quantize", is_flag=True, help="Make int8 as well, calibrated on training images.")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder to write to.  [default: see above]"
+)
+@data_options
+@click.option(
+    "--max-drop", type=float, default=0.5, show_default=True, callback=_points, help="Points of accuracy int8 may lose."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def command(
+    model: str | None, quantize: bool, out: Path | None, data: str | None, offline: bool, max_drop: float, as_json: bool
+) -> None:
+    """Export a trained network to ONNX and prove the files against PyTorch.
+
+    MODEL is a run or the name of a released model; without it the newest finished run is taken, else the released
+    gn-cnn. The files go to RUN/export, those of a released model to runs/TIME-MODEL/export. Every file is compared with
+    the PyTorch network on the test images of the data it was trained on, and measured on this machine; the report says
+    which one to deploy. If a gate fails, the exit code is 3 and nothing is written.
+    """
+    with needs("train"):
+        from cifar_edge.export.pipeline import export_network
+        from cifar_edge.training.checkpoint import load_network
+    from cifar_edge.runtime.resolve import REPORT, resolve_run
+
+    resolved = resolve_run(model)
+    trained = load_network(resolved.path)
+    target = out or _default_folder(resolved.path, trained.name)
+    dataset = load(data or _trained_on(trained.data), offline)
+    _tell(f"exporting {resolved} to {target}, judged by {len(dataset.test_labels)} test images of {dataset.name}")
+    if (target / REPORT).exists():
+        _tell("replacing the earlier export there, if this one passes its gates")
+    report = export_network(trained, dataset, target, quantize=quantize, max_drop=max_drop)
+    if as_json:
+        click.echo(json.dumps({**report.to_dict(), "folder": str(target)}, indent=2))
+    else:
+        click.echo(report.to_table())
+
+
+def _default_folder(source: Path, name: str) -> Path:
+    """The run's own export folder; a released model is never written to unless asked."""
+    if source.resolve().is_relative_to(zoo().resolve() / "models"):
+        return Path("runs", f"{datetime.now():%Y%m%d-%H%M%S}-{name}", "export")
+    return source / "export"
+
+
+def _trained_on(name: str) -> str | None:
+    """The ``--data`` that means the data set of that name."""
+    return "sample" if name == "cifar10-sample" else None
+
+
+def _tell(message: str) -> None:
+    click.echo(message, err=True)

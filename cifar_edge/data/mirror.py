@@ -1,0 +1,151 @@
+"""Fetching an archive from one address: bounded in time, going on from what is there, verified at the end."""
+
+import queue
+import threading
+from collections.abc import Iterator
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import cast
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from cifar_edge.data.corpus import Archive
+from cifar_edge.data.transfer import Limits, Meter, Progress, SourceFailed, check
+from cifar_edge.errors import DataError
+
+_BLOCK_BYTES = 1 << 16
+_MAX_CONNECTIONS = 50
+
+
+def download(url: str, archive: Archive, part: Path, limits: Limits, progress: Progress) -> None:
+    """Bring the archive from ``url`` into ``part``; what ``part`` holds of it already, from whatever mirror, is kept.
+
+    A connection that breaks is taken up again where it broke, as long as that brings more. If a file that was begun
+    elsewhere turns out wrong, nobody knows whose bytes they were: it is fetched once more from its beginning.
+
+    Raises:
+        SourceFailed: the source is dead, slow, wrong or truncated. ``part`` keeps what may still be right.
+        DataError: ``part`` cannot be written.
+    """
+    try:
+        part.touch()
+        begun_elsewhere = part.stat().st_size > 0
+        meter = Meter(archive.size, limits, progress)
+        while True:
+            _complete(url, archive, part, limits, meter)
+            try:
+                return check(part, archive)
+            except SourceFailed:
+                part.unlink()
+                if not begun_elsewhere:
+                    raise
+                part.touch()
+                begun_elsewhere = False
+    except OSError as error:
+        raise DataError(f"cannot write {part}: {error.strerror or error}") from error
+
+
+def _complete(url: str, archive: Archive, part: Path, limits: Limits, meter: Meter) -> None:
+    for _ in range(_MAX_CONNECTIONS):
+        size = part.stat().st_size
+        if size >= archive.size:
+            return
+        _append(url, archive, part, limits, meter)
+        if part.stat().st_size == size:
+            break
+    raise SourceFailed(f"ends after {part.stat().st_size:,} of {archive.size:,} bytes")
+
+
+def _append(url: str, archive: Archive, part: Path, limits: Limits, meter: Meter) -> None:
+    """Append to ``part`` what one answer brings."""
+    size = part.stat().st_size
+    response = _open(url, size, limits)
+    with response, part.open("ab") as file:
+        # A server that cannot resume sends everything again: what is there already is read over.
+        begin = size if response.status == 206 else 0
+        _check_extent(response, begin, archive)
+        for end, block in _blocks(response, begin, meter, limits):
+            fresh = end - size
+            if fresh > 0:
+                file.write(block[-fresh:])
+                size = end
+            if size > archive.size:
+                raise SourceFailed(f"sends more than the {archive.size:,} bytes of {archive.name}")
+
+
+def _check_extent(response: HTTPResponse, begin: int, archive: Archive) -> None:
+    """Leave a source whose headers say that it has another file, before that file comes."""
+    extent = response.headers.get("Content-Range")  # such as: bytes 100-199/200
+    length = response.headers.get("Content-Length")
+    if response.status == 206:
+        total = (extent or "").rpartition("/")[2]
+        right = (extent or "").startswith(f"bytes {begin}-") and total in {str(archive.size), "*"}
+    else:
+        right = length is None or length == str(archive.size)
+    if not right:
+        raise SourceFailed(
+            f"offers another file than {archive.name} ({extent or f'{length} bytes'}, not {archive.size:,} bytes)"
+        )
+
+
+def _blocks(response: HTTPResponse, begin: int, meter: Meter, limits: Limits) -> Iterator[tuple[int, bytes]]:
+    """Each block that comes, and where in the archive it ends."""
+    position = begin
+    while True:
+        try:
+            block = response.read1(_BLOCK_BYTES)
+        except TimeoutError as error:
+            raise SourceFailed(f"nothing came for {limits.window:g} s") from error
+        except (OSError, HTTPException):
+            return  # a broken connection: as if it had ended here
+        if not block:
+            return
+        position += len(block)
+        yield position, block
+        meter.update(position, len(block))
+
+
+def _open(url: str, begin: int, limits: Limits) -> HTTPResponse:
+    """The server's answer, within ``limits.answer`` seconds.
+
+    urllib bounds each wait for bytes. Name lookup, several addresses, redirects and headers that trickle in have no
+    bound in common, so a thread does all that, and is left to itself if it takes too long.
+    """
+    if urlsplit(url).scheme not in {"http", "https"}:
+        raise SourceFailed("neither an http:// nor an https:// address")
+    request = Request(url, headers={"User-Agent": "cifar-edge", "Accept-Encoding": "identity"})
+    if begin:
+        request.add_header("Range", f"bytes={begin}-")
+    answers: queue.SimpleQueue[HTTPResponse | OSError | HTTPException | ValueError] = queue.SimpleQueue()
+    given_up = threading.Event()
+
+    def ask() -> None:
+        try:
+            response = cast(HTTPResponse, urlopen(request, timeout=limits.window))
+        except (OSError, HTTPException, ValueError) as error:
+            answers.put(error)
+            return
+        if given_up.is_set():
+            response.close()
+        answers.put(response)
+
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = answers.get(timeout=limits.answer)
+    except queue.Empty:
+        given_up.set()
+        raise SourceFailed(f"no answer within {limits.answer:g} s") from None
+    if isinstance(answer, HTTPResponse):
+        return answer
+    raise SourceFailed(_reason(answer, limits)) from answer
+
+
+def _reason(error: OSError | HTTPException | ValueError, limits: Limits) -> str:
+    if isinstance(error, HTTPError):
+        error.close()
+        return f"answers {error.code} {error.reason}"
+    cause = getattr(error, "reason", error)  # what a URLError wraps
+    if isinstance(cause, TimeoutError):
+        return f"no answer within {limits.window:g} s"
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__

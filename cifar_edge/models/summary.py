@@ -1,0 +1,123 @@
+"""What a network consists of and what it costs: layers, parameters, multiply-accumulates, memory."""
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE
+
+BYTES_PER_VALUE = 4
+"""float32"""
+MEGABYTE = 2**20
+"""The reference's megabyte: 47,236 parameters of 4 bytes are its 0.18 MB, and 0.60 + 0.18 + 0.01 its 0.79."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One call of a leaf module, for one image.
+
+    Attributes:
+        name: class and running number, such as ``Conv2d-1``. Every leaf module is counted, dropout and ReLU too.
+        kernel: height and width of the kernel of a convolution, else None.
+        input: shape of the input without the batch.
+        output: shape of the output without the batch.
+        parameters: values in the module's weights and biases.
+        macs: multiply-accumulates, of convolutions and linear layers only.
+    """
+
+    name: str
+    kernel: tuple[int, ...] | None
+    input: tuple[int, ...]
+    output: tuple[int, ...]
+    parameters: int
+    macs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A network's layers in the order they run, and the totals for one image.
+
+    Attributes:
+        layers: every call of a leaf module. What a network computes between its modules (an add, a ``torch.relu``)
+            is not among them.
+        parameters: of the whole network, each counted once.
+        macs: multiply-accumulates of all convolutions and linear layers.
+    """
+
+    layers: tuple[Layer, ...]
+    parameters: int
+    macs: int
+
+    @property
+    def input_mb(self) -> float:
+        """Megabytes of the float32 input."""
+        return _megabytes(IMAGE_CHANNELS * IMAGE_SIZE**2)
+
+    @property
+    def forward_backward_mb(self) -> float:
+        """Megabytes of all layers' outputs, counted twice: once for the values, once for their gradients."""
+        return 2 * _megabytes(sum(math.prod(layer.output) for layer in self.layers))
+
+    @property
+    def parameters_mb(self) -> float:
+        """Megabytes of the float32 parameters."""
+        return _megabytes(self.parameters)
+
+    @property
+    def total_mb(self) -> float:
+        """Input, outputs with gradients, and parameters."""
+        return self.input_mb + self.forward_backward_mb + self.parameters_mb
+
+
+def summarize(network: nn.Module) -> Summary:
+    """Follow one image, float32 ``[1, 3, 32, 32]``, through a copy of the network that computes shapes only.
+
+    The network itself is left as it is: neither its mode nor a batch norm's running statistics change.
+    """
+    shapes_only = copy.deepcopy(network).to("meta").eval()
+    layers: list[Layer] = []
+
+    def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        layers.append(
+            Layer(
+                name=f"{type(module).__name__}-{len(layers) + 1}",
+                kernel=module.kernel_size if isinstance(module, nn.Conv2d) else None,
+                input=tuple(inputs[0].shape[1:]),
+                output=tuple(output.shape[1:]),
+                parameters=count_parameters(module),
+                macs=_macs(module, output),
+            )
+        )
+
+    for module in shapes_only.modules():
+        if next(module.children(), None) is None:
+            module.register_forward_hook(record)
+    with torch.no_grad():
+        shapes_only(torch.empty(1, IMAGE_CHANNELS, IMAGE_SIZE, IMAGE_SIZE, device="meta"))
+    return Summary(tuple(layers), count_parameters(network), sum(layer.macs for layer in layers))
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Values in all weights and biases; buffers, such as running statistics, are none."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def count_macs(network: nn.Module) -> int:
+    """Multiply-accumulates of the convolutions and linear layers for one image, float32 ``[1, 3, 32, 32]``."""
+    return summarize(network).macs
+
+
+def _macs(module: nn.Module, output: Tensor) -> int:
+    """Every value of ``output``, of one image, is a sum of so many products."""
+    if isinstance(module, nn.Conv2d):
+        return output.numel() * math.prod(module.weight.shape[1:])
+    if isinstance(module, nn.Linear):
+        return output.numel() * module.in_features
+    return 0
+
+
+def _megabytes(values: int) -> float:
+    return values * BYTES_PER_VALUE / MEGABYTE

@@ -1,0 +1,129 @@
+"""Reading a picture, from wherever it comes, into the pixels that a model reads; `ImageError` where there is none."""
+
+import io
+import logging
+import os
+import stat
+import threading
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from cifar_edge.errors import ImageError
+from cifar_edge.runtime.transform import to_pixels
+
+ImageSource = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDArray[np.uint8]
+"""What can be classified: a path, an encoded picture as bytes or open file, a PIL image, or uint8 ``[H, W, 3]`` RGB."""
+
+# Pillow logs some of its errors besides raising them; a library that nobody asked to log keeps silent.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+def read_pixels(source: ImageSource) -> npt.NDArray[np.uint8]:
+    """The pixels that a model reads of ``source``: uint8 ``[32, 32, 3]``, RGB, by `cifar_edge.runtime.transform`.
+
+    Of an animation or a document of many pages, the first frame counts; of a PIL image, the current one.
+
+    Raises:
+        ImageError: there is no such file, it holds no picture, or a damaged or too large one (Pillow's limit,
+            179 million pixels), or an array is not uint8 ``[H, W, 3]``. The message is one line and names the source.
+    """
+    name = _name(source)
+    try:
+        with _silence:
+            return _pixels(source)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name}: not a picture in any format that Pillow reads") from error
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise ImageError(f"{name}: a picture of more than {limit:,} pixels is too large") from error
+    except Exception as error:  # a decoder fed with damaged bytes raises whatever its parser stumbles over
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise ImageError(f"{name}: damaged or truncated picture ({reason})") from error
+
+
+def display_name(path: str) -> str:
+    """``path`` as one printable line: unchanged where it is one, else escaped (line breaks, undecodable bytes)."""
+    return path if path.isprintable() else ascii(path)
+
+
+def _name(source: object) -> str:
+    if isinstance(source, Image.Image):
+        source = getattr(source, "filename", None) or "the PIL image"
+    if isinstance(source, str | os.PathLike):
+        return display_name(os.fsdecode(source))
+    return "the array" if isinstance(source, np.ndarray) else f"the given {type(source).__name__}"
+
+
+def _pixels(source: ImageSource) -> npt.NDArray[np.uint8]:
+    if isinstance(source, np.ndarray):
+        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
+            raise ImageError(f"it is {source.dtype} {list(source.shape)}; a picture is uint8 [height, width, 3], RGB")
+        return to_pixels(Image.fromarray(source))
+    if isinstance(source, Image.Image):
+        return to_pixels(source)
+    if isinstance(source, str | os.PathLike):
+        with _opened(source) as file:
+            return _decoded(file)
+    if isinstance(source, bytes):
+        if not source:
+            raise ImageError("no bytes")
+        return _decoded(io.BytesIO(source))
+    if hasattr(source, "read"):
+        return _decoded(source)
+    raise ImageError("neither path, bytes, file, PIL image nor uint8 array [height, width, 3]")
+
+
+def _decoded(file: BinaryIO) -> npt.NDArray[np.uint8]:
+    with Image.open(file) as image:
+        return to_pixels(image)
+
+
+def _opened(path: str | os.PathLike[str]) -> BinaryIO:
+    try:
+        status = Path(path).stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise ImageError("a folder, not a picture")
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError("no regular file")  # to read a pipe or a device could last for ever
+        if status.st_size == 0:
+            raise ImageError("the file is empty")
+        return Path(path).open("rb")
+    except FileNotFoundError as error:
+        raise ImageError("no such file") from error
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise ImageError(f"cannot be opened ({getattr(error, 'strerror', None) or error})") from error
+
+
+class _Silence:
+    """Silences Python's warnings while any thread is inside.
+
+    `warnings.catch_warnings` alone would leave them silenced for good when two threads leave in the order they came.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._saved = warnings.catch_warnings(action="ignore")
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._saved = warnings.catch_warnings(action="ignore")
+                self._saved.__enter__()
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._saved.__exit__(None, None, None)
+
+
+_silence = _Silence()

@@ -1,0 +1,138 @@
+"""Loading an exported ``.onnx`` file into onnxruntime, refusing every file that does not keep the edge contract."""
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from cifar_edge.errors import ContractError, ModelError
+from cifar_edge.runtime.images import display_name
+from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE, INPUT_NAME, METADATA_KEY, OUTPUT_NAME, ModelMetadata
+
+MAX_MODEL_BYTES = 64 * 1024 * 1024
+"""A larger file is refused unread: it is a thousand times the size of a model for the edge."""
+
+BATCH = 64
+"""Images classified in one run of the graph; more gain nothing at this size and need more memory."""
+
+_SILENT = 4
+"""onnxruntime's log level "fatal": what goes wrong is raised, and must not be printed besides."""
+
+
+class Model(NamedTuple):
+    """A model ready to run: onnxruntime's ``InferenceSession`` and what the file says of itself."""
+
+    session: Any
+    metadata: ModelMetadata
+
+
+def load(source: str | os.PathLike[str] | bytes, threads: int = 1) -> Model:
+    """Load an exported model from its path, or from the bytes of the file.
+
+    It runs on ``threads`` threads of the CPU; they sleep while there is nothing to do, instead of spinning.
+
+    Raises:
+        ModelError: the file is missing, empty, larger than `MAX_MODEL_BYTES`, or no model that onnxruntime can run.
+        ContractError: it is a model, but one that does not keep the edge contract (see `cifar_edge.spec`).
+        ValueError: ``threads`` is less than 1.
+    """
+    if threads < 1:
+        raise ValueError(f"a model needs at least one thread, not {threads}")
+    name = "the given model" if isinstance(source, bytes) else display_name(os.fspath(source))
+    session = _session(name, source if isinstance(source, bytes) else _read(name, Path(source)), threads)
+    try:
+        metadata = _metadata(session)
+        _check_signature(session, len(metadata.labels))
+    except ContractError as error:
+        raise ContractError(f"{name}: {_one_line(error)}") from error
+    return Model(session, metadata)
+
+
+def run(session: Any, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Logits ``[images, classes]`` of pixels ``[images, 32, 32, 3]``, computed in batches of `BATCH`.
+
+    Raises:
+        ModelError: a logit is not a finite number.
+    """
+    starts = range(0, max(1, len(images)), BATCH)
+    parts = [session.run([OUTPUT_NAME], {INPUT_NAME: images[start : start + BATCH]})[0] for start in starts]
+    logits: npt.NDArray[np.float32] = np.concatenate(parts)
+    if not np.isfinite(logits).all():
+        raise ModelError("the model's answer is not finite")
+    return logits
+
+
+def _read(name: str, path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise ModelError(f"{name} is a folder, not an .onnx file")
+        if not path.is_file():
+            raise ModelError(f"there is no model file {name}")
+        if path.stat().st_size > MAX_MODEL_BYTES:
+            raise ModelError(f"{name} is larger than {MAX_MODEL_BYTES >> 20} MiB; a model for the edge is not")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot read the model {name}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _session(name: str, content: bytes, threads: int) -> Any:
+    if not content:
+        raise ModelError(f"{name} is empty, not an ONNX model")
+    if len(content) > MAX_MODEL_BYTES:
+        raise ModelError(f"{name} is larger than {MAX_MODEL_BYTES >> 20} MiB; a model for the edge is not")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _SILENT
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        # enable_fallback=0: onnxruntime would print its error to stdout and try the same provider again.
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+    except Exception as error:  # its exceptions have no common base class but this one
+        raise ModelError(f"{name} is damaged or no ONNX model: {_one_line(error)}") from error
+
+
+def _metadata(session: Any) -> ModelMetadata:
+    try:
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    except UnicodeDecodeError as error:
+        raise ContractError("its metadata is no UTF-8 text") from error
+    if text is None:
+        raise ContractError(f"it has no {METADATA_KEY!r} metadata; make the file with `cifar-edge export`")
+    return ModelMetadata.from_json(text)
+
+
+def _check_signature(session: Any, classes: int) -> None:
+    expected_input = (INPUT_NAME, "tensor(uint8)", ["batch", IMAGE_SIZE, IMAGE_SIZE, IMAGE_CHANNELS])
+    expected_output = (OUTPUT_NAME, "tensor(float)", ["batch", classes])
+    for kind, ends, expected in (
+        ("input", session.get_inputs(), expected_input),
+        ("output", session.get_outputs(), expected_output),
+    ):
+        # A dynamic dimension is a name, or None where it has none; only the first one may be dynamic, and must.
+        found = [(end.name, end.type, ["batch" if _dynamic(size) else size for size in end.shape]) for end in ends]
+        if found != [expected]:
+            raise ContractError(f"its {kind} is {_shown(found)}, the contract says {_shown([expected])}")
+    two = np.zeros((2, IMAGE_SIZE, IMAGE_SIZE, IMAGE_CHANNELS), np.uint8)
+    try:
+        shape = run(session, two).shape
+    except Exception as error:  # as in _session
+        raise ContractError(f"it fails on a batch of two images: {_one_line(error)}") from error
+    if shape != (2, classes):
+        raise ContractError(f"two images give logits of shape {list(shape)}, the contract says {[2, classes]}")
+
+
+def _dynamic(size: object) -> bool:
+    return not isinstance(size, int)
+
+
+def _shown(ends: list[tuple[str, str, list[Any]]]) -> str:
+    return "; ".join(f"{name!r} {kind} [{', '.join(map(str, shape))}]" for name, kind, shape in ends) or "missing"
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 200 else f"{text[:197]}..."

@@ -1,0 +1,198 @@
+"""Which model a command means: the one place that turns a MODEL argument, or none, into a file or a run.
+
+A MODEL is the name of a released model (``gn-cnn``; for one of its files ``gn-cnn.fp32``), a run, a folder or an
+``.onnx`` file. An existing file or folder comes before a released name. What is newest is decided by the times recorded
+inside the runs, never by those of the file system, which a copy changes.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cifar_edge.errors import ModelError
+from cifar_edge.files import released, zoo
+from cifar_edge.runtime.images import display_name
+
+DEFAULT_MODEL = "gn-cnn"
+MODEL_VARIABLE = "CIFAR_EDGE_MODEL"
+RUNS = Path("runs")
+EXPORT = "export"
+REPORT = "report.json"
+SUMMARY = "summary.json"
+WEIGHTS = "model.safetensors"
+
+_MAX_RECORD_BYTES = 16 * 1024 * 1024
+"""No report or summary is larger; a file that is, is something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a MODEL argument stands for.
+
+    Attributes:
+        path: the ``.onnx`` file (`resolve_model`), or the folder that holds the weights (`resolve_run`).
+        reason: why this one was taken, such as "released"; empty for a path that was given.
+    """
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        name = display_name(str(self.path))
+        return f"{name} ({self.reason})" if self.reason else name
+
+
+def resolve_model(model: str | os.PathLike[str] | None = None) -> Resolved:
+    """The ``.onnx`` file that ``model`` means.
+
+    None takes ``$CIFAR_EDGE_MODEL`` if it is set, else the newest export under ``./runs``, else the released gn-cnn. Of
+    an export in both precisions int8 is taken, unless its ``report.json`` says to deploy fp32.
+
+    Raises:
+        ModelError: there is no such model, or it is not exported, or a folder holds several.
+    """
+    if model is not None:
+        return _given_model(model)
+    if variable := os.environ.get(MODEL_VARIABLE):
+        return Resolved(_given_model(variable).path, f"${MODEL_VARIABLE}")
+    for folder in _newest_first(f"{EXPORT}/{REPORT}", "created"):
+        try:
+            return Resolved(_exported_file(folder / EXPORT), f"newest export under {RUNS}")
+        except ModelError:
+            continue  # a report beside no models, or too many of them: not an export that `cifar-edge export` wrote
+    return _given_released(DEFAULT_MODEL, EXPORT)
+
+
+def resolve_run(model: str | os.PathLike[str] | None = None) -> Resolved:
+    """The folder that holds the trained weights that ``model`` means: a run, or a released model's.
+
+    None takes the newest finished run under ``./runs``, else the released gn-cnn.
+
+    Raises:
+        ModelError: there is no such run or model, or it holds no weights.
+    """
+    if model is None:
+        for folder in _newest_first(SUMMARY, "finished"):
+            if _is(Path.is_file, folder / WEIGHTS):
+                return Resolved(folder, f"newest finished run under {RUNS}")
+        return _given_released(DEFAULT_MODEL, "models")
+    path, name = Path(model), display_name(os.fspath(model))
+    if not os.fspath(model):  # Path("") would be the current folder
+        raise ModelError("the name of the run or model is empty")
+    if _is(Path.is_dir, path):
+        if not _is(Path.is_file, path / WEIGHTS):
+            raise ModelError(f"{name} holds no {WEIGHTS}; is it a run, and is the run finished?")
+        return Resolved(path, "")
+    if _is(Path.exists, path):
+        raise ModelError(f"{name} is a file; give the folder of a run, or the name of a released model")
+    return _given_released(os.fspath(model), "models")
+
+
+def _given_model(model: str | os.PathLike[str]) -> Resolved:
+    path, name = Path(model), display_name(os.fspath(model))
+    if not os.fspath(model):  # Path("") would be the current folder
+        raise ModelError("the name of the model is empty")
+    if _is(Path.is_dir, path):
+        for folder in (path, path / EXPORT):
+            if any(_models(folder)):
+                return Resolved(_exported_file(folder), "")
+        if _is(Path.is_file, path / WEIGHTS):
+            raise ModelError(f"{name} is not exported yet; run `cifar-edge export {name}` first")
+        raise ModelError(f"{name} holds no .onnx file; give a run, a folder of models, or an .onnx file")
+    if _is(Path.exists, path):
+        return Resolved(path, "")
+    return _given_released(os.fspath(model), EXPORT)
+
+
+def _given_released(model: str, kind: str) -> Resolved:
+    """The released model, its ``.onnx`` file (``kind`` "export") or the folder of its weights ("models")."""
+    names = _released_names(kind)
+    base, _, precision = model.partition(".")
+    if kind == EXPORT and base in names:
+        folder = released(f"{EXPORT}/{base}")
+        file = folder / f"{model}.onnx"
+        if not precision:
+            return Resolved(_exported_file(folder), "released")
+        if _is(Path.is_file, file):
+            return Resolved(file, "released")
+    elif model in names:
+        return Resolved(released(f"{kind}/{model}"), "released")
+    raise ModelError(
+        f"no run, folder or released model is called {display_name(model)!r}; released: {', '.join(names) or 'none'}"
+    )
+
+
+def _released_names(kind: str) -> list[str]:
+    return sorted(entry.name for entry in _folders(zoo() / kind) if kind != EXPORT or any(_models(entry)))
+
+
+def _exported_file(folder: Path) -> Path:
+    """The one ``.onnx`` file of a folder that is meant when only the folder is given.
+
+    Raises:
+        ModelError: it holds none, or those of several models.
+    """
+    files = {file.name: file for file in _models(folder)}
+    if len(files) == 1:
+        return files.popitem()[1]
+    preferred = ("fp32", "int8") if _record(folder / REPORT).get("deploy") == "fp32" else ("int8", "fp32")
+    models = {name.rsplit(".", 2)[0] for name in files}
+    for precision in preferred:
+        for model in models if len(models) == 1 else ():
+            if (name := f"{model}.{precision}.onnx") in files:
+                return files[name]
+    found = ", ".join(map(display_name, sorted(files))) or "no .onnx file"
+    raise ModelError(f"{display_name(str(folder))} holds {found}; give the .onnx file you mean")
+
+
+def _newest_first(record: str, key: str) -> Iterator[Path]:
+    """The folders under ``./runs`` whose JSON file ``record`` has a time under ``key``, newest first."""
+    dated = [(time, folder) for folder in _folders(RUNS) if (time := _time(_record(folder / record).get(key)))]
+    return (folder for _, folder in sorted(dated, reverse=True))
+
+
+def _models(folder: Path) -> Iterator[Path]:
+    """The ``.onnx`` files in ``folder``, but for hidden ones: those are only just being written."""
+    try:
+        yield from (file for file in sorted(folder.glob("[!.]*.onnx")) if file.is_file())
+    except OSError:
+        return
+
+
+def _folders(parent: Path) -> list[Path]:
+    try:
+        return [entry for entry in parent.iterdir() if entry.is_dir()]
+    except OSError:
+        return []
+
+
+def _record(path: Path) -> dict[str, Any]:
+    """The JSON object in the file; an empty one where there is no file, or something else in it."""
+    try:
+        if not path.is_file() or path.stat().st_size > _MAX_RECORD_BYTES:
+            return {}
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _time(recorded: object) -> datetime | None:
+    """The time of an ISO 8601 string, in UTC where it names no zone; None of anything else."""
+    try:
+        time = datetime.fromisoformat(recorded) if isinstance(recorded, str) else None
+    except ValueError:
+        return None
+    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
+
+
+def _is(test: Any, path: Path) -> bool:
+    """A test of `pathlib.Path`, with "no" where the operating system refuses to look."""
+    try:
+        return bool(test(path))
+    except OSError:
+        return False

@@ -1,0 +1,67 @@
+"""What a classification says."""
+
+import math
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScore:
+    """One class of an answer.
+
+    Attributes:
+        label: name of the class.
+        index: its place in the model's labels.
+        score: softmax probability, in [0, 1].
+    """
+
+    label: str
+    index: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer for one image.
+
+    Attributes:
+        label: name of the most probable class.
+        index: its place in the model's labels.
+        score: its softmax probability, in [0, 1].
+        logits: what the model itself said, one number a class.
+        labels: the model's class names, in the order of ``logits``.
+    """
+
+    label: str
+    index: int
+    score: float
+    logits: tuple[float, ...] = field(repr=False)
+    labels: tuple[str, ...] = field(repr=False)
+
+    def top(self, k: int) -> tuple[ClassScore, ...]:
+        """The ``k`` most probable classes, best first; all of them where there are fewer than ``k``.
+
+        Raises:
+            ValueError: ``k`` is less than 1.
+        """
+        if k < 1:
+            raise ValueError(f"the top {k} classes are none: k starts at 1")
+        best = self.logits[self.index]
+        total = sum(math.exp(logit - best) for logit in self.logits)
+        order = sorted(range(len(self.logits)), key=lambda index: -self.logits[index])[:k]
+        return tuple(
+            ClassScore(self.labels[index], index, math.exp(self.logits[index] - best) / total) for index in order
+        )
+
+
+def prediction(logits: list[float], labels: tuple[str, ...]) -> Prediction:
+    """The answer that ``logits`` stand for; plain Python, because it is faster than numpy on ten classes.
+
+    Raises:
+        ValueError: a logit is not a finite number.
+    """
+    if not math.isfinite(sum(logits)):
+        raise ValueError("the model's answer is not finite")
+    best = max(logits)
+    index = logits.index(best)
+    score = 1.0 / sum([math.exp(logit - best) for logit in logits])
+    return Prediction(labels[index], index, score, tuple(logits), labels)

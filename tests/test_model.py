@@ -1,0 +1,162 @@
+"""Loading models: what keeps the contract answers as it must, everything else is refused in one line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import TINY, tiny_logits
+
+from cifar_edge.data import Dataset
+from cifar_edge.errors import ContractError, ModelError
+from cifar_edge.runtime.model import MAX_MODEL_BYTES, load, run
+from cifar_edge.spec import CIFAR10_LABELS, METADATA_KEY, ModelMetadata
+
+
+@pytest.fixture
+def refusal(capfd: pytest.CaptureFixture[str]) -> Callable[[str | Path | bytes, type[ModelError]], str]:
+    """The message with which a model is refused; neither Python nor C++ prints anything besides."""
+
+    def refuse(source: str | Path | bytes, kind: type[ModelError]) -> str:
+        with pytest.raises(ModelError) as caught:
+            load(source)
+        assert type(caught.value) is kind
+        assert capfd.readouterr() == ("", "")
+        message = str(caught.value)
+        assert message.isprintable()
+        assert len(message) < 500 + (0 if isinstance(source, bytes) else len(str(source)))
+        return message
+
+    return refuse
+
+
+Refusal = Callable[[str | Path | bytes, type[ModelError]], str]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("count", [0, 1, 7, 64, 150])
+def test_the_tiny_model_answers_as_numpy_does(sample: Dataset, count: int, threads: int) -> None:
+    session, metadata = load(TINY, threads)
+    images = sample.test_images[:count]
+    logits = run(session, images)
+    assert (logits.dtype, logits.shape) == (np.float32, (count, 10))
+    np.testing.assert_allclose(logits, tiny_logits(images), atol=1e-5)
+    assert (metadata.model, metadata.labels) == ("tiny", CIFAR10_LABELS)
+
+
+def test_a_model_is_loaded_from_bytes_too(sample: Dataset) -> None:
+    session, metadata = load(TINY.read_bytes())
+    assert metadata == load(str(TINY)).metadata
+    np.testing.assert_allclose(run(session, sample.test_images[:3]), tiny_logits(sample.test_images[:3]), atol=1e-5)
+
+
+def test_no_thread_is_too_few() -> None:
+    with pytest.raises(ValueError, match="at least one thread, not 0"):
+        load(TINY, 0)
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path, refusal: Refusal) -> None:
+    assert "there is no model file" in refusal(tmp_path / "missing.onnx", ModelError)
+    assert "is a folder" in refusal(tmp_path, ModelError)
+    assert "there is no model file /dev/zero" in refusal("/dev/zero", ModelError)
+    assert "cannot read" in refusal("long" * 1000, ModelError)[:100]
+    path = tmp_path / "model.onnx"
+    path.touch()
+    assert "is empty" in refusal(path, ModelError)
+    for content in (b"This is no model.", b"\x89PNG\r\n\x1a\n" + bytes(100), json.dumps([1, 2]).encode()):
+        path.write_bytes(content)
+        assert refusal(path, ModelError).startswith(f"{path} is damaged or no ONNX model: ")
+    with path.open("wb") as file:
+        file.truncate(MAX_MODEL_BYTES + 1)
+    assert "is larger than 64 MiB" in refusal(path, ModelError)
+
+
+def test_a_truncated_model_is_refused_wherever_it_is_cut(refusal: Refusal) -> None:
+    content = TINY.read_bytes()
+    for length in range(0, len(content), 13):
+        with pytest.raises(ModelError):
+            load(content[:length])
+    assert refusal(content[: len(content) // 2], ModelError).startswith("the given model is damaged")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        (METADATA_KEY.encode(), b"something!", "it has no 'cifar_edge' metadata"),
+        (b'"contract":1', b'"contract":7', "it keeps contract version 7, this cifar-edge knows 1"),
+        (b'"labels":', b'"lables":', "its metadata lacks labels"),
+        (b'"model":"tiny"', b'"model":"\xff\xfe\xfd\xfc"', "its metadata is no UTF-8 text"),
+        (b'"contract":1', b'"contract" 1', "its metadata is not JSON"),
+    ],
+)
+def test_metadata_that_break_the_contract(old: bytes, new: bytes, reason: str, refusal: Refusal) -> None:
+    content = TINY.read_bytes()
+    assert content.count(old) == 1
+    assert len(old) == len(new)
+    assert reason in refusal(content.replace(old, new), ContractError)
+
+
+def test_the_committed_model_is_what_its_script_makes() -> None:
+    pytest.importorskip("onnx")
+    from make_tiny_model import tiny_model
+
+    assert TINY.read_bytes() == tiny_model()
+
+
+def test_graphs_that_break_the_contract(refusal: Refusal) -> None:
+    onnx = pytest.importorskip("onnx")
+    from make_tiny_model import changed_metadata, tiny_model
+
+    promise = "the contract says 'image' tensor(uint8) [batch, 32, 32, 3]"
+    assert promise in refusal(tiny_model(input_name="input"), ContractError)
+    assert promise in refusal(tiny_model(input_type=onnx.TensorProto.FLOAT), ContractError)
+    assert promise in refusal(tiny_model(input_shape=(1, 32, 32, 3)), ContractError)
+    assert promise in refusal(tiny_model(input_shape=("batch", 28, 28, 3)), ContractError)
+    assert promise in refusal(tiny_model(input_shape=("batch", "height", "width", 3)), ContractError)
+    promise = "the contract says 'logits' tensor(float) [batch, 10]"
+    assert promise in refusal(tiny_model(output_name="output"), ContractError)
+    assert promise in refusal(tiny_model(classes=7, output_shape=("batch", 7)), ContractError)
+    assert "fails on a batch of two images" in refusal(tiny_model(batch_inside=1), ContractError)
+    assert "knows 1" in refusal(tiny_model(metadata=changed_metadata(contract=True)), ContractError)
+    assert "it has no 'cifar_edge' metadata" in refusal(tiny_model(metadata=None), ContractError)
+    assert "labels" in refusal(tiny_model(metadata=changed_metadata(labels=["x" * 10_000] * 2)), ContractError)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def metadata_or_contract_error(text: str) -> None:
+    try:
+        metadata = ModelMetadata.from_json(text)
+    except ContractError as error:
+        assert "\n" not in str(error)
+    else:
+        assert ModelMetadata.from_json(metadata.to_json()).labels == metadata.labels
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.text())
+def test_any_text_gives_metadata_or_a_contract_error(text: str) -> None:
+    metadata_or_contract_error(text)
+
+
+@settings(deadline=None, derandomize=True, max_examples=500)
+@given(st.data())
+def test_any_json_gives_metadata_or_a_contract_error(data: st.DataObject) -> None:
+    record = json.loads(load(TINY).metadata.to_json())
+    for key in data.draw(st.lists(st.sampled_from(sorted(record)), max_size=3)):
+        record[key] = data.draw(json_values)
+    metadata_or_contract_error(json.dumps(data.draw(st.sampled_from([record, *record.values()]))))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"contract":' * 50_000, "9" * 10_000, "NaN", "{}", "null", "\ud800"])
+def test_hostile_json_gives_a_contract_error(text: str) -> None:
+    with pytest.raises(ContractError):
+        ModelMetadata.from_json(text)

@@ -1,0 +1,133 @@
+"""What is shipped: the wheel, the sdist and the editable install, each tried in an environment without torch."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import CHECKOUT
+
+from cifar_edge import Classifier, __version__
+
+pytestmark = pytest.mark.network
+
+ZOO = ("models", "export")
+
+
+def run(*command: str | Path, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    """Run ``command`` outside the checkout, and with no path into it."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def succeed(*command: str | Path, cwd: Path) -> str:
+    done = run(*command, cwd=cwd)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+def build(*arguments: str | Path, out: Path) -> None:
+    # The development extra brings the build back end: no second download of it.
+    succeed(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, *arguments, cwd=out)
+
+
+def contents(wheel: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def environment(folder: Path, *requirements: str | Path) -> Path:
+    """The ``bin`` of a new virtual environment that holds ``requirements``."""
+    venv.create(folder, with_pip=True)
+    succeed(folder / "bin" / "pip", "install", "--disable-pip-version-check", *requirements, cwd=folder)
+    return folder / "bin"
+
+
+@pytest.fixture(scope="module")
+def sdist_and_wheel(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The sdist, and the wheel that is built from it."""
+    out = tmp_path_factory.mktemp("dist")
+    build(CHECKOUT, out=out)
+    return out / f"cifar_edge-{__version__}.tar.gz", out / f"cifar_edge-{__version__}-py3-none-any.whl"
+
+
+@pytest.fixture(scope="module")
+def from_wheel(sdist_and_wheel: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return environment(tmp_path_factory.mktemp("wheel") / "venv", sdist_and_wheel[1])
+
+
+def assert_predicts_as_here(bin_folder: Path, pictures: list[Path], cwd: Path) -> None:
+    """The installed command gives the pictures the classes that this very checkout gives them, without torch."""
+    assert run(bin_folder / "python", "-c", "import torch", cwd=cwd).returncode != 0
+    records = json.loads(succeed(bin_folder / "cifar-edge", "predict", "--json", *pictures, cwd=cwd))
+    classifier = Classifier("gn-cnn")
+    assert [record["label"] for record in records] == [classifier.predict(picture).label for picture in pictures]
+
+
+def test_only_cifar_edge_is_installed(sdist_and_wheel: tuple[Path, Path]) -> None:
+    names = contents(sdist_and_wheel[1])
+    assert {name.partition("/")[0] for name in names} == {"cifar_edge", f"cifar_edge-{__version__}.dist-info"}
+
+
+def test_the_whole_zoo_is_in_the_wheel(sdist_and_wheel: tuple[Path, Path]) -> None:
+    shipped = {
+        name.removeprefix("cifar_edge/_zoo/"): content
+        for name, content in contents(sdist_and_wheel[1]).items()
+        if name.startswith("cifar_edge/_zoo/")
+    }
+    here = {
+        file.relative_to(CHECKOUT).as_posix(): file.read_bytes()
+        for folder in ZOO
+        for file in (CHECKOUT / folder).rglob("*")
+        if file.is_file()
+    }
+    assert shipped == here
+    assert "export/gn-cnn/gn-cnn.int8.onnx" in shipped
+
+
+def test_the_wheel_from_the_sdist_is_the_wheel_from_the_checkout(
+    sdist_and_wheel: tuple[Path, Path], tmp_path: Path
+) -> None:
+    build("--wheel", CHECKOUT, out=tmp_path)
+    assert contents(tmp_path / sdist_and_wheel[1].name) == contents(sdist_and_wheel[1])
+
+
+def test_the_sdist_holds_no_runs_and_no_environment(sdist_and_wheel: tuple[Path, Path]) -> None:
+    with tarfile.open(sdist_and_wheel[0]) as archive:
+        top = {name.split("/")[1] for name in archive.getnames()}
+    assert {"pyproject.toml", "README.md", "LICENSE", "Makefile", "cifar_edge", "tests", *ZOO} <= top
+    assert top.isdisjoint({"runs", "dist", ".venv", ".git"})
+
+
+def test_the_wheel_predicts_without_torch(from_wheel: Path, pictures: list[Path], tmp_path: Path) -> None:
+    assert_predicts_as_here(from_wheel, pictures, tmp_path)
+
+
+@pytest.mark.parametrize("command", [["train"], ["export"], ["summary", "gn-cnn"]])
+def test_a_command_that_needs_torch_says_what_to_install(from_wheel: Path, command: list[str], tmp_path: Path) -> None:
+    done = run(from_wheel / "cifar-edge", *command, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"Error: .*; pip install 'cifar-edge\[train\]'\n", done.stderr)
+
+
+def test_an_editable_install_predicts_from_the_checkout(pictures: list[Path], tmp_path: Path) -> None:
+    bin_folder = environment(tmp_path / "venv", "--editable", CHECKOUT)
+    where = "from cifar_edge.files import released; print(released('export/gn-cnn'))"
+    assert succeed(bin_folder / "python", "-c", where, cwd=tmp_path).strip() == str(CHECKOUT / "export" / "gn-cnn")
+    assert_predicts_as_here(bin_folder, pictures, tmp_path)
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the lower bounds have wheels for Python 3.11")
+def test_the_lower_bounds_are_enough_to_predict(
+    sdist_and_wheel: tuple[Path, Path], pictures: list[Path], tmp_path: Path
+) -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    lowest = [requirement.replace(">=", "==") for requirement in project["dependencies"]]
+    assert_predicts_as_here(environment(tmp_path / "venv", sdist_and_wheel[1], *lowest), pictures, tmp_path)

@@ -1,0 +1,224 @@
+"""The photo -> 32x32 transform: each clause of the contract's resize rule, and every mode of Pillow."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from cifar_edge.data import Dataset
+from cifar_edge.errors import ImageError
+from cifar_edge.runtime.images import read_pixels
+from cifar_edge.runtime.transform import to_pixels
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def frog(sample: Dataset) -> Pixels:
+    """A real picture, uint8 [32, 32, 3]."""
+    return sample.test_images[sample.test_labels.tolist().index(sample.labels.index("frog"))]
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def distance(first: Pixels, second: Pixels) -> int:
+    return int(np.abs(first.astype(int) - second.astype(int)).max())
+
+
+def test_a_32x32_rgb_picture_passes_bit_for_bit(sample: Dataset, tmp_path: Path) -> None:
+    for image in sample.test_images[:100]:
+        picture = Image.fromarray(image)
+        (tmp_path / "image.png").write_bytes(encoded(picture))
+        assert np.array_equal(to_pixels(picture), image)
+        assert np.array_equal(read_pixels(tmp_path / "image.png"), image)
+        assert np.array_equal(read_pixels(image), image)
+
+
+STORED = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""EXIF orientation -> how a camera held that way stores an upright picture."""
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+def test_exif_orientation_is_undone_before_the_crop(frog: Pixels, orientation: int, kind: str) -> None:
+    wide = np.pad(frog, ((0, 0), (10, 11), (0, 0)), mode="symmetric")
+    turn = STORED[orientation]
+    stored = Image.fromarray(wide) if turn is None else Image.fromarray(wide).transpose(turn)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"lossless": True} if kind == "WEBP" else {}
+    assert np.array_equal(read_pixels(encoded(stored, kind, exif=exif, **options)), frog)
+
+
+def test_a_broken_exif_block_is_no_reason_to_refuse_a_picture(frog: Pixels) -> None:
+    content = encoded(Image.fromarray(frog), exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff broken")
+    assert np.array_equal(read_pixels(content), frog)
+
+
+@pytest.mark.parametrize("margins", [((0, 0), (40, 41)), ((17, 17), (0, 0)), ((1, 0), (0, 0)), ((0, 0), (0, 1))])
+def test_the_centre_square_is_cropped(frog: Pixels, margins: tuple[tuple[int, int], tuple[int, int]]) -> None:
+    # An odd margin is one pixel wider at the right or the bottom: the crop starts at (length - 32) // 2.
+    padded = np.pad(frog, (*margins, (0, 0)), constant_values=255)
+    top, left = (padded.shape[0] - 32) // 2, (padded.shape[1] - 32) // 2
+    assert np.array_equal(read_pixels(padded), padded[top : top + 32, left : left + 32])
+
+
+@pytest.mark.parametrize("factor", [2, 3, 7])
+def test_a_whole_multiple_shrinks_to_the_mean_of_each_block(sample: Dataset, factor: int) -> None:
+    grid = sample.test_images[: factor**2].reshape(factor, factor, 32, 32, 3)
+    large = grid.transpose(0, 2, 1, 3, 4).reshape(32 * factor, 32 * factor, 3)
+    means = large.reshape(32, factor, 32, factor, 3).mean(axis=(1, 3))
+    # Pillow averages rows, rounds, and averages columns: at most one grey level from the exact mean.
+    assert np.abs(read_pixels(large) - means).max() <= 1.0
+    assert np.array_equal(read_pixels(sample.test_images[0].repeat(factor, 0).repeat(factor, 1)), sample.test_images[0])
+
+
+@pytest.mark.parametrize("side", [33, 40, 50, 100, 333])
+def test_each_source_pixel_counts_for_the_target_pixel_it_lies_in(sample: Dataset, side: int) -> None:
+    large = np.asarray(Image.fromarray(sample.test_images[1]).resize((side, side)))
+    # A centre on the border of two target pixels counts for the first.
+    target = np.ceil((np.arange(side) + 0.5) * 32 / side).astype(int) - 1
+    sums = np.zeros((32, 32, 3))
+    np.add.at(sums, (target[:, None], target[None, :]), large)
+    counts = np.bincount(target)
+    means = sums / (counts[:, None] * counts[None, :])[..., None]
+    assert np.abs(read_pixels(large) - means).max() <= 1.0
+
+
+def test_a_small_picture_grows_bicubically_from_its_square_alone(frog: Pixels) -> None:
+    small = Image.fromarray(frog).resize((12, 12))
+    framed = Image.new("RGB", (40, 12), "white")
+    framed.paste(small, (14, 0))
+    assert np.array_equal(to_pixels(framed), np.asarray(small.resize((32, 32), Image.Resampling.BICUBIC)))
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(st.integers(1, 400), st.integers(1, 400), st.tuples(*[st.integers(0, 255)] * 3))
+def test_one_colour_stays_that_colour_at_any_size(width: int, height: int, colour: tuple[int, int, int]) -> None:
+    assert (to_pixels(Image.new("RGB", (width, height), colour)) == colour).all()
+
+
+@pytest.mark.parametrize("size", [(1, 100_000), (100_000, 1), (9000, 9500)])
+def test_extreme_sizes(size: tuple[int, int]) -> None:
+    assert (to_pixels(Image.new("L", size, 200)) == 200).all()
+
+
+def test_no_pixels_are_no_picture() -> None:
+    with pytest.raises(ImageError, match="0x5 has no pixels"):
+        to_pixels(Image.new("RGB", (0, 5)))
+
+
+@pytest.mark.parametrize(
+    ("mode", "tolerance"),
+    [("RGBA", 0), ("RGBX", 0), ("RGBa", 0), ("CMYK", 0), ("YCbCr", 3), ("HSV", 6), ("LAB", 12)],
+)
+def test_colour_modes_keep_the_colours(frog: Pixels, mode: str, tolerance: int) -> None:
+    image = Image.fromarray(frog)
+    image = image.convert("RGBA").convert(mode) if mode == "RGBa" else image.convert(mode)
+    assert image.mode == mode
+    assert distance(to_pixels(image), frog) <= tolerance
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "La", "I", "F", "I;16"])
+def test_grey_modes_become_three_equal_channels(frog: Pixels, mode: str) -> None:
+    grey = Image.fromarray(frog).convert("L")
+    levels = np.asarray(grey)
+    image = {
+        "L": grey,
+        "LA": grey.convert("LA"),
+        "La": grey.convert("LA").convert("La"),
+        "I": Image.fromarray(levels.astype(np.int32) * 257),
+        "F": grey.convert("F"),
+        "I;16": Image.fromarray(levels.astype(np.uint16) * 257),
+    }[mode]
+    assert image.mode == mode
+    assert np.array_equal(to_pixels(image), np.repeat(levels[..., None], 3, axis=2))
+
+
+def test_one_bit_is_black_and_white(frog: Pixels) -> None:
+    image = Image.fromarray(frog).convert("1")
+    assert np.array_equal(to_pixels(image)[..., 0], np.asarray(image) * np.uint8(255))
+
+
+@pytest.mark.parametrize("mode", ["P", "PA"])
+def test_a_palette_is_looked_up(frog: Pixels, mode: str) -> None:
+    palette = Image.fromarray(frog).quantize(16)
+    image = palette if mode == "P" else palette.convert("RGBA").convert("PA")
+    assert image.mode == mode
+    assert np.array_equal(to_pixels(image), np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("PNG", "<u2"), ("TIFF", "<u2"), ("TIFF", ">u2"), ("PPM", "<u2")])
+def test_sixteen_bit_files_keep_their_greys(frog: Pixels, kind: str, dtype: str) -> None:
+    levels = frog[..., 0]
+    content = encoded(Image.fromarray((levels.astype(np.uint16) * 257).astype(dtype)), kind)
+    assert Image.open(io.BytesIO(content)).mode in ("I", "I;16", "I;16B")
+    assert np.array_equal(read_pixels(content)[..., 1], levels)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [((0.0, 0.5, 1.0), (0, 128, 255)), ((0.0, 99.6, 300.0), (0, 100, 255)), ((-5.0, float("nan"), 254.0), (0, 0, 254))],
+)
+def test_floating_point_greys(values: tuple[float, ...], expected: tuple[int, ...]) -> None:
+    bands = np.repeat(np.array(values, np.float32), (10, 10, 12))
+    pixels = to_pixels(Image.fromarray(np.tile(bands, (32, 1))))
+    assert [tuple(pixels[0, column]) for column in (0, 10, 20)] == [(level,) * 3 for level in expected]
+
+
+def test_alpha_lies_over_grey(frog: Pixels) -> None:
+    alpha = np.zeros((32, 32), np.uint8)
+    alpha[:16], alpha[16] = 255, 51
+    pixels = to_pixels(Image.fromarray(np.dstack([frog, alpha])))
+    assert np.array_equal(pixels[:16], frog[:16])
+    assert (pixels[17:] == 128).all()
+    assert np.abs(pixels[16] - (0.2 * frog[16] + 0.8 * 128)).max() <= 1.0
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "LA", "PA"])
+def test_whatever_is_transparent_becomes_grey(mode: str) -> None:
+    corner = Image.new("RGBA", (32, 32), (0, 0, 0, 0))
+    corner.paste((255, 255, 255, 255), (0, 0, 16, 16))
+    keys: dict[str, int | tuple[int, int, int]] = {"1": 0, "L": 0, "P": 0, "RGB": (0, 0, 0)}
+    if mode in keys:
+        image = corner.convert("RGB").quantize(2) if mode == "P" else corner.convert("RGB").convert(mode)
+        key = image.getpixel((31, 31)) if mode == "P" else keys[mode]
+        content = encoded(image, transparency=key)
+    else:
+        content = encoded(corner.convert(mode), "TIFF") if mode == "PA" else encoded(corner.convert(mode))
+    pixels = read_pixels(content)
+    assert (pixels[:16, :16] == 255).all()
+    assert (pixels[16:, 16:] == 128).all()
+
+
+def test_the_first_frame_of_an_animation_counts(sample: Dataset) -> None:
+    frames = [Image.fromarray(image) for image in sample.test_images[:3]]
+    content = encoded(frames[0], "PNG", save_all=True, append_images=frames[1:])
+    assert np.array_equal(read_pixels(content), sample.test_images[0])
+
+
+def test_the_callers_picture_is_left_as_it_was(frog: Pixels) -> None:
+    image = Image.fromarray(np.pad(frog, ((0, 9), (0, 0), (0, 0)))).convert("RGBA")
+    image.getexif()[0x0112] = 6
+    before = (image.mode, image.size, image.tobytes(), dict(image.getexif()))
+    to_pixels(image)
+    assert (image.mode, image.size, image.tobytes(), dict(image.getexif())) == before
