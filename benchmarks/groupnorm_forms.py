@@ -51,14 +51,23 @@ def _ints(*values: int) -> Any:
     return op.Constant(value_ints=list(values))
 
 
-def _normalize(x: Any, groups: int, eps: float) -> Any:
-    """Zero mean and unit variance by group, ``[batch, channels, height, width]`` in and out."""
-    ones, zeros = op.Constant(value_floats=[1.0] * groups), op.Constant(value_floats=[0.0] * groups)
-    return _restore(op.InstanceNormalization(op.Reshape(x, _ints(0, groups, -1)), ones, zeros, epsilon=eps), x)
+def _floats(value: float, count: int) -> Any:
+    return op.Constant(value_floats=[value] * count)
 
 
-def _restore(x: Any, like: Any) -> Any:
-    return op.Reshape(x, _ints(0, *like.shape[1:]))
+def _normalize(x: Any, groups: int, eps: float, batch: int = -1) -> Any:
+    """Zero mean and unit variance by group, ``[batch, channels, height, width]`` in and out.
+
+    The batch of the second Reshape may be -1, to be inferred, or 0, to be copied: onnxruntime then keeps its name,
+    which changes what it fuses and how it plans its memory.
+    """
+    by_group = op.Reshape(x, _ints(0, groups, -1))
+    normalized = op.InstanceNormalization(by_group, _floats(1.0, groups), _floats(0.0, groups), epsilon=eps)
+    return _restore(normalized, x, batch)
+
+
+def _restore(x: Any, like: Any, batch: int = -1) -> Any:
+    return op.Reshape(x, _ints(batch, *like.shape[1:]))
 
 
 def _affine(x: Any, weight: Any, bias: Any) -> Any:
@@ -72,19 +81,28 @@ def mul_add(x: Any, groups: int, weight: Any, bias: Any, eps: float, cudnn: bool
 
 
 def depthwise(x: Any, groups: int, weight: Any, bias: Any, eps: float, cudnn: bool) -> Any:
-    """The affine as a depthwise 1x1 convolution, into which onnxruntime fuses the adds and the ReLU after it."""
+    """The affine as a depthwise 1x1 convolution, into which onnxruntime fuses the ReLU after it, and adds if it can."""
     channels = x.shape[1]
-    return op.Conv(_normalize(x, groups, eps), op.Reshape(weight, _ints(channels, 1, 1, 1)), bias, group=channels)
+    normalized = _normalize(x, groups, eps, batch=0)  # with -1 it does not see that the summands have one shape
+    return op.Conv(normalized, op.Reshape(weight, _ints(channels, 1, 1, 1)), bias, group=channels)
+
+
+def _batch_norm_affine(x: Any, weight: Any, bias: Any, channels: int) -> Any:
+    return op.BatchNormalization(x, weight, bias, _floats(0.0, channels), _floats(1.0, channels), epsilon=0.0)
+
+
+def copied_batch(x: Any, groups: int, weight: Any, bias: Any, eps: float, cudnn: bool) -> Any:
+    """The form that is used, but for the batch dimension of its second Reshape."""
+    return _batch_norm_affine(_normalize(x, groups, eps, batch=0), weight, bias, x.shape[1])
 
 
 def layer_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float, cudnn: bool) -> Any:
     """LayerNormalization over the values of a group, the affine as BatchNormalization."""
     channels, height, width = x.shape[1:]
     values = channels // groups * height * width
-    ones = op.Constant(value_floats=[1.0] * values)
-    normalized = op.LayerNormalization(op.Reshape(x, _ints(0, groups, values)), ones, axis=-1, epsilon=eps)[0]
-    zeros, units = op.Constant(value_floats=[0.0] * channels), op.Constant(value_floats=[1.0] * channels)
-    return op.BatchNormalization(_restore(normalized, x), weight, bias, zeros, units, epsilon=0.0)
+    flat = op.Reshape(x, _ints(0, groups, values))
+    normalized = op.LayerNormalization(flat, _floats(1.0, values), axis=-1, epsilon=eps)[0]
+    return _batch_norm_affine(_restore(normalized, x), weight, bias, channels)
 
 
 def wide_layer_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float, cudnn: bool) -> Any:
@@ -118,7 +136,7 @@ def merged_affine(x: Any, groups: int, weight: Any, bias: Any, eps: float, cudnn
     by_group = _ints(1, groups, -1)
     scale = op.Div(op.Reshape(weight, by_group), op.Sqrt(op.Add(variance, op.Constant(value_float=eps))))
     shift = op.Sub(op.Reshape(bias, by_group), op.Mul(scale, mean))
-    by_channel = _ints(0, x.shape[1], 1, 1)
+    by_channel = _ints(-1, x.shape[1], 1, 1)
     return op.Add(op.Mul(x, op.Reshape(scale, by_channel)), op.Reshape(shift, by_channel))
 
 
@@ -135,6 +153,7 @@ def instance_norm(x: Any, shape: Any, weight: Any, bias: Any, eps: float, cudnn:
 GROUP_NORM = {
     "Reshape, InstanceNorm, Reshape, Mul, Add": mul_add,
     "Reshape, InstanceNorm, Reshape, BatchNorm": group_norm,
+    "the same, batch dimension copied": copied_batch,
     "Reshape, InstanceNorm, Reshape, depthwise Conv": depthwise,
     "Reshape, LayerNorm, Reshape, BatchNorm": layer_norm,
     "Reshape, LayerNorm with affine, Reshape": wide_layer_norm,

@@ -62,7 +62,7 @@ class ModelMetadata:
         parameters: trainable parameters of the PyTorch module the file was made from.
         macs: multiply-accumulates of its convolutions and linear layers, for one image.
         weights_sha256: SHA-256 of the safetensors file the weights came from, in hexadecimal.
-        test_accuracy: fraction of ``test_images`` that this very file classifies rightly, in [0, 1]; None if unmeasured.
+        test_accuracy: fraction of ``test_images`` that this file classifies rightly, in [0, 1]; None if unmeasured.
         test_images: how many test images ``test_accuracy`` was measured on.
         versions: library name -> version (torch, onnx, onnxruntime).
         created: time of the export, ISO 8601, UTC.
@@ -104,7 +104,7 @@ class ModelMetadata:
             raise ContractError("its metadata is not JSON") from error
         if not isinstance(record, dict):
             raise ContractError("its metadata is not a JSON object")
-        if record.get("contract") != CONTRACT_VERSION:
+        if record.get("contract") != CONTRACT_VERSION or isinstance(record["contract"], bool):
             raise ContractError(
                 f"it keeps contract version {record.get('contract')!r}, this cifar-edge knows {CONTRACT_VERSION}"
             )

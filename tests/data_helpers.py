@@ -150,6 +150,7 @@ class Mirrors(ThreadingHTTPServer):
         self.package_kilobytes: float | None = None
         self.log: list[tuple[str, str | None]] = []
         self.closing = threading.Event()
+        self.gate = threading.Event()
 
     def url(self, kind: str) -> str:
         return f"http://127.0.0.1:{self.server_port}/{kind}/small-python.tar.gz"
@@ -172,6 +173,7 @@ def serving() -> Iterator[Mirrors]:
             yield server
         finally:
             server.closing.set()
+            server.gate.set()
             server.shutdown()
             thread.join()
 
@@ -210,9 +212,14 @@ class _Handler(BaseHTTPRequestHandler):
             elif kind == "crawling":
                 self._send(content, ranges=True, kilobytes=0.5)
             elif kind == "leisurely":
-                self._send(content, ranges=True, kilobytes=500)
+                self._send(content, ranges=True, kilobytes=1000)
             elif kind == "stalls":
-                self._send(content, ranges=True, at_most=len(content) // 2, hang=True)
+                self._send(content, at_most=len(content) // 2)
+                self.server.closing.wait()
+            elif kind == "gated":
+                self._send(content, at_most=len(content) // 2)
+                self.server.gate.wait()
+                self.wfile.write(content[len(content) // 2 :])
             elif kind == "trickle":
                 self._trickle_headers()
             elif kind == "dead":
@@ -247,7 +254,6 @@ class _Handler(BaseHTTPRequestHandler):
         at_most: int | None = None,
         length: int | None = -1,
         kilobytes: float | None = None,
-        hang: bool = False,
     ) -> None:
         """Answer with ``content``: from a Range, cut after ``at_most`` bytes, at so many kilobytes a second."""
         begin = 0
@@ -272,8 +278,6 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(body[start : start + step])
                 if self.server.closing.wait(0.05):
                     return
-        if hang:
-            self.server.closing.wait()
 
 
 def wait_until(seconds: float, condition: Callable[[], bool]) -> None:

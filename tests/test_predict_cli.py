@@ -93,7 +93,7 @@ def test_names_that_are_no_text_stay_on_one_line(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("model", "message"),
-    [("nonsense", "no run, folder or released model is called 'nonsense'"), ("text.png", "no ONNX model")],
+    [("nonsense", "no file, run, folder or released model is called 'nonsense'"), ("text.png", "no ONNX model")],
 )
 def test_a_bad_model_is_one_line(folder: Path, model: str, message: str) -> None:
     result = CliRunner().invoke(main, ["predict", "0.png", "--model", model])

@@ -138,14 +138,14 @@ def test_a_file_that_is_being_written_is_no_model() -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("gn-cmn", "no run, folder or released model is called 'gn-cmn'; released: gn-cnn, s8-layer"),
-        ("gn-cnn.fp16", "no run, folder or released model is called 'gn-cnn.fp16'"),
-        ("../models/gn-cnn", "no run, folder or released model"),
-        ("missing/model.onnx", "no run, folder or released model is called 'missing/model.onnx'"),
+        ("gn-cmn", "no file, run, folder or released model is called 'gn-cmn'; released: gn-cnn, s8-layer"),
+        ("gn-cnn.fp16", "no file, run, folder or released model is called 'gn-cnn.fp16'"),
+        ("../models/gn-cnn", "no file, run, folder or released model"),
+        ("missing/model.onnx", "no file, run, folder or released model is called 'missing/model.onnx'"),
         ("", "the name of the model is empty"),
-        ("line\nbreak", r"no run, folder or released model is called "),
-        ("null\0byte", "no run, folder or released model is called "),
-        ("long" * 1000, "no run, folder or released model is called "),
+        ("line\nbreak", r"no file, run, folder or released model is called 'line\nbreak'"),
+        ("null\0byte", "no file, run, folder or released model is called "),
+        ("long" * 1000, "no file, run, folder or released model is called "),
         ("empty", "empty holds no .onnx file"),
         ("runs/a", "runs/a is not exported yet; run `cifar-edge export runs/a` first"),
         ("many", "many holds a.fp32.onnx, b.int8.onnx; give the .onnx file you mean"),
@@ -164,8 +164,8 @@ def test_what_is_no_model(model: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("gn-cmn", "no run, folder or released model is called 'gn-cmn'; released: gn-cnn, s8-layer"),
-        ("gn-cnn.fp32", "no run, folder or released model is called 'gn-cnn.fp32'"),
+        ("gn-cmn", "no file, run, folder or released model is called 'gn-cmn'; released: gn-cnn, s8-layer"),
+        ("gn-cnn.fp32", "no file, run, folder or released model is called 'gn-cnn.fp32'"),
         ("", "the name of the run or model is empty"),
         ("empty", "empty holds no model.safetensors; is it a run, and is the run finished?"),
         ("model.onnx", "model.onnx is a file; give the folder of a run"),

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 @data_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(data: str | None, offline: bool, as_json: bool) -> None:
-    """Show the data set: where it lies, where it came from, how many images; fetch it if it is missing.
+    """Show the data set that is here; fetch it if it is missing.
+
+    That is where it lies, where it came from, and how many images it has.
 
     Every pixel and label is verified by SHA-256, whatever the source. DIR may be torchvision's folder, the original
     archive, the binary version, an .npz file, or the parquet files of a data set hub.

@@ -24,13 +24,13 @@ CONFUSIONS = 10
 @loading.data_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(model: str, data: str | None, offline: bool, as_json: bool) -> None:
-    r"""Measure the accuracy of MODEL on the test images, with a 95 % interval, by class, with the confusion matrix.
+    """Measure the accuracy of MODEL on the test images.
+
+    It is printed with its 95 % interval, class by class, and with the confusion matrix.
 
     MODEL is a released name (gn-cnn; for one of its files gn-cnn.fp32), a run, a folder or an .onnx file.
 
-    \b
-    Example:
-        cifar-edge evaluate gn-cnn --data sample
+    Example: cifar-edge evaluate gn-cnn --data sample
     """
     from cifar_edge.errors import DataError
     from cifar_edge.runtime.evaluate import evaluate
@@ -77,7 +77,7 @@ def text_report(evaluation: "Evaluation") -> str:
 
 def _table(evaluation: "Evaluation", matrix: bool) -> list[str]:
     """One line a class: name, images, recall, and with ``matrix`` its row of the confusion matrix."""
-    from cifar_edge.runtime.images import display_name
+    from cifar_edge.runtime.messages import display_name
 
     names = [display_name(label) for label in evaluation.labels]
     width = max(len("class"), *map(len, names))
@@ -92,7 +92,7 @@ def _table(evaluation: "Evaluation", matrix: bool) -> list[str]:
 
 
 def _confusions(evaluation: "Evaluation") -> list[str]:
-    from cifar_edge.runtime.images import display_name
+    from cifar_edge.runtime.messages import display_name
 
     names = [display_name(label) for label in evaluation.labels]
     mistaken = [

@@ -32,7 +32,7 @@ def _points(context: click.Context, parameter: click.Parameter, value: float) ->
 def command(
     model: str | None, quantize: bool, out: Path | None, data: str | None, offline: bool, max_drop: float, as_json: bool
 ) -> None:
-    """Export a trained network to ONNX and prove the files against PyTorch.
+    """Export a trained network to ONNX, proved against PyTorch.
 
     MODEL is a run or the name of a released model; without it the newest finished run is taken, else the released
     gn-cnn. The files go to RUN/export, those of a released model to runs/TIME-MODEL/export. Every file is compared with

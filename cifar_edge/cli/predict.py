@@ -17,18 +17,16 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: an array with one record an image.")
 @click.pass_context
 def command(ctx: click.Context, images: tuple[str, ...], top: int, model: str | None, as_json: bool) -> None:
-    r"""Classify the pictures IMG..., in any format and size.
+    """Classify the pictures IMG..., in any format and size.
 
     Without --model it takes $CIFAR_EDGE_MODEL, else the newest export under ./runs, else the released gn-cnn, and says
     so on stderr. A picture that cannot be read does not stop the others; the exit code is then 1.
 
-    \b
-    Example:
-        cifar-edge predict cat.jpg dog.png --top 3
+    Example: cifar-edge predict cat.jpg dog.png --top 3
     """
     from cifar_edge.errors import ImageError
     from cifar_edge.runtime.classifier import Classifier
-    from cifar_edge.runtime.images import display_name
+    from cifar_edge.runtime.messages import display_name
 
     classifier = Classifier(model)
     click.echo(f"model: {classifier.source}", err=True)
@@ -63,7 +61,7 @@ def _record(image: str, prediction: "Prediction", top: int) -> dict[str, Any]:
 
 def _lines(name: str, prediction: "Prediction", top: int) -> str:
     """Label, score and name on a line, the further classes below; names last, for they may be of any length."""
-    from cifar_edge.runtime.images import display_name
+    from cifar_edge.runtime.messages import display_name
 
     indent = 2 if top > 1 else 0
     width = min(max(len(display_name(label)) for label in prediction.labels), 40) + indent

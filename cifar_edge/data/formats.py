@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from cifar_edge.data.corpus import Corpus
-from cifar_edge.data.dataset import Arrays, Dataset, Images
+from cifar_edge.data.dataset import Arrays, Dataset, Images, labels_of
 from cifar_edge.data.parquet import find_parquet, read_parquet
 from cifar_edge.errors import DataError
 from cifar_edge.files import replacing
@@ -45,8 +45,7 @@ _DAMAGE = (
     EOFError,
     ValueError,
     KeyError,
-    TypeError,
-    OverflowError,  # a label above 255
+    RecursionError,  # JSON nested without end
     SyntaxError,  # Pillow's word for a broken PNG
     MemoryError,  # a damaged header that claims a huge array
     pickle.UnpicklingError,
@@ -162,7 +161,7 @@ def _read_members(members: Iterable[Member], corpus: Corpus) -> Arrays:
         batch = PurePosixPath(name).stem
         try:
             if name in _LABEL_FILES:
-                labels[_LABEL_FILES[name]] = np.array(json.loads(content), np.uint8)
+                labels[_LABEL_FILES[name]] = labels_of(json.loads(content))
             elif name.endswith(".png"):
                 images[batch] = _sheet(content)
             elif name.endswith(".bin"):
@@ -207,7 +206,7 @@ def _pickled(name: str, content: bytes, corpus: Corpus) -> tuple[Images, Images]
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != corpus.batches[name]:
         raise ValueError("its MD5 is not the original's, so it was not unpickled")
     batch = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
-    return _planes_to_images(batch["data"]), np.array(batch["labels"], np.uint8)
+    return _planes_to_images(batch["data"]), labels_of(batch["labels"])
 
 
 class _ArrayUnpickler(pickle.Unpickler):

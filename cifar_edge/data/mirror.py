@@ -65,6 +65,7 @@ def _append(url: str, archive: Archive, part: Path, limits: Limits, meter: Meter
         # A server that cannot resume sends everything again: what is there already is read over.
         begin = size if response.status == 206 else 0
         _check_extent(response, begin, archive)
+        meter.begin()
         for end, block in _blocks(response, begin, meter, limits):
             fresh = end - size
             if fresh > 0:

@@ -52,11 +52,15 @@ def _watch(process: "subprocess.Popen[bytes]", folder: Path, meter: Meter, limit
     while process.poll() is None:
         time.sleep(_POLL_SECONDS)
         size = _largest(folder)
-        meter.update(size, max(0, size - done))
         if size > done:
+            if not done:
+                meter.begin()
+            meter.update(size, size - done)
             done, grown = size, time.monotonic()
-        if time.monotonic() - grown > _WINDOWS_TO_FINISH * limits.window:
-            raise SourceFailed("npm does not come to an end")
+        elif done:
+            meter.update(done, 0)
+        if time.monotonic() - grown > (_WINDOWS_TO_FINISH * limits.window if done else limits.answer):
+            raise SourceFailed("npm does not come to an end" if done else f"nothing came for {limits.answer:g} s")
 
 
 def _largest(folder: Path) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from cifar_edge.data.corpus import Corpus, Fingerprints
-from cifar_edge.data.dataset import Arrays, Images
+from cifar_edge.data.dataset import Arrays, Images, labels_of
 from cifar_edge.errors import MissingExtra
 
 
@@ -60,7 +60,7 @@ def _read_split(files: list[Path]) -> tuple[Images, Images]:
     if image_column is None or "label" not in names:
         raise ValueError(f"columns {', '.join(names)}, but img or image, and label, are asked for")
     images = [_decode(row["bytes"]) for row in table[image_column].to_pylist()]
-    return np.stack(images), np.array(table["label"].to_pylist(), np.uint8)
+    return np.stack(images), labels_of(table["label"].to_pylist())
 
 
 def _decode(content: bytes) -> Any:

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from cifar_edge.data.corpus import Archive
 
@@ -24,10 +23,10 @@ class Limits:
     rate: float = 200_000.0
     window: float = 10.0
 
-    @classmethod
-    def patient(cls) -> Self:
-        """For when every source is slow, as on a slow line: forty minutes are better than nothing."""
-        return cls(answer=60.0, rate=10_000.0, window=60.0)
+
+LIMITS = Limits()
+PATIENT = Limits(answer=60.0, rate=10_000.0, window=60.0)
+"""For when every source is slow, as on a slow line: hours are better than nothing, and Ctrl-C loses nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +81,10 @@ class Meter:
         self._total = total
         self._limits = limits
         self._progress = progress
+        self.begin()
+
+    def begin(self) -> None:
+        """Start the clock: bytes are to come from now on."""
         self._received = 0
         self._samples = deque([(time.monotonic(), 0)])
 
@@ -113,4 +116,4 @@ def check(path: Path, archive: Archive) -> None:
     """
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != archive.sha256:
-            raise SourceFailed(f"not the file it should be: another SHA-256 than {archive.name}")
+            raise SourceFailed(f"wrong, another SHA-256 than {archive.name}")

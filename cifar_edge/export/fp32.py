@@ -50,7 +50,7 @@ def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float = 1e-5, c
     normalized = op.InstanceNormalization(
         op.Reshape(x, op.Constant(value_ints=[0, groups, -1])), _floats(1.0, groups), _floats(0.0, groups), epsilon=eps
     )
-    restored = op.Reshape(normalized, op.Constant(value_ints=[0, channels, height, width]))
+    restored = op.Reshape(normalized, op.Constant(value_ints=[-1, channels, height, width]))
     return op.BatchNormalization(restored, weight, bias, _floats(0.0, channels), _floats(1.0, channels), epsilon=0.0)
 
 

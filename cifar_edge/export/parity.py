@@ -16,8 +16,6 @@ FP32_TOLERANCE = 1e-4
 """Largest difference of a logit that fp32 may show: rounding in another order of summation, and nothing else."""
 CONCLUSIVE_IMAGES = 5000
 """Below, a paired interval is too wide to say "passed"."""
-MAX_DROP = 0.5
-"""Points of accuracy that int8 may lose."""
 
 Verdict = Literal["passed", "inconclusive"]
 

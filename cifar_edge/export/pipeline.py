@@ -17,7 +17,6 @@ from cifar_edge.errors import ExportError
 from cifar_edge.export.fp32 import network_graph, with_pixels
 from cifar_edge.export.graphs import serialize
 from cifar_edge.export.parity import (
-    MAX_DROP,
     Comparison,
     Logits,
     Verdict,
@@ -40,9 +39,7 @@ from cifar_edge.training.checkpoint import TrainedNetwork
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 
 
-def export_network(
-    trained: TrainedNetwork, dataset: Dataset, out: Path, *, quantize: bool = False, max_drop: float = MAX_DROP
-) -> Report:
+def export_network(trained: TrainedNetwork, dataset: Dataset, out: Path, *, quantize: bool, max_drop: float) -> Report:
     """Write ``<model>.fp32.onnx``, if asked ``<model>.int8.onnx``, and their report, into the folder ``out``.
 
     An earlier export of the model in ``out`` is replaced as a whole, once every gate has been passed, and not before.
@@ -56,20 +53,23 @@ def export_network(
 
     Raises:
         GateFailed: a file differs from the PyTorch module by more than its gate allows.
-        ExportError: the data set has other classes than the network, or ``out`` cannot be written to.
+        ExportError: the data set has other classes than the network, the network answers NaN, or ``out`` cannot be
+            written to.
     """
     if dataset.labels != trained.labels:
         raise ExportError(
             f"{trained.name} knows the classes {', '.join(trained.labels)}, the data set {dataset.name} has "
             f"{', '.join(dataset.labels)}; give the data it was trained on with --data"
         )
+    reference = torch_logits(trained.network, dataset.test_images)
+    if not np.isfinite(reference).all():
+        raise ExportError(f"{trained.weights} answers images with NaN or infinity; its training went wrong")
     network = network_graph(trained.network)
     graphs = {"fp32": with_pixels(network)}
     if quantize:
         graphs["int8"] = quantize_graph(network, dataset.train_images)
 
     about = _metadata(trained)
-    reference = torch_logits(trained.network, dataset.test_images)
     judged = {
         precision: _judge(graphs[precision], replace(about, precision=precision), dataset, reference, max_drop)
         for precision in PRECISIONS

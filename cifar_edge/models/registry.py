@@ -10,6 +10,7 @@ from torch import nn
 from cifar_edge.errors import ModelError
 from cifar_edge.models.gn_cnn import gn_cnn
 from cifar_edge.models.reference import batch_norm, group_norm, layer_norm, reference_network
+from cifar_edge.models.wide_resnet import WideResNet
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ MODELS: Mapping[str, Family] = {
     "s8-layer": Family(partial(reference_network, norm=layer_norm)),
     "s8-group": Family(partial(reference_network, norm=group_norm)),
     "s8-batch": Family(partial(reference_network, norm=batch_norm)),
+    "wrn-16-4": Family(partial(WideResNet, widen=4)),
 }
 
 

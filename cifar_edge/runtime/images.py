@@ -1,5 +1,7 @@
 """Reading a picture, from wherever it comes, into the pixels that a model reads; `ImageError` where there is none."""
 
+import contextlib
+import ctypes
 import io
 import logging
 import os
@@ -11,9 +13,10 @@ from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, _imaging
 
 from cifar_edge.errors import ImageError
+from cifar_edge.runtime.messages import display_name, reason
 from cifar_edge.runtime.transform import to_pixels
 
 ImageSource = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDArray[np.uint8]
@@ -21,6 +24,12 @@ ImageSource = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDAr
 
 # Pillow logs some of its errors besides raising them; a library that nobody asked to log keeps silent.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+# libtiff, inside Pillow, prints its errors besides reporting them. Where it cannot be reached so, they stay harmless.
+with contextlib.suppress(AttributeError, OSError):
+    _set_handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
+    _set_handler.argtypes, _set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+    _set_handler(None)
 
 
 def read_pixels(source: ImageSource) -> npt.NDArray[np.uint8]:
@@ -44,13 +53,7 @@ def read_pixels(source: ImageSource) -> npt.NDArray[np.uint8]:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise ImageError(f"{name}: a picture of more than {limit:,} pixels is too large") from error
     except Exception as error:  # a decoder fed with damaged bytes raises whatever its parser stumbles over
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise ImageError(f"{name}: damaged or truncated picture ({reason})") from error
-
-
-def display_name(path: str) -> str:
-    """``path`` as one printable line: unchanged where it is one, else escaped (line breaks, undecodable bytes)."""
-    return path if path.isprintable() else ascii(path)
+        raise ImageError(f"{name}: damaged or truncated picture ({reason(error)})") from error
 
 
 def _name(source: object) -> str:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from cifar_edge.errors import ContractError, ModelError
-from cifar_edge.runtime.images import display_name
+from cifar_edge.runtime.messages import display_name, reason
 from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE, INPUT_NAME, METADATA_KEY, OUTPUT_NAME, ModelMetadata
 
 MAX_MODEL_BYTES = 64 * 1024 * 1024
@@ -47,7 +47,9 @@ def load(source: str | os.PathLike[str] | bytes, threads: int = 1) -> Model:
         metadata = _metadata(session)
         _check_signature(session, len(metadata.labels))
     except ContractError as error:
-        raise ContractError(f"{name}: {_one_line(error)}") from error
+        raise ContractError(f"{name}: {reason(error)}") from error
+    except UnicodeDecodeError as error:
+        raise ContractError(f"{name}: its metadata or a name in it is not UTF-8") from error
     return Model(session, metadata)
 
 
@@ -92,14 +94,11 @@ def _session(name: str, content: bytes, threads: int) -> Any:
         # enable_fallback=0: onnxruntime would print its error to stdout and try the same provider again.
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # its exceptions have no common base class but this one
-        raise ModelError(f"{name} is damaged or no ONNX model: {_one_line(error)}") from error
+        raise ModelError(f"{name} is damaged or no ONNX model: {reason(error)}") from error
 
 
 def _metadata(session: Any) -> ModelMetadata:
-    try:
-        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    except UnicodeDecodeError as error:
-        raise ContractError("its metadata is no UTF-8 text") from error
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if text is None:
         raise ContractError(f"it has no {METADATA_KEY!r} metadata; make the file with `cifar-edge export`")
     return ModelMetadata.from_json(text)
@@ -120,7 +119,7 @@ def _check_signature(session: Any, classes: int) -> None:
     try:
         shape = run(session, two).shape
     except Exception as error:  # as in _session
-        raise ContractError(f"it fails on a batch of two images: {_one_line(error)}") from error
+        raise ContractError(f"it fails on a batch of two images: {reason(error)}") from error
     if shape != (2, classes):
         raise ContractError(f"two images give logits of shape {list(shape)}, the contract says {[2, classes]}")
 
@@ -131,8 +130,3 @@ def _dynamic(size: object) -> bool:
 
 def _shown(ends: list[tuple[str, str, list[Any]]]) -> str:
     return "; ".join(f"{name!r} {kind} [{', '.join(map(str, shape))}]" for name, kind, shape in ends) or "missing"
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 200 else f"{text[:197]}..."

@@ -15,7 +15,7 @@ from typing import Any
 
 from cifar_edge.errors import ModelError
 from cifar_edge.files import released, zoo
-from cifar_edge.runtime.images import display_name
+from cifar_edge.runtime.messages import display_name
 
 DEFAULT_MODEL = "gn-cnn"
 MODEL_VARIABLE = "CIFAR_EDGE_MODEL"
@@ -122,7 +122,7 @@ def _given_released(model: str, kind: str) -> Resolved:
     elif model in names:
         return Resolved(released(f"{kind}/{model}"), "released")
     raise ModelError(
-        f"no run, folder or released model is called {display_name(model)!r}; released: {', '.join(names) or 'none'}"
+        f"no file, run, folder or released model is called {model!r}; released: {', '.join(names) or 'none'}"
     )
 
 

@@ -42,7 +42,7 @@ def to_pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
     square = _rgb(_centre_square(_upright(image)))
     side = square.width
     if side != IMAGE_SIZE:
-        # Pillow's BOX filter averages areas of whole pixels: each counts for the one target pixel that its centre is in.
+        # Pillow's BOX filter averages areas of whole pixels: each counts for the target pixel that its centre is in.
         filter_ = Image.Resampling.BOX if side > IMAGE_SIZE else Image.Resampling.BICUBIC
         square = square.resize((IMAGE_SIZE, IMAGE_SIZE), filter_)
     return np.array(square, dtype=np.uint8)

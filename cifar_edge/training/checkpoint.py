@@ -13,9 +13,12 @@ from torch import Tensor, nn
 from cifar_edge.errors import ModelError
 from cifar_edge.files import replacing
 from cifar_edge.models import build
+from cifar_edge.models.folded import FoldedNetwork
+from cifar_edge.models.gn_cnn import GnCnn
+from cifar_edge.runtime.resolve import SUMMARY, WEIGHTS
+from cifar_edge.training.folding import unfitted
 
-WEIGHTS = "model.safetensors"
-SUMMARY = "summary.json"
+FOLDED_WEIGHTS = "deploy.safetensors"
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class TrainedNetwork:
         network: the module in evaluation mode; float32 ``[batch, 3, 32, 32]`` in, logits out.
         weights: the safetensors file it came from.
         data: name of the data set it was trained on, such as ``cifar10``.
+        folded: the network with its norms folded, likewise in evaluation mode; None where the run has none.
     """
 
     name: str
@@ -35,6 +39,7 @@ class TrainedNetwork:
     network: nn.Module
     weights: Path
     data: str
+    folded: FoldedNetwork | None = None
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor], model: str, labels: tuple[str, ...]) -> None:
@@ -66,23 +71,31 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], str, tuple[str, ...]]:
 
 
 def load_network(folder: Path) -> TrainedNetwork:
-    """Load the network of a finished run or of a released model's folder.
+    """Load the network of a finished run or of a released model's folder, and its folded form if that is there.
 
     Raises:
         ModelError: the folder holds no weights, or they do not fit the network they name.
     """
-    weights = folder / WEIGHTS
-    state, name, labels = read_weights(weights)
+    state, name, labels = read_weights(folder / WEIGHTS)
     network = build(name, len(labels))
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise ModelError(f"{weights} does not fit the network {name!r} of this cifar-edge") from error
+    _load_state(network, state, folder / WEIGHTS)
+    folded = None
+    if isinstance(network, GnCnn) and (folder / FOLDED_WEIGHTS).exists():
+        folded = unfitted(network)
+        _load_state(folded, read_weights(folder / FOLDED_WEIGHTS)[0], folder / FOLDED_WEIGHTS)
     try:
         data = str(json.loads((folder / SUMMARY).read_text())["data"]["name"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{folder / SUMMARY} is missing or damaged; was the training interrupted?") from error
-    return TrainedNetwork(name, labels, network.eval().requires_grad_(False), weights, data)
+    return TrainedNetwork(name, labels, network, folder / WEIGHTS, data, folded)
+
+
+def _load_state(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelError(f"{path} does not fit the network that this cifar-edge builds") from error
+    network.eval().requires_grad_(False)
 
 
 def new_generator(*seeds: int) -> torch.Generator:

@@ -44,6 +44,12 @@ def fold(network: GnCnn, images: Tensor) -> FoldedNetwork:
     return FoldedNetwork(convolutions, copy.deepcopy(network.head)).eval().requires_grad_(False)
 
 
+def unfitted(network: GnCnn) -> FoldedNetwork:
+    """A folded network of the shape that `fold` makes of ``network``, for weights that were saved."""
+    mains = [layer.branches[0][0] for layer in network.layers if isinstance(layer, GroupNormLayer)]
+    return FoldedNetwork([like(main, bias=True) for main in mains], copy.deepcopy(network.head))
+
+
 def _folded_layer(layer: GroupNormLayer, exact: list[Tensor], folded: list[Tensor]) -> nn.Conv2d:
     """Fit the layer's output before ReLU on ``exact`` by its branches' convolutions on ``folded``; merge them."""
     branches = [branch[0] for branch in layer.branches]

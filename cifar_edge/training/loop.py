@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -58,11 +59,12 @@ def fit(
         order = torch.randperm(len(images), generator=generator).to(images.device)
         seen = augment(images[order], generator, crop=recipe.crop, flip=recipe.flip, cutout=recipe.cutout)
         targets = labels[order]
+        mixtures = _mixtures(steps, recipe.mixup, recipe.seed, number)
         step.start_epoch()
         for index in range(steps):
             part = slice(index * batch, (index + 1) * batch)
             position = ((number - 1) * steps + index + 1) / (recipe.epochs * steps)
-            step(seen[part], targets[part], position)
+            step(seen[part], targets[part], position, mixtures[index])
             after_step(number, index + 1, step)
         loss = step.loss.item() / steps
         if loss != loss or loss == float("inf"):
@@ -71,6 +73,13 @@ def fit(
         accuracy = step.correct.item() / (steps * batch)
         after_epoch(Epoch(number, rate, loss, accuracy), step.average.eval())
     return step.average.eval()
+
+
+def _mixtures(steps: int, alpha: float, seed: int, epoch: int) -> list[float]:
+    """One share for each step of the epoch, from Beta(alpha, alpha); ones without mixup."""
+    if not alpha:
+        return [1.0] * steps
+    return np.random.default_rng((seed, epoch)).beta(alpha, alpha, steps).tolist()
 
 
 @torch.no_grad()

@@ -55,6 +55,9 @@ class Recipe:
     cutout: int = 0
     """Side of the square set to grey in each image, in pixels; 0 for none (DeVries & Taylor 2017, arXiv:1708.04552)."""
 
+    mixup: float = 0.0
+    """Alpha of mixup's Beta distribution, one draw a step; 0 for none (Zhang et al. 2018, arXiv:1710.09412)."""
+
     average_decay: float = 0.998
     """Decay per step of the moving average of the weights, which is what is evaluated and saved; 0 for none."""
 
@@ -155,6 +158,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "label_smoothing": (0.0, 0.99),
     "crop": (0, 16),
     "cutout": (0, 32),
+    "mixup": (0.0, 10.0),
     "average_decay": (0.0, 0.999999),
     "distillation_weight": (0.0, 1.0),
     "temperature": (0.1, 100.0),

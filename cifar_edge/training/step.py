@@ -36,6 +36,7 @@ class Step:
         self.loss = torch.zeros((), device=device)
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
         self._learning_rate = torch.zeros((), device=device)
+        self._mixture = torch.ones((), device=device)
         self._optimizer = torch.optim.SGD(
             _parameter_groups(network, recipe.weight_decay),
             lr=self._learning_rate,
@@ -53,14 +54,16 @@ class Step:
         self.correct.zero_()
         self.network.train()
 
-    def __call__(self, images: Tensor, labels: Tensor, position: float) -> None:
+    def __call__(self, images: Tensor, labels: Tensor, position: float, mixture: float = 1.0) -> None:
         """Take one step.
 
         Args:
             images: uint8 ``[batch, 32, 32, 3]``; the same shape at every call.
             labels: int64 ``[batch]``.
             position: where in the whole training this step stands, in [0, 1].
+            mixture: share of each image in its mixture with another of the batch, in [0, 1] (mixup).
         """
+        self._mixture.fill_(mixture)
         self._learning_rate.fill_(self.recipe.learning_rate * schedule(position, self.recipe.warmup))
         self._calls += 1
         if self.device.type != "cuda":
@@ -100,8 +103,13 @@ class Step:
         recipe = self.recipe
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             inputs = pixels_to_input(images)
+            if recipe.mixup:
+                inputs = torch.lerp(inputs.flip(0), inputs, self._mixture)
             logits = self.network(inputs).float()
             loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+            if recipe.mixup:
+                other = F.cross_entropy(logits, labels.flip(0), label_smoothing=recipe.label_smoothing)
+                loss = torch.lerp(other, loss, self._mixture)
             if self.teacher is not None:
                 with torch.no_grad():
                     targets = self.teacher(inputs).float()

@@ -1,0 +1,15 @@
+"""What comes from outside - names, texts of other libraries' errors - made fit for one line on a terminal."""
+
+_LONGEST_REASON = 200
+
+
+def display_name(name: str) -> str:
+    """``name`` as one printable line: unchanged where it is one, else escaped (line breaks, undecodable bytes)."""
+    return name if name.isprintable() else ascii(name)
+
+
+def reason(error: Exception) -> str:
+    """What ``error`` says, on one printable line of bounded length; the name of its type where it says nothing."""
+    words = "".join(character if character.isprintable() else " " for character in str(error)).split()
+    text = " ".join(words) or type(error).__name__
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."

@@ -1,0 +1,49 @@
+"""Networks for the tests of the export: hardly trained, but with norms that matter, and with answers that differ."""
+
+import json
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from cifar_edge.data import Dataset
+from cifar_edge.models import build
+from cifar_edge.models.pixels import PixelNetwork
+from cifar_edge.training.checkpoint import SUMMARY, WEIGHTS, save_weights
+
+STEPS = 60
+BATCH = 32
+NORMS = (nn.GroupNorm, nn.LayerNorm, nn.BatchNorm2d)
+
+
+def write_run(folder: Path, name: str, sample: Dataset) -> Path:
+    """A finished run of the network ``name`` trained for `STEPS` steps on the sample; returns ``folder``.
+
+    As initialised the affine of a norm is the identity, and an export that forgot it would pass.
+    """
+    torch.manual_seed(0)
+    network = build(name)
+    for module in network.modules():
+        if isinstance(module, NORMS):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0.0, 0.1)
+    train(network, sample)
+    folder.mkdir(parents=True)
+    save_weights(folder / WEIGHTS, network.state_dict(), name, sample.labels)
+    summary = {"model": name, "finished": "2026-01-01T00:00:00+00:00", "data": {"name": sample.name, "source": "tests"}}
+    (folder / SUMMARY).write_text(json.dumps(summary))
+    return folder
+
+
+def train(network: nn.Module, sample: Dataset) -> None:
+    """Some steps of Adam, over the training images again and again."""
+    pixels = PixelNetwork(network).train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
+    for step in range(STEPS):
+        part = torch.arange(BATCH * step, BATCH * (step + 1)) % len(sample.train_labels)
+        logits = pixels(torch.tensor(sample.train_images)[part])
+        loss = F.cross_entropy(logits, torch.tensor(sample.train_labels)[part])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()

@@ -1,0 +1,78 @@
+"""`cifar-edge data`, and what a person sees of a download in a terminal."""
+
+import json
+import os
+import pty
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from data_helpers import serving, small_corpus
+
+from cifar_edge.cli.loading import load
+from cifar_edge.cli.main import main
+from cifar_edge.data.sample import FOLDER, RECORD
+from cifar_edge.spec import CIFAR10_LABELS
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cifar_edge.data.load.cache_folder", lambda: tmp_path / "cache")
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["data", *arguments])
+
+
+def test_table_fits_a_terminal() -> None:
+    result = run("--data", "sample")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    lines = result.stdout.splitlines()
+    assert lines[0] == "cifar10-sample: 500 training and 250 test images, 32x32 RGB"
+    assert [line.split() for line in lines[-10:]] == [[name, "50", "25"] for name in CIFAR10_LABELS]
+    assert max(map(len, lines)) < 80
+
+
+def test_json() -> None:
+    record = json.loads(run("--data", "sample", "--json").stdout)
+    assert record["labels"] == list(CIFAR10_LABELS)
+    assert record["path"] is None
+    assert record["train"] == {"images": 500, "per_class": dict.fromkeys(CIFAR10_LABELS, 50)}
+    assert record["test"] == {"images": 250, "per_class": dict.fromkeys(CIFAR10_LABELS, 25)}
+    assert record["sha256"] == json.loads((FOLDER / RECORD).read_text())["sha256"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "nowhere"], "Error: there is no nowhere; give a folder or file of CIFAR-10"),
+        (["--offline"], "Error: CIFAR-10 is not in the cache ("),
+    ],
+)
+def test_errors_are_one_line(arguments: list[str], message: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith(message)
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_terminal_shows_a_bar_that_goes_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("COLUMNS", "80")
+    here, there = pty.openpty()
+    with serving() as server, os.fdopen(here, "rb", buffering=0) as screen:
+        monkeypatch.setattr("cifar_edge.data.load.CIFAR10", small_corpus(server.url("leisurely")))
+        with os.fdopen(there, "w") as terminal:
+            monkeypatch.setattr(sys, "stderr", terminal)
+            load(None, offline=False)
+            shown = screen.read(100_000).decode()
+    lines = shown.split("\r\n")
+    assert lines[0] == "fetching SMALL-10 from 127.0.0.1"
+    states = [state for state in lines[1].split("\r") if state.strip()]
+    bars, kept = states[:-1], states[-1]
+    assert len(bars) > 3
+    assert all(state.startswith("  [") and "MB/s" in state and len(state) < 80 for state in bars)
+    assert kept == f"verified and kept as {tmp_path / 'cache' / 'small.npz'}"

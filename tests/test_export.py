@@ -1,0 +1,207 @@
+"""Exported files: they compute what PyTorch does, keep the edge contract, and replace an earlier export as a whole."""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from export_helpers import NORMS, write_run
+from onnx import TensorProto
+
+from cifar_edge.data import Dataset
+from cifar_edge.errors import ExportError, GateFailed
+from cifar_edge.export.fp32 import network_graph
+from cifar_edge.export.parity import FP32_TOLERANCE, compare, torch_logits
+from cifar_edge.export.pipeline import export_network
+from cifar_edge.export.quantize import quantize
+from cifar_edge.export.report import Report
+from cifar_edge.models import MODELS
+from cifar_edge.models.summary import count_macs, count_parameters
+from cifar_edge.runtime.model import load, run
+from cifar_edge.spec import INPUT_NAME, MAX_IR_VERSION, MAX_OPSET, Precision
+from cifar_edge.training.checkpoint import TrainedNetwork, load_network
+
+PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
+INT8_SNR_DB = 15.0
+"""A quantisation gone wrong (a missed scale, a shifted zero point) falls far below; the worst network here is above."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    trained: TrainedNetwork
+    folder: Path
+    report: Report
+
+    def path(self, precision: Precision) -> Path:
+        return self.folder / f"{self.trained.name}.{precision}.onnx"
+
+
+@pytest.fixture(scope="module", params=sorted(MODELS))
+def exported(request: pytest.FixtureRequest, sample: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Every registered network, exported in both precisions."""
+    run_folder = write_run(tmp_path_factory.mktemp("runs") / request.param, request.param, sample)
+    trained = load_network(run_folder)
+    # Int8 of a network that has learnt next to nothing may lose any accuracy; what it computes is tested here.
+    report = export_network(trained, sample, run_folder / "export", quantize=True, max_drop=100.0)
+    return Exported(trained, run_folder / "export", report)
+
+
+@pytest.fixture(scope="module")
+def batch_norm_run(sample: Dataset, tmp_path_factory: pytest.TempPathFactory) -> TrainedNetwork:
+    """The network that exports fastest."""
+    return load_network(write_run(tmp_path_factory.mktemp("runs") / "s8-batch", "s8-batch", sample))
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64])
+def test_fp32_computes_what_pytorch_does(exported: Exported, sample: Dataset, batch: int) -> None:
+    images = sample.test_images[:batch]
+    logits = load(exported.path("fp32")).session.run(None, {INPUT_NAME: images})[0]
+    expected = torch_logits(exported.trained.network, images)
+    assert logits.shape == (batch, 10)
+    assert np.abs(logits - expected).max() <= FP32_TOLERANCE
+    assert logits.argmax(1).tolist() == expected.argmax(1).tolist()
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64])
+def test_int8_computes_nearly_what_pytorch_does(exported: Exported, sample: Dataset, batch: int) -> None:
+    images = sample.test_images[:batch]
+    logits = load(exported.path("int8")).session.run(None, {INPUT_NAME: images})[0]
+    comparison = compare(logits, torch_logits(exported.trained.network, images), sample.test_labels[:batch])
+    assert logits.shape == (batch, 10)
+    assert comparison.snr_db is not None, "it is not quantised"
+    assert comparison.snr_db > INT8_SNR_DB
+
+
+def test_the_networks_compared_tell_images_apart(exported: Exported, sample: Dataset) -> None:
+    logits = torch_logits(exported.trained.network, sample.test_images)
+    assert len(np.unique(logits.argmax(1))) >= 3
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_file_is_one_plain_onnx_file(exported: Exported, precision: Precision) -> None:
+    model = onnx.load(exported.path(precision), load_external_data=False)
+    onnx.checker.check_model(model, full_check=True)
+    assert [(entry.domain, entry.version <= MAX_OPSET) for entry in model.opset_import] == [("", True)]
+    assert model.ir_version <= MAX_IR_VERSION
+    assert not any(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer)
+    assert not any(node.doc_string or node.metadata_props for node in model.graph.node)
+    assert sorted(file.name for file in exported.folder.iterdir()) == sorted(
+        [f"{exported.trained.name}.{kind}.onnx" for kind in PRECISIONS] + ["report.json", "report.md"]
+    )
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_metadata_says_what_the_file_is(exported: Exported, sample: Dataset, precision: Precision) -> None:
+    trained = exported.trained
+    session, metadata = load(exported.path(precision))
+    right = int(np.count_nonzero(run(session, sample.test_images).argmax(1) == sample.test_labels))
+    assert metadata.model == trained.name
+    assert metadata.precision == precision
+    assert metadata.labels == trained.labels
+    assert metadata.parameters == count_parameters(trained.network)
+    assert metadata.macs == count_macs(trained.network)
+    assert metadata.weights_sha256 == hashlib.sha256(trained.weights.read_bytes()).hexdigest()
+    assert metadata.test_accuracy == right / len(sample.test_labels)
+    assert metadata.test_images == len(sample.test_labels)
+    assert metadata.versions["torch"] == torch.__version__
+    assert metadata.created == exported.report.created
+
+
+def test_report_describes_the_files(exported: Exported) -> None:
+    report = json.loads((exported.folder / "report.json").read_text())
+    assert [row["precision"] for row in report["rows"]] == ["fp32", "int8"]
+    for row in report["rows"]:
+        path = exported.folder / row["file"]
+        assert row["size"] == path.stat().st_size
+        assert row["accuracy"]["value"] == load(path).metadata.test_accuracy
+        assert 0 < row["timing"]["p50_seconds"] <= row["timing"]["p99_seconds"]
+    assert report["rows"][0]["comparison"]["agreement"] == 1.0
+    assert [row["verdict"] for row in report["rows"]] == ["passed", "inconclusive"]
+    fastest = min(report["rows"], key=lambda row: row["timing"]["p50_seconds"])
+    assert report["deploy"] == fastest["precision"]
+    assert f"**{report['deploy']}**" in (exported.folder / "report.md").read_text()
+
+
+def test_norms_are_written_in_the_fastest_form(exported: Exported) -> None:
+    operators = [node.op_type for node in onnx.load(exported.path("fp32")).graph.node]
+    norms = sum(isinstance(module, NORMS) for module in exported.trained.network.modules())
+    form = "LayerNormalization" if exported.trained.name == "s8-layer" else "BatchNormalization"
+    assert operators.count(form) == norms
+    assert operators[:2] == ["Transpose", "DequantizeLinear"]
+    assert not {"Cast", "Shape", "ReduceMean", "Sub"} & set(operators)
+
+
+def test_int8_quantizes_convolutions_and_no_norms(exported: Exported) -> None:
+    graph = onnx.load(exported.path("int8")).graph
+    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    makers = {output: node for node in graph.node for output in node.output}
+    for node in graph.node:
+        if node.op_type in ("Conv", "Gemm"):
+            weights = makers[node.input[1]]
+            assert weights.op_type == "DequantizeLinear"
+            assert types[weights.input[0]] == TensorProto.INT8
+            scale = next(tensor for tensor in graph.initializer if tensor.name == weights.input[1])
+            assert node.op_type == "Gemm" or len(scale.dims) == 1, "one scale a channel"
+        if node.op_type.endswith("Normalization"):
+            assert {types[name] for name in node.input[1:]} == {TensorProto.FLOAT}
+        if node.op_type == "QuantizeLinear":
+            assert types[node.input[2]] == TensorProto.UINT8
+    readers = [node.op_type for node in graph.node if INPUT_NAME in node.input]
+    assert readers == ["Transpose"], "pixels are int8 already"
+
+
+def test_quantization_is_deterministic(batch_norm_run: TrainedNetwork, sample: Dataset) -> None:
+    network = network_graph(batch_norm_run.network)
+    first, second = (quantize(network, sample.train_images).SerializeToString(deterministic=True) for _ in range(2))
+    assert first == second
+
+
+def test_earlier_export_is_replaced_as_a_whole(batch_norm_run: TrainedNetwork, sample: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("a user's own")
+    export_network(batch_norm_run, sample, tmp_path, quantize=True, max_drop=100.0)
+    assert (tmp_path / "s8-batch.int8.onnx").exists()
+    export_network(batch_norm_run, sample, tmp_path, quantize=False, max_drop=0.5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "README.md", "report.json", "report.md", "s8-batch.fp32.onnx"
+    ]  # fmt: skip
+
+
+def test_failed_gates_leave_the_earlier_export(batch_norm_run: TrainedNetwork, sample: Dataset, tmp_path: Path) -> None:
+    export_network(batch_norm_run, sample, tmp_path, quantize=False, max_drop=0.5)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(GateFailed, match=r"int8 loses .* nothing was written"):
+        export_network(batch_norm_run, sample, tmp_path, quantize=True, max_drop=-100.0)
+    steep = load_network(batch_norm_run.weights.parent)
+    with torch.no_grad():
+        list(steep.network.parameters())[-1].mul_(1e6)  # logits so large that their rounding exceeds the tolerance
+    with pytest.raises(GateFailed, match=r"fp32 does not compute what PyTorch does"):
+        export_network(steep, sample, tmp_path, quantize=False, max_drop=0.5)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_network_that_answers_nan_is_refused(batch_norm_run: TrainedNetwork, sample: Dataset, tmp_path: Path) -> None:
+    diverged = load_network(batch_norm_run.weights.parent)
+    with torch.no_grad():
+        next(diverged.network.parameters()).fill_(torch.nan)
+    with pytest.raises(ExportError, match=r"NaN or infinity"):
+        export_network(diverged, sample, tmp_path / "export", quantize=False, max_drop=0.5)
+    assert not (tmp_path / "export").exists()
+
+
+def test_data_of_other_classes_is_refused(batch_norm_run: TrainedNetwork, sample: Dataset, tmp_path: Path) -> None:
+    other = replace(sample, labels=("cat", "dog"))
+    with pytest.raises(ExportError, match=r"has cat, dog; give the data it was trained on"):
+        export_network(batch_norm_run, other, tmp_path / "export", quantize=False, max_drop=0.5)
+    assert not (tmp_path / "export").exists()
+
+
+def test_folder_that_cannot_be_written_is_one_line(
+    batch_norm_run: TrainedNetwork, sample: Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ExportError, match=r"cannot write to .*file/export"):
+        export_network(batch_norm_run, sample, tmp_path / "file" / "export", quantize=False, max_drop=0.5)

@@ -1,0 +1,96 @@
+"""`cifar-edge export` through the real command line."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from conftest import RunCommand
+from export_helpers import write_run
+
+from cifar_edge.cli.main import main
+from cifar_edge.data import Dataset
+from cifar_edge.runtime.model import load
+
+
+@pytest.fixture(scope="module")
+def trained(sample: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the network that exports fastest."""
+    return write_run(tmp_path_factory.mktemp("trained") / "s8-batch", "s8-batch", sample)
+
+
+@pytest.fixture
+def run_folder(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That run under ./runs, and no other."""
+    monkeypatch.chdir(tmp_path)
+    return shutil.copytree(trained, tmp_path / "runs" / "20260101-000000-s8-batch")
+
+
+def export(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["export", *map(str, arguments)])
+
+
+def test_newest_run_is_exported_into_itself(run_folder: Path, cifar_edge: RunCommand) -> None:
+    result = cifar_edge("export", "--quantize", "--max-drop", "100")
+    assert result.returncode == 0, result.stderr
+    assert "250 test images of cifar10-sample" in result.stderr
+    assert "deploy " in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    for precision in ("fp32", "int8"):
+        metadata = load(run_folder / "export" / f"s8-batch.{precision}.onnx").metadata
+        assert (metadata.precision, metadata.test_images) == (precision, 250)
+
+
+def test_json_is_the_report(run_folder: Path, tmp_path: Path) -> None:
+    result = export(run_folder, "--out", tmp_path / "elsewhere", "--json")
+    assert result.exit_code == 0, result.stderr
+    printed = json.loads(result.stdout)
+    assert printed.pop("folder") == str(tmp_path / "elsewhere")
+    assert printed == json.loads((tmp_path / "elsewhere" / "report.json").read_text())
+    assert not (run_folder / "export").exists()
+
+
+def test_released_model_is_exported_elsewhere(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    released = shutil.copytree(trained, tmp_path / "models" / "s8-batch")
+    monkeypatch.setattr("cifar_edge.cli.export.zoo", lambda: tmp_path)
+    before = sorted(released.iterdir())
+    assert export(released).exit_code == 0
+    assert sorted(released.iterdir()) == before
+    (file,) = tmp_path.glob("runs/*-s8-batch/export/*.onnx")
+    assert file.name == "s8-batch.fp32.onnx"
+
+
+def test_failed_gate_exits_3_and_keeps_the_earlier_export(run_folder: Path) -> None:
+    assert export(run_folder).exit_code == 0
+    before = {path.name: path.read_bytes() for path in (run_folder / "export").iterdir()}
+    result = export(run_folder, "--quantize", "--max-drop=-100")
+    assert result.exit_code == 3
+    assert result.stdout == ""
+    assert result.stderr.splitlines()[-1].startswith("Error: int8 loses ")
+    assert {path.name: path.read_bytes() for path in (run_folder / "export").iterdir()} == before
+
+
+def test_damaged_weights_are_one_line(run_folder: Path) -> None:
+    (run_folder / "model.safetensors").write_bytes(b"no weights")
+    result = export(run_folder)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith("Error: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        (["no-such-run"], 1, "is called 'no-such-run'"),
+        (["--max-drop", "nan"], 2, "nan is no number of points"),
+        (["--max-drop", "much"], 2, "'much' is not a valid float"),
+        (["--out", "runs/20260101-000000-s8-batch/summary.json"], 2, "is a file"),
+        (["--data", "no-such-folder"], 1, "no-such-folder"),
+    ],
+)
+def test_bad_arguments_are_one_line(run_folder: Path, arguments: list[str], exit_code: int, message: str) -> None:
+    result = export(*arguments)
+    assert result.exit_code == exit_code
+    assert message in result.stderr.splitlines()[-1]
+    assert not (run_folder / "export").exists()

@@ -1,0 +1,137 @@
+"""The gates' verdicts and the report's advice, on figures with known answers."""
+
+import json
+
+import numpy as np
+import pytest
+
+from cifar_edge.errors import GateFailed
+from cifar_edge.export.parity import Comparison, compare, judge_fp32, judge_int8
+from cifar_edge.export.report import Report, Row
+from cifar_edge.runtime.metrics import Estimate
+from cifar_edge.runtime.timing import Timing
+from cifar_edge.spec import Precision
+
+
+def comparison_of(*, images: int, worse: int, better: int) -> Comparison:
+    """The comparison with a reference that is right on all but the last ``better`` images.
+
+    The export is wrong on the first ``worse`` images, and right on all others.
+    """
+    labels = np.zeros(images, np.int64)
+    reference = np.tile(np.array([1.0, 0.0], np.float32), (images, 1))
+    reference[images - better :] = [0.0, 1.0]
+    logits = np.tile(np.array([1.0, 0.0], np.float32), (images, 1))
+    logits[:worse] = [0.0, 1.0]
+    return compare(logits, reference, labels)
+
+
+def test_comparison_of_known_logits() -> None:
+    reference = np.array([[3.0, 4.0], [1.0, 0.0]], np.float32)
+    comparison = compare(reference + np.array([[0.1, 0.0], [0.0, 1.5]], np.float32), reference, np.array([1, 0]))
+    assert comparison.max_difference == pytest.approx(1.5)
+    assert comparison.changed == 1
+    assert comparison.agreement == 0.5
+    assert comparison.snr_db == pytest.approx(10 * np.log10(26 / 2.26))
+    assert comparison.drop.value == 0.5
+
+
+def test_logits_without_noise_have_no_signal_to_noise_ratio() -> None:
+    logits = np.array([[3.0, 4.0]], np.float32)
+    assert compare(logits, logits, np.array([1])).snr_db is None
+
+
+@pytest.mark.parametrize("noise", [2e-4, -2e-4, np.nan])
+def test_fp32_fails_on_other_numbers(noise: float) -> None:
+    reference = np.array([[3.0, 4.0]], np.float32)
+    with pytest.raises(GateFailed, match="0 of 1 images change class"):
+        judge_fp32(compare(reference + np.array([[0.0, noise]], np.float32) * (1.0), reference, np.array([1])))
+
+
+def test_fp32_fails_on_one_other_class() -> None:
+    reference = np.array([[1.0, 1.00001]] * 10_000, np.float32)
+    logits = reference.copy()
+    logits[17] = [1.00001, 1.0]
+    with pytest.raises(GateFailed, match="1 of 10000 images change class"):
+        judge_fp32(compare(logits, reference, np.zeros(10_000, np.int64)))
+
+
+def test_fp32_passes_on_rounding() -> None:
+    reference = np.array([[3.0, 4.0]], np.float32)
+    assert judge_fp32(compare(reference + np.float32(5e-5), reference, np.array([1]))) == "passed"
+
+
+@pytest.mark.parametrize(
+    ("images", "worse", "better", "verdict"),
+    [
+        (300, 6, 3, "inconclusive"),  # 3 % of classes changed, one point lost: a coin toss, not a failure
+        (4_999, 0, 0, "inconclusive"),
+        (5_000, 0, 0, "passed"),
+        (10_000, 200, 150, "passed"),  # half a point
+        (10_000, 0, 500, "passed"),  # better than PyTorch
+    ],
+)
+def test_int8_verdicts(images: int, worse: int, better: int, verdict: str) -> None:
+    assert judge_int8(comparison_of(images=images, worse=worse, better=better), max_drop=0.5) == verdict
+
+
+@pytest.mark.parametrize(("images", "worse", "better"), [(10_000, 200, 100), (300, 30, 0)])
+def test_int8_fails_on_a_sure_loss(images: int, worse: int, better: int) -> None:
+    comparison = comparison_of(images=images, worse=worse, better=better)
+    with pytest.raises(
+        GateFailed, match=rf"int8 loses {100 * (worse - better) / images:.2f} points .* 0.5 are allowed"
+    ):
+        judge_int8(comparison, max_drop=0.5)
+    assert judge_int8(comparison, max_drop=20) in ("passed", "inconclusive")
+
+
+def row(precision: Precision, *, microseconds: float, size: int, images: int = 10_000) -> Row:
+    return Row(
+        precision=precision,
+        file=f"gn-cnn.{precision}.onnx",
+        size=size,
+        accuracy=Estimate(0.86, 0.85, 0.87, images),
+        comparison=Comparison(3e-7, 0, 1.0, None, Estimate(0.001, -0.001, 0.003, images)),
+        verdict="passed" if images >= 5_000 else "inconclusive",
+        timing=Timing(microseconds / 1e6, 2 * microseconds / 1e6, 1e6 / microseconds),
+    )
+
+
+def report(*rows: Row) -> Report:
+    long_name = "A Processor With A Very Long Name And All Of Its Trademarks (TM) @ 3.00GHz, 128 cores, Linux x86_64"
+    return Report("gn-cnn", "2026-01-01T00:00:00+00:00", rows, 0.5, "cifar10 (cache)", long_name, {"onnx": "1.23"})
+
+
+FP32 = row("fp32", microseconds=100, size=200_000)
+
+
+@pytest.mark.parametrize(
+    ("int8", "deploy", "reason"),
+    [
+        (row("int8", microseconds=40, size=50_000), "int8", "int8 has 0.40 times the latency and 0.25 times the size"),
+        (row("int8", microseconds=40, size=250_000), "int8", "though it is larger (1.25 times the size)"),
+        (row("int8", microseconds=160, size=50_000), "fp32", "slower here (1.60 times the latency), for 0.25 times"),
+        (row("int8", microseconds=160, size=250_000), "fp32", "slower here (1.60 times the latency), and larger (1.25"),
+        (row("int8", microseconds=40, size=50_000, images=300), "int8", "takes 5000 images, not 300"),
+    ],
+)
+def test_report_says_which_to_deploy_and_why(int8: Row, deploy: str, reason: str) -> None:
+    result = report(FP32, int8)
+    assert result.deploy == deploy
+    assert reason in result.reason
+    assert json.loads(result.to_json())["deploy"] == deploy
+    for text in (result.to_table(), result.to_markdown()):
+        assert reason in " ".join(text.split())
+
+
+def test_report_of_fp32_alone() -> None:
+    result = report(FP32)
+    assert result.deploy == "fp32"
+    assert "--quantize" in result.reason
+    assert "int8 " not in result.to_table().replace("no int8 ", "")
+
+
+def test_table_fits_a_terminal() -> None:
+    slow = row("fp32", microseconds=12_345.6, size=999_999)
+    table = report(slow, row("int8", microseconds=99_999.9, size=1_234_567, images=300)).to_table()
+    assert max(map(len, table.splitlines())) <= 80
