@@ -27,7 +27,7 @@ class Family:
 
 
 MODELS: Mapping[str, Family] = {
-    "gn-cnn": Family(gn_cnn),
+    "gn-cnn": Family(gn_cnn, {"epochs": 15, "fold_epochs": 5}),
     "s8-layer": Family(partial(reference_network, norm=layer_norm)),
     "s8-group": Family(partial(reference_network, norm=group_norm)),
     "s8-batch": Family(partial(reference_network, norm=batch_norm)),

@@ -2,11 +2,11 @@
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,34 @@ import numpy.typing as npt
 from cifar_edge.spec import INPUT_NAME, OUTPUT_NAME
 
 LARGE_BATCH = 64
-_ROUNDS = 30
-_SINGLE_RUNS = 100
-_LARGE_RUNS = 3
-_WARM_UP = 10
+ROUNDS = 30
+SINGLE_RUNS = 100
+LARGE_RUNS = 3
+
+_SINGLE_WARM_UP = 10
+_LARGE_WARM_UP = 1
+
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """How the times of many calls are distributed: their 50th (median), 90th and 99th percentile."""
+
+    p50_seconds: float
+    p90_seconds: float
+    p99_seconds: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Self:
+        """The percentiles of ``seconds``, interpolated linearly between neighbours.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if not seconds:
+            raise ValueError("no times, no percentiles")
+        return cls(*np.percentile(seconds, [50, 90, 99]).tolist())
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +60,7 @@ class Timing:
 
 
 def time_alternately(
-    sessions: Mapping[str, Any], images: npt.NDArray[np.uint8], rounds: int = _ROUNDS
+    sessions: Mapping[str, Any], images: npt.NDArray[np.uint8], rounds: int = ROUNDS
 ) -> dict[str, Timing]:
     """Time ``InferenceSession``s side by side, each warmed up again in each round.
 
@@ -45,39 +69,59 @@ def time_alternately(
         images: uint8 ``[n, 32, 32, 3]``, at least one; the batches are made of them.
         rounds: how often all sessions take their turn.
     """
-    single, batch = images[:1], np.resize(images, (LARGE_BATCH, *images.shape[1:]))
-    singles: dict[str, list[float]] = {name: [] for name in sessions}
-    batches: dict[str, list[float]] = {name: [] for name in sessions}
-    for _ in range(rounds):
-        for name, session in sessions.items():
-            _times(session, single, _WARM_UP)
-            singles[name] += _times(session, single, _SINGLE_RUNS)
-        for name, session in sessions.items():
-            _times(session, batch, 1)
-            batches[name] += _times(session, batch, _LARGE_RUNS)
+    batch = np.resize(images, (LARGE_BATCH, *images.shape[1:]))
+    singles = time_singles({name: session_run(session, images[:1]) for name, session in sessions.items()}, rounds)
+    batches = time_batches({name: session_run(session, batch) for name, session in sessions.items()}, rounds)
+    latencies = {name: Latency.of(seconds) for name, seconds in singles.items()}
     return {
         name: Timing(
-            p50_seconds=float(np.percentile(singles[name], 50)),
-            p99_seconds=float(np.percentile(singles[name], 99)),
+            p50_seconds=latencies[name].p50_seconds,
+            p99_seconds=latencies[name].p99_seconds,
             images_per_second=LARGE_BATCH / float(np.median(batches[name])),
         )
         for name in sessions
     }
 
 
+def session_run(session: Any, images: npt.NDArray[np.uint8]) -> Callable[[], object]:
+    """One call of an ``InferenceSession`` on a ready array, uint8 ``[batch, 32, 32, 3]``."""
+    outputs, feed = [OUTPUT_NAME], {INPUT_NAME: images}
+    return lambda: session.run(outputs, feed)
+
+
+def time_singles(calls: Mapping[Key, Callable[[], object]], rounds: int = ROUNDS) -> dict[Key, list[float]]:
+    """Seconds of ``rounds`` times `SINGLE_RUNS` calls of each, for calls on one image: see `take_turns`."""
+    return take_turns(calls, rounds, SINGLE_RUNS, _SINGLE_WARM_UP)
+
+
+def time_batches(calls: Mapping[Key, Callable[[], object]], rounds: int = ROUNDS) -> dict[Key, list[float]]:
+    """Seconds of ``rounds`` times `LARGE_RUNS` calls of each, for calls on many images: see `take_turns`."""
+    return take_turns(calls, rounds, LARGE_RUNS, _LARGE_WARM_UP)
+
+
+def take_turns(
+    calls: Mapping[Key, Callable[[], object]], rounds: int, runs: int, warm_up: int
+) -> dict[Key, list[float]]:
+    """Seconds that each call took, in the order it was made.
+
+    In each of ``rounds`` rounds every call has its turn, in the order of ``calls``: ``warm_up`` calls that are not timed,
+    then ``runs`` that are.
+    """
+    seconds: dict[Key, list[float]] = {key: [] for key in calls}
+    for _ in range(rounds):
+        for key, call in calls.items():
+            for _ in range(warm_up):
+                call()
+            for _ in range(runs):
+                start = perf_counter()
+                call()
+                seconds[key].append(perf_counter() - start)
+    return seconds
+
+
 def machine() -> str:
     """The processor, its cores and the system, for people who read a figure measured on it."""
     return f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
-
-
-def _times(session: Any, images: npt.NDArray[np.uint8], runs: int) -> list[float]:
-    feed = {INPUT_NAME: images}
-    times = []
-    for _ in range(runs):
-        start = perf_counter()
-        session.run([OUTPUT_NAME], feed)
-        times.append(perf_counter() - start)
-    return times
 
 
 def _processor() -> str:

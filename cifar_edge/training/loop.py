@@ -34,7 +34,7 @@ def fit(
     recipe: Recipe,
     *,
     teacher: nn.Module | None = None,
-    after_step: Callable[[int, int, Step], None] = lambda epoch, step, state: None,
+    after_step: Callable[[int, int, int, Step], None] = lambda epoch, index, steps, step: None,
     after_epoch: Callable[[Epoch, nn.Module], None] = lambda epoch, average: None,
 ) -> nn.Module:
     """Train ``network`` in place and return its moving average.
@@ -45,7 +45,7 @@ def fit(
         labels: int64 ``[n]``.
         recipe: resolved, so its precision is ``bf16`` or ``fp32``.
         teacher: a frozen network to distil from, on the same device.
-        after_step: called with the epoch (from 1), the step in it (from 1) and the `Step`.
+        after_step: called with the epoch (from 1), the step in it (from 1), the steps of an epoch, and the `Step`.
         after_epoch: called with what the epoch gave and the averaged network, in evaluation mode.
 
     Raises:
@@ -65,7 +65,7 @@ def fit(
             part = slice(index * batch, (index + 1) * batch)
             position = ((number - 1) * steps + index + 1) / (recipe.epochs * steps)
             step(seen[part], targets[part], position, mixtures[index])
-            after_step(number, index + 1, step)
+            after_step(number, index + 1, steps, step)
         loss = step.loss.item() / steps
         if loss != loss or loss == float("inf"):
             raise TrainingError(f"the loss is {loss} in epoch {number}; lower learning_rate ({recipe.learning_rate})")
@@ -87,8 +87,3 @@ def logits_of(network: nn.Module, images: Tensor) -> Tensor:
     """Logits in evaluation mode and float32, ``[n, classes]``, of uint8 ``[n, 32, 32, 3]``, batch by batch."""
     network.eval()
     return torch.cat([network(pixels_to_input(part)) for part in images.split(_EVALUATION_BATCH)])
-
-
-def accuracy_of(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Fraction of ``images`` classified as ``labels`` say, in [0, 1]."""
-    return (logits_of(network, images).argmax(1) == labels).double().mean().item()

@@ -1,5 +1,6 @@
 """The recipe: every choice that decides what a training gives, in one frozen dataclass."""
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -23,15 +24,15 @@ class Recipe:
     """Passes over the training images."""
 
     seed: int = 0
-    """Decides initial weights, order, augmentation and the held-out images."""
+    """Decides initial weights, order and augmentation."""
 
     holdout: int = 0
-    """Training images kept out of training, for choices; 0 trains on all of them."""
+    """Training images kept out of training, for choices, the same ones for every seed; 0 trains on all of them."""
 
     batch_size: int = 128
     """Images a step; the incomplete last batch of an epoch is left out."""
 
-    learning_rate: float = 0.3
+    learning_rate: float = 0.15
     """Peak of the schedule."""
 
     warmup: float = 0.2
@@ -69,6 +70,12 @@ class Recipe:
 
     temperature: float = 4.0
     """Temperature of the distillation loss."""
+
+    fold_epochs: int = 0
+    """Epochs of fine-tuning after the norms were folded; 0 leaves the network as it is."""
+
+    fold_learning_rate: float = 0.1
+    """Peak of the schedule of that fine-tuning; all else is as in the training."""
 
     precision: str = "auto"
     """Arithmetic of forward and backward: ``bf16`` (autocast), ``fp32``, or ``auto``, resolved by the machine."""
@@ -135,19 +142,25 @@ class Recipe:
                 changes[name.strip()] = tomllib.loads(f"value = {text}")["value"]
             except tomllib.TOMLDecodeError:
                 changes[name.strip()] = text.strip()
-        return type(self).from_mapping({**asdict(self), **changes})
+        return type(self).from_mapping({**self.to_mapping(), **changes})
 
     def with_values(self, **changes: Any) -> Self:
         """The recipe with some fields replaced; Python's types, already checked."""
         return replace(self, **changes)
 
+    def to_mapping(self) -> dict[str, Any]:
+        """Every field by name."""
+        return asdict(self)
+
     def to_toml(self) -> str:
         """The whole recipe, every field named, as TOML."""
-        return "".join(f"{name} = {_toml(value)}\n" for name, value in asdict(self).items())
+        return "".join(f"{name} = {_toml(value)}\n" for name, value in self.to_mapping().items())
 
 
 _RANGES: Mapping[str, tuple[float, float]] = {
     "epochs": (1, 100_000),
+    "fold_epochs": (0, 100_000),
+    "fold_learning_rate": (0.0, 100.0),
     "seed": (0, 2**31 - 1),
     "holdout": (0, 1_000_000),
     "batch_size": (1, 65_536),
@@ -182,8 +195,5 @@ def _toml(value: bool | int | float | str) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        # TOML's basic strings escape as JSON's do.
-        import json
-
-        return json.dumps(value, ensure_ascii=False)
+        return json.dumps(value, ensure_ascii=False)  # TOML's basic strings escape as JSON's do
     return repr(value)

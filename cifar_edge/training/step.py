@@ -27,16 +27,19 @@ class Step:
     Attributes:
         average: the network with the averaged weights and buffers, to evaluate and save.
         loss: sum of the losses since `start_epoch`, float32 scalar on the device.
+        batch_size: images of the last step.
         correct: rightly classified (augmented) images since `start_epoch`, int64 scalar on the device.
     """
 
     def __init__(self, network: nn.Module, teacher: nn.Module | None, recipe: Recipe, device: torch.device) -> None:
         self.network, self.teacher, self.recipe, self.device = network, teacher, recipe, device
         self.average = copy.deepcopy(network).requires_grad_(False)
+        self.batch_size = 0
         self.loss = torch.zeros((), device=device)
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
         self._learning_rate = torch.zeros((), device=device)
         self._mixture = torch.ones((), device=device)
+        self._pace = torch.zeros((), device=device)
         self._optimizer = torch.optim.SGD(
             _parameter_groups(network, recipe.weight_decay),
             lr=self._learning_rate,
@@ -63,8 +66,11 @@ class Step:
             position: where in the whole training this step stands, in [0, 1].
             mixture: share of each image in its mixture with another of the batch, in [0, 1] (mixup).
         """
+        self.batch_size = len(images)
         self._mixture.fill_(mixture)
         self._learning_rate.fill_(self.recipe.learning_rate * schedule(position, self.recipe.warmup))
+        # A young average forgets faster, or a short training would be averaged with its own random start.
+        self._pace.fill_(1.0 - min(self.recipe.average_decay, (1 + self._calls) / (10 + self._calls)))
         self._calls += 1
         if self.device.type != "cuda":
             self._step(images, labels)
@@ -124,9 +130,10 @@ class Step:
         return loss, (logits.argmax(1) == labels).sum()
 
     def _update_average(self) -> None:
-        decay = self.recipe.average_decay
-        pairs = list(zip(_floating_state(self.average), _floating_state(self.network), strict=True))
-        torch._foreach_lerp_([old for old, _ in pairs], [new for _, new in pairs], 1.0 - decay)
+        old, new = _floating_state(self.average), _floating_state(self.network)
+        difference = torch._foreach_sub(new, old)
+        torch._foreach_mul_(difference, self._pace)
+        torch._foreach_add_(old, difference)
 
 
 def _floating_state(network: nn.Module) -> list[Tensor]:

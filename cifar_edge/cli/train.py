@@ -1,0 +1,118 @@
+"""`cifar-edge train`: a network trained by a recipe, in a folder of its own."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cifar_edge.cli.extras import needs
+from cifar_edge.cli.loading import data_options, load
+
+if TYPE_CHECKING:
+    from cifar_edge.training.recipe import Recipe
+    from cifar_edge.training.run import EpochRecord, Watcher
+
+
+@click.command("train")
+@click.option("--model", metavar="NAME", help="Network to train.  [default: gn-cnn]")
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images, before any folding.")
+@click.option("--seed", type=click.IntRange(min=0), help="Decides initial weights, order and augmentation.")
+@click.option("--recipe", "file", type=click.Path(path_type=Path), metavar="FILE", help="A recipe.toml to train by.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one key of the recipe; repeatable.")
+@click.option("--name", help="Write to runs/NAME.  [default: the time and the network]")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to train."
+)
+@data_options
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def command(
+    model: str | None,
+    epochs: int | None,
+    seed: int | None,
+    file: Path | None,
+    settings: tuple[str, ...],
+    name: str | None,
+    device: str,
+    data: str | None,
+    offline: bool,
+    as_json: bool,
+) -> None:
+    """Train a network on CIFAR-10.
+
+    Without options: gn-cnn for 20 epochs, of which the last few fine-tune it with its norms folded away; some minutes on
+    two cores. The run, runs/TIME-NETWORK, holds recipe, weights, metrics, a summary and pictures.
+    """
+    if name is not None and (Path(name).name != name or name in {"", ".", ".."}):
+        raise click.BadParameter(f"{name!r} is no name of a folder.", param_hint="--name")
+    with needs("train"):
+        from cifar_edge.training.recipe import Recipe
+        from cifar_edge.training.run import train
+    recipe = Recipe.from_file(file) if file else Recipe.default(model or "gn-cnn")
+    recipe = recipe.updated(settings)
+    given = {"model": model, "epochs": epochs, "seed": seed}
+    recipe = Recipe.from_mapping({**recipe.to_mapping(), **{k: v for k, v in given.items() if v is not None}})
+    dataset = load(data, offline)
+    folder = Path("runs", name or f"{datetime.now():%Y%m%d-%H%M%S}-{recipe.model}")
+    click.echo(f"training {recipe.model} on {dataset.name}, {len(dataset.train_labels)} images, in {folder}", err=True)
+    with _watching(recipe) as watcher:
+        summary = train(recipe, dataset, folder, device=device, watcher=watcher)
+    click.echo(json.dumps({**summary, "folder": str(folder)}, indent=2) if as_json else _told(summary, folder))
+
+
+def _told(summary: dict[str, Any], folder: Path) -> str:
+    lines = [f"{'training accuracy':<22}{summary['train_accuracy']:.2%} of {summary['train_images']:,} images"]
+    if "holdout_accuracy" in summary:
+        lines.append(f"{'held-out accuracy':<22}{summary['holdout_accuracy']:.2%} of {summary['holdout_images']:,} images")
+    lines.append(f"{'test accuracy':<22}{summary['test_accuracy']:.2%} of {summary['test_images']:,} images")
+    if "folded_test_accuracy" in summary:
+        lines.append(f"{'  with norms folded':<22}{summary['folded_test_accuracy']:.2%}")
+    lines.append(f"{'parameters':<22}{summary['parameters']:,}")
+    lines.append(f"{'time':<22}{summary['seconds']:.0f} s on {summary['device']}")
+    lines.append(f"{'run':<22}{folder}")
+    return "\n".join(lines)
+
+
+@contextmanager
+def _watching(recipe: "Recipe") -> "Iterator[Watcher]":
+    """Progress on stderr: a bar on a terminal, a line an epoch elsewhere."""
+    from cifar_edge.training.run import Watcher
+
+    if not sys.stderr.isatty():
+        yield Watcher(epoch=lambda record, epochs: click.echo(_line(record, epochs), err=True))
+        return
+    with needs("train"):
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(compact=True),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("starting", total=None, figures="")
+
+        def step(stage: str, epoch: int, epochs: int, index: int, steps: int, loss: float, accuracy: float) -> None:
+            done = ((epoch - 1) if stage == "train" else recipe.epochs + epoch - 1) * steps + index
+            total = (recipe.epochs + recipe.fold_epochs) * steps
+            progress.update(
+                task,
+                completed=done,
+                total=total,
+                description=f"{stage} {epoch}/{epochs}",
+                figures=f"loss {loss:.3f}  accuracy {accuracy:.1%}",
+            )
+
+        yield Watcher(step, lambda record, epochs: progress.console.print(_line(record, epochs), highlight=False))
+
+
+def _line(record: "EpochRecord", epochs: int) -> str:
+    return (
+        f"{record.stage:<5} {record.epoch:>{len(str(epochs))}}/{epochs}  loss {record.loss:.3f}  "
+        f"training {record.train_accuracy:.2%}  watched {record.accuracy:.2%}  {record.seconds:.0f} s"
+    )

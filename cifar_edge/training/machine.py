@@ -1,0 +1,32 @@
+"""What this machine trains on: device and arithmetic."""
+
+import torch
+
+from cifar_edge.errors import TrainingError
+from cifar_edge.training.recipe import Recipe
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of one of `DEVICES`; ``auto`` takes a GPU if there is one.
+
+    Raises:
+        TrainingError: ``cuda`` where there is none.
+    """
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise TrainingError("there is no CUDA device here; leave out --device, or give --device cpu")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+def resolve_precision(recipe: Recipe, device: torch.device) -> Recipe:
+    """``recipe`` with ``auto`` replaced: bf16 where the hardware multiplies it, else fp32."""
+    if recipe.precision != "auto":
+        return recipe
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        capabilities = torch.cpu.get_capabilities()
+        fast = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return recipe.with_values(precision="bf16" if fast else "fp32")

@@ -1,0 +1,136 @@
+"""What a person wants to see of a training: its curves, its confusions, its mistakes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from cifar_edge.data.dataset import Dataset
+from cifar_edge.files import replacing
+from cifar_edge.runtime.metrics import confusion_matrix, recall
+
+if TYPE_CHECKING:
+    from cifar_edge.training.run import EpochRecord
+
+CURVES = "curves.png"
+CONFUSION = "confusion.png"
+MISCLASSIFIED = "misclassified.png"
+_GALLERY_ROWS, _GALLERY_COLUMNS = 4, 8
+_DOTS_PER_INCH = 120
+_LEGIBLE_CLASSES = 30
+"""Above this many the cells of the confusion matrix are too small for numbers."""
+
+
+def draw_all(
+    folder: Path,
+    records: "Sequence[EpochRecord]",
+    dataset: Dataset,
+    logits: npt.NDArray[np.float32],
+    watched_held_out: bool,
+) -> None:
+    """Write the three pictures of a run into ``folder``, from its records and its logits on the test images.
+
+    Args:
+        folder: of the run.
+        records: one an epoch.
+        dataset: whose test images were classified.
+        logits: ``[test images, classes]``.
+        watched_held_out: the accuracy in ``records`` is that on held-out images, not on test images.
+    """
+    draw_curves(folder / CURVES, records, "held-out images" if watched_held_out else "test images")
+    matrix = confusion_matrix(dataset.test_labels, logits.argmax(1), len(dataset.labels))
+    draw_confusion(folder / CONFUSION, matrix, dataset.labels)
+    draw_misclassified(folder / MISCLASSIFIED, dataset, logits)
+
+
+def draw_curves(path: Path, records: "Sequence[EpochRecord]", watched: str) -> None:
+    """Loss and accuracy by epoch; the fine-tuning of the folded network goes on to the right of its line."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    losses, accuracies = figure.subplots(1, 2)
+    for stage, first in _stages(records):
+        part = [record for record in records if record.stage == stage]
+        epochs = list(range(first, first + len(part)))
+        marker = "o" if len(part) < 3 else None
+        losses.plot(epochs, [record.loss for record in part], color="C0", marker=marker)
+        seen = [record.train_accuracy for record in part]
+        accuracies.plot(epochs, seen, color="C0", marker=marker, label="augmented training images")
+        accuracies.plot(epochs, [record.accuracy for record in part], color="C1", marker=marker, label=watched)
+        if first > 1:
+            for axes in (losses, accuracies):
+                axes.axvline(first - 0.5, color="grey", linestyle=":")
+                axes.annotate(
+                    " norms folded", (first - 0.5, 0.02), xycoords=("data", "axes fraction"), color="grey", fontsize=8
+                )
+    handles, names = accuracies.get_legend_handles_labels()
+    accuracies.legend(handles[:2], names[:2], loc="center right", frameon=False)
+    accuracies.yaxis.set_major_formatter(PercentFormatter(1.0))
+    for axes, title in ((losses, "loss on augmented training images"), (accuracies, "accuracy")):
+        axes.set_title(title)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def draw_confusion(path: Path, matrix: npt.NDArray[np.int64], labels: Sequence[str]) -> None:
+    """The confusion matrix, int64 ``[classes, classes]``, rows the true class; mistakes coloured, counts written."""
+    classes = len(labels)
+    side = max(4.0, min(14.0, 1.5 + 0.62 * classes))
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    mistakes = matrix.astype(float)
+    np.fill_diagonal(mistakes, 0)
+    axes.imshow(mistakes, cmap="Oranges", vmin=0, vmax=max(1.0, mistakes.max()))
+    if classes <= _LEGIBLE_CLASSES:
+        for (row, column), count in np.ndenumerate(matrix):
+            dark = row != column and count > 0.6 * mistakes.max()
+            weight = "bold" if row == column else "normal"
+            color = "white" if dark else "black"
+            axes.text(column, row, str(count), ha="center", va="center", fontsize=8, weight=weight, color=color)
+    rates = [f"{label}  {rate:.0%}" if rate == rate else label for label, rate in zip(labels, recall(matrix), strict=True)]
+    axes.set_xticks(range(classes), labels, rotation=45, ha="right")
+    axes.set_yticks(range(classes), rates)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true class, and how many of it were found")
+    axes.set_title(f"{np.trace(matrix) / max(1, matrix.sum()):.2%} of {matrix.sum():,} test images")
+    _save(figure, path)
+
+
+def draw_misclassified(path: Path, dataset: Dataset, logits: npt.NDArray[np.float32]) -> None:
+    """The test images that the network is most sure of and wrong about, with predicted and true label."""
+    predicted = logits.argmax(1)
+    wrong = np.flatnonzero(predicted != dataset.test_labels)
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    confidence = shifted.max(1) / shifted.sum(1)
+    wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][: _GALLERY_ROWS * _GALLERY_COLUMNS]
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    figure.suptitle("Surest mistakes on the test images: predicted (confidence), true")
+    cells = figure.subplots(_GALLERY_ROWS, _GALLERY_COLUMNS).flat
+    for axes in cells:
+        axes.axis("off")
+    for axes, index in zip(cells.base.flat, wrong, strict=False):
+        axes.imshow(dataset.test_images[index], interpolation="nearest")
+        name = dataset.labels[predicted[index]]
+        true = dataset.labels[dataset.test_labels[index]]
+        axes.set_title(f"{name} ({confidence[index]:.0%})\n{true}", fontsize=8)
+    _save(figure, path)
+
+
+def _stages(records: "Sequence[EpochRecord]") -> list[tuple[str, int]]:
+    """Each stage with the place of its first epoch on the common axis, from 1."""
+    first: dict[str, int] = {}
+    for place, record in enumerate(records, 1):
+        first.setdefault(record.stage, place)
+    return list(first.items())
+
+
+def _save(figure: Figure, path: Path) -> None:
+    FigureCanvasAgg(figure)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=_DOTS_PER_INCH)
