@@ -10,11 +10,11 @@ cd "$folder"
 unset "${!CIFAR_EDGE_@}" # no model or data set of the user's
 
 step() {
-  printf '\n\033[1m$ %s\033[0m\n' "$*"
+  printf '\n$ %s\n' "$*"
   "$@"
 }
 
-step cifar-edge train --data sample --epochs 8
+step cifar-edge train --data sample --epochs 20 --set batch_size=25
 step cifar-edge export --quantize
 step cifar-edge predict images/cat.png images/frog.png images/ship.png
 

@@ -10,7 +10,8 @@ from torch import nn
 from cifar_edge.data import Dataset
 from cifar_edge.models import build
 from cifar_edge.models.pixels import PixelNetwork
-from cifar_edge.training.checkpoint import SUMMARY, WEIGHTS, save_weights
+from cifar_edge.runtime.resolve import SUMMARY, WEIGHTS
+from cifar_edge.training.checkpoint import save_weights
 
 STEPS = 60
 BATCH = 32

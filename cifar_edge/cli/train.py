@@ -44,8 +44,8 @@ def command(
 ) -> None:
     """Train a network on CIFAR-10.
 
-    Without options: gn-cnn for 20 epochs, of which the last few fine-tune it with its norms folded away; some minutes on
-    two cores. The run, runs/TIME-NETWORK, holds recipe, weights, metrics, a summary and pictures.
+    Without options: gn-cnn for 20 epochs, of which the last five fine-tune it with its norms folded away; some minutes
+    on two cores. The run, runs/TIME-NETWORK, holds recipe, weights, metrics, a summary and pictures.
     """
     if name is not None and (Path(name).name != name or name in {"", ".", ".."}):
         raise click.BadParameter(f"{name!r} is no name of a folder.", param_hint="--name")
@@ -65,10 +65,11 @@ def command(
 
 
 def _told(summary: dict[str, Any], folder: Path) -> str:
-    lines = [f"{'training accuracy':<22}{summary['train_accuracy']:.2%} of {summary['train_images']:,} images"]
-    if "holdout_accuracy" in summary:
-        lines.append(f"{'held-out accuracy':<22}{summary['holdout_accuracy']:.2%} of {summary['holdout_images']:,} images")
-    lines.append(f"{'test accuracy':<22}{summary['test_accuracy']:.2%} of {summary['test_images']:,} images")
+    lines = [
+        f"{f'{title} accuracy':<22}{summary[f'{key}_accuracy']:.2%} of {summary[f'{key}_images']:,} images"
+        for key, title in (("train", "training"), ("holdout", "held-out"), ("test", "test"))
+        if f"{key}_accuracy" in summary
+    ]
     if "folded_test_accuracy" in summary:
         lines.append(f"{'  with norms folded':<22}{summary['folded_test_accuracy']:.2%}")
     lines.append(f"{'parameters':<22}{summary['parameters']:,}")

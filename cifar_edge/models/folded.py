@@ -24,7 +24,7 @@ class FoldedNetwork(nn.Module):
 
 
 class BatchNormNetwork(nn.Module):
-    """A `FoldedNetwork` while it is fine-tuned: a batch norm in place of each bias keeps the training well conditioned."""
+    """A `FoldedNetwork` while it is fine-tuned: a batch norm in place of each bias keeps it well conditioned."""
 
     def __init__(self, convolutions: Sequence[nn.Conv2d], norms: Sequence[nn.BatchNorm2d], head: nn.Linear) -> None:
         super().__init__()
@@ -44,12 +44,13 @@ class BatchNormNetwork(nn.Module):
 def like(convolution: nn.Conv2d, *, bias: bool) -> nn.Conv2d:
     """A convolution of the same shape, stride, padding and groups; weights uninitialised but for PyTorch's default."""
     kernel, stride, padding = convolution.kernel_size, convolution.stride, convolution.padding
+    assert not isinstance(padding, str)
     made = nn.Conv2d(
         convolution.in_channels,
         convolution.out_channels,
         (kernel[0], kernel[1]),
         (stride[0], stride[1]),
-        padding,
+        (padding[0], padding[1]),
         groups=convolution.groups,
         bias=bias,
     )

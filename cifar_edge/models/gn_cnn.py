@@ -1,7 +1,7 @@
 """gn-cnn, the product's default: a chain of GroupNorm layers that folds into plain convolutions.
 
 Each layer is a sum of branches, every one with its own GroupNorm (Wu & He 2018, arXiv:1803.08494), then ReLU: the
-convolution itself, a 1x1 convolution where that adds something, and the identity where shapes allow, as in RepVGG (Ding et
+convolution itself, a 1x1 convolution where one is asked for, and the identity where shapes allow, as in RepVGG (Ding et
 al. 2021, arXiv:2101.03697). Once the norms are affine, the sum is one convolution: see `cifar_edge.training.folding`.
 """
 
@@ -31,6 +31,19 @@ class Layer:
     pointwise: bool = False
 
 
+class Branch(nn.Module):
+    """A convolution without bias, or the identity, and the GroupNorm after it."""
+
+    def __init__(self, conv: nn.Module, channels: int, group_size: int) -> None:
+        super().__init__()
+        self.conv = conv
+        self.norm = nn.GroupNorm(channels // group_size, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.norm(self.conv(x))
+        return out
+
+
 class GroupNormLayer(nn.Module):
     """ReLU(GN(conv(x)) + GN(conv1x1(x)) + GN(x)), with the branches that `Layer` asks for and shapes allow."""
 
@@ -43,12 +56,12 @@ class GroupNormLayer(nn.Module):
             padding = (size - 1) // 2
             return nn.Conv2d(channels_in, channels, size, stride, padding, groups=conv_groups, bias=False)
 
-        branches: list[nn.Module] = [nn.Sequential(convolution(kernel), nn.GroupNorm(channels // group_size, channels))]
+        convs: list[nn.Module] = [convolution(kernel)]
         if layer.pointwise and kernel % 2 == 1 and kernel > 1:
-            branches.append(nn.Sequential(convolution(1), nn.GroupNorm(channels // group_size, channels)))
+            convs.append(convolution(1))
         if channels == channels_in and stride == 1:
-            branches.append(nn.Sequential(nn.Identity(), nn.GroupNorm(channels // group_size, channels)))
-        self.branches = nn.ModuleList(branches)
+            convs.append(nn.Identity())
+        self.branches = nn.ModuleList(Branch(conv, channels, group_size) for conv in convs)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[batch, channels, height, width]`` in and out."""

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from cifar_edge.errors import ModelError
 from cifar_edge.files import released, zoo
 from cifar_edge.runtime.messages import display_name
+from cifar_edge.spec import Precision
 
 DEFAULT_MODEL = "gn-cnn"
 MODEL_VARIABLE = "CIFAR_EDGE_MODEL"
@@ -65,6 +66,15 @@ def resolve_model(model: str | os.PathLike[str] | None = None) -> Resolved:
         except ModelError:
             continue  # a report beside no models, or too many of them: not an export that `cifar-edge export` wrote
     return _given_released(DEFAULT_MODEL, EXPORT)
+
+
+def precisions_beside(file: Path) -> list[Path]:
+    """The files of the same export as ``file``, itself included, fp32 first; ``file`` alone where its name tells none."""
+    model, _, precision = file.name.removesuffix(".onnx").rpartition(".")
+    if precision not in get_args(Precision):
+        return [file]
+    names = [file.with_name(f"{model}.{known}.onnx") for known in get_args(Precision)]
+    return [name for name in names if name == file or _is(Path.is_file, name)]
 
 
 def resolve_run(model: str | os.PathLike[str] | None = None) -> Resolved:

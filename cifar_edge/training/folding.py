@@ -1,26 +1,27 @@
 """Norm folding: GroupNorm out, a convolution's bias in.
 
-GroupNorm computes its statistics from each image, so it cannot be folded exactly. Layer by layer from the input, the sum of a
-layer's normalised branches is approximated by an affine function of their convolutions, one scale a branch and channel and
-one shift a channel, fitted by least squares to what the GroupNorm layer itself gives on training images. An affine function
-folds exactly into the convolution before it, and a sum of convolutions is one convolution (RepVGG, arXiv:2101.03697). The
-folded network is then fine-tuned with a batch norm in place of each bias, which folds exactly too.
+GroupNorm computes its statistics from each image, so it cannot be folded exactly. Layer by layer from the input, the
+sum of a layer's normalised branches is approximated by an affine function of their convolutions, one scale a branch and
+channel and one shift a channel, fitted by least squares to what the GroupNorm layer itself gives on training images. An
+affine function folds exactly into the convolution before it, and a sum of convolutions is one convolution (RepVGG,
+arXiv:2101.03697). The folded network is then fine-tuned with a batch norm in place of each bias; that norm folds exactly.
 """
 
 import copy
+from typing import TypeGuard
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cifar_edge.models.folded import BatchNormNetwork, FoldedNetwork, like
-from cifar_edge.models.gn_cnn import GnCnn, GroupNormLayer
+from cifar_edge.models.gn_cnn import Branch, GnCnn, GroupNormLayer
 from cifar_edge.models.pixels import pixels_to_input
 
 _BATCH = 500
 
 
-def can_fold(network: nn.Module) -> bool:
+def can_fold(network: nn.Module) -> TypeGuard[GnCnn]:
     """Whether `fold` applies: every norm stands between a convolution and the ReLU after it."""
     return isinstance(network, GnCnn)
 
@@ -46,15 +47,26 @@ def fold(network: GnCnn, images: Tensor) -> FoldedNetwork:
 
 def unfitted(network: GnCnn) -> FoldedNetwork:
     """A folded network of the shape that `fold` makes of ``network``, for weights that were saved."""
-    mains = [layer.branches[0][0] for layer in network.layers if isinstance(layer, GroupNormLayer)]
-    return FoldedNetwork([like(main, bias=True) for main in mains], copy.deepcopy(network.head))
+    mains = [_convolutions(layer)[0] for layer in network.layers]
+    return FoldedNetwork([like(_checked(main), bias=True) for main in mains], copy.deepcopy(network.head))
+
+
+def _convolutions(layer: nn.Module) -> list[nn.Module]:
+    assert isinstance(layer, GroupNormLayer)
+    return [branch.conv for branch in layer.branches if isinstance(branch, Branch)]
+
+
+def _checked(main: nn.Module) -> nn.Conv2d:
+    assert isinstance(main, nn.Conv2d)
+    return main
 
 
 def _folded_layer(layer: GroupNormLayer, exact: list[Tensor], folded: list[Tensor]) -> nn.Conv2d:
     """Fit the layer's output before ReLU on ``exact`` by its branches' convolutions on ``folded``; merge them."""
-    branches = [branch[0] for branch in layer.branches]
+    branches = _convolutions(layer)
+    main = _checked(branches[0])
     terms = len(branches) + 1
-    channels = layer.branches[0][1].num_channels
+    channels = main.out_channels
     gram = torch.zeros(channels, terms, terms, dtype=torch.float64)
     moment = torch.zeros(channels, terms, dtype=torch.float64)
     for x, reference in zip(folded, exact, strict=True):
@@ -68,7 +80,6 @@ def _folded_layer(layer: GroupNormLayer, exact: list[Tensor], folded: list[Tenso
     # A whisper of ridge: a branch that is constant in some channel would make the system singular.
     ridge = 1e-9 * gram.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12)
     solution = torch.linalg.solve(gram + torch.diag_embed(ridge[:, None].expand(-1, terms)), moment)
-    main = branches[0]
     merged = like(main, bias=True)
     kernel = torch.zeros_like(main.weight, dtype=torch.float64, device="cpu")
     for index, branch in enumerate(branches):
@@ -86,9 +97,9 @@ def _kernel(branch: nn.Module, main: nn.Conv2d) -> Tensor:
     if isinstance(branch, nn.Conv2d):
         point = branch.weight
     else:
-        channels_in = main.weight.shape[1]
-        point = torch.eye(channels_in, device=main.weight.device) if channels_in > 1 else torch.ones_like(main.weight[:, :, 0, 0])
-        point = point[..., None, None]
+        depthwise = main.groups > 1
+        ones = torch.ones(main.out_channels, 1) if depthwise else torch.eye(main.out_channels)
+        point = ones[..., None, None].to(main.weight)
     margin = (main.weight.shape[-1] - 1) // 2
     return F.pad(point, (margin, margin, margin, margin))
 

@@ -79,7 +79,8 @@ def _mixtures(steps: int, alpha: float, seed: int, epoch: int) -> list[float]:
     """One share for each step of the epoch, from Beta(alpha, alpha); ones without mixup."""
     if not alpha:
         return [1.0] * steps
-    return np.random.default_rng((seed, epoch)).beta(alpha, alpha, steps).tolist()
+    shares: list[float] = np.random.default_rng((seed, epoch)).beta(alpha, alpha, steps).tolist()
+    return shares
 
 
 @torch.no_grad()

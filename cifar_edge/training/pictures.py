@@ -93,7 +93,8 @@ def draw_confusion(path: Path, matrix: npt.NDArray[np.int64], labels: Sequence[s
             weight = "bold" if row == column else "normal"
             color = "white" if dark else "black"
             axes.text(column, row, str(count), ha="center", va="center", fontsize=8, weight=weight, color=color)
-    rates = [f"{label}  {rate:.0%}" if rate == rate else label for label, rate in zip(labels, recall(matrix), strict=True)]
+    found = zip(labels, recall(matrix), strict=True)
+    rates = [f"{label}  {rate:.0%}" if np.isfinite(rate) else label for label, rate in found]
     axes.set_xticks(range(classes), labels, rotation=45, ha="right")
     axes.set_yticks(range(classes), rates)
     axes.set_xlabel("predicted")

@@ -18,6 +18,7 @@ from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import TrainingError
 from cifar_edge.files import write_text
 from cifar_edge.models import build
+from cifar_edge.models.folded import BatchNormNetwork
 from cifar_edge.models.summary import summarize
 from cifar_edge.runtime.resolve import SUMMARY, WEIGHTS, resolve_run
 from cifar_edge.training import pictures
@@ -111,7 +112,7 @@ def train(
 
     def fit_stage(stage: str, network: nn.Module, recipe: Recipe) -> nn.Module:
         if where.type == "cuda":
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network.to(memory_format=torch.channels_last)
 
         def after_step(epoch: int, index: int, steps: int, step: Step) -> None:
             if watcher is not None and (index % _STEPS_BETWEEN_CALLS == 0 or index == steps):
@@ -144,7 +145,9 @@ def train(
         seen = images[order[:_FIT_IMAGES].to(where)]
         normalised = with_batch_norm(fold(network, seen), seen)
         stage = recipe.with_values(epochs=recipe.fold_epochs, learning_rate=recipe.fold_learning_rate)
-        folded = without_batch_norm(fit_stage("fold", normalised, stage))
+        tuned = fit_stage("fold", normalised, stage)
+        assert isinstance(tuned, BatchNormNetwork)
+        folded = without_batch_norm(tuned)
         save_weights(folder / FOLDED_WEIGHTS, folded.state_dict(), recipe.model, dataset.labels)
         if held_out is not None:
             results["folded_holdout_accuracy"] = _accuracy(logits_of(folded, held_out[0]), held_out[1])
@@ -215,5 +218,6 @@ def _csv(records: list[EpochRecord]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(EpochRecord)], lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: f"{v:.6g}" if isinstance(v, float) else v for name, v in asdict(r).items()} for r in records)
+    for record in records:
+        writer.writerow({name: f"{v:.6g}" if isinstance(v, float) else v for name, v in asdict(record).items()})
     return text.getvalue()

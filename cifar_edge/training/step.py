@@ -15,7 +15,7 @@ _EAGER_STEPS = 3
 
 
 def schedule(position: float, warmup: float) -> float:
-    """Learning rate as a fraction of its peak: a linear rise, then half a cosine, at ``position`` in [0, 1] of all steps."""
+    """Learning rate as a fraction of its peak at ``position`` in [0, 1]: a linear rise, then half a cosine."""
     if position < warmup:
         return position / warmup
     return 0.5 + 0.5 * math.cos(math.pi * (position - warmup) / (1.0 - warmup)) if warmup < 1.0 else 1.0
@@ -28,7 +28,7 @@ class Step:
         average: the network with the averaged weights and buffers, to evaluate and save.
         loss: sum of the losses since `start_epoch`, float32 scalar on the device.
         batch_size: images of the last step.
-        correct: rightly classified (augmented) images since `start_epoch`, int64 scalar on the device.
+        correct: rightly classified (augmented) images since `start_epoch`, mixtures by their larger part; int64 scalar.
     """
 
     def __init__(self, network: nn.Module, teacher: nn.Module | None, recipe: Recipe, device: torch.device) -> None:
@@ -127,7 +127,8 @@ class Step:
                 )
                 weight = recipe.distillation_weight
                 loss = (1 - weight) * loss + weight * recipe.temperature**2 * distance
-        return loss, (logits.argmax(1) == labels).sum()
+        mostly = torch.where(self._mixture < 0.5, labels.flip(0), labels)
+        return loss, (logits.argmax(1) == mostly).sum()
 
     def _update_average(self) -> None:
         old, new = _floating_state(self.average), _floating_state(self.network)

@@ -1,0 +1,167 @@
+"""`cifar-edge benchmark`: what models cost on this machine."""
+
+import json
+import textwrap
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from cifar_edge.runtime.benchmark import Cost
+    from cifar_edge.runtime.timing import Latency
+
+WIDTH = 80
+"""Columns of a terminal that the tables fit in."""
+NAME_WIDTH = 20
+BAR_WIDTH = 40
+MEGABYTE = 1e6
+
+
+@click.command("benchmark")
+@click.argument("models", metavar="[MODEL]...", nargs=-1)
+@click.option(
+    "--threads", default=1, show_default=True, metavar="N", type=click.IntRange(1, 256), help="Threads of a session."
+)
+@click.option(
+    "--batch", default=64, show_default=True, metavar="N", type=click.IntRange(1, 1024), help="Images of a large batch."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: seconds and bytes.")
+def command(models: tuple[str, ...], threads: int, batch: int, as_json: bool) -> None:
+    """Measure what models cost on this machine.
+
+    Latency of one image (for session.run of onnxruntime on a ready array, and for Classifier.predict), throughput on a
+    large batch, session creation and peak memory of a fresh process, size. All models take turns within one run.
+
+    MODEL is a released name (gn-cnn; for one of its files gn-cnn.fp32), a run, a folder or an .onnx file. Without any,
+    both precisions of the model that predict would take.
+
+    Example: cifar-edge benchmark gn-cnn.fp32 gn-cnn.int8 --threads 2
+    """
+    from cifar_edge.data import load_dataset
+    from cifar_edge.runtime.benchmark import benchmark
+
+    paths = _resolved(models)
+    costs = benchmark(paths, load_dataset("sample").test_images, threads=threads, batch=batch)
+    if as_json:
+        click.echo(json.dumps(_record(costs, threads, batch), indent=2))
+    else:
+        click.echo(text_report(costs, threads, batch))
+
+
+def _resolved(models: "Sequence[str]") -> list["Path"]:
+    """The files to measure, each told on stderr."""
+    from cifar_edge.runtime.resolve import Resolved, precisions_beside, resolve_model
+
+    if not models:
+        found = resolve_model()
+        paths = precisions_beside(found.path)
+        for path in paths:
+            click.echo(f"model: {Resolved(path, found.reason)}", err=True)
+        return paths
+    resolved = [resolve_model(model) for model in models]
+    for each in resolved:
+        click.echo(f"model: {each}", err=True)
+    return [each.path for each in resolved]
+
+
+def _record(costs: "Sequence[Cost]", threads: int, batch: int) -> dict[str, Any]:
+    from cifar_edge.runtime.timing import machine
+
+    return {
+        "threads": threads,
+        "batch": batch,
+        "machine": machine(),
+        "versions": _versions(),
+        "models": [{**asdict(cost), "path": str(cost.path)} for cost in costs],
+    }
+
+
+def text_report(costs: "Sequence[Cost]", threads: int, batch: int) -> str:
+    """Tables and bars for people, at most `WIDTH` columns."""
+    from cifar_edge.runtime.timing import machine
+
+    latency = "{:<20}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}".format
+    rest = "{:<20}{:>11}{:>11}{:>11}{:>12}{:>15}".format
+    names = [_shortened(cost.name) for cost in costs]
+    lines = [
+        f"{'one image':<20}{'session.run, us':>30}{'Classifier.predict, us':>30}",
+        latency("", *("p50", "p90", "p99") * 2),
+        *(
+            latency(name, *_microseconds(cost.session_run), *_microseconds(cost.predict))
+            for name, cost in zip(names, costs, strict=True)
+        ),
+        "",
+        rest("", "size", "creation", "memory", "by model", f"batch {batch}"),
+        *(rest(name, *_cells(cost)) for name, cost in zip(names, costs, strict=True)),
+        "",
+        "session.run, p50",
+        *_bars(names, [cost.session_run.p50_seconds for cost in costs]),
+        "",
+    ]
+    return "\n".join([*lines, *_notes(threads, batch, machine())])
+
+
+def _microseconds(latency: "Latency") -> list[str]:
+    return [f"{seconds * 1e6:.1f}" for seconds in (latency.p50_seconds, latency.p90_seconds, latency.p99_seconds)]
+
+
+def _cells(cost: "Cost") -> list[str]:
+    start = cost.start
+    return [
+        f"{cost.file_bytes / 1000:.1f} kB",
+        f"{start.creation_seconds * 1000:.1f} ms",
+        *("unknown" if size is None else f"{size / MEGABYTE:.1f} MB" for size in (start.peak_bytes, start.model_bytes)),
+        f"{cost.images_per_second:,.0f}/s",
+    ]
+
+
+def _bars(names: "Sequence[str]", seconds: "Sequence[float]") -> list[str]:
+    """A bar each, the longest `BAR_WIDTH` long, with its value and its ratio to the first."""
+    longest = max(seconds)
+    return [
+        f"{name:<20}{'#' * max(1, round(BAR_WIDTH * value / longest)):<{BAR_WIDTH}}"
+        f"{value * 1e6:>10.1f} us{value / seconds[0]:>6.2f}"
+        for name, value in zip(names, seconds, strict=True)
+    ]
+
+
+def _notes(threads: int, batch: int, machine: str) -> list[str]:
+    from cifar_edge.runtime.benchmark import PROCESSES
+    from cifar_edge.runtime.timing import LARGE_RUNS, ROUNDS, SINGLE_RUNS
+
+    versions = ", ".join(f"{name} {version}" for name, version in _versions().items())
+    notes = [
+        "session.run: onnxruntime alone, from a ready uint8 array to logits; Classifier.predict: the same array to a label "
+        f"with its score. {ROUNDS * SINGLE_RUNS:,} calls each; all models took turns in {ROUNDS} rounds.",
+        f"batch {batch}: images a second by session.run, median of {ROUNDS * LARGE_RUNS} calls.",
+        "creation: of a Classifier in a fresh process, imports not counted (read the file, create the session, check); "
+        "memory: the most such a process held until it had classified one image, Python and onnxruntime included; by "
+        f"model: what came on top of the imports. Medians of {PROCESSES} processes.",
+        f"threads: {threads} of {machine}; {versions}.",
+    ]
+    return [line for note in notes for line in textwrap.wrap(note, WIDTH, subsequent_indent="  ")]
+
+
+def _versions() -> dict[str, str]:
+    import platform
+
+    import numpy as np
+    import onnxruntime
+
+    from cifar_edge import __version__
+
+    return {
+        "cifar-edge": __version__,
+        "python": platform.python_version(),
+        "onnxruntime": onnxruntime.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def _shortened(name: str) -> str:
+    """The name in `NAME_WIDTH` columns; its end is what tells precisions apart."""
+    return name if len(name) < NAME_WIDTH else f"...{name[4 - NAME_WIDTH :]}"

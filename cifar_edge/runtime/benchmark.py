@@ -1,0 +1,166 @@
+"""What models cost on this machine: latency, throughput, start, memory and size, measured side by side."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cifar_edge.errors import ModelError
+from cifar_edge.runtime.classifier import Classifier
+from cifar_edge.runtime.messages import display_name, reason
+from cifar_edge.runtime.model import load
+from cifar_edge.runtime.timing import ROUNDS, Latency, session_run, time_batches, time_singles
+
+PROCESSES = 5
+"""Fresh processes that start each model."""
+
+_STARTUP = "cifar_edge.runtime.startup"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What it costs a fresh process to be ready (see `cifar_edge.runtime.startup`), as medians.
+
+    Attributes:
+        creation_seconds: to create a `Classifier`: read the file, create the session, check the contract.
+        peak_bytes: physical memory the process held at most, until it had classified one image; None where the system
+            does not tell.
+        model_bytes: by how much that exceeds what the imports alone had taken.
+    """
+
+    creation_seconds: float
+    peak_bytes: int | None
+    model_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one model costs.
+
+    Attributes:
+        name: what to call it: its file's name without suffix, numbered where several have the same.
+        path: its file.
+        file_bytes: size of the file.
+        session_run: one image, ``InferenceSession.run`` on a ready array.
+        predict: one image, `Classifier.predict` of a ready array.
+        images_per_second: throughput of ``InferenceSession.run`` on a batch, by the median.
+        start: what a fresh process pays.
+    """
+
+    name: str
+    path: Path
+    file_bytes: int
+    session_run: Latency
+    predict: Latency
+    images_per_second: float
+    start: Start
+
+
+def benchmark(
+    paths: Sequence[Path],
+    images: npt.NDArray[np.uint8],
+    *,
+    threads: int = 1,
+    batch: int = 64,
+    rounds: int = ROUNDS,
+    processes: int = PROCESSES,
+) -> list[Cost]:
+    """Measure the ``.onnx`` files ``paths``, in alternation, so that a drift of the machine meets all of them.
+
+    Args:
+        paths: the same file may come twice, to see how far two measurements of one thing differ.
+        images: uint8 ``[n, 32, 32, 3]``, at least one; the batch is made of them.
+        threads: threads of every session.
+        batch: images a call, where throughput is measured.
+        rounds: how often all models take their turn.
+        processes: fresh processes a model.
+
+    Raises:
+        ModelError: a file is no model (`ContractError`: none that keeps the contract), or its fresh process fails.
+    """
+    sessions = [load(path, threads).session for path in paths]
+    classifiers = [Classifier(path, threads) for path in paths]
+    starts = _starts(paths, threads, processes)
+    single, many = images[:1], np.resize(images, (batch, *images.shape[1:]))
+    calls = {}
+    for index, (session, classifier) in enumerate(zip(sessions, classifiers, strict=True)):
+        calls[index, "run"] = session_run(session, single)
+        calls[index, "predict"] = _predict(classifier, images[0])
+    latencies = {key: Latency.of(seconds) for key, seconds in time_singles(calls, rounds).items()}
+    batches = time_batches({index: session_run(session, many) for index, session in enumerate(sessions)}, rounds)
+    return [
+        Cost(
+            name=name,
+            path=path,
+            file_bytes=path.stat().st_size,
+            session_run=latencies[index, "run"],
+            predict=latencies[index, "predict"],
+            images_per_second=batch / median(batches[index]),
+            start=starts[index],
+        )
+        for index, (name, path) in enumerate(zip(_names(paths), paths, strict=True))
+    ]
+
+
+def _predict(classifier: Classifier, image: npt.NDArray[np.uint8]) -> Any:
+    return lambda: classifier.predict(image)
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    stems = [display_name(path.name.removesuffix(".onnx")) for path in paths]
+    seen: Counter[str] = Counter()
+    names = []
+    for stem in stems:
+        seen[stem] += 1
+        names.append(f"{stem} #{seen[stem]}" if stems.count(stem) > 1 else stem)
+    return names
+
+
+def _starts(paths: Sequence[Path], threads: int, processes: int) -> list[Start]:
+    """Start each model ``processes`` times, all of them in turn."""
+    records: list[list[dict[str, Any]]] = [[] for _ in paths]
+    for _ in range(processes):
+        for index, path in enumerate(paths):
+            records[index].append(_start(path, threads))
+    return [
+        Start(
+            creation_seconds=median(record["creation_seconds"] for record in starts),
+            peak_bytes=_median([record["peak_bytes"] for record in starts]),
+            model_bytes=_median([_difference(record["peak_bytes"], record["imports_bytes"]) for record in starts]),
+        )
+        for starts in records
+    ]
+
+
+def _start(path: Path, threads: int) -> dict[str, Any]:
+    # -P and PYTHONPATH: it imports what was imported here, not what happens to lie in the current folder.
+    command = [sys.executable, "-P", "-m", _STARTUP, os.fspath(path), str(threads)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    try:
+        record: dict[str, Any] = json.loads(done.stdout)
+    except ValueError as error:
+        said = done.stderr.strip().splitlines() or ["without a word"]
+        raise ModelError(
+            f"a fresh process that loads {display_name(str(path))} ended with {done.returncode}: "
+            f"{reason(Exception(said[-1]))}"
+        ) from error
+    return record
+
+
+def _difference(peak: int | None, before: int | None) -> int | None:
+    return None if peak is None or before is None else peak - before
+
+
+def _median(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return int(median(known)) if known else None

@@ -1,0 +1,60 @@
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cifar_edge.data import Dataset
+from cifar_edge.training.augmentation import augment
+from cifar_edge.training.checkpoint import new_generator
+
+
+def test_nothing_asked_gives_the_images_themselves(sample: Dataset) -> None:
+    images = torch.from_numpy(sample.train_images)
+    assert torch.equal(augment(images, new_generator(0), crop=0, flip=False, cutout=0), images)
+
+
+def test_a_crop_is_a_window_of_the_reflected_image(sample: Dataset) -> None:
+    images = torch.from_numpy(sample.train_images[:60])
+    shifted = augment(images, new_generator(1), crop=4, flip=False, cutout=0).numpy()
+    padded = np.pad(images.numpy(), ((0, 0), (4, 4), (4, 4), (0, 0)), mode="reflect")
+    offsets = set()
+    for image, around in zip(shifted, padded, strict=True):
+        matches = [(y, x) for y in range(9) for x in range(9) if np.array_equal(around[y : y + 32, x : x + 32], image)]
+        assert matches
+        offsets.update(matches)
+    assert len(offsets) > 20
+
+
+def test_half_of_the_images_are_mirrored(sample: Dataset) -> None:
+    images = torch.from_numpy(sample.train_images)
+    seen = augment(images, new_generator(2), crop=0, flip=True, cutout=0)
+    mirrored = (seen == images.flip(2)).all(dim=(1, 2, 3))
+    same = (seen == images).all(dim=(1, 2, 3))
+    assert bool((mirrored | same).all())
+    assert 0.4 < mirrored.double().mean().item() < 0.6
+
+
+@given(side=st.integers(1, 32), seed=st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_cutout_greys_one_square_and_nothing_else(side: int, seed: int) -> None:
+    images = torch.full((8, 32, 32, 3), 7, dtype=torch.uint8)
+    seen = augment(images, new_generator(seed), crop=0, flip=False, cutout=side)
+    grey = (seen == 128).all(dim=3)
+    assert bool((grey | (seen == 7).all(dim=3)).all())
+    for mask in grey:
+        rows, columns = torch.where(mask)
+        height, width = int(rows.max() - rows.min()) + 1, int(columns.max() - columns.min()) + 1
+        assert len(rows) == height * width  # a full rectangle
+        assert max(height, width) <= side
+        assert min(height, width) >= side // 2  # its centre lies in the image
+
+
+def test_the_generator_decides(sample: Dataset) -> None:
+    images = torch.from_numpy(sample.train_images)
+
+    def seen(*seeds: int) -> torch.Tensor:
+        return augment(images, new_generator(*seeds), crop=4, flip=True, cutout=8)
+
+    assert torch.equal(seen(0, 1), seen(0, 1))
+    assert not torch.equal(seen(0, 1), seen(0, 2))
+    assert not torch.equal(seen(0, 1), seen(1, 1))

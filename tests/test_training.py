@@ -1,0 +1,215 @@
+import copy
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import load_file
+
+from cifar_edge.data import Dataset
+from cifar_edge.errors import ModelError, RecipeError, TrainingError
+from cifar_edge.models import MODELS, build
+from cifar_edge.models.pixels import pixels_to_input
+from cifar_edge.training.checkpoint import load_network
+from cifar_edge.training.loop import fit, logits_of
+from cifar_edge.training.recipe import Recipe
+from cifar_edge.training.run import EpochRecord, Watcher, train
+from cifar_edge.training.step import Step, schedule
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, sample: Dataset) -> Path:
+    """A gn-cnn trained long enough to have learned something, held-out images and folding included."""
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    recipe = Recipe(epochs=12, fold_epochs=4, holdout=100, batch_size=40, learning_rate=0.1, average_decay=0.95)
+    train(recipe, sample, folder)
+    return folder
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return record
+
+
+def test_a_run_learns(run: Path) -> None:
+    summary = _summary(run)
+    assert summary["train_accuracy"] > 0.2  # chance is 0.1
+    assert summary["test_accuracy"] > 0.15
+    assert summary["folded_test_accuracy"] > 0.15
+    assert (summary["train_images"], summary["holdout_images"], summary["test_images"]) == (400, 100, 250)
+
+
+def test_the_summary_tells_the_truth(run: Path, sample: Dataset) -> None:
+    trained = load_network(run)
+    labels = torch.from_numpy(sample.test_labels)
+    images = torch.from_numpy(sample.test_images)
+    summary = _summary(run)
+    accuracy = (logits_of(trained.network, images).argmax(1) == labels).double().mean().item()
+    assert summary["test_accuracy"] == pytest.approx(accuracy)
+    assert trained.folded is not None
+    folded = (logits_of(trained.folded, images).argmax(1) == labels).double().mean().item()
+    assert summary["folded_test_accuracy"] == pytest.approx(folded)
+    assert summary["parameters"] == sum(parameter.numel() for parameter in trained.network.parameters()) <= 50_000
+    assert sum(parameter.numel() for parameter in trained.folded.parameters()) <= 50_000
+
+
+def test_the_run_holds_what_a_person_and_a_program_want(run: Path) -> None:
+    rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
+    assert [row["stage"] for row in rows] == ["train"] * 12 + ["fold"] * 4
+    assert all(0 <= float(row["accuracy"]) <= 1 for row in rows)
+    assert float(rows[11]["loss"]) < float(rows[0]["loss"])
+    recipe = Recipe.from_file(run / "recipe.toml")
+    assert recipe.precision in {"bf16", "fp32"}
+    for name in ("curves", "confusion", "misclassified"):
+        with Image.open(run / f"{name}.png") as picture:
+            assert min(picture.size) > 300
+            assert np.asarray(picture.convert("L")).std() > 5
+
+
+def test_one_seed_gives_one_set_of_weights(tmp_path: Path, sample: Dataset) -> None:
+    def weights(name: str, seed: int) -> dict[str, torch.Tensor]:
+        recipe = Recipe(epochs=1, fold_epochs=1, seed=seed, cutout=8, mixup=0.2)
+        train(recipe, sample, tmp_path / name)
+        return load_file(tmp_path / name / "model.safetensors") | {
+            f"folded.{key}": value for key, value in load_file(tmp_path / name / "deploy.safetensors").items()
+        }
+
+    first, again, other = weights("a", 3), weights("b", 3), weights("c", 4)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_a_teacher_teaches(run: Path, tmp_path: Path, sample: Dataset) -> None:
+    """Distilled from the run alone, a fresh network comes to agree with it more than with another fresh one."""
+    recipe = Recipe(
+        epochs=10, teacher=str(run), distillation_weight=1.0, batch_size=50, learning_rate=0.1, average_decay=0.9
+    )
+    train(recipe, sample, tmp_path / "student")
+    images = torch.from_numpy(sample.train_images)
+    teacher = logits_of(load_network(run).network, images)
+
+    def distance(network: torch.nn.Module) -> float:
+        return F.kl_div(
+            F.log_softmax(logits_of(network, images), 1),
+            F.log_softmax(teacher, 1),
+            log_target=True,
+            reduction="batchmean",
+        ).item()
+
+    assert distance(load_network(tmp_path / "student").network) < 0.7 * distance(build("gn-cnn").eval())
+
+
+def test_the_watcher_sees_every_epoch(tmp_path: Path, sample: Dataset) -> None:
+    seen: list[tuple[EpochRecord, int]] = []
+    steps: list[tuple[Any, ...]] = []
+    train(
+        Recipe(model="s8-group", epochs=2),
+        sample,
+        tmp_path / "run",
+        watcher=Watcher(lambda *values: steps.append(values), lambda record, epochs: seen.append((record, epochs))),
+    )
+    assert [(record.epoch, epochs) for record, epochs in seen] == [(1, 2), (2, 2)]
+    assert [values[:5] for values in steps] == [("train", 1, 2, 3, 3), ("train", 2, 2, 3, 3)]
+
+
+def test_a_run_is_never_overwritten(run: Path, sample: Dataset) -> None:
+    before = (run / "model.safetensors").read_bytes()
+    with pytest.raises(TrainingError, match="holds a run already"):
+        train(Recipe(epochs=1), sample, run)
+    assert (run / "model.safetensors").read_bytes() == before
+
+
+def test_a_loss_that_explodes_is_one_line(tmp_path: Path, sample: Dataset) -> None:
+    with pytest.raises(TrainingError, match="lower learning_rate"):
+        train(_exploding(), _few(sample), tmp_path / "run")
+
+
+def _exploding() -> Recipe:
+    """Each step multiplies the weights by -99."""
+    return Recipe(model="s8-group", epochs=3, learning_rate=100.0, weight_decay=1.0, warmup=0.0, batch_size=2)
+
+
+def _few(sample: Dataset) -> Dataset:
+    return replace(
+        sample,
+        train_images=sample.train_images[:64],
+        train_labels=sample.train_labels[:64],
+        test_images=sample.test_images[:10],
+        test_labels=sample.test_labels[:10],
+    )
+
+
+def test_what_cannot_be_trained(tmp_path: Path, sample: Dataset) -> None:
+    with pytest.raises(TrainingError, match="leaves none"):
+        train(Recipe(holdout=500), sample, tmp_path / "a")
+    with pytest.raises(ModelError):
+        train(Recipe(teacher=str(tmp_path / "nothing")), sample, tmp_path / "b")
+    with pytest.raises(RecipeError, match="no network is called"):
+        Recipe.default("resnet")
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_a_step_is_the_gradient_step_of_the_loss(name: str, sample: Dataset) -> None:
+    """One step of plain SGD, compared with the same step written out."""
+    torch.manual_seed(0)
+    network = build(name).train()
+    for module in network.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    expected = copy.deepcopy(network)
+    images, labels = torch.from_numpy(sample.train_images[:16]), torch.from_numpy(sample.train_labels[:16])
+    recipe = Recipe(
+        model=name, learning_rate=0.01, warmup=0.0, momentum=0.0, weight_decay=0.1, precision="fp32", average_decay=0.0
+    )
+    step = Step(network, None, recipe, CPU)
+    step.start_epoch()
+    step(images, labels, 0.0)
+    loss = F.cross_entropy(expected(pixels_to_input(images)), labels)
+    loss.backward()
+    assert step.loss.item() == pytest.approx(loss.item(), rel=1e-5)
+    with torch.no_grad():
+        for (key, new), old in zip(network.named_parameters(), expected.parameters(), strict=True):
+            assert old.grad is not None
+            decay = 0.1 if old.ndim > 1 else 0.0
+            torch.testing.assert_close(new, old - 0.01 * (old.grad + decay * old), rtol=1e-4, atol=1e-6, msg=key)
+    for new, average in zip(network.state_dict().values(), step.average.state_dict().values(), strict=True):
+        if new.is_floating_point():
+            torch.testing.assert_close(average, new)
+
+
+def test_mixup_mixes_images_and_losses(sample: Dataset) -> None:
+    torch.manual_seed(0)
+    network = build("gn-cnn")
+    images, labels = torch.from_numpy(sample.train_images[:16]), torch.from_numpy(sample.train_labels[:16])
+    mixed = 0.3 * pixels_to_input(images) + 0.7 * pixels_to_input(images).flip(0)
+    logits = network(mixed)
+    expected = 0.3 * F.cross_entropy(logits, labels) + 0.7 * F.cross_entropy(logits, labels.flip(0))
+    step = Step(network, None, Recipe(mixup=1.0, precision="fp32"), CPU)
+    step(images, labels, 0.5, mixture=0.3)
+    assert step.loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert step.correct.item() == int((logits.argmax(1) == labels.flip(0)).sum())
+
+
+def test_the_schedule_rises_and_falls() -> None:
+    values = [schedule(position / 100, 0.2) for position in range(101)]
+    assert values[20] == 1.0 == max(values)
+    assert values[10] == pytest.approx(0.5)
+    assert values[60] == pytest.approx(0.5)
+    assert values[100] == pytest.approx(0.0)
+
+
+def test_fit_needs_no_full_batch(sample: Dataset) -> None:
+    images, labels = torch.from_numpy(sample.train_images[:10]), torch.from_numpy(sample.train_labels[:10])
+    torch.manual_seed(0)
+    network = build("s8-batch")
+    average = fit(network, images, labels, Recipe(model="s8-batch", epochs=1, precision="fp32"))
+    assert not average.training
+    assert torch.isfinite(logits_of(average, images)).all()
