@@ -75,3 +75,9 @@ def released(name: str) -> Path:
     if not path.exists():
         raise ModelError(f"nothing is released as {name!r}")
     return path
+
+
+def is_released(path: Path) -> bool:
+    """Whether ``path`` lies among the released models or their exports, which no command writes to unasked."""
+    resolved = path.resolve()
+    return any(resolved.is_relative_to(zoo().resolve() / kind) for kind in ("models", "export"))

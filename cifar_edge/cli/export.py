@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from cifar_edge.cli.extras import needs
-from cifar_edge.cli.loading import data_options, load
-from cifar_edge.files import zoo
+from cifar_edge.cli.loading import data_named, data_options, load
+from cifar_edge.files import is_released
 
 
 def _points(context: click.Context, parameter: click.Parameter, value: float) -> float:
@@ -47,7 +47,7 @@ def command(
     resolved = resolve_run(model)
     trained = load_network(resolved.path)
     target = out or _default_folder(resolved.path, trained.name)
-    dataset = load(data or _trained_on(trained.data), offline)
+    dataset = load(data or data_named(trained.data), offline)
     _tell(f"exporting {resolved} to {target}, judged by {len(dataset.test_labels)} test images of {dataset.name}")
     if (target / REPORT).exists():
         _tell("replacing the earlier export there, if this one passes its gates")
@@ -60,14 +60,9 @@ def command(
 
 def _default_folder(source: Path, name: str) -> Path:
     """The run's own export folder; a released model is never written to unless asked."""
-    if source.resolve().is_relative_to(zoo().resolve() / "models"):
+    if is_released(source):
         return Path("runs", f"{datetime.now():%Y%m%d-%H%M%S}-{name}", "export")
     return source / "export"
-
-
-def _trained_on(name: str) -> str | None:
-    """The ``--data`` that means the data set of that name."""
-    return "sample" if name == "cifar10-sample" else None
 
 
 def _tell(message: str) -> None:

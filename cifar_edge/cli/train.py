@@ -14,13 +14,15 @@ from cifar_edge.cli.extras import needs
 from cifar_edge.cli.loading import data_options, load
 
 if TYPE_CHECKING:
-    from cifar_edge.training.recipe import Recipe
     from cifar_edge.training.run import EpochRecord, Watcher
 
 
 @click.command("train")
 @click.option("--model", metavar="NAME", help="Network to train.  [default: gn-cnn]")
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images, before any folding.")
+@click.option(
+    "--fold-epochs", type=click.IntRange(min=0), help="Epochs of fine-tuning with the norms folded away; 0 for none."
+)
 @click.option("--seed", type=click.IntRange(min=0), help="Decides initial weights, order and augmentation.")
 @click.option("--recipe", "file", type=click.Path(path_type=Path), metavar="FILE", help="A recipe.toml to train by.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one key of the recipe; repeatable.")
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 def command(
     model: str | None,
     epochs: int | None,
+    fold_epochs: int | None,
     seed: int | None,
     file: Path | None,
     settings: tuple[str, ...],
@@ -54,17 +57,18 @@ def command(
         from cifar_edge.training.run import train
     recipe = Recipe.from_file(file) if file else Recipe.default(model or "gn-cnn")
     recipe = recipe.updated(settings)
-    given = {"model": model, "epochs": epochs, "seed": seed}
+    given = {"model": model, "epochs": epochs, "fold_epochs": fold_epochs, "seed": seed}
     recipe = Recipe.from_mapping({**recipe.to_mapping(), **{k: v for k, v in given.items() if v is not None}})
     dataset = load(data, offline)
     folder = Path("runs", name or f"{datetime.now():%Y%m%d-%H%M%S}-{recipe.model}")
     click.echo(f"training {recipe.model} on {dataset.name}, {len(dataset.train_labels)} images, in {folder}", err=True)
-    with _watching(recipe) as watcher:
+    with watching(recipe.epochs, recipe.fold_epochs) as watcher:
         summary = train(recipe, dataset, folder, device=device, watcher=watcher)
-    click.echo(json.dumps({**summary, "folder": str(folder)}, indent=2) if as_json else _told(summary, folder))
+    click.echo(json.dumps({**summary, "folder": str(folder)}, indent=2) if as_json else told(summary, folder))
 
 
-def _told(summary: dict[str, Any], folder: Path) -> str:
+def told(summary: dict[str, Any], folder: Path) -> str:
+    """The summary of a run, for a person."""
     lines = [
         f"{f'{title} accuracy':<22}{summary[f'{key}_accuracy']:.2%} of {summary[f'{key}_images']:,} images"
         for key, title in (("train", "training"), ("holdout", "held-out"), ("test", "test"))
@@ -79,8 +83,8 @@ def _told(summary: dict[str, Any], folder: Path) -> str:
 
 
 @contextmanager
-def _watching(recipe: "Recipe") -> "Iterator[Watcher]":
-    """Progress on stderr: a bar on a terminal, a line an epoch elsewhere."""
+def watching(epochs: int, fold_epochs: int) -> "Iterator[Watcher]":
+    """Progress on stderr, of so many epochs in all: a bar on a terminal, a line an epoch elsewhere."""
     from cifar_edge.training.run import Watcher
 
     if not sys.stderr.isatty():
@@ -98,14 +102,16 @@ def _watching(recipe: "Recipe") -> "Iterator[Watcher]":
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("starting", total=None, figures="")
 
-        def step(stage: str, epoch: int, epochs: int, index: int, steps: int, loss: float, accuracy: float) -> None:
-            done = ((epoch - 1) if stage == "train" else recipe.epochs + epoch - 1) * steps + index
-            total = (recipe.epochs + recipe.fold_epochs) * steps
+        def step(
+            stage: str, epoch: int, stage_epochs: int, index: int, steps: int, loss: float, accuracy: float
+        ) -> None:
+            done = ((epoch - 1) if stage == "train" else epochs + epoch - 1) * steps + index
+            total = (epochs + fold_epochs) * steps
             progress.update(
                 task,
                 completed=done,
                 total=total,
-                description=f"{stage} {epoch}/{epochs}",
+                description=f"{stage} {epoch}/{stage_epochs}",
                 figures=f"loss {loss:.3f}  accuracy {accuracy:.1%}",
             )
 

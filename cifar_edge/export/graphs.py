@@ -3,10 +3,12 @@
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from cifar_edge import __version__
-from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE, INPUT_NAME, METADATA_KEY, ModelMetadata
+from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE, INPUT_NAME, METADATA_KEY, OUTPUT_NAME, ModelMetadata
 
 TO_NCHW = (0, 3, 1, 2)
 """The permutation from the contract's NHWC to the NCHW that ONNX convolutions read."""
+TO_NHWC = (0, 2, 3, 1)
+"""The permutation back."""
 
 
 def pixel_input() -> ValueInfoProto:
@@ -14,6 +16,11 @@ def pixel_input() -> ValueInfoProto:
     return helper.make_tensor_value_info(
         INPUT_NAME, TensorProto.UINT8, ["batch", IMAGE_SIZE, IMAGE_SIZE, IMAGE_CHANNELS]
     )
+
+
+def logits_output(classes: int) -> ValueInfoProto:
+    """The contract's output: float32 ``[batch, classes]``."""
+    return helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["batch", classes])
 
 
 def strip(model: ModelProto) -> None:

@@ -1,47 +1,136 @@
 """The int8 graph of a folded network, written node by node: integers from the pixels to the logits.
 
-Activations are uint8 with zero point 0, so that the saturation to 0 is the ReLU; weights are int8, one scale an output channel;
-sums and biases are int32. Why this form, and not QuantizeLinear and DequantizeLinear around float operators: docs/int8.md.
+Activations are uint8 with zero point 0, so that clipping at 0 is the ReLU; weights are int8 with one scale an output channel;
+sums and biases are int32. Why in this form, and not as float operators between QuantizeLinear and DequantizeLinear:
+docs/int8.md.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
-from torch import nn
+from torch import Tensor, nn
 
-from cifar_edge.export.graphs import TO_NCHW, TO_NHWC, pixel_input
+from cifar_edge.export.graphs import TO_NCHW, TO_NHWC, logits_output, pixel_input
 from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.spec import INPUT_NAME, OUTPUT_NAME, PIXEL_SCALE, PIXEL_ZERO_POINT
 
 POOL_DOMAIN = "com.microsoft"
-"""ONNX itself has no average pool of integers; onnxruntime has, on every processor."""
+"""Where onnxruntime keeps its average pool of integers; ONNX itself has none."""
 
-_OPSET = 13  # the first with one scale a class for DequantizeLinear
+_OPSET = 13  # the first in which DequantizeLinear takes one scale a class
 _IR_VERSION = 7  # of the same ONNX release
 _LARGEST_WEIGHT = 127
-_LARGEST_BIAS = 2**30
+_LARGEST_BIAS = 2**30  # half of int32: the other half is for the sum of products
+_SMALLEST_SCALE = 1e-12  # for channels whose weights are all zero
+
+
+class QuantizedWeights(NamedTuple):
+    """The weights of one layer in integers.
+
+    Attributes:
+        codes: int8, of the shape of the weights, output channels first; a weight is about code * scale.
+        scales: float32 ``[output channels]``.
+        bias: int32 ``[output channels]``, in units of scale * the scale of the layer's input.
+    """
+
+    codes: npt.NDArray[np.int8]
+    scales: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.int32]
 
 
 def integer_graph(network: FoldedNetwork, scales: Sequence[float]) -> ModelProto:
     """The contract's int8 graph of ``network``.
 
-    The Transpose behind the image and the one behind the pool cancel those that onnxruntime adds around convolutions, which
-    it runs in NHWC: neither is left when it runs. The logits are int32 until their one DequantizeLinear: none is clipped, and
-    two are equal by chance only.
+    onnxruntime runs convolutions and pools in NHWC and puts a Transpose wherever that begins and ends. The two Transposes in this
+    graph undo those, so that none is left of either. Logits stay int32 up to their DequantizeLinear: as uint8 the two best
+    ones of an image would often be equal.
 
     Args:
         network: on the CPU.
-        scales: see `cifar_edge.export.calibration.activation_scales`.
+        scales: of its activations, see `cifar_edge.export.calibration.activation_scales`.
     """
-    *scales_behind, pool_scale = (np.float32(scale) for scale in scales)
     graph = _Graph()
-    graph.add("Transpose", [INPUT_NAME], "x", perm=TO_NCHW)
-    graph.constant("z", np.uint8(PIXEL_ZERO_POINT))
-    graph.constant("u", np.uint8(0))
-    graph.constant("i", np.int8(0))
-    x = [graph.constant_of("x", np.float32(PIXEL_SCALE)), "z"]
-    raise NotImplementedError
+    zero, weight_zero = graph.constant("uz", np.uint8(0)), graph.constant("iz", np.int8(0))
+    x = graph.node("Transpose", [INPUT_NAME], "x", perm=TO_NCHW)
+    scale = np.float32(PIXEL_SCALE)
+    quantization = [graph.constant("xs", scale), graph.constant("xz", np.uint8(PIXEL_ZERO_POINT))]
+    *output_scales, pool_scale = (np.float32(value) for value in scales)
+    for index, (layer, output_scale) in enumerate(zip(network.convolutions, output_scales, strict=True)):
+        assert isinstance(layer, nn.Conv2d)
+        codes, weight_scales, bias = quantize_weights(layer, scale)
+        weights = [graph.constant(f"w{index}", codes), graph.constant(f"ws{index}", weight_scales), weight_zero]
+        output_quantization = [graph.constant(f"ys{index}", output_scale), zero]
+        x = graph.node(
+            "QLinearConv",
+            [x, *quantization, *weights, *output_quantization, graph.constant(f"b{index}", bias)],
+            f"y{index}",
+            kernel_shape=layer.kernel_size,
+            strides=layer.stride,
+            pads=[*layer.padding, *layer.padding],
+            group=layer.groups,
+        )
+        scale, quantization = output_scale, output_quantization
+    pool_quantization = [graph.constant("ps", pool_scale), zero]
+    x = graph.node(
+        "QLinearGlobalAveragePool", [x, *quantization, *pool_quantization], "p", domain=POOL_DOMAIN, channels_last=0
+    )
+    x = graph.node("Flatten", [graph.node("Transpose", [x], "pt", perm=TO_NHWC)], "f")
+    codes, weight_scales, bias = quantize_weights(network.head, pool_scale)
+    x = graph.node("MatMulInteger", [x, graph.constant("wh", codes.T)], "m")
+    x = graph.node("Add", [x, graph.constant("bh", bias)], "l")
+    graph.node("DequantizeLinear", [x, graph.constant("ls", weight_scales * pool_scale)], OUTPUT_NAME, axis=1)
+    return graph.model(classes=network.head.out_features)
+
+
+def quantize_weights(layer: nn.Conv2d | nn.Linear, input_scale: np.floating[Any]) -> QuantizedWeights:
+    """Weights as int8 with one scale an output channel, symmetric; such that no processor's sums saturate.
+
+    x86 without VNNI adds up neighbouring products two by two in int16, of which 255 * 127 * 2 is twice the range. So a
+    channel's scale also keeps each pair of neighbours, in the order in which kernels read them, at a sum of at most 128: 255 * 128 <
+    2^15. Few channels need a larger scale for it, where seven bits for all would cost every channel half its resolution.
+
+    Args:
+        layer: with a bias.
+        input_scale: scale of the layer's input.
+    """
+    weights = _float64(layer.weight)
+    rows = np.moveaxis(weights, 1, -1).reshape(len(weights), -1)  # (out, height * width * in): NHWC
+    pairs = np.pad(rows, ((0, 0), (0, rows.shape[1] % 2))).reshape(len(rows), -1, 2).sum(axis=2)
+    largest = np.maximum(np.abs(rows).max(axis=1), np.abs(pairs).max(axis=1))
+    assert layer.bias is not None
+    bias = _float64(layer.bias)
+    # The second term is for channels whose weights are nearly zero: their bias must fit into int32.
+    terms = [largest / _LARGEST_WEIGHT, np.abs(bias) / (input_scale * _LARGEST_BIAS), np.full(len(bias), _SMALLEST_SCALE)]
+    scales = np.maximum.reduce(terms).astype(np.float32)
+    codes = np.rint(weights / scales.reshape(-1, *[1] * (weights.ndim - 1)))
+    return QuantizedWeights(codes.astype(np.int8), scales, np.rint(bias / (scales * input_scale)).astype(np.int32))
+
+
+class _Graph:
+    """Nodes and constants of a graph while it is written."""
+
+    def __init__(self) -> None:
+        self._nodes: list[NodeProto] = []
+        self._constants: list[TensorProto] = []
+
+    def constant(self, name: str, value: npt.NDArray[Any] | np.generic) -> str:
+        self._constants.append(numpy_helper.from_array(np.array(value, order="C"), name))
+        return name
+
+    def node(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        self._nodes.append(helper.make_node(operator, inputs, [output], **attributes))
+        return output
+
+    def model(self, classes: int) -> ModelProto:
+        graph = helper.make_graph(
+            self._nodes, "cifar-edge", [pixel_input()], [logits_output(classes)], self._constants
+        )
+        domains = [helper.make_opsetid("", _OPSET), helper.make_opsetid(POOL_DOMAIN, 1)]
+        return helper.make_model(graph, opset_imports=domains, ir_version=_IR_VERSION)
+
+
+def _float64(tensor: Tensor) -> npt.NDArray[np.float64]:
+    return tensor.detach().double().numpy()

@@ -4,7 +4,8 @@ GroupNorm computes its statistics from each image, so it cannot be folded exactl
 sum of a layer's normalised branches is approximated by an affine function of their convolutions, one scale a branch and
 channel and one shift a channel, fitted by least squares to what the GroupNorm layer itself gives on training images. An
 affine function folds exactly into the convolution before it, and a sum of convolutions is one convolution (RepVGG,
-arXiv:2101.03697). The folded network is then fine-tuned with a batch norm in place of each bias; that norm folds exactly.
+arXiv:2101.03697). The folded network is then fine-tuned with a batch norm in place of each bias, which folds
+exactly.
 """
 
 import copy

@@ -19,6 +19,7 @@ from cifar_edge.errors import TrainingError
 from cifar_edge.files import write_text
 from cifar_edge.models import build
 from cifar_edge.models.folded import BatchNormNetwork
+from cifar_edge.models.gn_cnn import GnCnn
 from cifar_edge.models.summary import summarize
 from cifar_edge.runtime.resolve import SUMMARY, WEIGHTS, resolve_run
 from cifar_edge.training import pictures
@@ -31,6 +32,8 @@ from cifar_edge.training.step import Step
 
 RECIPE = "recipe.toml"
 METRICS = "metrics.csv"
+FOLD_METRICS = "fold-metrics.csv"
+"""The metrics of a folding that was done after the training, by `fold_run`."""
 
 _HOLDOUT_SEED = 12345
 _FIT_SEED = 1
@@ -100,59 +103,21 @@ def train(
     """
     if (folder / RECIPE).exists():
         raise TrainingError(f"{folder} holds a run already; give another --name")
-    began, started = datetime.now(UTC), time.monotonic()
-    where = choose_device(device)
-    recipe = resolve_precision(recipe, where)
-    write_text(folder / RECIPE, recipe.to_toml())
-    images, labels, held_out = _training_images(dataset, recipe.holdout, where)
-    test = _tensors(dataset.test_images, dataset.test_labels, where)
-    watched = test if held_out is None else held_out
-    teacher = _teacher(recipe.teacher, dataset.labels, where)
-    records: list[EpochRecord] = []
-
-    def fit_stage(stage: str, network: nn.Module, recipe: Recipe) -> nn.Module:
-        if where.type == "cuda":
-            network.to(memory_format=torch.channels_last)
-
-        def after_step(epoch: int, index: int, steps: int, step: Step) -> None:
-            if watcher is not None and (index % _STEPS_BETWEEN_CALLS == 0 or index == steps):
-                loss, correct = step.loss.item() / index, step.correct.item() / (index * step.batch_size)
-                watcher.step(stage, epoch, recipe.epochs, index, steps, loss, correct)
-
-        def after_epoch(epoch: Epoch, average: nn.Module) -> None:
-            accuracy = _accuracy(logits_of(average, watched[0]), watched[1])
-            seconds = round(time.monotonic() - started, 1)
-            records.append(
-                EpochRecord(stage, epoch.number, epoch.learning_rate, epoch.loss, epoch.accuracy, accuracy, seconds)
-            )
-            write_text(folder / METRICS, _csv(records))
-            if watcher is not None:
-                watcher.epoch(records[-1], recipe.epochs)
-
-        return fit(network, images, labels, recipe, teacher=teacher, after_step=after_step, after_epoch=after_epoch)
-
+    began = datetime.now(UTC)
+    run = _Run(recipe, dataset, folder, device, watcher)
+    write_text(folder / RECIPE, run.recipe.to_toml())
     torch.manual_seed(recipe.seed)
-    network = fit_stage("train", build(recipe.model, len(dataset.labels)).to(where), recipe)
+    network = run.fit("train", build(recipe.model, len(dataset.labels)).to(run.device), run.recipe)
     save_weights(folder / WEIGHTS, network.state_dict(), recipe.model, dataset.labels)
-    logits = logits_of(network, test[0]).cpu()
+    logits = logits_of(network, run.test[0])
     results = {
-        **_measured("train", logits_of(network, images), labels),
-        **({} if held_out is None else _measured("holdout", logits_of(network, held_out[0]), held_out[1])),
-        **_measured("test", logits, test[1].cpu()),
+        **_measured("train", logits_of(network, run.images), run.labels),
+        **({} if run.held_out is None else _measured("holdout", logits_of(network, run.held_out[0]), run.held_out[1])),
+        **_measured("test", logits, run.test[1]),
     }
     if recipe.fold_epochs and can_fold(network):
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(_FIT_SEED))
-        seen = images[order[:_FIT_IMAGES].to(where)]
-        normalised = with_batch_norm(fold(network, seen), seen)
-        stage = recipe.with_values(epochs=recipe.fold_epochs, learning_rate=recipe.fold_learning_rate)
-        tuned = fit_stage("fold", normalised, stage)
-        assert isinstance(tuned, BatchNormNetwork)
-        folded = without_batch_norm(tuned)
-        save_weights(folder / FOLDED_WEIGHTS, folded.state_dict(), recipe.model, dataset.labels)
-        if held_out is not None:
-            results["folded_holdout_accuracy"] = _accuracy(logits_of(folded, held_out[0]), held_out[1])
-        results["folded_test_accuracy"] = _accuracy(logits_of(folded, test[0]), test[1])
-    pictures.draw_all(folder, records, dataset, logits.numpy(), held_out is not None)
+        results |= run.fold(network)
+    pictures.draw_all(folder, run.records, dataset, logits.cpu().numpy(), run.held_out is not None)
     costs = summarize(network.cpu())
     summary = {
         "model": recipe.model,
@@ -160,13 +125,12 @@ def train(
         "created": began.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "epochs": recipe.epochs,
-        "fold_epochs": recipe.fold_epochs if can_fold(network) else 0,
         "seed": recipe.seed,
         "parameters": costs.parameters,
         "macs": costs.macs,
         **results,
-        "seconds": round(time.monotonic() - started, 1),
-        "device": _device_name(where),
+        "seconds": run.seconds(),
+        "device": torch.cuda.get_device_name() if run.device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "data": {"name": dataset.name, "source": dataset.source},
         "versions": {name: version(name) for name in ("torch", "numpy", "safetensors")},
@@ -175,7 +139,103 @@ def train(
     return summary
 
 
-def _training_images(
+def fold_run(
+    folder: Path, dataset: Dataset, *, epochs: int, device: str = "auto", watcher: Watcher | None = None
+) -> dict[str, Any]:
+    """Fold the norms of a finished run and fine-tune what is left; writes ``deploy.safetensors`` into the run.
+
+    It is the last stage of `train`, for a run that had none or a shorter one; returns the new ``summary.json``.
+
+    Args:
+        folder: of the run.
+        dataset: the one it was trained on.
+        epochs: of fine-tuning; all else as the run's recipe says.
+        device: one of `cifar_edge.training.machine.DEVICES`.
+        watcher: told of progress.
+
+    Raises:
+        ModelError: the folder holds no finished run.
+        RecipeError: the run's recipe is damaged.
+        TrainingError: the network's norms cannot be folded, the data is another, or the loss is not finite.
+    """
+    trained = load_network(folder)
+    if not can_fold(trained.network):
+        raise TrainingError(f"the norms of {trained.name} follow ReLU and cannot be folded; gn-cnn's can")
+    if (trained.data, trained.labels) != (dataset.name, dataset.labels):
+        raise TrainingError(f"{folder} was trained on {trained.data}, not on {dataset.name}; give that with --data")
+    recipe = Recipe.from_file(folder / RECIPE).with_values(fold_epochs=epochs)
+    run = _Run(recipe, dataset, folder, device, watcher)
+    summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text())
+    summary |= run.fold(trained.network.to(run.device))
+    write_text(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
+    write_text(folder / RECIPE, run.recipe.to_toml())
+    return summary
+
+
+class _Run:
+    """What the stages of a run share: recipe, images, teacher, the records so far and where they go."""
+
+    def __init__(self, recipe: Recipe, dataset: Dataset, folder: Path, device: str, watcher: Watcher | None) -> None:
+        self._started = time.monotonic()
+        self.device = choose_device(device)
+        self.recipe = resolve_precision(recipe, self.device)
+        self.folder, self.dataset, self.watcher = folder, dataset, watcher or Watcher()
+        self.images, self.labels, self.held_out = training_images(dataset, recipe.holdout, self.device)
+        self.test = _tensors(dataset.test_images, dataset.test_labels, self.device)
+        self.teacher = _teacher(recipe.teacher, dataset.labels, self.device)
+        self.records: list[EpochRecord] = []
+
+    def seconds(self) -> float:
+        return round(time.monotonic() - self._started, 1)
+
+    def fit(self, stage: str, network: nn.Module, recipe: Recipe) -> nn.Module:
+        if self.device.type == "cuda":
+            network.to(memory_format=torch.channels_last)
+        images, labels = self.test if self.held_out is None else self.held_out
+
+        def after_step(epoch: int, index: int, steps: int, step: Step) -> None:
+            if index % _STEPS_BETWEEN_CALLS == 0 or index == steps:
+                loss, accuracy = step.loss.item() / index, step.correct.item() / (index * step.batch_size)
+                self.watcher.step(stage, epoch, recipe.epochs, index, steps, loss, accuracy)
+
+        def after_epoch(epoch: Epoch, average: nn.Module) -> None:
+            accuracy = _accuracy(logits_of(average, images), labels)
+            record = EpochRecord(
+                stage, epoch.number, epoch.learning_rate, epoch.loss, epoch.accuracy, accuracy, self.seconds()
+            )
+            self.records.append(record)
+            write_text(
+                self.folder / (METRICS if self.records[0].stage == "train" else FOLD_METRICS), _csv(self.records)
+            )
+            self.watcher.epoch(record, recipe.epochs)
+
+        return fit(
+            network,
+            self.images,
+            self.labels,
+            recipe,
+            teacher=self.teacher,
+            after_step=after_step,
+            after_epoch=after_epoch,
+        )
+
+    def fold(self, network: GnCnn) -> dict[str, Any]:
+        """Fold, fine-tune, save; what the summary is to say of it."""
+        order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(_FIT_SEED))
+        seen = self.images[order[:_FIT_IMAGES].to(self.device)]
+        recipe = self.recipe.with_values(epochs=self.recipe.fold_epochs, learning_rate=self.recipe.fold_learning_rate)
+        tuned = self.fit("fold", with_batch_norm(fold(network, seen), seen), recipe)
+        assert isinstance(tuned, BatchNormNetwork)
+        folded = without_batch_norm(tuned)
+        save_weights(self.folder / FOLDED_WEIGHTS, folded.state_dict(), recipe.model, self.dataset.labels)
+        results: dict[str, Any] = {"fold_epochs": recipe.epochs}
+        if self.held_out is not None:
+            results["folded_holdout_accuracy"] = _accuracy(logits_of(folded, self.held_out[0]), self.held_out[1])
+        results["folded_test_accuracy"] = _accuracy(logits_of(folded, self.test[0]), self.test[1])
+        return results
+
+
+def training_images(
     dataset: Dataset, holdout: int, device: torch.device
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
     """Images and labels to train on, and the held-out ones if any."""
@@ -208,10 +268,6 @@ def _accuracy(logits: Tensor, labels: Tensor) -> float:
 
 def _measured(name: str, logits: Tensor, labels: Tensor) -> dict[str, float | int]:
     return {f"{name}_accuracy": _accuracy(logits, labels), f"{name}_images": len(labels)}
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
 
 
 def _csv(records: list[EpochRecord]) -> str:

@@ -1,0 +1,125 @@
+"""Candidate networks written as short specs, such as ``c32k4s2,n32,n32,n32s2,n32,n28,p64``.
+
+One word a layer: its kind, its output channels, and where they differ from the kind's own, the size of its kernel (``k``)
+and its stride (``s``).
+
+    c   3x3 convolution with a parallel 1x1 branch at training time; an even kernel, such as ``c32k4s2``, has none
+    n   convolution with an odd kernel and no 1x1 branch
+    d   depthwise 3x3 convolution with a parallel 1x1 branch; no number: it keeps the channels of the layer before
+    p   1x1 convolution
+
+Where shapes allow, every layer has the identity as one more branch. Group norm, ReLU, the pool and the classifier are in
+all of them: see `cifar_edge.models.gn_cnn`.
+"""
+
+import re
+from collections.abc import Sequence
+
+import torch
+
+from cifar_edge.errors import ModelError
+from cifar_edge.models.folded import FoldedNetwork
+from cifar_edge.models.gn_cnn import GnCnn, Layer
+from cifar_edge.models.summary import summarize
+from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE
+from cifar_edge.training.folding import unfitted
+
+CLASSES = 10
+GROUP_SIZE = 4
+
+_WORD = re.compile(r"([cnp])([1-9]\d{0,2})(?:k([2-8]))?(?:s([2-4]))?|(d)(?:k([2-8]))?(?:s([2-4]))?")
+_KERNEL = 3
+
+
+def parse(spec: str) -> tuple[Layer, ...]:
+    """The layers of a spec.
+
+    Raises:
+        ModelError: a word is no layer, or its layer does not fit the one before.
+    """
+    layers: list[Layer] = []
+    channels, size = IMAGE_CHANNELS, IMAGE_SIZE
+    for word in spec.split(","):
+        layer = _layer(word, channels)
+        size = _size_after(layer, channels, size, f"{word!r} in {spec!r}")
+        channels = layer.channels
+        layers.append(layer)
+    return tuple(layers)
+
+
+def write(layers: Sequence[Layer]) -> str:
+    """The one spec of ``layers``: what `parse` reads back as them."""
+    return ",".join(_word(layer) for layer in layers)
+
+
+def canonical(spec: str) -> str:
+    """``spec`` as `write` spells it.
+
+    Raises:
+        ModelError: as `parse`.
+    """
+    return write(parse(spec))
+
+
+def candidate(spec: str, group_size: int = GROUP_SIZE) -> GnCnn:
+    """A freshly initialised network for ten classes; torch's global generator decides its weights.
+
+    Raises:
+        ModelError: as `parse`, or the channels do not divide into groups of ``group_size``.
+    """
+    layers = parse(spec)
+    for layer in layers:
+        if layer.channels % group_size:
+            raise ModelError(f"{layer.channels} channels in {spec!r} are no multiple of the group size {group_size}")
+    return GnCnn(CLASSES, layers, group_size)
+
+
+def costs(spec: str) -> tuple[int, int]:
+    """Parameters of the network as it is trained, and multiply-accumulates of what is left of it once it is folded.
+
+    Raises:
+        ModelError: as `parse`.
+    """
+    with torch.device("meta"):
+        network = GnCnn(CLASSES, parse(spec), group_size=1)  # the size of the groups changes neither
+        folded: FoldedNetwork = unfitted(network)
+    return summarize(network).parameters, summarize(folded).macs
+
+
+def _layer(word: str, channels: int) -> Layer:
+    match = _WORD.fullmatch(word)
+    if match is None:
+        raise ModelError(f"{word!r} is no layer; write one as c32, n32k5s2, d, ds2 or p64")
+    kind, width, kernel, stride, depthwise, depthwise_kernel, depthwise_stride = match.groups()
+    if depthwise:
+        size = int(depthwise_kernel or _KERNEL)
+        return Layer(channels, size, int(depthwise_stride or 1), depthwise=True, pointwise=size % 2 == 1)
+    if kind == "p":
+        if kernel:
+            raise ModelError(f"{word!r} is no layer; p is a 1x1 convolution and takes no k")
+        return Layer(int(width), 1, int(stride or 1))
+    size = int(kernel or _KERNEL)
+    if kind == "n" and size % 2 == 0:
+        raise ModelError(f"{word!r} is no layer; an even kernel has no 1x1 branch to leave out: write c for n")
+    return Layer(int(width), size, int(stride or 1), pointwise=kind == "c" and size % 2 == 1)
+
+
+def _size_after(layer: Layer, channels: int, size: int, where: str) -> int:
+    """Height and width of the layer's output."""
+    after = (size + 2 * ((layer.kernel - 1) // 2) - layer.kernel) // layer.stride + 1
+    if after < 1:
+        raise ModelError(f"{where} has a kernel larger than the {size}x{size} it is given")
+    if layer.kernel % 2 == 0 and layer.stride == 1 and layer.channels == channels:
+        raise ModelError(f"{where} has an even kernel, whose output does not fit the identity beside it; give a stride")
+    return after
+
+
+def _word(layer: Layer) -> str:
+    if layer.depthwise:
+        kind = "d"
+    elif layer.kernel == 1:
+        kind = f"p{layer.channels}"
+    else:
+        kind = f"{'c' if layer.pointwise or layer.kernel % 2 == 0 else 'n'}{layer.channels}"
+    kernel = "" if layer.kernel in {1, _KERNEL} else f"k{layer.kernel}"
+    return f"{kind}{kernel}{'' if layer.stride == 1 else f's{layer.stride}'}"

@@ -1,0 +1,40 @@
+"""`cifar-edge fold`: the norms of a finished run folded away, for an int8 export that is fast."""
+
+import json
+from pathlib import Path
+
+import click
+
+from cifar_edge.cli.extras import needs
+from cifar_edge.cli.loading import data_named, data_options, load
+from cifar_edge.cli.train import told, watching
+from cifar_edge.errors import ModelError
+from cifar_edge.files import is_released
+
+
+@click.command("fold")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--epochs", type=click.IntRange(min=1), default=5, show_default=True, help="Epochs of fine-tuning.")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to train."
+)
+@data_options
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def command(run: Path, epochs: int, device: str, data: str | None, offline: bool, as_json: bool) -> None:
+    """Fold the norms of a finished run away.
+
+    It is the last stage of train, for a RUN that had none or a shorter one. The folded network, in the run's
+    deploy.safetensors, is what export --quantize makes int8 of.
+    """
+    with needs("train"):
+        from cifar_edge.training.checkpoint import load_network
+        from cifar_edge.training.run import fold_run
+    from cifar_edge.runtime.resolve import resolve_run
+
+    folder = resolve_run(run).path
+    if is_released(folder):
+        raise ModelError(f"{run} is a released model, which is never written to; give a run")
+    dataset = load(data or data_named(load_network(folder).data), offline)
+    with watching(0, epochs) as watcher:
+        summary = fold_run(folder, dataset, epochs=epochs, device=device, watcher=watcher)
+    click.echo(json.dumps({**summary, "folder": str(folder)}, indent=2) if as_json else told(summary, folder))

@@ -1,0 +1,85 @@
+import json
+from pathlib import Path
+
+import pytest
+from conftest import RunCommand
+
+
+@pytest.fixture
+def trained(cifar_edge: RunCommand, tmp_path: Path) -> Path:
+    done = cifar_edge("train", "--data", "sample", "--epochs", "1", "--fold-epochs", "0", "--name", "plain")
+    assert done.returncode == 0, done.stderr
+    return tmp_path / "runs" / "plain"
+
+
+def test_train_fold_and_what_they_say(cifar_edge: RunCommand, trained: Path) -> None:
+    assert not (trained / "deploy.safetensors").exists()
+    done = cifar_edge("fold", trained, "--epochs", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["fold_epochs"], summary["epochs"], summary["model"]) == (1, 1, "gn-cnn")
+    assert 0 <= summary["folded_test_accuracy"] <= 1
+    assert json.loads((trained / "summary.json").read_text())["folded_test_accuracy"] == summary["folded_test_accuracy"]
+    assert (trained / "deploy.safetensors").is_file()
+    assert "fold_epochs = 1\n" in (trained / "recipe.toml").read_text()
+    assert (trained / "fold-metrics.csv").read_text().splitlines()[1].startswith("fold,1,")
+    assert "fold 1/1" in " ".join(done.stderr.split())
+
+
+def test_without_a_name_the_run_is_named_by_time_and_network(cifar_edge: RunCommand, tmp_path: Path) -> None:
+    done = cifar_edge("train", "--data", "sample", "--model", "s8-group", "--epochs", "1", "--set", "crop=2")
+    assert done.returncode == 0, done.stderr
+    (run,) = (tmp_path / "runs").iterdir()
+    assert run.name.endswith("-s8-group")
+    assert "of 250 images" in done.stdout
+    assert f"runs/{run.name}" in done.stdout
+    assert "crop = 2\n" in (run / "recipe.toml").read_text()
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+
+
+def test_a_saved_recipe_gives_the_same_weights(cifar_edge: RunCommand, trained: Path) -> None:
+    done = cifar_edge("train", "--data", "sample", "--recipe", trained / "recipe.toml", "--name", "again")
+    assert done.returncode == 0, done.stderr
+    again = trained.parent / "again"
+    assert (again / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        (["train", "--set", "epoch=1"], 2, "no recipe has a key 'epoch'"),
+        (["train", "--set", "learning_rate=fast"], 2, "is no float"),
+        (["train", "--model", "resnet-50"], 2, "no network is called"),
+        (["train", "--recipe", "missing.toml"], 2, "cannot read the recipe"),
+        (["train", "--epochs", "0"], 2, "not in the range"),
+        (["train", "--name", "../x"], 2, "no name of a folder"),
+        (["train", "--data", "sample", "--set", "holdout=500"], 1, "leaves none"),
+        (["train", "--data", "sample", "--set", "teacher=nowhere"], 1, "nowhere"),
+        (["train", "--data", "nowhere"], 1, "nowhere"),
+        (["fold", "nowhere"], 1, "nowhere"),
+        (["fold", "gn-cnn"], 1, "never written to"),
+        (["fold"], 2, "Missing argument"),
+    ],
+)
+def test_bad_input_is_one_line(cifar_edge: RunCommand, arguments: list[str], exit_code: int, message: str) -> None:
+    done = cifar_edge(*arguments)
+    assert done.returncode == exit_code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_name_that_is_taken(cifar_edge: RunCommand, trained: Path) -> None:
+    before = (trained / "model.safetensors").read_bytes()
+    done = cifar_edge("train", "--data", "sample", "--epochs", "1", "--name", "plain")
+    assert (done.returncode, (trained / "model.safetensors").read_bytes()) == (1, before)
+    assert "holds a run already" in done.stderr
+
+
+def test_norms_after_relu_are_not_folded(cifar_edge: RunCommand, tmp_path: Path) -> None:
+    assert (
+        cifar_edge("train", "--data", "sample", "--model", "s8-batch", "--epochs", "1", "--name", "s8").returncode == 0
+    )
+    done = cifar_edge("fold", "runs/s8")
+    assert done.returncode == 1
+    assert "cannot be folded" in done.stderr
