@@ -15,11 +15,9 @@ two. Accuracy is that of the very function whose latency is measured, on all tes
 Prints the table of docs/peers.md, writes benchmarks/results/peers.csv and docs/peers.png.
 """
 
-import csv
 import logging
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -28,8 +26,9 @@ from typing import get_args
 import click
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
-from peers_runtimes import Classify, Peer, Pixels, openvino, ours, pytorch, resnet8, usual_onnxruntime
+import results_file
+from peers_report import Result, plot, table
+from peers_runtimes import Classify, Peer, Pixels, ours, pytorch, resnet8, usual_tools
 
 from cifar_edge.cli.loading import data_options, load
 from cifar_edge.data import Dataset
@@ -49,28 +48,6 @@ THREADS = 2
 ROUNDS = 100
 
 
-@dataclass(frozen=True)
-class Result:
-    """A line of the CSV file; accuracy with its 95 % interval, ``ratio`` of p50 to that of our int8 file."""
-
-    name: str
-    network: str
-    runtime: str
-    precision: str
-    parameters: int
-    macs: int
-    size: int
-    accuracy: float
-    accuracy_low: float
-    accuracy_high: float
-    images: int
-    p50_us: float
-    p99_us: float
-    ratio: float
-    images_per_second: int
-    machine: str
-
-
 @click.command()
 @click.argument("model", default=DEFAULT_MODEL)
 @click.option("--resnet8", "resnet8_file", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -81,10 +58,7 @@ def main(model: str, resnet8_file: Path, data: str | None, offline: bool) -> Non
         results = run(model, resnet8_file, load(data, offline))
     except CifarEdgeError as error:
         raise click.ClickException(str(error)) from error
-    with replacing(RESULTS) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Result)])
-        writer.writeheader()
-        writer.writerows(asdict(result) for result in results)
+    results_file.write(RESULTS, Result, results)
     with replacing(PLOT) as temporary:
         plot(results).savefig(temporary, dpi=120)
     click.echo(table(results))
@@ -106,8 +80,7 @@ def run(model: str, resnet8_file: Path, dataset: Dataset) -> list[Result]:
     with tempfile.TemporaryDirectory() as folder:
         peers = [
             *pytorch(trained),
-            *usual_onnxruntime(trained, dataset.train_images, Path(folder)),
-            *map(openvino, files),
+            *usual_tools(trained, dataset.train_images, Path(folder)),
             resnet8(resnet8_file),
             *map(ours, files),
         ]
@@ -143,11 +116,11 @@ def measure(peers: Sequence[Peer], dataset: Dataset) -> list[Result]:
         results.append(
             Result(
                 name=peer.name,
-                network=peer.network,
+                network=peer.network.name,
                 runtime=peer.runtime,
                 precision=peer.precision,
-                parameters=peer.parameters,
-                macs=peer.macs,
+                parameters=peer.network.parameters,
+                macs=peer.network.macs,
                 size=peer.size,
                 accuracy=right.value,
                 accuracy_low=round(right.low, 4),
@@ -165,68 +138,6 @@ def measure(peers: Sequence[Peer], dataset: Dataset) -> list[Result]:
 
 def _classes(classify: Classify, images: Pixels) -> npt.NDArray[np.intp]:
     return np.array([classify(images[index : index + 1]).argmax() for index in range(len(images))])
-
-
-def table(results: Sequence[Result]) -> str:
-    """The results as markdown."""
-    lines = [
-        "| | network | precision | parameters | MACs | size | accuracy | p50 | ratio | batch 64 |",
-        "|---|---|---|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    for result in results:
-        cells = [
-            result.name,
-            result.network,
-            result.precision,
-            f"{result.parameters:,}",
-            f"{result.macs / 1e6:.1f} M",
-            f"{result.size / 1000:.0f} kB",
-            f"{result.accuracy:.2%}",
-            f"{result.p50_us:.1f} us",
-            f"{result.ratio:.2f}",
-            f"{result.images_per_second:,}/s",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def plot(results: Sequence[Result]) -> Figure:
-    """Accuracy against latency; a line joins the peers that no other beats in both."""
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    axes = figure.add_subplot()
-    for index, result in enumerate(sorted(results, key=lambda each: each.p50_us)):
-        point = (result.p50_us, result.accuracy * 100)
-        colour = "tab:red" if result.name.startswith("cifar-edge") else "tab:blue"
-        axes.plot(*point, "s" if result.precision == "int8" else "o", color=colour, markersize=7, alpha=0.8)
-        # The names stand in a row above, in the order of the points, each joined to its own: many points lie close.
-        axes.annotate(
-            f"{result.name}: {result.p50_us:.0f} us",
-            point,
-            ((index + 0.5) / len(results), 1.03),
-            textcoords="axes fraction",
-            rotation=50,
-            size=8,
-            color=colour,
-            arrowprops={"arrowstyle": "-", "color": "lightgrey", "linewidth": 0.7, "relpos": (0, 0)},
-        )
-    front = pareto_front(results)
-    axes.plot([each.p50_us for each in front], [each.accuracy * 100 for each in front], "--", color="grey", zorder=0)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter("{x:g}")
-    axes.set_xlabel("latency of one image, one thread, p50 (us); squares are int8")
-    axes.set_ylabel(f"accuracy on {results[0].images:,} test images (%)")
-    axes.grid(visible=True, which="both", alpha=0.3)
-    return figure
-
-
-def pareto_front(results: Sequence[Result]) -> list[Result]:
-    """The results that no other beats in both accuracy and latency, fastest first."""
-    front: list[Result] = []
-    for result in sorted(results, key=lambda each: (each.p50_us, -each.accuracy)):
-        if not front or result.accuracy > front[-1].accuracy:
-            front.append(result)
-    return front
 
 
 if __name__ == "__main__":

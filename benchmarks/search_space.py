@@ -1,15 +1,15 @@
 """Candidate networks written as short specs, such as ``c32k4s2,n32,n32,n32s2,n32,n28,p64``.
 
-One word a layer: its kind, its output channels, and where they differ from the kind's own, the size of its kernel (``k``)
-and its stride (``s``).
+One word a layer: its kind, its output channels, and where they differ from the kind's own, the size of its kernel
+(``k``) and its stride (``s``).
 
     c   3x3 convolution with a parallel 1x1 branch at training time; an even kernel, such as ``c32k4s2``, has none
     n   convolution with an odd kernel and no 1x1 branch
     d   depthwise 3x3 convolution with a parallel 1x1 branch; no number: it keeps the channels of the layer before
     p   1x1 convolution
 
-Where shapes allow, every layer has the identity as one more branch. Group norm, ReLU, the pool and the classifier are in
-all of them: see `cifar_edge.models.gn_cnn`.
+Where shapes allow, every layer has the identity as one more branch. GroupNorm, ReLU, the pool and the classifier are
+in all of them: see `cifar_edge.models.gn_cnn`.
 """
 
 import re

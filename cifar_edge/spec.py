@@ -66,6 +66,8 @@ class ModelMetadata:
         test_images: how many test images ``test_accuracy`` was measured on.
         versions: library name -> version (torch, onnx, onnxruntime).
         created: time of the export, ISO 8601, UTC.
+        temperature: what the logits are divided by before the softmax, so that a score of 0.8 is right in about 80 of
+            100 cases (Guo et al. 2017, arXiv:1706.04599); 1 where none was fitted. The order of the classes is the same.
         contract: version of the contract the file keeps.
         input_layout: dtype, layout and shape of the input.
         pixel_map: how the graph maps a pixel ``p`` to a real number.
@@ -82,6 +84,7 @@ class ModelMetadata:
     test_images: int
     versions: Mapping[str, str]
     created: str
+    temperature: float = 1.0
     contract: int = CONTRACT_VERSION
     input_layout: str = INPUT_LAYOUT
     pixel_map: str = PIXEL_MAP
@@ -116,6 +119,9 @@ class ModelMetadata:
             if not isinstance(known[key], expected) or isinstance(known[key], bool):
                 raise ContractError(f"its metadata has {key} = {known[key]!r}")
         known["labels"] = _labels(known["labels"])
+        # The bounds keep the softmax finite, whatever the logits.
+        if not 1e-3 <= known["temperature"] <= 1e3:
+            raise ContractError(f"its metadata has temperature = {known['temperature']!r}")
         if known["precision"] not in get_args(Precision):
             raise ContractError(f"its metadata has precision = {known['precision']!r}")
         if not all(isinstance(version, str) for version in known["versions"].values()):
@@ -136,6 +142,7 @@ _JSON_TYPES: Mapping[str, Any] = {
     "test_images": int,
     "versions": dict,
     "created": str,
+    "temperature": (float, int),
 }
 
 _PROMISED = {"input_layout": INPUT_LAYOUT, "pixel_map": PIXEL_MAP, "resize_rule": RESIZE_RULE}

@@ -166,3 +166,13 @@ def test_the_public_namespace_is_what_it_says() -> None:
         assert getattr(cifar_edge, name).__doc__
     with pytest.raises(AttributeError, match="no attribute 'Clasifier'"):
         cifar_edge.Clasifier  # noqa: B018 - to look is to raise
+
+
+def test_the_temperature_softens_scores_and_moves_no_class() -> None:
+    labels = ("a", "b", "c")
+    sharp, soft = prediction([1.0, 3.0, 2.0], labels), prediction([1.0, 3.0, 2.0], labels, 4.0)
+    assert [score.label for score in sharp.top(3)] == [score.label for score in soft.top(3)] == ["b", "c", "a"]
+    expected = np.exp([0.75, 0.5, 0.25]) / np.exp([0.75, 0.5, 0.25]).sum()
+    assert [score.score for score in soft.top(3)] == pytest.approx(expected)
+    assert soft.score == pytest.approx(expected[0])
+    assert soft.score < sharp.score

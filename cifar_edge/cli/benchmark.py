@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 WIDTH = 80
 """Columns of a terminal that the tables fit in."""
 NAME_WIDTH = 20
-BAR_WIDTH = 40
+BAR_WIDTH = 39
 MEGABYTE = 1e6
 
 
@@ -124,7 +124,7 @@ def _bars(names: "Sequence[str]", seconds: "Sequence[float]") -> list[str]:
     longest = max(seconds)
     return [
         f"{name:<20}{'#' * max(1, round(BAR_WIDTH * value / longest)):<{BAR_WIDTH}}"
-        f"{value * 1e6:>10.1f} us{value / seconds[0]:>6.2f}"
+        f"{value * 1e6:>10.1f} us{value / seconds[0]:>7.2f}"
         for name, value in zip(names, seconds, strict=True)
     ]
 
@@ -135,8 +135,8 @@ def _notes(threads: int, batch: int, machine: str) -> list[str]:
 
     versions = ", ".join(f"{name} {version}" for name, version in _versions().items())
     notes = [
-        "session.run: onnxruntime alone, from a ready uint8 array to logits; Classifier.predict: the same array to a label "
-        f"with its score. {ROUNDS * SINGLE_RUNS:,} calls each; all models took turns in {ROUNDS} rounds.",
+        "session.run: onnxruntime alone, from a ready uint8 array to logits; Classifier.predict: the same array to a "
+        f"label with its score. {ROUNDS * SINGLE_RUNS:,} calls each; all models took turns in {ROUNDS} rounds.",
         f"batch {batch}: images a second by session.run, median of {ROUNDS * LARGE_RUNS} calls.",
         "creation: of a Classifier in a fresh process, imports not counted (read the file, create the session, check); "
         "memory: the most such a process held until it had classified one image, Python and onnxruntime included; by "

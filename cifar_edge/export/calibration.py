@@ -78,8 +78,8 @@ def activations(network: FoldedNetwork, images: npt.NDArray[np.uint8]) -> Iterat
 def least_error_scale(histogram: Histogram) -> float:
     """The scale with the least mean squared error between values and their uint8 codes.
 
-    A smaller scale than ``maximum / 255`` rounds the many small values more finely and clips the few largest ones; the best of
-    161 candidates is taken. docs/int8.md compares this choice with others.
+    A smaller scale than ``maximum / 255`` rounds the many small values more finely and clips the few largest ones; the
+    best of 161 candidates is taken. docs/int8.md compares this choice with others.
     """
     if histogram.maximum == 0:
         return 1.0

@@ -1,8 +1,8 @@
 """The int8 graph of a folded network, written node by node: integers from the pixels to the logits.
 
-Activations are uint8 with zero point 0, so that clipping at 0 is the ReLU; weights are int8 with one scale an output channel;
-sums and biases are int32. Why in this form, and not as float operators between QuantizeLinear and DequantizeLinear:
-docs/int8.md.
+Activations are uint8 with zero point 0, so that clipping at 0 is the ReLU; weights are int8 with one scale an output
+channel; sums and biases are int32. Convolutions and pool stand between DequantizeLinear and QuantizeLinear, which every
+runtime knows and onnxruntime fuses with them: what it runs are integers. docs/int8.md compares this form with others.
 """
 
 from collections.abc import Sequence
@@ -17,10 +17,7 @@ from cifar_edge.export.graphs import TO_NCHW, TO_NHWC, logits_output, pixel_inpu
 from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.spec import INPUT_NAME, OUTPUT_NAME, PIXEL_SCALE, PIXEL_ZERO_POINT
 
-POOL_DOMAIN = "com.microsoft"
-"""Where onnxruntime keeps its average pool of integers; ONNX itself has none."""
-
-_OPSET = 13  # the first in which DequantizeLinear takes one scale a class
+_OPSET = 13  # the first whose DequantizeLinear takes one scale a channel
 _IR_VERSION = 7  # of the same ONNX release
 _LARGEST_WEIGHT = 127
 _LARGEST_BIAS = 2**30  # half of int32: the other half is for the sum of products
@@ -44,40 +41,38 @@ class QuantizedWeights(NamedTuple):
 def integer_graph(network: FoldedNetwork, scales: Sequence[float]) -> ModelProto:
     """The contract's int8 graph of ``network``.
 
-    onnxruntime runs convolutions and pools in NHWC and puts a Transpose wherever that begins and ends. The two Transposes in this
-    graph undo those, so that none is left of either. Logits stay int32 up to their DequantizeLinear: as uint8 the two best
-    ones of an image would often be equal.
+    onnxruntime runs convolutions and pools in NHWC, and puts a Transpose where that begins and ends. The two Transposes
+    in this graph undo those, so that none is left of either. The last layer is written in integers, and its int32 sums
+    are the logits: rounded to uint8, the two best logits of many an image would be equal.
 
     Args:
         network: on the CPU.
         scales: of its activations, see `cifar_edge.export.calibration.activation_scales`.
     """
     graph = _Graph()
-    zero, weight_zero = graph.constant("uz", np.uint8(0)), graph.constant("iz", np.int8(0))
-    x = graph.node("Transpose", [INPUT_NAME], "x", perm=TO_NCHW)
     scale = np.float32(PIXEL_SCALE)
-    quantization = [graph.constant("xs", scale), graph.constant("xz", np.uint8(PIXEL_ZERO_POINT))]
+    graph.node("Transpose", [INPUT_NAME], "x", perm=TO_NCHW)
+    pixel_quantization = [graph.constant("xs", scale), graph.constant("xz", np.uint8(PIXEL_ZERO_POINT))]
+    x = graph.node("DequantizeLinear", ["x", *pixel_quantization], "xd")
     *output_scales, pool_scale = (np.float32(value) for value in scales)
     for index, (layer, output_scale) in enumerate(zip(network.convolutions, output_scales, strict=True)):
         assert isinstance(layer, nn.Conv2d)
         codes, weight_scales, bias = quantize_weights(layer, scale)
-        weights = [graph.constant(f"w{index}", codes), graph.constant(f"ws{index}", weight_scales), weight_zero]
-        output_quantization = [graph.constant(f"ys{index}", output_scale), zero]
+        weights = graph.dequantized(f"w{index}", codes, weight_scales)
         x = graph.node(
-            "QLinearConv",
-            [x, *quantization, *weights, *output_quantization, graph.constant(f"b{index}", bias)],
-            f"y{index}",
+            "Conv",
+            [x, weights, graph.dequantized(f"b{index}", bias, weight_scales * scale)],
+            f"c{index}",
             kernel_shape=layer.kernel_size,
             strides=layer.stride,
             pads=[*layer.padding, *layer.padding],
             group=layer.groups,
         )
-        scale, quantization = output_scale, output_quantization
-    pool_quantization = [graph.constant("ps", pool_scale), zero]
-    x = graph.node(
-        "QLinearGlobalAveragePool", [x, *quantization, *pool_quantization], "p", domain=POOL_DOMAIN, channels_last=0
-    )
-    x = graph.node("Flatten", [graph.node("Transpose", [x], "pt", perm=TO_NHWC)], "f")
+        quantized, quantization = graph.quantized(f"y{index}", x, output_scale)
+        x = graph.node("DequantizeLinear", [quantized, *quantization], f"yd{index}")
+        scale = output_scale
+    pooled, _ = graph.quantized("p", graph.node("GlobalAveragePool", [x], "g"), pool_scale)
+    x = graph.node("Flatten", [graph.node("Transpose", [pooled], "pt", perm=TO_NHWC)], "f")
     codes, weight_scales, bias = quantize_weights(network.head, pool_scale)
     x = graph.node("MatMulInteger", [x, graph.constant("wh", codes.T)], "m")
     x = graph.node("Add", [x, graph.constant("bh", bias)], "l")
@@ -88,9 +83,9 @@ def integer_graph(network: FoldedNetwork, scales: Sequence[float]) -> ModelProto
 def quantize_weights(layer: nn.Conv2d | nn.Linear, input_scale: np.floating[Any]) -> QuantizedWeights:
     """Weights as int8 with one scale an output channel, symmetric; such that no processor's sums saturate.
 
-    x86 without VNNI adds up neighbouring products two by two in int16, of which 255 * 127 * 2 is twice the range. So a
-    channel's scale also keeps each pair of neighbours, in the order in which kernels read them, at a sum of at most 128: 255 * 128 <
-    2^15. Few channels need a larger scale for it, where seven bits for all would cost every channel half its resolution.
+    x86 without VNNI adds up neighbouring products two by two in int16, and 255 * 127 * 2 is twice its range. So a
+    channel's scale also keeps each pair of neighbours, in the order in which kernels read them, at a sum of at most 128:
+    255 * 128 < 2^15. It makes scales a quarter larger on average; seven bits for all weights would double them.
 
     Args:
         layer: with a bias.
@@ -103,18 +98,23 @@ def quantize_weights(layer: nn.Conv2d | nn.Linear, input_scale: np.floating[Any]
     assert layer.bias is not None
     bias = _float64(layer.bias)
     # The second term is for channels whose weights are nearly zero: their bias must fit into int32.
-    terms = [largest / _LARGEST_WEIGHT, np.abs(bias) / (input_scale * _LARGEST_BIAS), np.full(len(bias), _SMALLEST_SCALE)]
+    terms = [
+        largest / _LARGEST_WEIGHT,
+        np.abs(bias) / (input_scale * _LARGEST_BIAS),
+        np.full(len(bias), _SMALLEST_SCALE),
+    ]
     scales = np.maximum.reduce(terms).astype(np.float32)
     codes = np.rint(weights / scales.reshape(-1, *[1] * (weights.ndim - 1)))
     return QuantizedWeights(codes.astype(np.int8), scales, np.rint(bias / (scales * input_scale)).astype(np.int32))
 
 
 class _Graph:
-    """Nodes and constants of a graph while it is written."""
+    """Nodes and constants of a graph while it is written. Names are short: they are bytes of the file."""
 
     def __init__(self) -> None:
         self._nodes: list[NodeProto] = []
         self._constants: list[TensorProto] = []
+        self._zero = self.constant("z", np.uint8(0))
 
     def constant(self, name: str, value: npt.NDArray[Any] | np.generic) -> str:
         self._constants.append(numpy_helper.from_array(np.array(value, order="C"), name))
@@ -124,12 +124,19 @@ class _Graph:
         self._nodes.append(helper.make_node(operator, inputs, [output], **attributes))
         return output
 
+    def dequantized(self, name: str, integers: npt.NDArray[np.integer], scales: npt.NDArray[np.float32]) -> str:
+        """Constant ``integers``, output channels first, as floats with a scale a channel."""
+        inputs = [self.constant(name, integers), self.constant(f"{name}s", scales)]
+        return self.node("DequantizeLinear", inputs, f"{name}d", axis=0)
+
+    def quantized(self, name: str, x: str, scale: np.float32) -> tuple[str, list[str]]:
+        """``x``, which ReLU clips, as uint8; and the names of its scale and zero point."""
+        quantization = [self.constant(f"{name}s", scale), self._zero]
+        return self.node("QuantizeLinear", [x, *quantization], name), quantization
+
     def model(self, classes: int) -> ModelProto:
-        graph = helper.make_graph(
-            self._nodes, "cifar-edge", [pixel_input()], [logits_output(classes)], self._constants
-        )
-        domains = [helper.make_opsetid("", _OPSET), helper.make_opsetid(POOL_DOMAIN, 1)]
-        return helper.make_model(graph, opset_imports=domains, ir_version=_IR_VERSION)
+        graph = helper.make_graph(self._nodes, "cifar-edge", [pixel_input()], [logits_output(classes)], self._constants)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
 
 
 def _float64(tensor: Tensor) -> npt.NDArray[np.float64]:

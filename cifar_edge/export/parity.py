@@ -87,8 +87,13 @@ def judge_fp32(comparison: Comparison) -> Verdict:
     return "passed"
 
 
-def judge_int8(comparison: Comparison, max_drop: float) -> Verdict:
+def judge_int8(comparison: Comparison, max_drop: float, reference: str) -> Verdict:
     """Int8 may change a class here and there, but not lose more than ``max_drop`` points of accuracy.
+
+    Args:
+        comparison: with a PyTorch module.
+        max_drop: points, not fractions of 1.
+        reference: what that module is, for the message.
 
     Raises:
         GateFailed: the loss is larger, with 95 % confidence.
@@ -96,8 +101,8 @@ def judge_int8(comparison: Comparison, max_drop: float) -> Verdict:
     drop = comparison.drop
     if drop.low * 100 > max_drop:
         raise GateFailed(
-            f"int8 loses {drop.value * 100:.2f} points of accuracy (95 % interval {drop.low * 100:.2f} to "
-            f"{drop.high * 100:.2f}, {drop.images} images), {max_drop:g} are allowed; nothing was written: export "
-            "without --quantize, or allow more with --max-drop"
+            f"int8 loses {drop.value * 100:.2f} points of accuracy against {reference} (95 % interval "
+            f"{drop.low * 100:.2f} to {drop.high * 100:.2f}, {drop.images} images), {max_drop:g} are allowed; nothing was "
+            "written: export without --quantize, or allow more with --max-drop"
         )
     return "passed" if drop.images >= CONCLUSIVE_IMAGES else "inconclusive"

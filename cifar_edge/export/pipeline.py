@@ -1,48 +1,43 @@
 """From a trained network to files on disk: convert, compare, measure, and only then write."""
 
-import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
-import onnx
-import onnxruntime
-import torch
 
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import ExportError
-from cifar_edge.export.fp32 import network_graph, with_pixels
+from cifar_edge.export.conversion import Conversion, conversions
+from cifar_edge.export.debug import LayerSignal, layer_signals
 from cifar_edge.export.graphs import serialize
-from cifar_edge.export.parity import (
-    Comparison,
-    Logits,
-    Verdict,
-    compare,
-    judge_fp32,
-    judge_int8,
-    torch_logits,
-)
-from cifar_edge.export.quantize import quantize as quantize_graph
+from cifar_edge.export.parity import Comparison, Logits, Verdict, compare, judge_fp32, judge_int8
 from cifar_edge.export.report import Report, Row
 from cifar_edge.files import write_bytes
-from cifar_edge.models.summary import summarize
 from cifar_edge.runtime.metrics import Estimate, accuracy
 from cifar_edge.runtime.model import load, run
 from cifar_edge.runtime.resolve import REPORT
 from cifar_edge.runtime.timing import machine, time_alternately
-from cifar_edge.spec import ModelMetadata, Precision
+from cifar_edge.spec import Precision
 from cifar_edge.training.checkpoint import TrainedNetwork
+from cifar_edge.training.folding import can_fold
 
-PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 
-
-def export_network(trained: TrainedNetwork, dataset: Dataset, out: Path, *, quantize: bool, max_drop: float) -> Report:
+def export_network(
+    trained: TrainedNetwork,
+    dataset: Dataset,
+    out: Path,
+    *,
+    quantize: bool,
+    max_drop: float,
+    debug: Callable[[Sequence[LayerSignal]], None] | None = None,
+) -> Report:
     """Write ``<model>.fp32.onnx``, if asked ``<model>.int8.onnx``, and their report, into the folder ``out``.
 
-    An earlier export of the model in ``out`` is replaced as a whole, once every gate has been passed, and not before.
+    Int8 is made of the folded network where there is one, else of the network itself. An earlier export of the model in
+    ``out`` is replaced as a whole, once every gate has been passed, and not before.
 
     Args:
         trained: on the CPU, in evaluation mode.
@@ -50,6 +45,7 @@ def export_network(trained: TrainedNetwork, dataset: Dataset, out: Path, *, quan
         out: made if it is missing; other files in it stay.
         quantize: also make int8.
         max_drop: points of accuracy that int8 may lose.
+        debug: told, before int8 is judged, what signal is left behind each of its layers.
 
     Raises:
         GateFailed: a file differs from the PyTorch module by more than its gate allows.
@@ -61,89 +57,71 @@ def export_network(trained: TrainedNetwork, dataset: Dataset, out: Path, *, quan
             f"{trained.name} knows the classes {', '.join(trained.labels)}, the data set {dataset.name} has "
             f"{', '.join(dataset.labels)}; give the data it was trained on with --data"
         )
-    reference = torch_logits(trained.network, dataset.test_images)
-    if not np.isfinite(reference).all():
-        raise ExportError(f"{trained.weights} answers images with NaN or infinity; its training went wrong")
-    network = network_graph(trained.network)
-    graphs = {"fp32": with_pixels(network)}
-    if quantize:
-        graphs["int8"] = quantize_graph(network, dataset.train_images)
-
-    about = _metadata(trained)
-    judged = {
-        precision: _judge(graphs[precision], replace(about, precision=precision), dataset, reference, max_drop)
-        for precision in PRECISIONS
-        if precision in graphs
-    }
+    made = conversions(trained, dataset, quantize=quantize)
+    if debug is not None and quantize:
+        debug(layer_signals(made[-2].graph, made[-1].graph, dataset.train_images))
+    judged = [_judge(each, dataset, made[0].source, max_drop) for each in made]
     timings = time_alternately(
-        {precision: load(export.content).session for precision, export in judged.items()}, dataset.test_images
+        {export.conversion.name: load(export.content).session for export in judged}, dataset.test_images
     )
+    about = made[0].about
     report = Report(
         model=trained.name,
         created=about.created,
         rows=tuple(
             Row(
-                precision=precision,
-                file=_file(trained.name, precision),
+                name=export.conversion.name,
+                precision=export.conversion.about.precision,
+                file=_file(trained.name, export.conversion.about.precision) if export.conversion.written else None,
                 size=len(export.content),
                 accuracy=export.accuracy,
                 comparison=export.comparison,
+                against_folded=export.against_folded,
                 verdict=export.verdict,
-                timing=timings[precision],
+                timing=timings[export.conversion.name],
             )
-            for precision, export in judged.items()
+            for export in judged
         ),
         max_drop=max_drop,
+        unfolded=trained.folded is None and can_fold(trained.network),
         data=f"{dataset.name} ({dataset.source})",
         machine=machine(),
         versions=about.versions,
     )
-    contents = {_file(trained.name, precision): export.content for precision, export in judged.items()}
+    contents = {row.file: export.content for row, export in zip(report.rows, judged, strict=True) if row.file}
     contents |= {"report.md": report.to_markdown().encode(), REPORT: report.to_json().encode()}
-    _replace_export(out, contents, {_file(trained.name, precision) for precision in PRECISIONS})
+    _replace_export(out, contents, {_file(trained.name, precision) for precision in get_args(Precision)})
     return report
 
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """A file that has passed its gate."""
+    """A conversion that has passed its gates; for the rest see `cifar_edge.export.report.Row`."""
 
+    conversion: Conversion
     content: bytes
     accuracy: Estimate
     comparison: Comparison
+    against_folded: Comparison | None
     verdict: Verdict
 
 
-def _judge(
-    graph: onnx.ModelProto, about: ModelMetadata, dataset: Dataset, reference: Logits, max_drop: float
-) -> _Judged:
+def _judge(conversion: Conversion, dataset: Dataset, trained: Logits, max_drop: float) -> _Judged:
+    """Hold the gates: against the module that ``conversion`` was made of and, if it is another, that of ``trained``."""
+    graph, about, labels = conversion.graph, conversion.about, dataset.test_labels
     logits = run(load(serialize(graph, about)).session, dataset.test_images)
-    comparison = compare(logits, reference, dataset.test_labels)
-    verdict = judge_fp32(comparison) if about.precision == "fp32" else judge_int8(comparison, max_drop)
-    right = int(np.count_nonzero(logits.argmax(axis=1) == dataset.test_labels))
-    measured = accuracy(right, len(dataset.test_labels))
+    comparison = compare(logits, trained, labels)
+    against_folded = None if conversion.source is trained else compare(logits, conversion.source, labels)
+    if about.precision == "fp32":
+        verdict = judge_fp32(against_folded or comparison)
+    else:
+        if against_folded is not None:
+            judge_int8(against_folded, max_drop, "the folded network")
+        verdict = judge_int8(comparison, max_drop, "the network as trained")
+    right = accuracy(int(np.count_nonzero(logits.argmax(axis=1) == labels)), len(labels))
     # The file tells its own accuracy, so that it is complete only now; the graph is the one just judged.
-    content = serialize(graph, replace(about, test_accuracy=measured.value, test_images=measured.images))
-    return _Judged(content, measured, comparison, verdict)
-
-
-def _metadata(trained: TrainedNetwork) -> ModelMetadata:
-    """What all precisions' metadata have in common; ``precision`` and the accuracy are for the caller to set."""
-    costs = summarize(trained.network)
-    with trained.weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return ModelMetadata(
-        model=trained.name,
-        precision="fp32",
-        labels=trained.labels,
-        parameters=costs.parameters,
-        macs=costs.macs,
-        weights_sha256=digest,
-        test_accuracy=None,
-        test_images=0,
-        versions={"torch": torch.__version__, "onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+    content = serialize(graph, replace(about, test_accuracy=right.value, test_images=right.images))
+    return _Judged(conversion, content, right, comparison, against_folded, verdict)
 
 
 def _file(model: str, precision: Precision) -> str:

@@ -12,11 +12,11 @@ from onnx import ModelProto, NodeProto, helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
+from cifar_edge.export.calibration import calibration_images
 from cifar_edge.export.fp32 import NETWORK_INPUT
 from cifar_edge.export.graphs import TO_NCHW, pixel_input, strip
 from cifar_edge.spec import INPUT_NAME, PIXEL_SCALE, PIXEL_ZERO_POINT
 
-CALIBRATION_IMAGES = 1024
 _BATCH = 64
 _OPERATORS = ("Conv", "Gemm", "MaxPool", "Relu")
 """What is computed in integers. Adds and average pools stay in float beside the norms they border on: as integers
@@ -30,7 +30,7 @@ def quantize(network: ModelProto, images: npt.NDArray[np.uint8]) -> ModelProto:
 
     Args:
         network: float32 NCHW in, see `cifar_edge.export.fp32.network_graph`.
-        images: training images, uint8 ``[n, 32, 32, 3]``; at most `CALIBRATION_IMAGES`, evenly spread, are used.
+        images: training images, uint8 ``[n, 32, 32, 3]``; see `cifar_edge.export.calibration.calibration_images`.
     """
     prepared = ModelProto()
     prepared.CopyFrom(network)
@@ -58,9 +58,9 @@ class _CalibrationImages(CalibrationDataReader):  # type: ignore[misc] # onnxrun
     """Network input of evenly spread images, a batch at a time."""
 
     def __init__(self, images: npt.NDArray[np.uint8]) -> None:
-        chosen = np.linspace(0, len(images) - 1, min(len(images), CALIBRATION_IMAGES)).astype(np.intp)
+        chosen = calibration_images(images)
         self._batches: Iterator[npt.NDArray[np.uint8]] = (
-            images[chosen[start : start + _BATCH]] for start in range(0, len(chosen), _BATCH)
+            chosen[start : start + _BATCH] for start in range(0, len(chosen), _BATCH)
         )
 
     def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:

@@ -40,7 +40,7 @@ class Classifier:
             found = resolve_model(model)
             self._source = str(found)
             self._session, self._metadata = load(found.path, threads)
-        self._labels = self._metadata.labels
+        self._labels, self._temperature = self._metadata.labels, self._metadata.temperature
         self._run = self._session.run
 
     @property
@@ -87,7 +87,7 @@ class Classifier:
 
     def _answer(self, logits: list[float]) -> Prediction:
         try:
-            return prediction(logits, self._labels)
+            return prediction(logits, self._labels, self._temperature)
         except ValueError as error:
             raise ModelError(f"{self._source}: {error}") from error
 

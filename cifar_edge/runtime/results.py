@@ -11,7 +11,7 @@ class ClassScore:
     Attributes:
         label: name of the class.
         index: its place in the model's labels.
-        score: softmax probability, in [0, 1].
+        score: softmax probability at the model's temperature, in [0, 1].
     """
 
     label: str
@@ -29,6 +29,7 @@ class Prediction:
         score: its softmax probability, in [0, 1].
         logits: what the model itself said, one number a class.
         labels: the model's class names, in the order of ``logits``.
+        temperature: what the logits are divided by before the softmax.
     """
 
     label: str
@@ -36,6 +37,7 @@ class Prediction:
     score: float
     logits: tuple[float, ...] = field(repr=False)
     labels: tuple[str, ...] = field(repr=False)
+    temperature: float = field(default=1.0, repr=False)
 
     def top(self, k: int) -> tuple[ClassScore, ...]:
         """The ``k`` most probable classes, best first; all of them where there are fewer than ``k``.
@@ -46,14 +48,13 @@ class Prediction:
         if k < 1:
             raise ValueError(f"the top {k} classes are none: k starts at 1")
         best = self.logits[self.index]
-        total = sum(math.exp(logit - best) for logit in self.logits)
+        weights = [math.exp((logit - best) / self.temperature) for logit in self.logits]
+        total = sum(weights)
         order = sorted(range(len(self.logits)), key=lambda index: -self.logits[index])[:k]
-        return tuple(
-            ClassScore(self.labels[index], index, math.exp(self.logits[index] - best) / total) for index in order
-        )
+        return tuple(ClassScore(self.labels[index], index, weights[index] / total) for index in order)
 
 
-def prediction(logits: list[float], labels: tuple[str, ...]) -> Prediction:
+def prediction(logits: list[float], labels: tuple[str, ...], temperature: float = 1.0) -> Prediction:
     """The answer that ``logits`` stand for; plain Python, because it is faster than numpy on ten classes.
 
     Raises:
@@ -63,5 +64,5 @@ def prediction(logits: list[float], labels: tuple[str, ...]) -> Prediction:
         raise ValueError("the model's answer is not finite")
     best = max(logits)
     index = logits.index(best)
-    score = 1.0 / sum([math.exp(logit - best) for logit in logits])
-    return Prediction(labels[index], index, score, tuple(logits), labels)
+    score = 1.0 / sum([math.exp((logit - best) / temperature) for logit in logits])
+    return Prediction(labels[index], index, score, tuple(logits), labels, temperature)

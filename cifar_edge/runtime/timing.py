@@ -104,8 +104,8 @@ def take_turns(
 ) -> dict[Key, list[float]]:
     """Seconds that each call took, in the order it was made.
 
-    In each of ``rounds`` rounds every call has its turn, in the order of ``calls``: ``warm_up`` calls that are not timed,
-    then ``runs`` that are.
+    In each of ``rounds`` rounds every call has its turn, in the order of ``calls``: ``warm_up`` times untimed, then
+    ``runs`` times timed.
     """
     seconds: dict[Key, list[float]] = {key: [] for key in calls}
     for _ in range(rounds):

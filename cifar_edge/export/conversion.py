@@ -1,0 +1,110 @@
+"""From a trained network to the graphs an export consists of, not judged yet."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import ModelProto
+from torch import nn
+
+from cifar_edge.data.dataset import Dataset
+from cifar_edge.errors import ExportError
+from cifar_edge.export.calibration import activation_scales
+from cifar_edge.export.fp32 import network_graph, with_pixels
+from cifar_edge.export.integer import integer_graph
+from cifar_edge.export.parity import Logits, torch_logits
+from cifar_edge.export.quantize import quantize as quantize_graph
+from cifar_edge.models.folded import FoldedNetwork
+from cifar_edge.models.summary import summarize
+from cifar_edge.spec import ModelMetadata
+from cifar_edge.training.checkpoint import FOLDED_WEIGHTS, TrainedNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A graph, and what it is to be compared with.
+
+    Attributes:
+        name: what the report calls it.
+        graph: pixels in, logits out.
+        source: logits on the test images of the PyTorch module that it was made of.
+        about: its metadata, with no accuracy yet.
+        written: whether it becomes a file; else it is only measured, for comparison.
+    """
+
+    name: str
+    graph: ModelProto
+    source: Logits
+    about: ModelMetadata
+    written: bool = True
+
+
+def conversions(trained: TrainedNetwork, dataset: Dataset, *, quantize: bool) -> list[Conversion]:
+    """The network itself in fp32; with ``quantize`` int8 last, made of the folded network where there is one.
+
+    That comes in fp32 as well then, between the two.
+
+    Args:
+        trained: on the CPU, in evaluation mode.
+        dataset: its training images calibrate int8, its test images are those of `Conversion.source`.
+        quantize: also make int8.
+
+    Raises:
+        ExportError: a network answers NaN.
+    """
+    source = _finite_logits(trained.network, trained.weights, dataset)
+    about = _metadata(trained)
+    network = network_graph(trained.network)
+    fp32 = Conversion("fp32", with_pixels(network), source, about)
+    if not quantize:
+        return [fp32]
+    if trained.folded is not None:
+        return [replace(fp32, name="GroupNorm fp32"), *_folded(trained.folded, trained, dataset, about)]
+    int8 = quantize_graph(network, dataset.train_images)
+    return [fp32, Conversion("int8", int8, source, replace(about, precision="int8"))]
+
+
+def _folded(folded: FoldedNetwork, trained: TrainedNetwork, dataset: Dataset, about: ModelMetadata) -> list[Conversion]:
+    weights = trained.weights.with_name(FOLDED_WEIGHTS)
+    source = _finite_logits(folded, weights, dataset)
+    costs = summarize(folded)
+    about = replace(about, parameters=costs.parameters, macs=costs.macs, weights_sha256=_sha256(weights))
+    int8 = integer_graph(folded, activation_scales(folded, dataset.train_images))
+    return [
+        Conversion("folded fp32", with_pixels(network_graph(folded)), source, about, written=False),
+        Conversion("int8", int8, source, replace(about, precision="int8")),
+    ]
+
+
+def _finite_logits(network: nn.Module, weights: Path, dataset: Dataset) -> Logits:
+    logits = torch_logits(network, dataset.test_images)
+    if not np.isfinite(logits).all():
+        raise ExportError(f"{weights} answers images with NaN or infinity; its training went wrong")
+    return logits
+
+
+def _metadata(trained: TrainedNetwork) -> ModelMetadata:
+    """That of the network itself, in fp32."""
+    costs = summarize(trained.network)
+    return ModelMetadata(
+        model=trained.name,
+        precision="fp32",
+        labels=trained.labels,
+        parameters=costs.parameters,
+        macs=costs.macs,
+        weights_sha256=_sha256(trained.weights),
+        test_accuracy=None,
+        test_images=0,
+        versions={"torch": torch.__version__, "onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
