@@ -9,9 +9,8 @@ docs/folding.md says what follows.
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
 
 import click
 import results_file
@@ -41,8 +40,6 @@ USUAL_DRAW = 1
 EPOCHS = (1, 2, 5, 10)
 AFFINE_EPOCHS = 5
 
-Form = Literal["", "batch norm", "affine"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
@@ -55,6 +52,7 @@ class Case:
         teacher: ``none``, ``self`` (the GroupNorm network) or the name of a larger network.
         form: ``batch norm``, or ``affine`` (biases stay what they are), while it is fine-tuned.
         learning_rate: peak of the schedule.
+        temperature: of the distillation; None without a teacher.
     """
 
     fit_images: int
@@ -63,6 +61,7 @@ class Case:
     teacher: str = ""
     form: str = ""
     learning_rate: float | None = None
+    temperature: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +71,7 @@ class Result(Case):
     Attributes:
         spec: the network, as in search_space.py.
         train_epochs: how long the GroupNorm network was trained.
+        mixup: of that training, and of the fine-tuning.
         weights_sha256: of its file; empty where that was not kept.
         group_norm_accuracy: of the GroupNorm network on the held-out images, in [0, 1].
         held_out_accuracy: of the folded network, in [0, 1]; empty where the loss became infinite.
@@ -81,6 +81,7 @@ class Result(Case):
 
     spec: str
     train_epochs: int
+    mixup: float
     weights_sha256: str
     group_norm_accuracy: float
     held_out_accuracy: float | None
@@ -88,23 +89,20 @@ class Result(Case):
     device: str
 
 
-def cases(learning_rate: float) -> Iterator[Case]:
-    """The ablation, quick ones first; ``learning_rate`` is the recipe's for the fine-tuning."""
+def cases(recipe: Recipe) -> Iterator[Case]:
+    """The ablation, quick ones first."""
     for images in FIT_IMAGES:
         yield from (Case(fit_images=images, draw=draw) for draw in DRAWS)
 
-    def tuned(epochs: int, teacher: str, form: Form, rate: float) -> Case:
-        return Case(
-            fit_images=USUAL_FIT, draw=USUAL_DRAW, epochs=epochs, teacher=teacher, form=form, learning_rate=rate
-        )
-
+    usual = Case(fit_images=USUAL_FIT, draw=USUAL_DRAW, learning_rate=recipe.fold_learning_rate)
     for epochs in EPOCHS:
-        yield tuned(epochs, "none", "batch norm", learning_rate)
-        yield tuned(epochs, "self", "batch norm", learning_rate)
+        alone = replace(usual, epochs=epochs, teacher="none", form="batch norm")
+        yield alone
+        yield replace(alone, teacher="self", temperature=recipe.temperature)
         if epochs == AFFINE_EPOCHS:
             # Nothing normalises the affine form: the recipe's rate may be too high for it.
-            yield tuned(epochs, "none", "affine", learning_rate)
-            yield tuned(epochs, "none", "affine", learning_rate / 10)
+            yield replace(alone, form="affine")
+            yield replace(alone, form="affine", learning_rate=recipe.fold_learning_rate / 10)
 
 
 class Ablation:
@@ -139,6 +137,7 @@ class Ablation:
             **asdict(case),
             spec=search_space.write(GN_CNN_LAYERS),
             train_epochs=self.recipe.epochs,
+            mixup=self.recipe.mixup,
             weights_sha256=self.weights_sha256,
             group_norm_accuracy=round(self.group_norm_accuracy, 6),
             held_out_accuracy=None if accuracy is None else round(accuracy, 6),
@@ -187,7 +186,7 @@ def main(run: str, device: str, max_epochs: int, data: str | None, offline: bool
             for result in results_file.read(RESULTS, Result)
             if result.weights_sha256 == ablation.weights_sha256
         }
-        for case in cases(ablation.recipe.fold_learning_rate):
+        for case in cases(ablation.recipe):
             if case.epochs <= max_epochs and case not in known:
                 result = ablation.measure(case)
                 results_file.append(RESULTS, result)

@@ -97,6 +97,7 @@ def test_an_error_of_onnxruntime_is_made_printable(refusal: Refusal) -> None:
         (b'"model":"tiny"', b'"model":"\xff\xfe\xfd\xfc"', "its metadata or a name in it is not UTF-8"),
         (b"batch", b"ba\xffch", "its metadata or a name in it is not UTF-8"),
         (b'"contract":1', b'"contract" 1', "its metadata is not JSON"),
+        (b'"temperature":1.0', b'"temperature":0.0', "its metadata has temperature = 0.0"),
     ],
 )
 def test_metadata_that_break_the_contract(old: bytes, new: bytes, reason: str, refusal: Refusal) -> None:

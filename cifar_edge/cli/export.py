@@ -4,12 +4,21 @@ import json
 import math
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from cifar_edge.cli.extras import needs
 from cifar_edge.cli.loading import data_named, data_options, load
 from cifar_edge.files import is_released
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cifar_edge.export.debug import LayerSignal
+
+LAYERS_NAMED = 3
+"""Of --debug: those that lose most."""
 
 
 def _points(context: click.Context, parameter: click.Parameter, value: float) -> float:
@@ -28,9 +37,17 @@ def _points(context: click.Context, parameter: click.Parameter, value: float) ->
 @click.option(
     "--max-drop", type=float, default=0.5, show_default=True, callback=_points, help="Points of accuracy int8 may lose."
 )
+@click.option("--debug", is_flag=True, help="Tell on stderr which layers of int8 lose most signal.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
-    model: str | None, quantize: bool, out: Path | None, data: str | None, offline: bool, max_drop: float, as_json: bool
+    model: str | None,
+    quantize: bool,
+    out: Path | None,
+    data: str | None,
+    offline: bool,
+    max_drop: float,
+    debug: bool,
+    as_json: bool,
 ) -> None:
     """Export a trained network to ONNX, proved against PyTorch.
 
@@ -38,7 +55,11 @@ def command(
     gn-cnn. The files go to RUN/export, those of a released model to runs/TIME-MODEL/export. Every file is compared with
     the PyTorch network on the test images of the data it was trained on, and measured on this machine; the report says
     which one to deploy. If a gate fails, the exit code is 3 and nothing is written.
+
+    Int8 is made of the network with its norms folded away, where the run has one: train and fold make it.
     """
+    if debug and not quantize:
+        raise click.UsageError("--debug tells of int8, which only --quantize makes.")
     with needs("train"):
         from cifar_edge.export.pipeline import export_network
         from cifar_edge.training.checkpoint import load_network
@@ -51,7 +72,9 @@ def command(
     _tell(f"exporting {resolved} to {target}, judged by {len(dataset.test_labels)} test images of {dataset.name}")
     if (target / REPORT).exists():
         _tell("replacing the earlier export there, if this one passes its gates")
-    report = export_network(trained, dataset, target, quantize=quantize, max_drop=max_drop)
+    report = export_network(
+        trained, dataset, target, quantize=quantize, max_drop=max_drop, debug=_tell_signals if debug else None
+    )
     if as_json:
         click.echo(json.dumps({**report.to_dict(), "folder": str(target)}, indent=2))
     else:
@@ -63,6 +86,14 @@ def _default_folder(source: Path, name: str) -> Path:
     if is_released(source):
         return Path("runs", f"{datetime.now():%Y%m%d-%H%M%S}-{name}", "export")
     return source / "export"
+
+
+def _tell_signals(signals: "Sequence[LayerSignal]") -> None:
+    _tell("signal to noise behind each layer of int8, against float:")
+    for signal in signals:
+        _tell(f"  {signal.layer:<28} {signal.snr_db:6.1f} dB")
+    worst = sorted(signals, key=lambda signal: signal.added, reverse=True)[:LAYERS_NAMED]
+    _tell(f"most is lost in {', '.join(signal.layer for signal in worst)}")
 
 
 def _tell(message: str) -> None:

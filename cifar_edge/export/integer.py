@@ -84,8 +84,8 @@ def quantize_weights(layer: nn.Conv2d | nn.Linear, input_scale: np.floating[Any]
     """Weights as int8 with one scale an output channel, symmetric; such that no processor's sums saturate.
 
     x86 without VNNI adds up neighbouring products two by two in int16, and 255 * 127 * 2 is twice its range. So a
-    channel's scale also keeps each pair of neighbours, in the order in which kernels read them, at a sum of at most 128:
-    255 * 128 < 2^15. It makes scales a quarter larger on average; seven bits for all weights would double them.
+    channel's scale also keeps each pair of neighbours, in the order in which kernels read them, at a sum of at most
+    128: 255 * 128 < 2^15. Seven bits for all weights would do that too, at a higher price: docs/int8.md.
 
     Args:
         layer: with a bias.

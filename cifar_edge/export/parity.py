@@ -102,7 +102,7 @@ def judge_int8(comparison: Comparison, max_drop: float, reference: str) -> Verdi
     if drop.low * 100 > max_drop:
         raise GateFailed(
             f"int8 loses {drop.value * 100:.2f} points of accuracy against {reference} (95 % interval "
-            f"{drop.low * 100:.2f} to {drop.high * 100:.2f}, {drop.images} images), {max_drop:g} are allowed; nothing was "
-            "written: export without --quantize, or allow more with --max-drop"
+            f"{drop.low * 100:.2f} to {drop.high * 100:.2f}, {drop.images} images), {max_drop:g} are allowed; "
+            "nothing was written: export without --quantize, or allow more with --max-drop"
         )
     return "passed" if drop.images >= CONCLUSIVE_IMAGES else "inconclusive"

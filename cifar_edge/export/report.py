@@ -14,23 +14,27 @@ from cifar_edge.spec import Precision
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One exported file.
+    """One exported file, or a graph that was only measured, for comparison.
 
     Attributes:
+        name: ``GroupNorm fp32``, ``folded fp32`` and ``int8`` of a network that was folded, else ``fp32`` and ``int8``.
         precision: ``fp32`` or ``int8``.
-        file: its name.
+        file: its name; None for the graph that was only measured.
         size: its bytes.
         accuracy: on the test images, with its 95 % interval.
-        comparison: its logits against those of the PyTorch module.
-        verdict: what its gate says.
+        comparison: its logits against those of the PyTorch network as it was trained.
+        against_folded: against those of the folded PyTorch network, if it was made of that one.
+        verdict: what its gates say.
         timing: what it takes on this machine, with one thread.
     """
 
+    name: str
     precision: Precision
-    file: str
+    file: str | None
     size: int
     accuracy: Estimate
     comparison: Comparison
+    against_folded: Comparison | None
     verdict: Verdict
     timing: Timing
 
@@ -42,8 +46,9 @@ class Report:
     Attributes:
         model: registered name of the network.
         created: time of the export, ISO 8601, UTC.
-        rows: one for each file, fp32 first.
+        rows: one for each graph, fp32 first, int8 last.
         max_drop: points of accuracy that int8 was allowed to lose.
+        unfolded: whether its norms could be folded away, but were not.
         data: data set whose test images were used, and where it came from.
         machine: what the timings were measured on.
         versions: library name -> version.
@@ -53,6 +58,7 @@ class Report:
     created: str
     rows: tuple[Row, ...]
     max_drop: float
+    unfolded: bool
     data: str
     machine: str
     versions: Mapping[str, str]
@@ -60,14 +66,23 @@ class Report:
     @property
     def deploy(self) -> Precision:
         """The file to deploy on a machine like this: the fastest at batch 1."""
-        return min(self.rows, key=lambda row: row.timing.p50_seconds).precision
+        return min((row for row in self.rows if row.file), key=lambda row: row.timing.p50_seconds).precision
 
     @property
     def reason(self) -> str:
-        """Why that one; where int8 is slower or larger it says so."""
-        fp32, int8 = self.rows[0], self.rows[-1]
-        if fp32 is int8:
+        """Why that one; where int8 is slower or larger, or could be faster, it says so."""
+        if len(self.rows) == 1:
             return "there is no int8 to compare it with; --quantize makes it"
+        why = self._comparison()
+        if self.unfolded:
+            why += "; int8 is fastest without norms, which `cifar-edge fold` folds away"
+        int8 = self.rows[-1]
+        if int8.verdict == "inconclusive" and self.deploy == "int8":
+            why += f"; to prove its accuracy takes {CONCLUSIVE_IMAGES} images, not {int8.accuracy.images}"
+        return why
+
+    def _comparison(self) -> str:
+        fp32, int8 = self.rows[0], self.rows[-1]
         speed = int8.timing.p50_seconds / fp32.timing.p50_seconds
         size = int8.size / fp32.size
         slower = f"int8 is slower here ({speed:.2f} times the latency)"
@@ -75,10 +90,7 @@ class Report:
         if self.deploy == "fp32":
             return f"{slower}, and {larger}" if size > 1 else f"{slower}, for {size:.2f} times the size"
         faster = f"int8 has {speed:.2f} times the latency"
-        why = f"{faster}, though it is {larger}" if size > 1 else f"{faster} and {size:.2f} times the size of fp32"
-        if int8.verdict == "inconclusive":
-            return f"{why}; to prove its accuracy takes {CONCLUSIVE_IMAGES} images, not {int8.accuracy.images}"
-        return why
+        return f"{faster}, though it is {larger}" if size > 1 else f"{faster} and {size:.2f} times the size of fp32"
 
     def to_json(self) -> str:
         """The content of ``report.json``."""
@@ -95,32 +107,33 @@ class Report:
             "",
             f"Deploy **{self.deploy}** on a machine like this one: {self.reason}.",
             "",
-            "| file | size | accuracy (95 % interval) | same class | max. difference | SNR | p50 | p99 | "
+            "| | file | size | accuracy (95 % interval) | same class | max. difference | SNR | p50 | p99 | "
             f"batch {LARGE_BATCH} | gate |",
-            "|---|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+            "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|",
             *(_markdown_row(row) for row in self.rows),
             "",
             f"Accuracy on {self.rows[0].accuracy.images} test images of {self.data}. Same class, difference and SNR "
-            "of the logits are against the PyTorch module on these images. p50 and p99: latency of one image; batch "
-            f"{LARGE_BATCH}: throughput; `session.run` with one thread, all files in alternation within one run.",
+            "of the logits are against the PyTorch network as trained, on these images. p50 and p99: latency of one "
+            f"image; batch {LARGE_BATCH}: throughput; `session.run` with one thread, all in turns within one run.",
             "",
         ]
-        lines += [f"{_drop_line(row, self.max_drop)}\n" for row in self.rows if row.precision == "int8"]
+        lines += [f"- {line}" for line in _gates(self.rows[-1], self.max_drop)]
+        lines.append("")
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         lines += [f"Measured on {self.machine}; {versions}.", ""]
         return "\n".join(lines)
 
     def to_table(self) -> str:
         """The report for a terminal of 80 columns."""
-        layout = "{:<9}{:>10}{:>10}{:>12}{:>10}{:>10}{:>13}".format
+        layout = "{:<14}{:>10}{:>9}{:>11}{:>11}{:>11}{:>12}".format
         lines = [
             layout("", "size", "accuracy", "same class", "p50", "p99", f"batch {LARGE_BATCH}"),
-            *(layout(row.precision, *_cells(row)) for row in self.rows),
+            *(layout(row.name, *_cells(row)) for row in self.rows),
             "",
             *_wrapped(f"{self.rows[0].accuracy.images} test images of {self.data}"),
             *_wrapped(f"one thread of {self.machine}"),
             *_wrapped(f"fp32 passed: logits within {self.rows[0].comparison.max_difference:.1g} of PyTorch's"),
-            *(_drop_line(row, self.max_drop) for row in self.rows if row.precision == "int8"),
+            *(line for gate in _gates(self.rows[-1], self.max_drop) for line in _wrapped(gate)),
             *_wrapped(f"deploy {self.deploy}: {self.reason}"),
         ]
         return "\n".join(lines)
@@ -143,7 +156,8 @@ def _markdown_row(row: Row) -> str:
     low, high = row.accuracy.low, row.accuracy.high
     noise = row.comparison.snr_db
     cells = [
-        f"`{row.file}`",
+        row.name,
+        f"`{row.file}`" if row.file else "none: for comparison",
         size,
         f"{accuracy} ({low:.2%} to {high:.2%})",
         agreement,
@@ -155,12 +169,19 @@ def _markdown_row(row: Row) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _drop_line(row: Row, max_drop: float) -> str:
-    drop = row.comparison.drop
-    return (
-        f"int8 {row.verdict}: drop {drop.value * 100:+.2f} points ({drop.low * 100:+.2f} to {drop.high * 100:+.2f}), "
-        f"{max_drop:g} allowed"
-    )
+def _gates(row: Row, max_drop: float) -> list[str]:
+    """What int8 loses, by each of its gates; nothing for another row."""
+    if row.precision != "int8":
+        return []
+    gates = [("the network as trained", row.comparison)]
+    if row.against_folded is not None:
+        gates.append(("the folded network", row.against_folded))
+    return [
+        f"int8 {row.verdict}: against {reference} it loses {100 * each.drop.value:+.2f} points "
+        f"({100 * each.drop.low:+.2f} to {100 * each.drop.high:+.2f}; {max_drop:g} allowed), "
+        f"{each.agreement:.2%} keep their class"
+        for reference, each in gates
+    ]
 
 
 def _wrapped(line: str) -> list[str]:

@@ -1,0 +1,70 @@
+from dataclasses import asdict
+from pathlib import Path
+
+import folding
+import pytest
+import results_file
+import torch
+from click.testing import CliRunner
+from export_helpers import write_run
+
+from cifar_edge.data import Dataset
+from cifar_edge.training.recipe import Recipe
+from cifar_edge.training.run import RECIPE
+
+
+@pytest.fixture
+def run(tmp_path: Path, sample: Dataset) -> Path:
+    """A run of gn-cnn that is said to hold 100 images out."""
+    folder = write_run(tmp_path / "run", "gn-cnn", sample)
+    (folder / RECIPE).write_text(Recipe(holdout=100, batch_size=50).to_toml())
+    return folder
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(folding, "RESULTS", tmp_path / "folding.csv")
+    monkeypatch.setattr(folding, "FIT_IMAGES", (20, 50))
+    monkeypatch.setattr(folding, "DRAWS", (1,))
+    monkeypatch.setattr(folding, "EPOCHS", (1, 2))
+    monkeypatch.setattr(folding, "AFFINE_EPOCHS", 1)
+    torch.set_num_threads(1)
+    return tmp_path / "folding.csv"
+
+
+def test_each_case_is_measured_once(run: Path, results: Path) -> None:
+    command = [str(run), "--data", "sample", "--device", "cpu", "--max-epochs", "1"]
+    first = CliRunner().invoke(folding.main, command)
+    assert first.exit_code == 0, first.output
+    rows = results_file.read(results, folding.Result)
+    assert [(row.fit_images, row.epochs, row.teacher, row.form) for row in rows] == [
+        (20, 0, "", ""),
+        (50, 0, "", ""),
+        (2000, 1, "none", "batch norm"),
+        (2000, 1, "self", "batch norm"),
+        (2000, 1, "none", "affine"),
+        (2000, 1, "none", "affine"),
+    ]
+    assert all(row.held_out_images == 100 and 0 < row.group_norm_accuracy < 1 for row in rows)
+    before = results.read_bytes()
+    assert CliRunner().invoke(folding.main, command).stdout == ""
+    assert results.read_bytes() == before
+
+
+def test_a_run_that_holds_nothing_out_is_told(run: Path, results: Path) -> None:
+    (run / RECIPE).write_text(Recipe().to_toml())
+    failed = CliRunner().invoke(folding.main, [str(run), "--data", "sample"])
+    assert failed.exit_code == 1
+    assert failed.stderr.startswith("Error: ")
+    assert "holds out no images" in failed.stderr
+
+
+def test_the_rows_are_sound() -> None:
+    rows = results_file.read(folding.RESULTS, folding.Result)
+    measured = [{**asdict(row), "held_out_accuracy": 0} for row in rows]
+    assert rows
+    for index, row in enumerate(rows):
+        assert measured[index] not in measured[:index]
+        assert (row.epochs == 0) == (row.teacher == "") == (row.form == "") == (row.learning_rate is None)
+        assert row.held_out_images == 5_000
+        assert 0.8 < row.group_norm_accuracy < 1
