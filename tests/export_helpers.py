@@ -9,9 +9,11 @@ from torch import nn
 
 from cifar_edge.data import Dataset
 from cifar_edge.models import build
+from cifar_edge.models.gn_cnn import GnCnn
 from cifar_edge.models.pixels import PixelNetwork
 from cifar_edge.runtime.resolve import SUMMARY, WEIGHTS
-from cifar_edge.training.checkpoint import save_weights
+from cifar_edge.training.checkpoint import FOLDED_WEIGHTS, save_weights
+from cifar_edge.training.folding import fold
 
 STEPS = 60
 BATCH = 32
@@ -19,9 +21,9 @@ NORMS = (nn.GroupNorm, nn.LayerNorm, nn.BatchNorm2d)
 
 
 def write_run(folder: Path, name: str, sample: Dataset) -> Path:
-    """A finished run of the network ``name`` trained for `STEPS` steps on the sample; returns ``folder``.
+    """A finished run of the network ``name`` trained for `STEPS` steps on the sample, folded if it can be.
 
-    As initialised the affine of a norm is the identity, and an export that forgot it would pass.
+    As initialised the affine of a norm is the identity, and an export that forgot it would pass. Returns ``folder``.
     """
     torch.manual_seed(0)
     network = build(name)
@@ -32,6 +34,9 @@ def write_run(folder: Path, name: str, sample: Dataset) -> Path:
     train(network, sample)
     folder.mkdir(parents=True)
     save_weights(folder / WEIGHTS, network.state_dict(), name, sample.labels)
+    if isinstance(network, GnCnn):
+        folded = fold(network.eval(), torch.tensor(sample.train_images))
+        save_weights(folder / FOLDED_WEIGHTS, folded.state_dict(), name, sample.labels)
     summary = {"model": name, "finished": "2026-01-01T00:00:00+00:00", "data": {"name": sample.name, "source": "tests"}}
     (folder / SUMMARY).write_text(json.dumps(summary))
     return folder

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 from export_helpers import NORMS, write_run
 from onnx import TensorProto
+from torch import nn
 
 from cifar_edge.data import Dataset
 from cifar_edge.errors import ExportError, GateFailed
@@ -25,6 +27,8 @@ from cifar_edge.runtime.model import load, run
 from cifar_edge.spec import INPUT_NAME, MAX_IR_VERSION, MAX_OPSET, Precision
 from cifar_edge.training.checkpoint import TrainedNetwork, load_network
 
+NETWORKS = sorted(MODELS.keys() - {"wrn-16-4"})
+"""All but the teacher, which is not for devices, and a hundred times as slow."""
 PRECISIONS: tuple[Precision, ...] = ("fp32", "int8")
 INT8_SNR_DB = 15.0
 """A quantisation gone wrong (a missed scale, a shifted zero point) falls far below; the worst network here is above."""
@@ -39,10 +43,14 @@ class Exported:
     def path(self, precision: Precision) -> Path:
         return self.folder / f"{self.trained.name}.{precision}.onnx"
 
+    @property
+    def int8_source(self) -> nn.Module:
+        return self.trained.folded or self.trained.network
 
-@pytest.fixture(scope="module", params=sorted(MODELS))
+
+@pytest.fixture(scope="module", params=NETWORKS)
 def exported(request: pytest.FixtureRequest, sample: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """Every registered network, exported in both precisions."""
+    """Every network for devices, exported in both precisions."""
     run_folder = write_run(tmp_path_factory.mktemp("runs") / request.param, request.param, sample)
     trained = load_network(run_folder)
     # Int8 of a network that has learnt next to nothing may lose any accuracy; what it computes is tested here.
@@ -54,6 +62,12 @@ def exported(request: pytest.FixtureRequest, sample: Dataset, tmp_path_factory: 
 def batch_norm_run(sample: Dataset, tmp_path_factory: pytest.TempPathFactory) -> TrainedNetwork:
     """The network that exports fastest."""
     return load_network(write_run(tmp_path_factory.mktemp("runs") / "s8-batch", "s8-batch", sample))
+
+
+@pytest.fixture(scope="module")
+def folded_run(sample: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose norms are folded away."""
+    return write_run(tmp_path_factory.mktemp("runs") / "gn-cnn", "gn-cnn", sample)
 
 
 @pytest.mark.parametrize("batch", [1, 7, 64])
@@ -70,7 +84,7 @@ def test_fp32_computes_what_pytorch_does(exported: Exported, sample: Dataset, ba
 def test_int8_computes_nearly_what_pytorch_does(exported: Exported, sample: Dataset, batch: int) -> None:
     images = sample.test_images[:batch]
     logits = load(exported.path("int8")).session.run(None, {INPUT_NAME: images})[0]
-    comparison = compare(logits, torch_logits(exported.trained.network, images), sample.test_labels[:batch])
+    comparison = compare(logits, torch_logits(exported.int8_source, images), sample.test_labels[:batch])
     assert logits.shape == (batch, 10)
     assert comparison.snr_db is not None, "it is not quantised"
     assert comparison.snr_db > INT8_SNR_DB
@@ -97,14 +111,17 @@ def test_file_is_one_plain_onnx_file(exported: Exported, precision: Precision) -
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_metadata_says_what_the_file_is(exported: Exported, sample: Dataset, precision: Precision) -> None:
     trained = exported.trained
+    int8_of_folded = precision == "int8" and trained.folded is not None
+    network = exported.int8_source if int8_of_folded else trained.network
+    weights = trained.weights.with_name("deploy.safetensors") if int8_of_folded else trained.weights
     session, metadata = load(exported.path(precision))
     right = int(np.count_nonzero(run(session, sample.test_images).argmax(1) == sample.test_labels))
     assert metadata.model == trained.name
     assert metadata.precision == precision
     assert metadata.labels == trained.labels
-    assert metadata.parameters == count_parameters(trained.network)
-    assert metadata.macs == count_macs(trained.network)
-    assert metadata.weights_sha256 == hashlib.sha256(trained.weights.read_bytes()).hexdigest()
+    assert metadata.parameters == count_parameters(network)
+    assert metadata.macs == count_macs(network)
+    assert metadata.weights_sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert metadata.test_accuracy == right / len(sample.test_labels)
     assert metadata.test_images == len(sample.test_labels)
     assert metadata.versions["torch"] == torch.__version__
@@ -113,17 +130,37 @@ def test_metadata_says_what_the_file_is(exported: Exported, sample: Dataset, pre
 
 def test_report_describes_the_files(exported: Exported) -> None:
     report = json.loads((exported.folder / "report.json").read_text())
-    assert [row["precision"] for row in report["rows"]] == ["fp32", "int8"]
-    for row in report["rows"]:
+    files = [row for row in report["rows"] if row["file"]]
+    for row in files:
         path = exported.folder / row["file"]
         assert row["size"] == path.stat().st_size
         assert row["accuracy"]["value"] == load(path).metadata.test_accuracy
+    for row in report["rows"]:
         assert 0 < row["timing"]["p50_seconds"] <= row["timing"]["p99_seconds"]
+    assert [row["precision"] for row in files] == ["fp32", "int8"]
     assert report["rows"][0]["comparison"]["agreement"] == 1.0
-    assert [row["verdict"] for row in report["rows"]] == ["passed", "inconclusive"]
-    fastest = min(report["rows"], key=lambda row: row["timing"]["p50_seconds"])
+    assert [row["verdict"] for row in files] == ["passed", "inconclusive"]
+    fastest = min(files, key=lambda row: row["timing"]["p50_seconds"])
     assert report["deploy"] == fastest["precision"]
     assert f"**{report['deploy']}**" in (exported.folder / "report.md").read_text()
+
+
+def test_folded_network_is_between_the_files(exported: Exported, sample: Dataset) -> None:
+    rows, folded = exported.report.rows, exported.trained.folded
+    if folded is None:
+        assert [row.name for row in rows] == ["fp32", "int8"]
+        assert [row.against_folded for row in rows] == [None, None]
+        return
+    assert [row.name for row in rows] == ["GroupNorm fp32", "folded fp32", "int8"]
+    assert rows[1].file is None
+    exact, measured = (torch_logits(network, sample.test_images) for network in (exported.trained.network, folded))
+    assert rows[1].accuracy.value == np.mean(measured.argmax(1) == sample.test_labels)
+    assert rows[1].comparison.agreement == pytest.approx(np.mean(measured.argmax(1) == exact.argmax(1)))
+    assert rows[1].against_folded is not None
+    assert rows[1].against_folded.max_difference <= FP32_TOLERANCE
+    int8 = run(load(exported.path("int8")).session, sample.test_images)
+    assert rows[2].comparison == compare(int8, exact, sample.test_labels)
+    assert rows[2].against_folded == compare(int8, measured, sample.test_labels)
 
 
 def test_norms_are_written_in_the_fastest_form(exported: Exported) -> None:
@@ -160,6 +197,30 @@ def test_quantization_is_deterministic(batch_norm_run: TrainedNetwork, sample: D
     assert first == second
 
 
+def test_report_tells_how_an_unfolded_network_gets_faster(folded_run: Path, sample: Dataset, tmp_path: Path) -> None:
+    run_folder = shutil.copytree(folded_run, tmp_path / "run", ignore=shutil.ignore_patterns("deploy.safetensors"))
+    report = export_network(load_network(run_folder), sample, tmp_path / "export", quantize=True, max_drop=100.0)
+    assert [row.name for row in report.rows] == ["fp32", "int8"]
+    assert "`cifar-edge fold`" in report.reason
+    assert "`cifar-edge fold`" in (tmp_path / "export" / "report.md").read_text()
+
+
+def test_int8_is_judged_by_the_folded_network_and_by_the_whole(
+    folded_run: Path, sample: Dataset, tmp_path: Path
+) -> None:
+    trained = load_network(folded_run)
+    assert trained.folded is not None
+    with pytest.raises(GateFailed, match=r"against the folded network"):
+        export_network(trained, sample, tmp_path / "export", quantize=True, max_drop=-100.0)
+    right = torch_logits(trained.network, sample.test_images).argmax(1)
+    judged_by_itself = replace(sample, test_labels=right)  # the network as trained is always right
+    with torch.no_grad():
+        trained.folded.head.bias[0] += 1e3  # the folded one always answers with the first class, and int8 as well
+    with pytest.raises(GateFailed, match=r"against the network as trained"):
+        export_network(trained, judged_by_itself, tmp_path / "export", quantize=True, max_drop=0.5)
+    assert not (tmp_path / "export").exists()
+
+
 def test_earlier_export_is_replaced_as_a_whole(batch_norm_run: TrainedNetwork, sample: Dataset, tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("a user's own")
     export_network(batch_norm_run, sample, tmp_path, quantize=True, max_drop=100.0)
@@ -190,6 +251,15 @@ def test_network_that_answers_nan_is_refused(batch_norm_run: TrainedNetwork, sam
     with pytest.raises(ExportError, match=r"NaN or infinity"):
         export_network(diverged, sample, tmp_path / "export", quantize=False, max_drop=0.5)
     assert not (tmp_path / "export").exists()
+
+
+def test_folded_network_that_answers_nan_is_refused(folded_run: Path, sample: Dataset, tmp_path: Path) -> None:
+    diverged = load_network(folded_run)
+    assert diverged.folded is not None
+    with torch.no_grad():
+        diverged.folded.head.bias.fill_(torch.nan)
+    with pytest.raises(ExportError, match=r"deploy\.safetensors answers images with NaN"):
+        export_network(diverged, sample, tmp_path / "export", quantize=True, max_drop=100.0)
 
 
 def test_data_of_other_classes_is_refused(batch_norm_run: TrainedNetwork, sample: Dataset, tmp_path: Path) -> None:

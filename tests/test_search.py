@@ -10,6 +10,7 @@ import search_results
 import search_space
 import torch
 from click.testing import CliRunner, Result
+from conftest import CHECKOUT
 from hypothesis import given
 from hypothesis import strategies as st
 from search_results import Row
@@ -217,3 +218,15 @@ def test_the_plot_shows_every_row() -> None:
     shown = np.concatenate([np.asarray(dots.get_offsets()) for dots in axes.collections])
     wanted = np.array([(row.latency_ratio, row.held_out_accuracy * 100) for row in ROWS])
     np.testing.assert_allclose(shown[np.lexsort(shown.T)], wanted[np.lexsort(wanted.T)])
+
+
+def test_the_documentation_shows_the_rows() -> None:
+    rows = {
+        f"| `{row.spec}` | {row.epochs} | {row.teacher or '-'} | {row.latency_ratio:.2f} | {row.parameters:,} "
+        f"| {row.macs / 1e6:.2f} M | {row.held_out_accuracy:.1%} | {row.train_accuracy:.1%} |"
+        for row in ROWS
+    }
+    lines = (CHECKOUT / "docs" / "search.md").read_text().splitlines()
+    shown = [line for line in lines if line.startswith("| `")]
+    assert len(shown) > 20
+    assert set(shown) <= rows

@@ -66,7 +66,7 @@ def conversions(trained: TrainedNetwork, dataset: Dataset, *, quantize: bool) ->
     if trained.folded is not None:
         return [replace(fp32, name="GroupNorm fp32"), *_folded(trained.folded, trained, dataset, about)]
     int8 = quantize_graph(network, dataset.train_images)
-    return [fp32, Conversion("int8", int8, source, replace(about, precision="int8"))]
+    return [fp32, Conversion("int8", int8, source, _as_int8(about, trained))]
 
 
 def _folded(folded: FoldedNetwork, trained: TrainedNetwork, dataset: Dataset, about: ModelMetadata) -> list[Conversion]:
@@ -77,7 +77,7 @@ def _folded(folded: FoldedNetwork, trained: TrainedNetwork, dataset: Dataset, ab
     int8 = integer_graph(folded, activation_scales(folded, dataset.train_images))
     return [
         Conversion("folded fp32", with_pixels(network_graph(folded)), source, about, written=False),
-        Conversion("int8", int8, source, replace(about, precision="int8")),
+        Conversion("int8", int8, source, _as_int8(about, trained)),
     ]
 
 
@@ -102,7 +102,12 @@ def _metadata(trained: TrainedNetwork) -> ModelMetadata:
         test_images=0,
         versions={"torch": torch.__version__, "onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        temperature=trained.temperatures.get("fp32", 1.0),
     )
+
+
+def _as_int8(about: ModelMetadata, trained: TrainedNetwork) -> ModelMetadata:
+    return replace(about, precision="int8", temperature=trained.temperatures.get("int8", 1.0))
 
 
 def _sha256(path: Path) -> str:

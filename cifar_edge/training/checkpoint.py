@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -31,6 +31,8 @@ class TrainedNetwork:
         network: the module in evaluation mode; float32 ``[batch, 3, 32, 32]`` in, logits out.
         weights: the safetensors file it came from.
         data: name of the data set it was trained on, such as ``cifar10``.
+        temperatures: precision -> what the logits of its file are to be divided by before the softmax; empty where the
+            summary has no ``temperature``.
         folded: the network with its norms folded, likewise in evaluation mode; None where the run has none.
     """
 
@@ -39,6 +41,7 @@ class TrainedNetwork:
     network: nn.Module
     weights: Path
     data: str
+    temperatures: Mapping[str, float] = field(default_factory=dict)
     folded: FoldedNetwork | None = None
 
 
@@ -84,10 +87,12 @@ def load_network(folder: Path) -> TrainedNetwork:
         folded = unfitted(network)
         _load_state(folded, read_weights(folder / FOLDED_WEIGHTS)[0], folder / FOLDED_WEIGHTS)
     try:
-        data = str(json.loads((folder / SUMMARY).read_text())["data"]["name"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        summary = json.loads((folder / SUMMARY).read_text())
+        data = str(summary["data"]["name"])
+        temperatures = {str(precision): float(value) for precision, value in summary.get("temperature", {}).items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{folder / SUMMARY} is missing or damaged; was the training interrupted?") from error
-    return TrainedNetwork(name, labels, network, folder / WEIGHTS, data, folded)
+    return TrainedNetwork(name, labels, network, folder / WEIGHTS, data, temperatures, folded)
 
 
 def _load_state(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
