@@ -67,7 +67,7 @@ class ModelMetadata:
         versions: library name -> version (torch, onnx, onnxruntime).
         created: time of the export, ISO 8601, UTC.
         temperature: what the logits are divided by before the softmax, so that a score of 0.8 is right in about 80 of
-            100 cases (Guo et al. 2017, arXiv:1706.04599); 1 where none was fitted. The order of the classes is the same.
+            100 cases (Guo et al. 2017, arXiv:1706.04599); 1 where none was fitted. No class changes its rank.
         contract: version of the contract the file keeps.
         input_layout: dtype, layout and shape of the input.
         pixel_map: how the graph maps a pixel ``p`` to a real number.

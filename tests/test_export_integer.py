@@ -1,5 +1,7 @@
 """The int8 graph of a folded network: the integers it computes, what onnxruntime runs, calibration, lost signal."""
 
+import copy
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -91,7 +93,7 @@ def emulated(model: ModelProto, images: Array) -> Array:
     positions = x.shape[2] * x.shape[3]
     pooled = np.rint(x.sum((2, 3)).astype(np.float32) * (scale / (constants["ps"] * np.float32(positions))))
     sums = np.clip(pooled, 0, 255).astype(np.int64) @ constants["wh"].astype(np.int64) + constants["bh"]
-    return sums.astype(np.float32) * constants["ls"]
+    return np.asarray(sums.astype(np.float32) * constants["ls"])
 
 
 @pytest.mark.parametrize("batch", [1, 7, 64])
@@ -140,7 +142,9 @@ def test_file_is_small_and_of_standard_operators(graph: ModelProto, folded: Fold
     assert graph.opset_import[0].version <= MAX_OPSET
     assert graph.ir_version <= MAX_IR_VERSION
     labels = tuple(f"a rather long name of class {index}" for index in range(10))
-    about = ModelMetadata("gn-cnn", "int8", labels, 49_158, 6_922_880, "0" * 64, 0.89, 10_000, {"torch": "2.14.1"}, "now")
+    about = ModelMetadata(
+        "gn-cnn", "int8", labels, 49_158, 6_922_880, "0" * 64, 0.89, 10_000, {"torch": "2.14.1"}, "now"
+    )
     assert len(serialize(graph, about)) <= MAX_BYTES
 
 
@@ -172,7 +176,9 @@ def test_sums_of_two_products_fit_into_int16(graph: ModelProto) -> None:
         if values.dtype == np.int8:
             codes = values.T if constant.name == "wh" else values
             assert 255 * np.abs(neighbours(codes)).max() < 2**15
-            assert np.abs(codes).max(axis=tuple(range(1, codes.ndim))).min() >= 63, "no channel gives up two bits for it"
+            assert np.abs(codes).max(axis=tuple(range(1, codes.ndim))).min() >= 63, (
+                "no channel gives up two bits for it"
+            )
 
 
 @settings(max_examples=50, deadline=None)
@@ -186,9 +192,7 @@ def test_weights_are_within_half_a_code(shape: tuple[int, ...], magnitude: float
     generator = np.random.default_rng(seed)
     weights = (generator.standard_normal(shape) * magnitude).astype(np.float32)
     layer = nn.Conv2d(shape[1], shape[0], (shape[2], shape[3]))
-    with torch.no_grad():
-        layer.weight.copy_(torch.tensor(weights))
-        layer.bias.fill_(bias)
+    layer.load_state_dict({"weight": torch.tensor(weights), "bias": torch.full((shape[0],), bias)})
     codes, scales, biases = quantize_weights(layer, np.float32(0.05))
     errors = np.abs(codes * scales[:, None, None, None].astype(np.float64) - weights)
     assert (errors <= 0.5001 * scales[:, None, None, None]).all()
@@ -198,10 +202,9 @@ def test_weights_are_within_half_a_code(shape: tuple[int, ...], magnitude: float
 
 def test_channels_without_weights_keep_their_bias() -> None:
     layer = nn.Conv2d(3, 2, 3)
-    with torch.no_grad():
-        layer.weight.zero_()
-        layer.weight[1] = 1e-30
-        layer.bias.copy_(torch.tensor([0.0, -7.5]))
+    weights = torch.zeros(2, 3, 3, 3)
+    weights[1] = 1e-30
+    layer.load_state_dict({"weight": weights, "bias": torch.tensor([0.0, -7.5])})
     codes, scales, bias = quantize_weights(layer, np.float32(1 / 64))
     assert not codes.any()
     assert bias * (scales / 64) == pytest.approx([0.0, -7.5])
@@ -233,8 +236,119 @@ def build_folded(layers: list[dict[str, int]], classes: int) -> FoldedNetwork:
 
 @torch.inference_mode()
 def rounding_bound(network: FoldedNetwork, scales: list[float], images: Array) -> Array:
-    """How far logits can be from those of ``network`` if every number is rounded to its nearest code and none clipped.
+    """How far the logits can be off if every number is rounded to its nearest code and none is clipped.
 
-    With errors of at most e in x, W and b, those of W x + b are at most (abs(W) + e_W) e_x + e_W abs(x) + e_b.
+    With errors of at most e_x, e_W and e_b in x, W and b, that of W x + b is at most (|W| + e_W) e_x + e_W |x| + e_b.
     """
-    ...
+    (batch,) = activations(network, images)
+    inputs = [torch.tensor(images.transpose(0, 3, 1, 2) / 64.0 - 2.0).float(), *batch]
+    input_scales = [1 / 64, *scales]
+    error = torch.zeros_like(inputs[0])
+    for index, layer in enumerate(network.convolutions):
+        assert isinstance(layer, nn.Conv2d)
+        weight_error, bias_error = rounding_errors(layer, input_scales[index])
+        convolve = copy.deepcopy(layer)
+        convolve.load_state_dict({"weight": layer.weight.abs() + weight_error, "bias": bias_error})
+        error = convolve(error) + scales[index] / 2
+        convolve.load_state_dict({"weight": weight_error, "bias": torch.zeros_like(bias_error)})
+        error += convolve(inputs[index].abs())
+    error = error.mean((2, 3)) + scales[-1] / 2
+    weight_error, bias_error = rounding_errors(network.head, scales[-1])
+    pooled = inputs[-1].flatten(1)
+    logit_error = error @ (network.head.weight.abs() + weight_error).T + pooled @ weight_error.T + bias_error
+    return np.asarray(1.001 * logit_error + 1e-4)
+
+
+def rounding_errors(layer: nn.Conv2d | nn.Linear, input_scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+    codes, scales, bias = (torch.tensor(part) for part in quantize_weights(layer, np.float32(input_scale)))
+    assert layer.bias is not None
+    weights = codes * scales.reshape(-1, *[1] * (codes.ndim - 1))
+    return (weights - layer.weight).abs(), (bias * (scales * input_scale) - layer.bias).abs()
+
+
+@settings(max_examples=40, deadline=None)
+@given(layers=st.lists(LAYER, min_size=1, max_size=3), classes=st.integers(2, 12), seed=st.integers(0, 2**32 - 1))
+def test_any_folded_network_is_computed_within_its_rounding(
+    sample: Dataset, layers: list[dict[str, int]], classes: int, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    network = build_folded(layers, classes)
+    images = sample.test_images[:3]
+    scales = [histogram.maximum / 255 or 1.0 for histogram in histograms(network, images)]
+    graph = integer_graph(network, scales)
+    onnx.checker.check_model(graph, full_check=True)
+    with tempfile.TemporaryDirectory() as folder:
+        logits = session(graph, Path(folder, "optimized.onnx")).run([OUTPUT_NAME], {INPUT_NAME: images})[0]
+        operators = Counter(node.op_type for node in onnx.load(Path(folder, "optimized.onnx")).graph.node)
+    assert np.array_equal(logits, emulated(graph, images))
+    assert (np.abs(logits - torch_logits(network, images)) <= rounding_bound(network, scales, images)).all()
+    assert operators["QLinearConv"] == len(layers)
+    assert operators["DequantizeLinear"] == 1
+    assert not operators.keys() & {"Conv", "FusedConv", "QuantizeLinear"}
+
+
+def test_calibration_is_deterministic(folded: FoldedNetwork, sample: Dataset) -> None:
+    first, second = (activation_scales(folded, sample.train_images) for _ in range(2))
+    assert first == second
+
+
+def test_calibration_takes_images_from_everywhere() -> None:
+    many = np.arange(50_000, dtype="<u4").view(np.uint8).reshape(50_000, 4)  # each names its own index
+    chosen = calibration_images(many).copy().view("<u4")[:, 0].astype(int)
+    assert len(np.unique(chosen)) == CALIBRATION_IMAGES
+    assert (chosen[0], chosen[-1]) == (0, 49_999)
+    assert np.ptp(np.diff(chosen)) <= 1
+    assert len(calibration_images(many[:10])) == 10
+
+
+def test_histograms_count_every_activation(folded: FoldedNetwork, sample: Dataset) -> None:
+    images = sample.train_images[:70]  # more than one batch
+    found = histograms(folded, images)
+    sizes = [32 * 16 * 16] * 3 + [32 * 8 * 8] * 2 + [28 * 8 * 8, 64 * 8 * 8, 64]
+    assert [histogram.counts.sum() for histogram in found] == [70 * size for size in sizes]
+    for index, histogram in enumerate(found):
+        assert histogram.maximum == max(float(batch[index].max()) for batch in activations(folded, images))
+        assert histogram.counts[-1] > 0
+
+
+@pytest.mark.parametrize(
+    ("outliers", "low", "high"),
+    [
+        (0, 0.97, 1.0),  # evenly spread: nothing to gain by clipping
+        (1, 0.20, 0.60),  # one value far out among 400,000: clip it
+        (10**6, 0.97, 1.0),  # more there than elsewhere: keep them
+    ],
+)
+def test_scale_clips_what_is_rare(outliers: int, low: float, high: float) -> None:
+    counts = np.zeros(4096, np.int64)
+    counts[: 4096 if outliers == 0 else 400] = 1000
+    counts[-1] += outliers
+    assert low * 4.0 / 255 <= least_error_scale(Histogram(counts, 4.0)) <= high * 4.0 / 255
+
+
+def test_activation_that_never_fires_has_a_scale(sample: Dataset) -> None:
+    network = build_folded([{"channels": 4, "kernel": 3, "stride": 1, "depthwise": False, "groups": 1}], 3)
+    network.convolutions[0].load_state_dict({"weight": torch.zeros(4, 3, 3, 3), "bias": torch.full((4,), -1.0)})
+    scales = activation_scales(network, sample.train_images[:2])
+    assert scales == [1.0, 1.0]
+    logits = logits_of(integer_graph(network, scales), sample.test_images[:2])
+    assert logits == pytest.approx(np.tile(network.head.bias.numpy(), (2, 1)), abs=2e-3)
+
+
+@pytest.mark.parametrize("damaged", [1, 4, 6])
+def test_debug_finds_the_damaged_layer(folded: FoldedNetwork, sample: Dataset, damaged: int) -> None:
+    scales = activation_scales(folded, sample.train_images)
+    scales[damaged] *= 10
+    signals = layer_signals(with_pixels(network_graph(folded)), integer_graph(folded, scales), sample.test_images)
+    assert [signal.layer for signal in signals] == [
+        *(f"convolution {index}" for index in range(1, 8)),
+        "average pool 1 to logits",
+    ]
+    assert max(signals, key=lambda signal: signal.added).layer == f"convolution {damaged + 1}"
+    assert signals[damaged - 1].snr_db > signals[damaged].snr_db + 6
+
+
+def test_debug_of_a_faithful_graph_is_silent(folded: FoldedNetwork, sample: Dataset) -> None:
+    exact = with_pixels(network_graph(folded))
+    signals = layer_signals(exact, exact, sample.test_images)
+    assert {(signal.noise, signal.added, signal.snr_db) for signal in signals} == {(0.0, 0.0, float("inf"))}

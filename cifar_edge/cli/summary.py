@@ -29,7 +29,7 @@ def command(name: str, as_json: bool) -> None:
         from cifar_edge.models.summary import summarize
 
     summary = summarize(build(name))
-    click.echo(_json(name, summary) if as_json else _table(summary))
+    click.echo(_json(name, summary) if as_json else text_table(summary))
 
 
 def _json(name: str, summary: "Summary") -> str:
@@ -42,7 +42,8 @@ def _json(name: str, summary: "Summary") -> str:
     return json.dumps({"model": name, **asdict(summary), **sizes}, indent=2)
 
 
-def _table(summary: "Summary") -> str:
+def text_table(summary: "Summary") -> str:
+    """The layers and the sizes for people, 60 columns wide."""
     row = "{:<22}{:<16}{:>10}{:>12}".format
     lines = [row("layer", "output", "parameters", "MACs")]
     lines += [

@@ -69,7 +69,7 @@ def resolve_model(model: str | os.PathLike[str] | None = None) -> Resolved:
 
 
 def precisions_beside(file: Path) -> list[Path]:
-    """The files of the same export as ``file``, itself included, fp32 first; ``file`` alone where its name tells none."""
+    """The files of the export that ``file`` is of, fp32 first; ``file`` alone where its name tells no precision."""
     model, _, precision = file.name.removesuffix(".onnx").rpartition(".")
     if precision not in get_args(Precision):
         return [file]
