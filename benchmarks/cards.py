@@ -7,15 +7,33 @@ Without NAME all of them. Each must be exported as it is released, see export/RE
 for corrupted images.
 """
 
+from collections.abc import Mapping
+
+import cards_measured
+import cards_released
 import click
 import numpy as np
-from cards_facts import Released, measure, read
-from cards_text import card
+from cards_facts import Measured, Released, measure, read
 
 from cifar_edge.cli.loading import data_options, load
 from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.errors import CifarEdgeError
 from cifar_edge.files import write_text, zoo
+
+CARD = "README.md"
+SECTIONS = (
+    "Intended use and limits",
+    "Accuracy and size",
+    "Layers",
+    "Classes",
+    "Calibration",
+    "Corruptions",
+    "Latency",
+    "Training",
+    "Seeds",
+    "Files",
+    "Data and licence",
+)
 
 
 def names() -> list[str]:
@@ -32,6 +50,27 @@ def right_of_sample(model: Released, sample: Dataset) -> dict[str, int]:
     }
 
 
+def card(model: Released, measured: Measured, right: Mapping[str, int], sample_images: int) -> str:
+    """The whole card; ``right`` is what `right_of_sample` gives, of so many images."""
+    accuracies = {name: evaluation.accuracy for name, evaluation in measured.evaluations.items()}
+    texts = (
+        cards_measured.intended_use(model, measured),
+        f"{cards_measured.accuracy(model, accuracies)}\n{cards_measured.sample_check(model, right, sample_images)}",
+        cards_released.layers(model),
+        cards_measured.classes(model, measured.evaluations[model.deployed.name]),
+        cards_measured.calibration(model, measured),
+        cards_measured.corruptions(model, measured),
+        cards_released.latency(model),
+        cards_released.training(model),
+        cards_released.seeds(model),
+        cards_released.files(model.files),
+        cards_released.licence(model),
+    )
+    written = f"Written by `python benchmarks/cards.py {model.name}` from what it measures: do not edit.\n"
+    sections = [f"\n## {title}\n\n{text}" for title, text in zip(SECTIONS, texts, strict=True)]
+    return f"# {model.name}\n\n{written}{''.join(sections)}"
+
+
 @click.command()
 @click.argument("models", metavar="[NAME]...", nargs=-1)
 @data_options
@@ -42,8 +81,8 @@ def main(models: tuple[str, ...], data: str | None, offline: bool) -> None:
         for model in map(read, models or names()):
             measured = measure(model, dataset, lambda line: click.echo(line, err=True))
             text = card(model, measured, right_of_sample(model, sample), len(sample.test_labels))
-            write_text(model.folder / "README.md", text)
-            click.echo(f"{model.folder / 'README.md'}")
+            write_text(model.folder / CARD, text)
+            click.echo(str(model.folder / CARD))
     except CifarEdgeError as error:
         raise click.ClickException(str(error)) from error
 

@@ -63,7 +63,7 @@ def _jpeg(images: Tensor, quality: float) -> Tensor:
 
 
 CORRUPTIONS = (
-    Corruption("Gaussian noise", "gaussian_noise", "sigma, white is 1", (0.04, 0.06, 0.08, 0.09, 0.1), _noise),
+    Corruption("Gaussian noise", "gaussian_noise", "sigma, of a white of 1", (0.04, 0.06, 0.08, 0.09, 0.1), _noise),
     Corruption("Gaussian blur", "gaussian_blur", "sigma in pixels", (0.4, 0.6, 0.7, 0.8, 1.0), _blur),
     Corruption("brighter", "adjust_brightness", "factor", (1.2, 1.4, 1.6, 1.8, 2.0), _brightness),
     Corruption("darker", "adjust_brightness", "factor", (0.8, 0.6, 0.4, 0.3, 0.2), _brightness),

@@ -1,7 +1,7 @@
 """What a model card tells: what lies in the released folders, and what is measured on all test images."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,9 +85,19 @@ class Released:
         return sorted(path for path in found if path.is_file() and path.name != "README.md")
 
     @property
+    def exported(self) -> list[Form]:
+        """The forms that have a file."""
+        return [form for form in self.forms if form.file is not None]
+
+    @property
     def deployed(self) -> Form:
         """The file that its export report says to deploy."""
-        return next(form for form in self.forms if form.file and form.precision == self.report["deploy"])
+        return next(form for form in self.exported if form.precision == self.report["deploy"])
+
+    @property
+    def twin(self) -> Training | None:
+        """The training with held-out images, by which the temperatures were fitted."""
+        return next((each for each in self.trainings if each.model == self.name and each.holdout), None)
 
 
 @dataclass(frozen=True)
@@ -98,13 +108,13 @@ class Measured:
         logits: of each form, by its name.
         classes: the true ones, int64 ``[images]``.
         evaluations: of each form, by its name.
-        corrupted: accuracy of each form that has a file, by its name, the corruption's and the strength.
+        corrupted: accuracy of each form on corrupted ones, by its name and the corruption's, weakest first.
     """
 
     logits: Mapping[str, Logits]
     classes: npt.NDArray[np.int64]
     evaluations: Mapping[str, Evaluation]
-    corrupted: Mapping[tuple[str, str, float], float]
+    corrupted: Mapping[tuple[str, str], Sequence[float]]
 
 
 def read(name: str) -> Released:
@@ -113,9 +123,9 @@ def read(name: str) -> Released:
     Raises:
         ModelError: there is none, or it is not exported, or a file of it is damaged.
     """
-    folder, export = released(f"models/{name}"), released(f"export/{name}")
-    trained = load_network(folder)
-    report = json.loads((export / REPORT).read_text())
+    folder, report_file = released(f"models/{name}"), released(f"export/{name}/{REPORT}")
+    trained, export = load_network(folder), report_file.parent
+    report = json.loads(report_file.read_text())
     return Released(
         name=name,
         folder=folder,
@@ -151,7 +161,7 @@ def _form(row: Mapping[str, Any], export: Path, trained: TrainedNetwork) -> Form
 
 
 def measure(model: Released, dataset: Dataset, report: Callable[[str], None]) -> Measured:
-    """Measure every form on the test images, and those with a file on corrupted ones.
+    """Measure every form on the test images, as they are and corrupted.
 
     Args:
         model: what is released.
@@ -173,13 +183,12 @@ def measure(model: Released, dataset: Dataset, report: Callable[[str], None]) ->
                 f"{model.name}, {row['name']}: {found.value:.2%} of {found.images} images are right, {REPORT} says "
                 f"{said['value']:.2%} of {said['images']}; export it again"
             )
-    corrupted = {}
+    corrupted: dict[tuple[str, str], list[float]] = {}
     for corruption in CORRUPTIONS:
         report(f"{model.name}: {corruption.name}")
         for strength in corruption.strengths:
             worse = corrupt(images, corruption, strength)
             for form in model.forms:
-                if form.file is not None:
-                    right = form.logits(worse).argmax(axis=1) == classes
-                    corrupted[form.name, corruption.name, strength] = float(np.mean(right))
+                right = form.logits(worse).argmax(axis=1) == classes
+                corrupted.setdefault((form.name, corruption.name), []).append(float(np.mean(right)))
     return Measured(logits, classes, evaluations, corrupted)

@@ -82,7 +82,7 @@ def run(model: str, resnet8_file: Path, dataset: Dataset) -> list[Result]:
             *pytorch(trained),
             *usual_tools(trained, dataset.train_images, Path(folder)),
             resnet8(resnet8_file),
-            *map(ours, files),
+            *(ours(file, trained) for file in files),
         ]
         return measure(peers, dataset)
 

@@ -152,17 +152,18 @@ def resnet8(file: Path) -> Peer:
     return Peer("LiteRT, ResNet-8", RESNET8, f"ai-edge-litert {version('ai-edge-litert')}", "int8", len(content), start)
 
 
-def ours(file: Path) -> Peer:
-    """A file of `cifar-edge export`, as cifar-edge runs it."""
+def ours(file: Path, trained: TrainedNetwork) -> Peer:
+    """A file of `cifar-edge export`, as cifar-edge runs it; int8 is made of the folded network where there is one."""
     metadata = load(file).metadata
 
     def start(threads: int, batch: int) -> Classify:
         session = load(file, threads).session
         return lambda images: session.run([OUTPUT_NAME], {INPUT_NAME: images})[0]
 
+    name = f"{trained.name}, folded" if metadata.precision == "int8" and trained.folded else trained.name
     return Peer(
         name=f"cifar-edge, {metadata.precision}",
-        network=Network(metadata.model, metadata.parameters, metadata.macs),
+        network=Network(name, metadata.parameters, metadata.macs),
         runtime=f"onnxruntime {onnxruntime.__version__}",
         precision=metadata.precision,
         size=file.stat().st_size,

@@ -54,7 +54,7 @@ def test_json_is_the_report(run_folder: Path, tmp_path: Path) -> None:
 def test_released_model_is_exported_elsewhere(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     released = shutil.copytree(trained, tmp_path / "models" / "s8-batch")
-    monkeypatch.setattr("cifar_edge.cli.export.zoo", lambda: tmp_path)
+    monkeypatch.setattr("cifar_edge.files.zoo", lambda: tmp_path)
     before = sorted(released.iterdir())
     assert export(released).exit_code == 0
     assert sorted(released.iterdir()) == before
