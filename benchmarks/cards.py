@@ -3,8 +3,8 @@
     pip install -c constraints.txt '.[train]'
     python benchmarks/cards.py [NAME...]
 
-Without NAME all of them. Each must be exported as it is released, see export/README.md; some minutes a model, most of it
-for corrupted images.
+Without NAME all of them. Each must be exported as it is released, see export/README.md. A model takes some minutes,
+most of them for corrupted images.
 """
 
 from collections.abc import Mapping

@@ -36,7 +36,7 @@ def negative_log_likelihood(logits: Logits, classes: Classes, temperature: float
 
 
 def fit_temperature(logits: Logits, classes: Classes) -> float:
-    """The temperature between 0.01 and 100 by which the negative log likelihood is least (Guo et al. 2017, section 4.2).
+    """The temperature, from 0.01 to 100, of the least negative log likelihood (Guo et al. 2017, section 4.2).
 
     The likelihood is convex in 1 / temperature, so that its slope changes sign once: halving finds where.
     """

@@ -14,10 +14,8 @@ def paragraph(text: str, bullet: str = "") -> str:
     """``text`` in lines of at most `WIDTH` columns, no code in it broken; the first one begins with ``bullet``."""
     kept = re.sub("`[^`]*`", lambda code: code[0].replace(" ", _UNBROKEN), text)
     indent = " " * len(bullet)
-    lines = textwrap.wrap(
-        bullet + kept, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
-    return "".join(f"{line}\n" for line in lines).replace(_UNBROKEN, " ")
+    wrapper = textwrap.TextWrapper(WIDTH, bullet, indent, break_long_words=False, break_on_hyphens=False)
+    return wrapper.fill(kept).replace(_UNBROKEN, " ") + "\n"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

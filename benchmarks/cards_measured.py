@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from statistics import mean
 
 from cards_calibration import BINS, expected_calibration_error, negative_log_likelihood
-from cards_corruptions import CORRUPTIONS, NOISE_SEED
+from cards_corruptions import CORRUPTIONS, TRANSFORMS
 from cards_facts import Form, Measured, Released
 from cards_markdown import block, paragraph, table
 
@@ -14,12 +14,12 @@ from cifar_edge.runtime.metrics import Estimate
 from cifar_edge.spec import RESIZE_RULE
 
 _REFERENCE = (
-    'A reference to compare others with: the network of "CIFAR-10 with Group Norm", with {} after each 3x3 convolution. '
-    "For use take [gn-cnn](../gn-cnn/README.md), which is more accurate."
+    'A reference to compare others with: the network of "CIFAR-10 with Group Norm", with {} after each 3x3 '
+    "convolution. For use take [gn-cnn](../gn-cnn/README.md), which is more accurate."
 )
 _PURPOSE = {
-    "gn-cnn": "The product's default: it tells which of ten things a small picture shows, on a small CPU, one image at a "
-    "time. Trained with GroupNorm, deployed with the norms folded into the convolutions.",
+    "gn-cnn": "The product's default: it tells which of ten things a small picture shows, on a small CPU, one image at "
+    "a time. Trained with GroupNorm, deployed with the norms folded into the convolutions.",
     "s8-layer": _REFERENCE.format("LayerNorm over channels and positions"),
     "s8-group": _REFERENCE.format("GroupNorm in two groups"),
     "s8-batch": _REFERENCE.format("BatchNorm"),
@@ -41,23 +41,27 @@ def intended_use(model: Released, measured: Measured) -> str:
         f"It finds {best.recall[worst]:.1%} of what is {best.labels[worst]}, its weakest class, and takes most of the "
         f"rest for {best.labels[int(mistaken.argmax())]}.",
         *_fragile(model, measured),
-        "Every accuracy here is on CIFAR-10's test images; other photos are harder. About 3 % of the test images have a "
-        "near duplicate among the training images (Barz & Denzler 2020, arXiv:1902.00423), and about 0.5 % a wrong label "
-        "(Northcutt et al. 2021, arXiv:2103.14749).",
+        "Every accuracy here is on CIFAR-10's test images; other photos are harder. About 3 % of the test images have "
+        "a near duplicate among the training images (Barz & Denzler 2020, arXiv:1902.00423), and about 0.5 % a wrong "
+        "label (Northcutt et al. 2021, arXiv:2103.14749).",
         "It is no basis for decisions about people or safety. It was not tested against images made to deceive it.",
     ]
     return f"{paragraph(_PURPOSE[model.name])}\n{''.join(paragraph(limit, '- ') for limit in limits)}"
 
 
 def _fragile(model: Released, measured: Measured) -> list[str]:
-    """A warning of each corruption under which the network as trained does far better than the file to deploy."""
+    """A warning of corruptions that the network as trained withstands far better than the file to deploy, if any."""
     trained, deployed = model.forms[0].name, model.deployed.name
+    found = []
+    for each in CORRUPTIONS:
+        better, worse = (mean(measured.corrupted[name, each.name]) for name in (trained, deployed))
+        if better - worse > _WORTH_TELLING:
+            found.append(f"{each.name} ({better:.1%} against {worse:.1%})")
+    if not found:
+        return []
     return [
-        f"Under one corruption, {corruption.name}, {trained} is far better than {deployed}: {better:.1%} against "
-        f"{worse:.1%} (see Corruptions). Where that is to be expected, take {trained}."
-        for corruption in CORRUPTIONS
-        for better, worse in [[mean(measured.corrupted[name, corruption.name]) for name in (trained, deployed)]]
-        if better - worse > _WORTH_TELLING
+        f"{trained} withstands some corruptions far better than {deployed}: on average of five strengths "
+        f"{', '.join(found)}. Where these are to be expected, take {trained}; see Corruptions."
     ]
 
 
@@ -117,9 +121,9 @@ def calibration(model: Released, measured: Measured) -> str:
             "files' metadata; `predict` and `Classifier` divide the logits by them. That changes scores, not answers."
         )
     text = (
-        "How far a score can be believed, on all test images. Expected calibration error (ECE): images are sorted by their "
-        f"score, the largest softmax probability, into {BINS} bins of equal width; it is the distance between accuracy "
-        "and mean score in a bin, averaged over the bins with the images in them as weights (Guo et al. 2017, "
+        "How far a score can be believed, on all test images. Expected calibration error (ECE): images are sorted by "
+        f"their score, the largest softmax probability, into {BINS} bins of equal width; it is the distance between "
+        "accuracy and mean score in a bin, averaged over the bins with the images in them as weights (Guo et al. 2017, "
         f"arXiv:1706.04599). {origin}"
     )
     heads = ["", "ECE>", "at the temperature>", "NLL>", "at the temperature>", "temperature>"]
@@ -138,13 +142,10 @@ def corruptions(model: Released, measured: Measured) -> str:
         means = [f"{mean(measured.corrupted[name, each.name]):.1%}" for name in (deployed, *others)]
         rows.append([f"{each.name} ({each.parameter})", strengths, *found, *means])
     clean = measured.evaluations[deployed].accuracy
-    transforms = ", ".join(f"`{name}`" for name in dict.fromkeys(each.transform for each in CORRUPTIONS))
     text = (
         f"Accuracy of {deployed} on the {clean.images:,} test images at five strengths, and means over these; without "
-        f"corruption it is {clean.value:.1%}. The transforms are torchvision's, of `transforms.v2.functional`: "
-        f"{transforms} (seed of the noise {NOISE_SEED}, kernel of the blur 9x9). The strengths of noise, blur, contrast "
-        "and JPEG are those of CIFAR-10-C (Hendrycks & Dietterich 2019, arXiv:1903.12261), whose transforms differ in "
-        "details."
+        f"corruption it is {clean.value:.1%}. {TRANSFORMS} The strengths of noise, blur, contrast and JPEG are those "
+        "of CIFAR-10-C (Hendrycks & Dietterich 2019, arXiv:1903.12261), whose transforms differ in details."
     )
     heads = ["", "strengths", "1>", "2>", "3>", "4>", "5>", "mean>", *(f"mean, {name}>" for name in others)]
     return f"{table(heads, rows)}\n{paragraph(text)}"

@@ -59,7 +59,8 @@ def training(model: Released) -> str:
         )
     if recipe.fold_epochs:
         told += f"; then its norms were folded, and the batch-norm form trained alike for {recipe.fold_epochs} epochs"
-    processor = "a CPU" if summary["device"] == "cpu" else f"one {summary['device']}"
+    on_cpu = summary["device"] == "cpu"
+    processor = f"a CPU, threads: {summary['threads']}," if on_cpu else f"one {summary['device']}"
     told += f". It took {_duration(summary['seconds'])} on {processor} with PyTorch {summary['versions']['torch']}."
     for each in model.trainings:
         if each.model != model.name:
@@ -73,7 +74,7 @@ def training(model: Released) -> str:
         name = Path(recipe.teacher).name
         commands.insert(0, f"cifar-edge train --recipe models/{model.name}/{TEACHER} --name {name}")
     again = "To do it again (on a CPU with as many threads, on the same kind of machine, bit for bit):"
-    if summary["device"] != "cpu":
+    if not on_cpu:
         again = "To do it again (a GPU gives other weights each time, as another seed would):"
     released = [
         f"cifar-edge export {model.name} --quantize --out export/{model.name}",
@@ -127,10 +128,10 @@ def licence(model: Released) -> str:
         [
             paragraph("The weights, and the files made of them, are under [Apache-2.0](../../LICENSE)."),
             paragraph(
-                "They come of CIFAR-10 (Alex Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, "
-                "technical report, University of Toronto, 2009; https://www.cs.toronto.edu/~kriz/cifar.html), here from: "
-                f"{model.summary['data']['source']}. Its authors ask for that citation and give no licence text; the "
-                "images are theirs or their photographers'."
+                "They come from CIFAR-10 (Alex Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, "
+                "technical report, University of Toronto, 2009; https://www.cs.toronto.edu/~kriz/cifar.html), here "
+                f"from: {model.summary['data']['source']}, verified by the SHA-256 of its pixels. Its authors ask for that citation and give no licence text; "
+                "the images are theirs or their photographers'."
             ),
         ]
     )

@@ -7,8 +7,8 @@
     python benchmarks/cards_trainings.py gn-cnn runs/seed1 runs/seed2 runs/twin runs/teacher
 
 writes models/gn-cnn/trainings.json, the released training first. A run that held images out is judged by these, another
-one by the test images; each is exported for that as `cifar-edge export --quantize` does. The temperatures of a run of the
-released network that held images out, the twin, go into models/gn-cnn/summary.json, whence the export takes them.
+one by the test images; each is exported for that as `cifar-edge export --quantize` does. The temperatures of the twin,
+the run of the released network that held images out, go into models/gn-cnn/summary.json, whence the export takes them.
 """
 
 import hashlib
@@ -81,7 +81,8 @@ def judge(run: Path, dataset: Dataset, quantize: bool) -> tuple[Training, dict[s
     if held_out is not None:
         unseen, classes = held_out[0].numpy(), held_out[1].numpy()
         dataset = replace(dataset, train_images=images.numpy(), test_images=unseen, test_labels=classes)
-    accuracy, temperatures = {}, {}
+    accuracy: dict[str, float] = {}
+    temperatures: dict[str, float] = {}
     for conversion in conversions(trained, dataset, quantize=quantize):
         session = runtime.load(serialize(conversion.graph, conversion.about)).session
         logits = runtime.run(session, dataset.test_images)
@@ -108,7 +109,8 @@ def main(model: str, runs: tuple[Path, ...], data: str | None, offline: bool) ->
     """Judge the released MODEL and other RUNS; what they give is written beside its weights."""
     try:
         folder, dataset = released(f"models/{model}"), load(data, offline)
-        trainings, temperatures = [], {}
+        trainings: list[Training] = []
+        temperatures: dict[str, float] = {}
         for run in (folder, *runs):
             quantize = Recipe.from_file(run / RECIPE).model == model
             training, fitted = judge(run, dataset, quantize)

@@ -1,15 +1,14 @@
-"""How to write the int8 graph of a folded network for onnxruntime: integer operators, or float ones between Q and DQ.
+"""How to write the int8 graph of a folded network for onnxruntime: float operators between Q and DQ, or integer ones.
 
     python benchmarks/int8_forms.py
 
-Every form holds the same integers: that of `cifar-edge export`, and what is made of it here. All forms take turns within
-one run, batch 1, one thread. Prints a table and writes benchmarks/results/int8_forms.csv. docs/int8.md says what follows.
+Every form holds the same integers: the first is that of `cifar-edge export`, the others are made of it here. All forms
+take turns within one run, batch 1, one thread. Prints a table and writes benchmarks/results/int8_forms.csv;
+docs/int8.md says what follows.
 """
 
-import csv
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -19,10 +18,12 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
+import results_file
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from cifar_edge.data import load_dataset
 from cifar_edge.export.calibration import activation_scales
+from cifar_edge.export.graphs import TO_NHWC
 from cifar_edge.export.integer import integer_graph
 from cifar_edge.files import released
 from cifar_edge.runtime.timing import machine, time_alternately
@@ -31,125 +32,109 @@ from cifar_edge.training.checkpoint import load_network
 
 RESULTS = Path(__file__).parent / "results" / "int8_forms.csv"
 ROUNDS = 100
-CREATIONS = 20
-
-Array = npt.NDArray[Any]
+SESSIONS = 30
+ONNXRUNTIME = "com.microsoft"
+"""The domain of operators that onnxruntime alone knows."""
+SHIPPED = "QDQ, int32 logits (shipped)"
 
 
 @dataclass(frozen=True)
 class Result:
-    """One form; ``nodes_run`` are those left after onnxruntime's own optimisation.
+    """One form.
 
-    ``ties`` are images whose two best logits are equal, of all; ``max_difference`` is of the logits, from the first form.
+    Attributes:
+        form: its name.
+        file_bytes: without metadata.
+        nodes: in the file.
+        nodes_run: after onnxruntime's own optimisation.
+        foreign: operators that are not ONNX's own.
+        session_ms: median time to create a session.
+        p50_us: median latency of one image.
+        ratio: of that, to the first form's.
+        ties: images whose two best logits are equal, of all.
     """
 
     form: str
-    nodes: int
-    nodes_run: str
     file_bytes: int
+    nodes: int
+    nodes_run: int
+    foreign: str
     session_ms: float
-    ties: float
-    max_difference: float
     p50_us: float
     ratio: float
+    ties: float
 
 
 class Form:
-    """A graph that is rewritten: its nodes one by one, and more constants."""
+    """A graph made of the constants, and of some of the nodes, of the one that is shipped."""
 
-    def __init__(self, model: ModelProto) -> None:
-        self.model = ModelProto()
-        self.model.CopyFrom(model)
-        self.source = list(model.graph.node)
-        self.values = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
+    def __init__(self, shipped: ModelProto) -> None:
+        self._shipped = shipped
+        self.constants = {each.name: numpy_helper.to_array(each) for each in shipped.graph.initializer}
         self.nodes: list[NodeProto] = []
+
+    def constant(self, name: str, value: npt.NDArray[Any] | np.generic) -> str:
+        self.constants[name] = np.array(value)
+        return name
 
     def node(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
         return output
 
-    def constant(self, name: str, value: Array | np.generic) -> str:
-        self.values[name] = np.array(value)
-        return name
-
-    def finished(self) -> ModelProto:
-        graph = self.model.graph
-        del graph.node[:], graph.initializer[:]
-        graph.node.extend(self.nodes)
+    def model(self) -> ModelProto:
         used = {name for node in self.nodes for name in node.input}
-        graph.initializer.extend(
-            numpy_helper.from_array(value, name) for name, value in self.values.items() if name in used
-        )
-        return self.model
+        constants = [numpy_helper.from_array(value, name) for name, value in self.constants.items() if name in used]
+        shipped = self._shipped.graph
+        graph = helper.make_graph(self.nodes, shipped.name, shipped.input, shipped.output, constants)
+        domains = [*self._shipped.opset_import, helper.make_opsetid(ONNXRUNTIME, 1)]
+        return helper.make_model(graph, opset_imports=domains, ir_version=self._shipped.ir_version)
 
 
-def uint8_logits(model: ModelProto, low: float, high: float) -> ModelProto:
-    """The last layer as a QLinearConv behind the pool, its logits uint8 over ``low`` to ``high``."""
-    form = Form(model)
-    form.nodes = form.source[:-5]  # without Transpose, Flatten, MatMulInteger, Add, DequantizeLinear
-    pool = form.nodes[-1]
-    quantization = _logit_quantization(form, low, high)
-    weights = form.constant("wh", np.ascontiguousarray(form.values["wh"].T)[:, :, None, None])
-    scales = form.constant("whs", form.values["ls"] / form.values["ps"])
-    inputs = [pool.output[0], *pool.input[3:5], weights, scales, "iz", *quantization, "bh"]
-    x = form.node("QLinearConv", inputs, "c", kernel_shape=[1, 1])
-    x = form.node("Flatten", [form.node("Transpose", [x], "ct", perm=[0, 2, 3, 1])], "f")
-    form.node("DequantizeLinear", [x, *quantization], OUTPUT_NAME)
-    return form.finished()
-
-
-def float_logits(model: ModelProto) -> ModelProto:
-    """The last layer as onnxruntime's own QGemm, which can answer in float by itself."""
-    form = Form(model)
-    form.nodes = form.source[:-3]
-    pool = form.source[-6]
-    scales = form.constant("whs", form.values["ls"] / form.values["ps"])
-    zeros = form.constant("whz", np.zeros(len(form.values["bh"]), np.int8))
-    inputs = [form.nodes[-1].output[0], *pool.input[3:5], "wh", scales, zeros, "bh"]
-    form.node("QGemm", inputs, OUTPUT_NAME, domain="com.microsoft")
-    return form.finished()
-
-
-def qdq(model: ModelProto, low: float, high: float) -> ModelProto:
-    """Float operators of ONNX, each between DequantizeLinear and QuantizeLinear, which onnxruntime fuses away."""
-    form = Form(uint8_logits(model, low, high))
-    for node in form.source[:-3]:
-        name = node.output[0]
-        if node.op_type == "QLinearConv":
-            x, x_scale, _, weights, scales, _, scale, zero, bias = node.input
-            inputs = [
-                x + "_d",
-                form.node("DequantizeLinear", [weights, scales], weights + "_d", axis=0),
-                _dequantized_bias(form, bias, form.values[scales] * form.values[x_scale]),
-            ]
-            form.node("Conv", inputs, name + "_f", **_attributes(node))
-            _requantized(form, name, [scale, zero])
-        elif node.op_type == "QLinearGlobalAveragePool":
-            form.node("GlobalAveragePool", [node.input[0] + "_d"], name + "_f")
-            _requantized(form, name, list(node.input[3:5]))
-        else:
-            form.nodes.append(node)
-            form.node("DequantizeLinear", [name, "xs", "xz"], name + "_d")
-    form.node("Flatten", ["c_d"], OUTPUT_NAME)
-    return form.finished()
-
-
-def _attributes(node: NodeProto) -> dict[str, Any]:
-    return {each.name: helper.get_attribute_value(each) for each in node.attribute}
-
-
-def _requantized(form: Form, name: str, quantization: list[str]) -> None:
-    form.node("QuantizeLinear", [name + "_f", *quantization], name)
-    form.node("DequantizeLinear", [name, *quantization], name + "_d")
-
-
-def _dequantized_bias(form: Form, name: str, scales: Array) -> str:
-    return form.node("DequantizeLinear", [name, form.constant(name + "_s", scales)], name + "_d", axis=0)
-
-
-def _logit_quantization(form: Form, low: float, high: float) -> list[str]:
+def uint8_logits(shipped: ModelProto, low: float, high: float) -> ModelProto:
+    """The last layer like all others, as a convolution, its logits uint8 over ``low`` to ``high``."""
+    form = Form(shipped)
+    pool = next(index for index, node in enumerate(shipped.graph.node) if node.output[0] == "p")
+    form.nodes = list(shipped.graph.node[: pool + 1])
+    pooled = form.node("DequantizeLinear", ["p", "ps", "z"], "pd")
+    scales = form.constant("whs", form.constants["ls"] / form.constants["ps"])
+    form.constant("whc", form.constants["wh"].T[:, :, None, None])
+    weights = form.node("DequantizeLinear", ["whc", scales], "whd", axis=0)
+    bias = form.node("DequantizeLinear", ["bh", "ls"], "bhd", axis=0)
+    convolved = form.node("Conv", [pooled, weights, bias], "l", kernel_shape=[1, 1])
     scale = np.float32((high - low) / 255)
-    return [form.constant("lqs", scale), form.constant("lqz", np.uint8(round(-low / float(scale))))]
+    quantization = [form.constant("lqs", scale), form.constant("lqz", np.uint8(round(-low / float(scale))))]
+    quantized = form.node("QuantizeLinear", [convolved, *quantization], "lq")
+    flat = form.node("Flatten", [form.node("Transpose", [quantized], "lt", perm=TO_NHWC)], "lf")
+    form.node("DequantizeLinear", [flat, *quantization], OUTPUT_NAME)
+    return form.model()
+
+
+def integer_operators(shipped: ModelProto) -> ModelProto:
+    """QLinearConv and onnxruntime's QLinearGlobalAveragePool, which is what the shipped form becomes when it runs."""
+    form = Form(shipped)
+    form.constant("iz", np.int8(0))
+    x, quantization = "x", ["xs", "xz"]
+    for node in shipped.graph.node:
+        if node.op_type == "Conv":
+            index = node.output[0].removeprefix("c")
+            inputs = [x, *quantization, f"w{index}", f"w{index}s", "iz", f"y{index}s", "z", f"b{index}"]
+            attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+            x, quantization = form.node("QLinearConv", inputs, f"y{index}", **attributes), [f"y{index}s", "z"]
+        elif node.op_type == "GlobalAveragePool":
+            form.node("QLinearGlobalAveragePool", [x, *quantization, "ps", "z"], "p", domain=ONNXRUNTIME)
+        elif node.op_type not in ("QuantizeLinear", "DequantizeLinear") or node.output[0] == OUTPUT_NAME:
+            form.nodes.append(node)
+    return form.model()
+
+
+def float_logits(shipped: ModelProto) -> ModelProto:
+    """The same, with onnxruntime's QGemm at the end, which answers in float by itself."""
+    form = Form(shipped)
+    form.nodes = list(integer_operators(shipped).graph.node[:-3])
+    form.constants |= {"iz": np.array(0, np.int8), "whz": np.zeros(len(form.constants["bh"]), np.int8)}
+    scales = form.constant("whs", form.constants["ls"] / form.constants["ps"])
+    form.node("QGemm", ["f", "ps", "z", "wh", scales, "whz", "bh"], OUTPUT_NAME, domain=ONNXRUNTIME)
+    return form.model()
 
 
 def session(content: bytes, optimized: Path | None = None) -> onnxruntime.InferenceSession:
@@ -162,29 +147,69 @@ def session(content: bytes, optimized: Path | None = None) -> onnxruntime.Infere
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def main() -> None:
-    """Measure, print, and write the CSV."""
-    trained = load_network(released("models/gn-cnn"))
-    assert trained.folded is not None
-    dataset = load_dataset("sample")
-    images = dataset.test_images
-    shipped = integer_graph(trained.folded, activation_scales(trained.folded, dataset.train_images))
-    logits = session(shipped.SerializeToString()).run(None, {INPUT_NAME: dataset.train_images})[0]
-    low, high = float(logits.min()), float(logits.max())
-    models = {
-        "integer operators, int32 logits (shipped)": shipped,
-        "integer operators, uint8 logits": uint8_logits(shipped, low, high),
-        "integer operators, float logits (QGemm)": float_logits(shipped),
-        "QDQ": qdq(shipped, low, high),
-    }
-    contents = {form: model.SerializeToString() for form, model in models.items()}
-    created = {form: [] for form in models}
-    for _ in range(CREATIONS):
+def nodes_run(content: bytes) -> int:
+    """How many nodes onnxruntime is left with."""
+    with tempfile.TemporaryDirectory() as folder:
+        session(content, Path(folder, "optimized.onnx"))
+        return len(onnx.load(Path(folder, "optimized.onnx")).graph.node)
+
+
+def creation_seconds(contents: dict[str, bytes]) -> dict[str, float]:
+    """Median time to create a session, in turns."""
+    seconds: dict[str, list[float]] = {form: [] for form in contents}
+    for _ in range(SESSIONS):
         for form, content in contents.items():
             start = perf_counter()
             session(content)
-            created[form].append(perf_counter() - start)
-    ...
+            seconds[form].append(perf_counter() - start)
+    return {form: median(times) for form, times in seconds.items()}
+
+
+def tied(logits: npt.NDArray[np.float32]) -> float:
+    """Fraction of images with two equal best logits."""
+    best = np.sort(logits, axis=1)
+    return float(np.mean(best[:, -1] == best[:, -2]))
+
+
+def main() -> None:
+    """Measure, print, and write the CSV."""
+    folded = load_network(released("models/gn-cnn")).folded
+    assert folded is not None
+    dataset = load_dataset("sample")
+    images = np.concatenate([dataset.train_images, dataset.test_images])
+    shipped = integer_graph(folded, activation_scales(folded, dataset.train_images))
+    logits = session(shipped.SerializeToString()).run(None, {INPUT_NAME: dataset.train_images})[0]
+    models = {
+        SHIPPED: shipped,
+        "QDQ, uint8 logits": uint8_logits(shipped, float(logits.min()), float(logits.max())),
+        "integer operators, int32 logits": integer_operators(shipped),
+        "integer operators, float logits": float_logits(shipped),
+    }
+    contents = {form: model.SerializeToString() for form, model in models.items()}
+    sessions = {form: session(content) for form, content in contents.items()}
+    created = creation_seconds(contents)
+    timings = time_alternately(sessions, images, rounds=ROUNDS)
+    results = [
+        Result(
+            form=form,
+            file_bytes=len(contents[form]),
+            nodes=len(model.graph.node),
+            nodes_run=nodes_run(contents[form]),
+            foreign=" ".join(sorted({node.op_type for node in model.graph.node if node.domain})),
+            session_ms=round(created[form] * 1e3, 2),
+            p50_us=round(timings[form].p50_seconds * 1e6, 1),
+            ratio=round(timings[form].p50_seconds / timings[SHIPPED].p50_seconds, 3),
+            ties=round(tied(sessions[form].run(None, {INPUT_NAME: images})[0]), 4),
+        )
+        for form, model in models.items()
+    ]
+    print(f"{machine()}, onnxruntime {onnxruntime.__version__}, one thread, batch 1, median\n")
+    for row in results:
+        print(
+            f"{row.form:<32} {row.file_bytes:>7,} B {row.nodes:>3} {row.nodes_run:>3} {row.session_ms:>6.2f} ms "
+            f"{row.p50_us:>5.1f} us {row.ratio:>6.3f} {row.ties:>6.2%} ties  {row.foreign}"
+        )
+    results_file.write(RESULTS, Result, results)
 
 
 if __name__ == "__main__":

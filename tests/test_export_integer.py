@@ -34,7 +34,15 @@ from cifar_edge.export.integer import integer_graph, quantize_weights
 from cifar_edge.export.parity import compare, torch_logits
 from cifar_edge.files import released
 from cifar_edge.models.folded import FoldedNetwork
-from cifar_edge.spec import INPUT_NAME, MAX_IR_VERSION, MAX_OPSET, OUTPUT_NAME, ModelMetadata
+from cifar_edge.spec import (
+    INPUT_NAME,
+    MAX_IR_VERSION,
+    MAX_OPSET,
+    OUTPUT_NAME,
+    PIXEL_SCALE,
+    PIXEL_ZERO_POINT,
+    ModelMetadata,
+)
 from cifar_edge.training.checkpoint import load_network
 
 MAX_BYTES = 60_000
@@ -151,6 +159,9 @@ def test_file_is_small_and_of_standard_operators(graph: ModelProto, folded: Fold
 def test_types_are_what_every_processor_has_kernels_for(graph: ModelProto) -> None:
     constants = {each.name: each for each in graph.graph.initializer}
     makers = {output: node for node in graph.graph.node for output in node.output}
+    transpose, pixels = graph.graph.node[:2]
+    assert (list(transpose.input), pixels.input[0]) == ([INPUT_NAME], transpose.output[0])
+    assert [numpy_helper.to_array(constants[name]) for name in pixels.input[1:]] == [PIXEL_SCALE, PIXEL_ZERO_POINT]
     for node in graph.graph.node:
         if node.op_type == "Conv":
             weights, bias = makers[node.input[1]].input, makers[node.input[2]].input
@@ -327,12 +338,13 @@ def test_scale_clips_what_is_rare(outliers: int, low: float, high: float) -> Non
 
 
 def test_activation_that_never_fires_has_a_scale(sample: Dataset) -> None:
+    torch.manual_seed(0)
     network = build_folded([{"channels": 4, "kernel": 3, "stride": 1, "depthwise": False, "groups": 1}], 3)
     network.convolutions[0].load_state_dict({"weight": torch.zeros(4, 3, 3, 3), "bias": torch.full((4,), -1.0)})
     scales = activation_scales(network, sample.train_images[:2])
     assert scales == [1.0, 1.0]
     logits = logits_of(integer_graph(network, scales), sample.test_images[:2])
-    assert logits == pytest.approx(np.tile(network.head.bias.numpy(), (2, 1)), abs=2e-3)
+    assert logits == pytest.approx(np.tile(network.head.bias.numpy(), (2, 1)), abs=4e-3)
 
 
 @pytest.mark.parametrize("damaged", [1, 4, 6])

@@ -16,6 +16,7 @@ from cifar_edge.models import build
 from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.models.gn_cnn import GnCnn
 from cifar_edge.runtime.resolve import SUMMARY, WEIGHTS
+from cifar_edge.spec import METADATA_KEY
 from cifar_edge.training.folding import unfitted
 
 FOLDED_WEIGHTS = "deploy.safetensors"
@@ -53,7 +54,8 @@ def save_weights(path: Path, state: Mapping[str, Tensor], model: str, labels: tu
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     with replacing(path) as temporary:
-        save_file(tensors, temporary, {"model": model, "labels": json.dumps(labels)})
+        # One key only: safetensors writes several in an order that changes from run to run.
+        save_file(tensors, temporary, {METADATA_KEY: json.dumps({"model": model, "labels": labels})})
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], str, tuple[str, ...]]:
@@ -64,12 +66,12 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], str, tuple[str, ...]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            about = file.metadata() or {}
+            about = json.loads((file.metadata() or {})[METADATA_KEY])
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        return state, about["model"], tuple(json.loads(about["labels"]))
+        return state, str(about["model"]), tuple(map(str, about["labels"]))
     except FileNotFoundError as error:
         raise ModelError(f"{path} is missing; is the run finished?") from error
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path} holds no weights of a cifar-edge network ({error})") from error
 
 

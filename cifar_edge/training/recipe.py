@@ -1,11 +1,12 @@
 """The recipe: every choice that decides what a training gives, in one frozen dataclass."""
 
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
+
+import tomli_w
 
 from cifar_edge.errors import ModelError, RecipeError
 from cifar_edge.models import family
@@ -154,7 +155,7 @@ class Recipe:
 
     def to_toml(self) -> str:
         """The whole recipe, every field named, as TOML."""
-        return "".join(f"{name} = {_toml(value)}\n" for name, value in self.to_mapping().items())
+        return tomli_w.dumps(self.to_mapping())
 
 
 _RANGES: Mapping[str, tuple[float, float]] = {
@@ -189,11 +190,3 @@ def _typed(name: str, value: Any, kinds: Mapping[str, type]) -> Any:
     if type(value) is not kind:
         raise RecipeError(f"{name} = {value!r} is no {kind.__name__}")
     return value
-
-
-def _toml(value: bool | int | float | str) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)  # TOML's basic strings escape as JSON's do
-    return repr(value)

@@ -1,0 +1,219 @@
+"""How to choose the int8 scales of a folded network: of activations by several methods, of weights by three.
+
+    python benchmarks/calibration.py runs/NAME --data cifar10.npz
+
+The run has held-out images (``holdout`` in its recipe): they alone judge, and the images of the calibration are drawn
+from the others. Prints a table and writes benchmarks/results/calibration.csv; docs/int8.md says what follows.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import click
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import results_file
+import torch
+from onnx import ModelProto, numpy_helper
+
+from cifar_edge.cli.loading import data_options, load
+from cifar_edge.errors import CifarEdgeError, ModelError, RecipeError
+from cifar_edge.export.calibration import CALIBRATION_IMAGES, LARGEST, Histogram, histograms, least_error_scale
+from cifar_edge.export.integer import integer_graph
+from cifar_edge.export.parity import Comparison, Logits, compare, torch_logits
+from cifar_edge.models.folded import FoldedNetwork
+from cifar_edge.runtime.resolve import resolve_run
+from cifar_edge.spec import INPUT_NAME, PIXEL_SCALE
+from cifar_edge.training.checkpoint import load_network
+from cifar_edge.training.recipe import Recipe
+from cifar_edge.training.run import RECIPE, training_images
+
+RESULTS = Path(__file__).parent / "results" / "calibration.csv"
+IMAGES = (256, CALIBRATION_IMAGES, 4096)
+DRAWS = 5
+CODES = LARGEST + 1
+
+Choose = Callable[[Histogram], float]
+Weights = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One way to calibrate, on average over `DRAWS` draws of the images; ``*_spread`` is the standard deviation.
+
+    Attributes:
+        activations: method for the activations' scales.
+        weights: method for the weights' scales.
+        images: drawn for the calibration.
+        drop: points of accuracy lost on the held-out images, against the folded network in float.
+        agreement: fraction of held-out images that keep their class.
+        snr_db: signal-to-noise ratio of their logits.
+    """
+
+    activations: str
+    weights: str
+    images: int
+    drop: float
+    drop_spread: float
+    agreement: float
+    agreement_spread: float
+    snr_db: float
+    snr_db_spread: float
+
+
+def largest_value(histogram: Histogram) -> float:
+    """Nothing is clipped."""
+    return histogram.maximum / LARGEST or 1.0
+
+
+def percentile(histogram: Histogram, fraction: float) -> float:
+    """That fraction of the values is not clipped."""
+    seen = np.cumsum(histogram.counts) / histogram.counts.sum()
+    return float(np.argmax(seen >= fraction) + 1) / len(histogram.counts) * histogram.maximum / LARGEST
+
+
+def least_divergence(histogram: Histogram) -> float:
+    """The threshold whose codes lose least information, by Kullback and Leibler's divergence.
+
+    As TensorRT does it (Migacz, "8-bit inference with TensorRT", GTC 2017), on the values above zero, which is exact.
+    """
+    bins = histogram.counts.reshape(-1, len(histogram.counts) // 2048).sum(axis=1).astype(float)
+    bins[0] = 0
+    divergences = {kept: _divergence(bins, kept) for kept in range(CODES, len(bins) + 1, CODES // 16)}
+    return min(divergences, key=lambda kept: divergences[kept]) / len(bins) * histogram.maximum / LARGEST
+
+
+def _divergence(bins: npt.NDArray[np.float64], kept: int) -> float:
+    """Between ``bins``, what lies beyond ``kept`` of them clipped into the last, and what `CODES` codes make of it."""
+    clipped = bins[:kept].copy()
+    clipped[-1] += bins[kept:].sum()
+    coded = np.zeros(kept)
+    for part in np.array_split(np.arange(kept), CODES):
+        filled = part[bins[part] > 0]
+        coded[filled] = bins[filled].mean() if len(filled) else 0
+    present = clipped > 0
+    p = clipped[present] / clipped.sum()
+    q = np.maximum(coded[present] / coded.sum(), 1e-12)
+    return float((p * np.log(p / q)).sum())
+
+
+def eight_bits(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """All of int8, and on processors without VNNI saturated sums."""
+    return np.asarray(np.abs(rows).max(axis=1) / 127)
+
+
+def seven_bits(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Half of int8, as `reduce_range` of onnxruntime's tools has it: no sum of two saturates."""
+    return np.asarray(np.abs(rows).max(axis=1) / 63)
+
+
+ACTIVATIONS: dict[str, Choose] = {
+    "least squared error": least_error_scale,
+    "largest value": largest_value,
+    "least divergence": least_divergence,
+    "99.999 %": partial(percentile, fraction=0.99999),
+    "99.99 %": partial(percentile, fraction=0.9999),
+    "99.9 %": partial(percentile, fraction=0.999),
+}
+PAIRS = "8 bits, bounded pairs"
+WEIGHTS: dict[str, Weights] = {"8 bits": eight_bits, "7 bits": seven_bits}
+
+
+def with_weights(graph: ModelProto, network: FoldedNetwork, scales: list[float], choose: Weights) -> ModelProto:
+    """``graph`` with other scales of its weights, and the integers that follow from them."""
+    constants = {each.name: each for each in graph.graph.initializer}
+    layers = [*network.convolutions, network.head]
+    input_scales = [PIXEL_SCALE, *scales[:-2], scales[-1]]  # the last layer reads what the pool gives
+    for index, (layer, input_scale) in enumerate(zip(layers, input_scales, strict=True)):
+        weights, bias = (values.detach().double().numpy() for values in (layer.weight, layer.bias))
+        chosen = np.maximum(choose(weights.reshape(len(weights), -1)), 1e-12)
+        codes = np.rint(weights / chosen.reshape(-1, *[1] * (weights.ndim - 1))).astype(np.int8)
+        last = layer is network.head
+        for name, value in (
+            ("wh" if last else f"w{index}", codes.T if last else codes),
+            ("bh" if last else f"b{index}", np.rint(bias / (chosen * input_scale)).astype(np.int32)),
+            ("ls" if last else f"b{index}s", (chosen * input_scale).astype(np.float32)),
+            *([] if last else [(f"w{index}s", chosen.astype(np.float32))]),
+        ):
+            constants[name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), name))
+    return graph
+
+
+class Trial:
+    """A folded network, the images to draw from, and the held-out ones that judge.
+
+    Raises:
+        ModelError: ``run`` is no finished run that was folded.
+        RecipeError: it holds out no images.
+    """
+
+    def __init__(self, run: Path, data: str | None, offline: bool) -> None:
+        folded = load_network(run).folded
+        if folded is None:
+            raise ModelError(f"{run} has no folded network; train gn-cnn with --fold-epochs")
+        self._network = folded
+        images, _, held_out = training_images(
+            load(data, offline), Recipe.from_file(run / RECIPE).holdout, torch.device("cpu")
+        )
+        if held_out is None:
+            raise RecipeError(f"{run} holds out no images to judge by; train with --set holdout=5000")
+        self._images = images.numpy()
+        self._held_out, self._labels = (part.numpy() for part in held_out)
+        self._reference = torch_logits(folded, self._held_out)
+        self._drawn = {(count, draw): self._histograms(count, draw) for count in IMAGES for draw in range(DRAWS)}
+
+    def measure(self, activations: str, weights: str, count: int) -> Result:
+        """Calibrate on ``count`` images, `DRAWS` times."""
+        found = [self._comparison(activations, weights, self._drawn[count, draw]) for draw in range(DRAWS)]
+        figures = np.array([(100 * each.drop.value, each.agreement, each.snr_db) for each in found], float)
+        spread = [
+            round(float(value), 4) for pair in zip(figures.mean(0), figures.std(0), strict=True) for value in pair
+        ]
+        return Result(activations, weights, count, *spread)
+
+    def _histograms(self, count: int, draw: int) -> list[Histogram]:
+        chosen = np.random.default_rng(draw).choice(len(self._images), count, replace=False)
+        return histograms(self._network, self._images[chosen])
+
+    def _comparison(self, activations: str, weights: str, drawn: list[Histogram]) -> Comparison:
+        scales = [ACTIVATIONS[activations](histogram) for histogram in drawn]
+        graph = integer_graph(self._network, scales)
+        if weights != PAIRS:
+            graph = with_weights(graph, self._network, scales, WEIGHTS[weights])
+        session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+        logits: Logits = session.run(None, {INPUT_NAME: self._held_out})[0]
+        return compare(logits, self._reference, self._labels)
+
+
+def cases() -> Iterator[tuple[str, str, int]]:
+    """Activations by every method, then weights by the others."""
+    for count in IMAGES:
+        for activations in ACTIVATIONS:
+            yield activations, PAIRS, count
+    for weights in WEIGHTS:
+        yield next(iter(ACTIVATIONS)), weights, CALIBRATION_IMAGES
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@data_options
+def main(run: Path, data: str | None, offline: bool) -> None:
+    """Measure, print, and write the CSV."""
+    try:
+        trial = Trial(resolve_run(run).path, data, offline)
+    except CifarEdgeError as error:
+        raise click.ClickException(str(error)) from error
+    results = [trial.measure(*case) for case in cases()]
+    for row in results:
+        click.echo(
+            f"{row.activations:<20} {row.weights:<22} {row.images:>5}  drop {row.drop:+.3f} +- {row.drop_spread:.3f}  "
+            f"same class {row.agreement:.2%}  {row.snr_db:5.2f} +- {row.snr_db_spread:.2f} dB"
+        )
+    results_file.write(RESULTS, Result, results)
+
+
+if __name__ == "__main__":
+    main()
