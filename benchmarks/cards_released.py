@@ -60,7 +60,7 @@ def training(model: Released) -> str:
     if recipe.fold_epochs:
         told += f"; then its norms were folded, and the batch-norm form trained alike for {recipe.fold_epochs} epochs"
     on_cpu = summary["device"] == "cpu"
-    processor = f"a CPU, threads: {summary['threads']}," if on_cpu else f"one {summary['device']}"
+    processor = f"a CPU (threads: {summary['threads']})" if on_cpu else f"one {summary['device']}"
     told += f". It took {_duration(summary['seconds'])} on {processor} with PyTorch {summary['versions']['torch']}."
     for each in model.trainings:
         if each.model != model.name:
@@ -130,8 +130,8 @@ def licence(model: Released) -> str:
             paragraph(
                 "They come from CIFAR-10 (Alex Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, "
                 "technical report, University of Toronto, 2009; https://www.cs.toronto.edu/~kriz/cifar.html), here "
-                f"from: {model.summary['data']['source']}, verified by the SHA-256 of its pixels. Its authors ask for that citation and give no licence text; "
-                "the images are theirs or their photographers'."
+                f"from: {model.summary['data']['source']}, verified by the SHA-256 of its pixels. Its authors ask for "
+                "that citation and give no licence text; the images are theirs or their photographers'."
             ),
         ]
     )

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -53,3 +55,11 @@ def train(network: nn.Module, sample: Dataset) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+
+
+def neighbours(codes: npt.NDArray[np.int8]) -> npt.NDArray[np.int_]:
+    """Sums of weights two by two, in the order in which kernels read them: height, width, input channels."""
+    rows = np.moveaxis(codes, 1, -1).reshape(len(codes), -1).astype(int)
+    if rows.shape[1] % 2:
+        rows = np.hstack([rows, np.zeros((len(rows), 1), int)])
+    return np.asarray(rows[:, 0::2] + rows[:, 1::2])

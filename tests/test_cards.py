@@ -208,7 +208,7 @@ def test_a_card_is_written_from_what_is_measured(zoo: Path, sample: Dataset) -> 
     worst = np.mean(model.deployed.logits(noisy).argmax(axis=1) == sample.test_labels)
     noise = next(line for line in section(text, "Corruptions").splitlines() if line.startswith("| Gaussian noise"))
     assert noise.split(" | ")[3] == f"{worst:.1%}"
-    assert "5 seconds on a CPU, threads: 1, with PyTorch 2" in section(text, "Training")
+    assert "5 seconds on a CPU (threads: 1) with PyTorch 2" in section(text, "Training")
 
 
 def test_a_card_is_refused_where_the_report_says_otherwise(zoo: Path) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from export_helpers import NORMS, write_run
-from onnx import TensorProto
+from export_helpers import NORMS, neighbours, write_run
+from onnx import TensorProto, numpy_helper
 from torch import nn
 
 from cifar_edge.data import Dataset
@@ -189,6 +189,14 @@ def test_int8_quantizes_convolutions_and_no_norms(exported: Exported) -> None:
             assert types[node.input[2]] == TensorProto.UINT8
     readers = [node.op_type for node in graph.node if INPUT_NAME in node.input]
     assert readers == ["Transpose"], "pixels are int8 already"
+
+
+def test_int8_sums_of_two_products_fit_into_int16(exported: Exported) -> None:
+    constants = onnx.load(exported.path("int8")).graph.initializer
+    weights = [tensor for tensor in constants if tensor.data_type == TensorProto.INT8 and len(tensor.dims) == 4]
+    assert len(weights) >= 7
+    for tensor in weights:
+        assert 255 * np.abs(neighbours(numpy_helper.to_array(tensor))).max() < 2**15
 
 
 def test_quantization_is_deterministic(batch_norm_run: TrainedNetwork, sample: Dataset) -> None:

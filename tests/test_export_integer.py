@@ -12,6 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from export_helpers import neighbours
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, helper, numpy_helper
@@ -171,14 +172,6 @@ def test_types_are_what_every_processor_has_kernels_for(graph: ModelProto) -> No
         if node.op_type == "QuantizeLinear":
             assert constants[node.input[2]].data_type == TensorProto.UINT8
             assert numpy_helper.to_array(constants[node.input[2]]) == 0, "it is the ReLU"
-
-
-def neighbours(codes: Array) -> Array:
-    """Sums of weights two by two, in the order in which kernels read them: height, width, input channels."""
-    rows = np.moveaxis(codes, 1, -1).reshape(len(codes), -1).astype(int)
-    if rows.shape[1] % 2:
-        rows = np.hstack([rows, np.zeros((len(rows), 1), int)])
-    return np.asarray(rows[:, 0::2] + rows[:, 1::2])
 
 
 def test_sums_of_two_products_fit_into_int16(graph: ModelProto) -> None:

@@ -1,4 +1,4 @@
-"""Calibration of a folded network: one scale for each of its activations, found on training images."""
+"""The scales of int8: one for each output channel of weights, one for each activation, found on training images."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +15,8 @@ CALIBRATION_IMAGES = 1024
 LARGEST = 255
 """The largest uint8. After ReLU nothing is negative, so that the zero point is 0 and every code is used."""
 
+_LARGEST_WEIGHT = 127
+_SMALLEST_SCALE = 1e-12  # for channels whose weights are all zero
 _BATCH = 64
 _BINS = 4096
 _FRACTIONS = np.linspace(0.2, 1.0, 161)
@@ -36,6 +38,25 @@ class Histogram:
 def calibration_images(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """At most `CALIBRATION_IMAGES` of ``images``, evenly spread, so that the same come every time."""
     return images[np.linspace(0, len(images) - 1, min(len(images), CALIBRATION_IMAGES)).astype(np.intp)]
+
+
+def weight_scales(weights: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """One scale a channel for symmetric int8 ``weights``, such that no processor's sums of products saturate.
+
+    x86 without VNNI adds up neighbouring products two by two in int16, and 255 * 127 * 2 is twice its range. So a
+    channel's scale also keeps each pair of neighbours, in the order in which kernels read them, at a sum of at most
+    128: 255 * 128 < 2^15. Seven bits for all weights would do that too, at a higher price: docs/int8.md.
+
+    Args:
+        weights: output channels first, then input channels, then height and width if any.
+
+    Returns:
+        Positive, ``[output channels]``.
+    """
+    rows = np.moveaxis(weights.astype(np.float64), 1, -1).reshape(len(weights), -1)  # (out, height * width * in)
+    pairs = np.pad(rows, ((0, 0), (0, rows.shape[1] % 2))).reshape(len(rows), -1, 2).sum(axis=2)
+    largest = np.maximum(np.abs(rows).max(axis=1), np.abs(pairs).max(axis=1))
+    return np.asarray(np.maximum(largest / _LARGEST_WEIGHT, _SMALLEST_SCALE))
 
 
 def activation_scales(network: FoldedNetwork, images: npt.NDArray[np.uint8]) -> list[float]:

@@ -13,15 +13,14 @@ import numpy.typing as npt
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from cifar_edge.export.calibration import weight_scales
 from cifar_edge.export.graphs import TO_NCHW, TO_NHWC, logits_output, pixel_input
 from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.spec import INPUT_NAME, OUTPUT_NAME, PIXEL_SCALE, PIXEL_ZERO_POINT
 
 _OPSET = 13  # the first whose DequantizeLinear takes one scale a channel
 _IR_VERSION = 7  # of the same ONNX release
-_LARGEST_WEIGHT = 127
 _LARGEST_BIAS = 2**30  # half of int32: the other half is for the sum of products
-_SMALLEST_SCALE = 1e-12  # for channels whose weights are all zero
 
 
 class QuantizedWeights(NamedTuple):
@@ -57,11 +56,11 @@ def integer_graph(network: FoldedNetwork, scales: Sequence[float]) -> ModelProto
     *output_scales, pool_scale = (np.float32(value) for value in scales)
     for index, (layer, output_scale) in enumerate(zip(network.convolutions, output_scales, strict=True)):
         assert isinstance(layer, nn.Conv2d)
-        codes, weight_scales, bias = quantize_weights(layer, scale)
-        weights = graph.dequantized(f"w{index}", codes, weight_scales)
+        codes, channel_scales, bias = quantize_weights(layer, scale)
+        weights = graph.dequantized(f"w{index}", codes, channel_scales)
         x = graph.node(
             "Conv",
-            [x, weights, graph.dequantized(f"b{index}", bias, weight_scales * scale)],
+            [x, weights, graph.dequantized(f"b{index}", bias, channel_scales * scale)],
             f"c{index}",
             kernel_shape=layer.kernel_size,
             strides=layer.stride,
@@ -73,37 +72,25 @@ def integer_graph(network: FoldedNetwork, scales: Sequence[float]) -> ModelProto
         scale = output_scale
     pooled, _ = graph.quantized("p", graph.node("GlobalAveragePool", [x], "g"), pool_scale)
     x = graph.node("Flatten", [graph.node("Transpose", [pooled], "pt", perm=TO_NHWC)], "f")
-    codes, weight_scales, bias = quantize_weights(network.head, pool_scale)
+    codes, channel_scales, bias = quantize_weights(network.head, pool_scale)
     x = graph.node("MatMulInteger", [x, graph.constant("wh", codes.T)], "m")
     x = graph.node("Add", [x, graph.constant("bh", bias)], "l")
-    graph.node("DequantizeLinear", [x, graph.constant("ls", weight_scales * pool_scale)], OUTPUT_NAME, axis=1)
+    graph.node("DequantizeLinear", [x, graph.constant("ls", channel_scales * pool_scale)], OUTPUT_NAME, axis=1)
     return graph.model(classes=network.head.out_features)
 
 
 def quantize_weights(layer: nn.Conv2d | nn.Linear, input_scale: np.floating[Any]) -> QuantizedWeights:
-    """Weights as int8 with one scale an output channel, symmetric; such that no processor's sums saturate.
-
-    x86 without VNNI adds up neighbouring products two by two in int16, and 255 * 127 * 2 is twice its range. So a
-    channel's scale also keeps each pair of neighbours, in the order in which kernels read them, at a sum of at most
-    128: 255 * 128 < 2^15. Seven bits for all weights would do that too, at a higher price: docs/int8.md.
+    """Weights as symmetric int8 and biases as int32, by the scales of `cifar_edge.export.calibration.weight_scales`.
 
     Args:
         layer: with a bias.
         input_scale: scale of the layer's input.
     """
     weights = _float64(layer.weight)
-    rows = np.moveaxis(weights, 1, -1).reshape(len(weights), -1)  # (out, height * width * in): NHWC
-    pairs = np.pad(rows, ((0, 0), (0, rows.shape[1] % 2))).reshape(len(rows), -1, 2).sum(axis=2)
-    largest = np.maximum(np.abs(rows).max(axis=1), np.abs(pairs).max(axis=1))
     assert layer.bias is not None
     bias = _float64(layer.bias)
-    # The second term is for channels whose weights are nearly zero: their bias must fit into int32.
-    terms = [
-        largest / _LARGEST_WEIGHT,
-        np.abs(bias) / (input_scale * _LARGEST_BIAS),
-        np.full(len(bias), _SMALLEST_SCALE),
-    ]
-    scales = np.maximum.reduce(terms).astype(np.float32)
+    # The bias of a channel whose weights are nearly zero must fit into int32, too.
+    scales = np.maximum(weight_scales(weights), np.abs(bias) / (input_scale * _LARGEST_BIAS)).astype(np.float32)
     codes = np.rint(weights / scales.reshape(-1, *[1] * (weights.ndim - 1)))
     return QuantizedWeights(codes.astype(np.int8), scales, np.rint(bias / (scales * input_scale)).astype(np.int32))
 

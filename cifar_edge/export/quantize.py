@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import ModelProto, NodeProto, helper
+from onnx import ModelProto, NodeProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
-from cifar_edge.export.calibration import calibration_images
+from cifar_edge.export.calibration import calibration_images, weight_scales
 from cifar_edge.export.fp32 import NETWORK_INPUT
 from cifar_edge.export.graphs import TO_NCHW, pixel_input, strip
 from cifar_edge.spec import INPUT_NAME, PIXEL_SCALE, PIXEL_ZERO_POINT
@@ -46,7 +46,7 @@ def quantize(network: ModelProto, images: npt.NDArray[np.uint8]) -> ModelProto:
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            extra_options={"TensorQuantOverrides": {NETWORK_INPUT: [_pixel_quantization()]}},
+            extra_options={"TensorQuantOverrides": {NETWORK_INPUT: [_pixel_quantization()], **_weights(network)}},
         )
         model = onnx.load(target)
     _read_pixels(model)
@@ -74,6 +74,19 @@ class _CalibrationImages(CalibrationDataReader):  # type: ignore[misc] # onnxrun
 
 def _pixel_quantization() -> dict[str, npt.NDArray[Any]]:
     return {"scale": np.array(PIXEL_SCALE, np.float32), "zero_point": np.array(PIXEL_ZERO_POINT, np.uint8)}
+
+
+def _weights(network: ModelProto) -> dict[str, list[dict[str, Any]]]:
+    """Scales of all weights, in the form of onnxruntime's tools: with their own, sums saturate on some processors."""
+    names = {node.input[1] for node in network.graph.node if node.op_type in ("Conv", "Gemm")}
+    return {
+        tensor.name: [
+            {"axis": 0, "scale": np.float32(scale), "zero_point": np.int8(0)}
+            for scale in weight_scales(numpy_helper.to_array(tensor))
+        ]
+        for tensor in network.graph.initializer
+        if tensor.name in names
+    }
 
 
 def _read_pixels(model: ModelProto) -> None:
