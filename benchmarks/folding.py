@@ -101,8 +101,9 @@ def cases(recipe: Recipe) -> Iterator[Case]:
         yield replace(alone, teacher="self", temperature=recipe.temperature)
         if epochs == AFFINE_EPOCHS:
             # Nothing normalises the affine form: the recipe's rate may be too high for it.
-            yield replace(alone, form="affine")
-            yield replace(alone, form="affine", learning_rate=recipe.fold_learning_rate / 10)
+            low = replace(alone, learning_rate=recipe.fold_learning_rate / 10)
+            yield from (replace(alone, form="affine"), replace(low, form="affine"), low)
+            yield replace(low, form="affine", teacher="self", temperature=recipe.temperature)
 
 
 class Ablation:

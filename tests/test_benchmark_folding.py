@@ -44,6 +44,8 @@ def test_each_case_is_measured_once(run: Path, results: Path) -> None:
         (2000, 1, "self", "batch norm"),
         (2000, 1, "none", "affine"),
         (2000, 1, "none", "affine"),
+        (2000, 1, "none", "batch norm"),
+        (2000, 1, "self", "affine"),
     ]
     assert all(row.held_out_images == 100 and 0 < row.group_norm_accuracy < 1 for row in rows)
     before = results.read_bytes()

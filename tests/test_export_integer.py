@@ -62,6 +62,12 @@ def folded() -> FoldedNetwork:
 
 
 @pytest.fixture(scope="module")
+def exact(folded: FoldedNetwork) -> ModelProto:
+    """Its float graph."""
+    return with_pixels(network_graph(folded))
+
+
+@pytest.fixture(scope="module")
 def graph(folded: FoldedNetwork, sample: Dataset) -> ModelProto:
     """Its int8 graph, calibrated on the sample."""
     return integer_graph(folded, activation_scales(folded, sample.train_images))
@@ -341,10 +347,10 @@ def test_activation_that_never_fires_has_a_scale(sample: Dataset) -> None:
 
 
 @pytest.mark.parametrize("damaged", [1, 4, 6])
-def test_debug_finds_the_damaged_layer(folded: FoldedNetwork, sample: Dataset, damaged: int) -> None:
+def test_debug_finds_the_damaged_layer(folded: FoldedNetwork, exact: ModelProto, sample: Dataset, damaged: int) -> None:
     scales = activation_scales(folded, sample.train_images)
     scales[damaged] *= 10
-    signals = layer_signals(with_pixels(network_graph(folded)), integer_graph(folded, scales), sample.test_images)
+    signals = layer_signals(exact, integer_graph(folded, scales), sample.test_images)
     assert [signal.layer for signal in signals] == [
         *(f"convolution {index}" for index in range(1, 8)),
         "average pool 1 to logits",
@@ -353,7 +359,6 @@ def test_debug_finds_the_damaged_layer(folded: FoldedNetwork, sample: Dataset, d
     assert signals[damaged - 1].snr_db > signals[damaged].snr_db + 6
 
 
-def test_debug_of_a_faithful_graph_is_silent(folded: FoldedNetwork, sample: Dataset) -> None:
-    exact = with_pixels(network_graph(folded))
+def test_debug_of_a_faithful_graph_is_silent(exact: ModelProto, sample: Dataset) -> None:
     signals = layer_signals(exact, exact, sample.test_images)
     assert {(signal.noise, signal.added, signal.snr_db) for signal in signals} == {(0.0, 0.0, float("inf"))}

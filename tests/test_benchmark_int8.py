@@ -1,0 +1,77 @@
+"""What benchmarks/int8_forms.py and benchmarks/calibration.py publish: forms of one function, methods that work."""
+
+import numpy as np
+import onnx
+import pytest
+from calibration import ACTIVATIONS, WEIGHTS, least_divergence, percentile, with_weights
+from int8_forms import float_logits, integer_operators, nodes_run, session, tied, uint8_logits
+
+from cifar_edge.data import Dataset
+from cifar_edge.export.calibration import Histogram, activation_scales, histograms
+from cifar_edge.export.integer import integer_graph
+from cifar_edge.export.parity import compare, torch_logits
+from cifar_edge.files import released
+from cifar_edge.models.folded import FoldedNetwork
+from cifar_edge.spec import INPUT_NAME
+from cifar_edge.training.checkpoint import load_network
+
+
+@pytest.fixture(scope="module")
+def folded() -> FoldedNetwork:
+    network = load_network(released("models/gn-cnn")).folded
+    assert network is not None
+    return network
+
+
+@pytest.fixture(scope="module")
+def scales(folded: FoldedNetwork, sample: Dataset) -> list[float]:
+    return activation_scales(folded, sample.train_images)
+
+
+def test_forms_are_one_function(folded: FoldedNetwork, scales: list[float], sample: Dataset) -> None:
+    shipped = integer_graph(folded, scales)
+    run = {INPUT_NAME: sample.test_images}
+    logits = session(shipped.SerializeToString()).run(None, run)[0]
+    low, high = float(logits.min()), float(logits.max())
+    integers, floats, codes = integer_operators(shipped), float_logits(shipped), uint8_logits(shipped, low, high)
+    for form in (integers, floats, codes):
+        onnx.checker.check_model(form)
+    assert np.array_equal(session(integers.SerializeToString()).run(None, run)[0], logits)
+    assert np.abs(session(floats.SerializeToString()).run(None, run)[0] - logits).max() < 1e-5
+    assert np.abs(session(codes.SerializeToString()).run(None, run)[0] - logits).max() <= 0.51 * (high - low) / 255
+    assert nodes_run(shipped.SerializeToString()) == nodes_run(integers.SerializeToString()) == 12
+
+
+def test_ties_are_of_the_two_best_logits() -> None:
+    assert tied(np.array([[1, 3, 3], [3, 1, 1], [2, 1, 2], [0, 1, 2]], np.float32)) == 0.5
+
+
+@pytest.mark.parametrize("method", ACTIVATIONS)
+def test_methods_keep_the_classes(method: str, folded: FoldedNetwork, sample: Dataset) -> None:
+    chosen = [ACTIVATIONS[method](histogram) for histogram in histograms(folded, sample.train_images)]
+    _check(integer_graph(folded, chosen), folded, sample)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_other_weights_keep_the_classes(
+    weights: str, folded: FoldedNetwork, scales: list[float], sample: Dataset
+) -> None:
+    _check(with_weights(integer_graph(folded, scales), folded, scales, WEIGHTS[weights]), folded, sample)
+
+
+def test_methods_on_a_known_histogram() -> None:
+    counts = np.zeros(4096, np.int64)
+    counts[:2048] = 1000
+    counts[-1] = 1
+    histogram = Histogram(counts, 8.0)
+    assert percentile(histogram, 0.5) == pytest.approx(2.0 / 255)
+    assert percentile(histogram, 1.0) == pytest.approx(8.0 / 255)
+    assert least_divergence(histogram) == pytest.approx(4.0 / 255, rel=0.02)
+
+
+def _check(graph: onnx.ModelProto, folded: FoldedNetwork, sample: Dataset) -> None:
+    logits = session(graph.SerializeToString()).run(None, {INPUT_NAME: sample.test_images})[0]
+    comparison = compare(logits, torch_logits(folded, sample.test_images), sample.test_labels)
+    assert comparison.agreement >= 0.95
+    assert comparison.snr_db is not None
+    assert comparison.snr_db > 15
