@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import results_file
 from peers_report import Result, plot, table
-from peers_runtimes import Classify, Peer, Pixels, ours, pytorch, resnet8, usual_tools
+from peers_runtimes import Classify, Peer, Pixels, ours, ours_in_openvino, pytorch, resnet8, usual_tools
 
 from cifar_edge.cli.loading import data_options, load
 from cifar_edge.data import Dataset
@@ -82,6 +82,7 @@ def run(model: str, resnet8_file: Path, dataset: Dataset) -> list[Result]:
             *pytorch(trained),
             *usual_tools(trained, dataset.train_images, Path(folder)),
             resnet8(resnet8_file),
+            ours_in_openvino(files[-1], trained),
             *(ours(file, trained) for file in files),
         ]
         return measure(peers, dataset)

@@ -21,7 +21,7 @@ from cifar_edge.errors import ModelError
 from cifar_edge.models.pixels import PixelNetwork
 from cifar_edge.models.summary import summarize
 from cifar_edge.runtime.model import load
-from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE, INPUT_NAME, OUTPUT_NAME
+from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE, INPUT_NAME, OUTPUT_NAME, ModelMetadata
 from cifar_edge.training.checkpoint import TrainedNetwork
 
 Pixels = npt.NDArray[np.uint8]
@@ -160,15 +160,27 @@ def ours(file: Path, trained: TrainedNetwork) -> Peer:
         session = load(file, threads).session
         return lambda images: session.run([OUTPUT_NAME], {INPUT_NAME: images})[0]
 
-    name = f"{trained.name}, folded" if metadata.precision == "int8" and trained.folded else trained.name
     return Peer(
         name=f"cifar-edge, {metadata.precision}",
-        network=Network(name, metadata.parameters, metadata.macs),
+        network=_exported_network(metadata, trained),
         runtime=f"onnxruntime {onnxruntime.__version__}",
         precision=metadata.precision,
         size=file.stat().st_size,
         start=start,
     )
+
+
+def ours_in_openvino(file: Path, trained: TrainedNetwork) -> Peer:
+    """The same file in another runtime: it consists of standard operators only."""
+    metadata = load(file).metadata
+    return _in_openvino(
+        f"cifar-edge {metadata.precision}", _exported_network(metadata, trained), file, metadata.precision
+    )
+
+
+def _exported_network(metadata: ModelMetadata, trained: TrainedNetwork) -> Network:
+    name = f"{trained.name}, folded" if metadata.precision == "int8" and trained.folded else trained.name
+    return Network(name, metadata.parameters, metadata.macs)
 
 
 def _network(name: str, module: nn.Module) -> Network:

@@ -6,6 +6,7 @@ import pytest
 import results_file
 import torch
 from click.testing import CliRunner
+from conftest import CHECKOUT
 from export_helpers import write_run
 
 from cifar_edge.data import Dataset
@@ -70,3 +71,13 @@ def test_the_rows_are_sound() -> None:
         assert (row.epochs == 0) == (row.teacher == "") == (row.form == "") == (row.learning_rate is None)
         assert row.held_out_images == 5_000
         assert 0.8 < row.group_norm_accuracy < 1
+
+
+def test_the_documentation_shows_the_fine_tunings() -> None:
+    lines = (CHECKOUT / "docs" / "folding.md").read_text().splitlines()
+    rows = [row for row in results_file.read(folding.RESULTS, folding.Result) if row.epochs and row.device == "cpu"]
+    assert len(rows) > 8
+    for row in rows:
+        (line,) = (each for each in lines if each.startswith(f"| {row.form} | {row.learning_rate:g} | {row.epochs} |"))
+        cell = line.split("|")[5 if row.teacher == "self" else 4].strip()
+        assert cell == ("diverged" if row.held_out_accuracy is None else f"{row.held_out_accuracy * 100:.1f} %")
