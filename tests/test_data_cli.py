@@ -4,6 +4,8 @@ import json
 import os
 import pty
 import sys
+from contextlib import suppress
+from io import RawIOBase
 from pathlib import Path
 
 import pytest
@@ -59,16 +61,25 @@ def test_errors_are_one_line(arguments: list[str], message: str) -> None:
     assert result.stderr.count("\n") == 1
 
 
+def _all_of(screen: RawIOBase) -> bytes:
+    """What a closed terminal was told: one read gives a part of it, and at its end there is an error."""
+    parts: list[bytes] = []
+    with suppress(OSError):
+        while part := screen.read(100_000):
+            parts.append(part)
+    return b"".join(parts)
+
+
 def test_a_terminal_shows_a_bar_that_goes_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("COLUMNS", "80")
     here, there = pty.openpty()
     with serving() as server, os.fdopen(here, "rb", buffering=0) as screen:
         monkeypatch.setattr("cifar_edge.data.load.CIFAR10", small_corpus(server.url("leisurely")))
-        with os.fdopen(there, "w") as terminal:
-            monkeypatch.setattr(sys, "stderr", terminal)
+        with os.fdopen(there, "w") as terminal, monkeypatch.context() as patched:
+            patched.setattr(sys, "stderr", terminal)
             load(None, offline=False)
-            shown = screen.read(100_000).decode()
+        shown = _all_of(screen).decode()
     lines = shown.split("\r\n")
     assert lines[0] == "fetching SMALL-10 from 127.0.0.1"
     states = [state for state in lines[1].split("\r") if state.strip()]
