@@ -5,10 +5,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from cifar_edge.data import Dataset, load_dataset
+from cifar_edge.files import released
+
+if TYPE_CHECKING:
+    from cifar_edge.models.folded import FoldedNetwork
 
 # Before torch is imported: two pytest processes on two cores, and sums that do not depend on the machine's cores.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -29,6 +34,16 @@ def _no_user_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 def sample() -> Dataset:
     """The embedded sample of CIFAR-10."""
     return load_dataset("sample")
+
+
+@pytest.fixture(scope="module")
+def folded() -> "FoldedNetwork":
+    """The released gn-cnn with its norms folded."""
+    from cifar_edge.training.checkpoint import load_network
+
+    network = load_network(released("models/gn-cnn")).folded
+    assert network is not None
+    return network
 
 
 @pytest.fixture(scope="session")

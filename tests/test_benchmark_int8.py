@@ -10,17 +10,8 @@ from cifar_edge.data import Dataset
 from cifar_edge.export.calibration import Histogram, activation_scales, histograms
 from cifar_edge.export.integer import integer_graph
 from cifar_edge.export.parity import compare, torch_logits
-from cifar_edge.files import released
 from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.spec import INPUT_NAME
-from cifar_edge.training.checkpoint import load_network
-
-
-@pytest.fixture(scope="module")
-def folded() -> FoldedNetwork:
-    network = load_network(released("models/gn-cnn")).folded
-    assert network is not None
-    return network
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,6 @@ from cifar_edge.export.fp32 import network_graph, with_pixels
 from cifar_edge.export.graphs import serialize
 from cifar_edge.export.integer import integer_graph, quantize_weights
 from cifar_edge.export.parity import compare, torch_logits
-from cifar_edge.files import released
 from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.spec import (
     INPUT_NAME,
@@ -44,21 +43,12 @@ from cifar_edge.spec import (
     PIXEL_ZERO_POINT,
     ModelMetadata,
 )
-from cifar_edge.training.checkpoint import load_network
 
 MAX_BYTES = 60_000
 SNR_DB = 25.0
 """The released network has 31 dB; one wrong scale, zero point or padding leaves less than 20."""
 
 Array = npt.NDArray[Any]
-
-
-@pytest.fixture(scope="module")
-def folded() -> FoldedNetwork:
-    """The released network."""
-    network = load_network(released("models/gn-cnn")).folded
-    assert network is not None
-    return network
 
 
 @pytest.fixture(scope="module")
