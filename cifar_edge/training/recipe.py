@@ -82,7 +82,7 @@ class Recipe:
     """Arithmetic of forward and backward: ``bf16`` (autocast), ``fp32``, or ``auto``, resolved by the machine."""
 
     compile: bool = False
-    """Compile the step with ``torch.compile``: pays on long runs, above all on a GPU."""
+    """Compile the step with ``torch.compile`` on a GPU. On a CPU it is slower and is not done (docs/performance.md)."""
 
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():

@@ -47,7 +47,8 @@ class Step:
             nesterov=recipe.momentum > 0,
             fused=True,
         )
-        self._objective = torch.compile(self._loss_and_correct) if recipe.compile else self._loss_and_correct
+        compiled = recipe.compile and device.type == "cuda"
+        self._objective = torch.compile(self._loss_and_correct) if compiled else self._loss_and_correct
         self._graph: torch.cuda.CUDAGraph | None = None
         self._calls = 0
 
