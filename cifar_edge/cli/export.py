@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cifar_edge.cli.extras import needs
-from cifar_edge.cli.loading import data_named, data_options, load
+from cifar_edge.cli.loading import load_again, own_data_options
 from cifar_edge.files import is_released
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def _points(context: click.Context, parameter: click.Parameter, value: float) ->
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder to write to.  [default: see above]"
 )
-@data_options
+@own_data_options
 @click.option(
     "--max-drop", type=float, default=0.5, show_default=True, callback=_points, help="Points of accuracy int8 may lose."
 )
@@ -44,6 +44,8 @@ def command(
     quantize: bool,
     out: Path | None,
     data: str | None,
+    holdout: float | None,
+    strict: bool,
     offline: bool,
     max_drop: float,
     debug: bool,
@@ -68,7 +70,7 @@ def command(
     resolved = resolve_run(model)
     trained = load_network(resolved.path)
     target = out or _default_folder(resolved.path, trained.name)
-    dataset = load(data or data_named(trained.data), offline)
+    dataset = load_again(trained.data, data, offline, holdout, strict)
     _tell(f"exporting {resolved} to {target}, judged by {len(dataset.test_labels)} test images of {dataset.name}")
     if (target / REPORT).exists():
         _tell("replacing the earlier export there, if this one passes its gates")

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from cifar_edge.cli.extras import needs
-from cifar_edge.cli.loading import data_named, data_options, load
+from cifar_edge.cli.loading import load_again, own_data_options
 from cifar_edge.cli.train import told, watching
 from cifar_edge.errors import ModelError
 from cifar_edge.files import is_released
@@ -18,9 +18,18 @@ from cifar_edge.files import is_released
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to train."
 )
-@data_options
+@own_data_options
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def command(run: Path, epochs: int, device: str, data: str | None, offline: bool, as_json: bool) -> None:
+def command(
+    run: Path,
+    epochs: int,
+    device: str,
+    data: str | None,
+    holdout: float | None,
+    strict: bool,
+    offline: bool,
+    as_json: bool,
+) -> None:
     """Fold the norms of a finished run away.
 
     It is the last stage of train, for a RUN that had none or a shorter one. The folded network, in the run's
@@ -34,7 +43,7 @@ def command(run: Path, epochs: int, device: str, data: str | None, offline: bool
     folder = resolve_run(run).path
     if is_released(folder):
         raise ModelError(f"{run} is a released model, which is never written to; give a run")
-    dataset = load(data or data_named(load_network(folder).data), offline)
+    dataset = load_again(load_network(folder).data, data, offline, holdout, strict)
     with watching(0, epochs) as watcher:
         summary = fold_run(folder, dataset, epochs=epochs, device=device, watcher=watcher)
     click.echo(json.dumps({**summary, "folder": str(folder)}, indent=2) if as_json else told(summary, folder))

@@ -3,15 +3,19 @@
 import shutil
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
+    from cifar_edge.data.origin import Origin
     from cifar_edge.data.transfer import Transfer
 
 _BAR_WIDTH = 24
+UNEVEN = 3
+"""A class with so many times the images of another is worth a line."""
 
 
 def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -20,12 +24,26 @@ def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--data",
         metavar="DIR",
-        help="Folder or file that holds CIFAR-10, or 'sample' for the few hundred images inside this package. "
-        "Default: $CIFAR_EDGE_DATA, else the cache, fetched if missing.",
+        help="Own pictures, in train/CLASS/ and test/CLASS/; or a folder or file that holds CIFAR-10; or 'sample' for "
+        "the few hundred images inside this package. Default: $CIFAR_EDGE_DATA, else the cache, fetched if missing.",
     )(function)
 
 
-def load(data: str | None, offline: bool) -> "Dataset":
+def own_data_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`data_options`, and those for own pictures: ``holdout: float | None`` and ``strict: bool``."""
+    function = click.option(
+        "--strict", is_flag=True, help="Fail if an own picture cannot be read; else it is left out."
+    )(function)
+    function = click.option(
+        "--holdout",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        metavar="SHARE",
+        help="With one folder of own classes, DIR/CLASS/: the share kept as test images, such as 0.2.",
+    )(function)
+    return data_options(function)
+
+
+def load(data: str | None, offline: bool, holdout: float | None = None, strict: bool = False) -> "Dataset":
     """Load the data set, with lines on stderr about what is fetched, and a bar if that is a terminal.
 
     Raises:
@@ -34,17 +52,58 @@ def load(data: str | None, offline: bool) -> "Dataset":
     from cifar_edge.data import load_dataset
 
     if not sys.stderr.isatty():
-        return load_dataset(data, offline=offline, report=lambda line: click.echo(line, err=True))
+        return load_dataset(
+            data, holdout=holdout, strict=strict, offline=offline, report=lambda line: click.echo(line, err=True)
+        )
     bar = _Bar()
     try:
-        return load_dataset(data, offline=offline, report=bar.line, progress=bar.update)
+        return load_dataset(data, holdout=holdout, strict=strict, offline=offline, report=bar.line, progress=bar.update)
     finally:
         bar.clear()
 
 
-def data_named(name: str) -> str | None:
-    """The ``--data`` that means the data set of that name, as a run's summary has it."""
-    return "sample" if name == "cifar10-sample" else None
+def load_again(origin: "Origin", data: str | None, offline: bool, holdout: float | None, strict: bool) -> "Dataset":
+    """Load what a network was trained on, or ``data`` in its place; a line on stderr tells if own pictures changed.
+
+    Raises:
+        DataError: as `cifar_edge.data.load_dataset`; own pictures are no longer where they were; or ``holdout`` is
+            not that of the training.
+    """
+    from cifar_edge.data.folders import is_split
+    from cifar_edge.data.sample import NAME
+    from cifar_edge.errors import DataError
+    from cifar_edge.runtime.messages import display_name
+
+    origin.check_holdout(holdout)
+    if data is None and origin.folder is not None:
+        if not Path(origin.folder).is_dir():
+            raise DataError(
+                f"the pictures it was trained on are no longer in {display_name(origin.folder)}; tell where they are "
+                "with --data DIR"
+            )
+        data = origin.folder
+    if holdout is None and data is not None and not is_split(Path(data)):
+        holdout = origin.holdout
+    if data is None and origin.name == NAME:
+        data = "sample"
+    dataset = load(data, offline, holdout, strict)
+    if origin.folder is not None and (change := origin.change(dataset)):
+        click.echo(f"note: {change}", err=True)
+    return dataset
+
+
+def uneven(dataset: "Dataset") -> str | None:
+    """A line that tells how uneven the classes are, where the largest has `UNEVEN` times the images of the smallest."""
+    import numpy as np
+
+    from cifar_edge.runtime.messages import display_name
+
+    counts = np.bincount(dataset.train_labels, minlength=len(dataset.labels))
+    largest, smallest = int(counts.argmax()), int(counts.argmin())
+    if counts[largest] < UNEVEN * counts[smallest]:
+        return None
+    most, least = (f"{display_name(dataset.labels[each])} has {counts[each]:,}" for each in (largest, smallest))
+    return f"uneven classes: of the training images {most}, {least}"
 
 
 class _Bar:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cifar_edge.cli.extras import needs
-from cifar_edge.cli.loading import data_options, load
+from cifar_edge.cli.loading import load, own_data_options, uneven
 
 if TYPE_CHECKING:
     from cifar_edge.training.run import EpochRecord, Watcher
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to train."
 )
-@data_options
+@own_data_options
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def command(
     model: str | None,
@@ -42,10 +42,12 @@ def command(
     name: str | None,
     device: str,
     data: str | None,
+    holdout: float | None,
+    strict: bool,
     offline: bool,
     as_json: bool,
 ) -> None:
-    """Train a network on CIFAR-10.
+    """Train a network on CIFAR-10, or on pictures of your own.
 
     Without options: gn-cnn for 20 epochs, of which the last five fine-tune it with its norms folded away; some minutes
     on two cores. The run, runs/TIME-NETWORK, holds recipe, weights, metrics, a summary and pictures.
@@ -59,9 +61,11 @@ def command(
     recipe = recipe.updated(settings)
     given = {"model": model, "epochs": epochs, "fold_epochs": fold_epochs, "seed": seed}
     recipe = Recipe.from_mapping({**recipe.to_mapping(), **{k: v for k, v in given.items() if v is not None}})
-    dataset = load(data, offline)
+    dataset = load(data, offline, holdout, strict)
     folder = Path("runs", name or f"{datetime.now():%Y%m%d-%H%M%S}-{recipe.model}")
     click.echo(f"training {recipe.model} on {dataset.name}, {len(dataset.train_labels)} images, in {folder}", err=True)
+    if told_uneven := uneven(dataset):
+        click.echo(told_uneven, err=True)
     with watching(recipe.epochs, recipe.fold_epochs) as watcher:
         summary = train(recipe, dataset, folder, device=device, watcher=watcher)
     click.echo(json.dumps({**summary, "folder": str(folder)}, indent=2) if as_json else told(summary, folder))

@@ -17,7 +17,7 @@ from cifar_edge.spec import CIFAR10_LABELS
 
 @dataclass(frozen=True, slots=True)
 class Fingerprints:
-    """SHA-256, in hexadecimal, of the raw bytes of each array of `Arrays` (uint8, C order)."""
+    """SHA-256, in hexadecimal, of the raw bytes of each array of `Arrays` (C order, little-endian)."""
 
     train_images: str
     train_labels: str

@@ -1,6 +1,7 @@
 """A data set in memory: uint8 images and their labels, training and test apart."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,12 +14,15 @@ Labels = ndarray[Any, dtype[int64]]
 
 
 class Arrays(NamedTuple):
-    """What files hold and fingerprints are taken of: all uint8, images ``[N, 32, 32, 3]``, labels ``[N]``."""
+    """What files hold and fingerprints are taken of: images uint8 ``[N, 32, 32, 3]``, labels ``[N]``.
+
+    Labels are uint8, or uint16 where there are more than 256 classes.
+    """
 
     train_images: Images
-    train_labels: ndarray[Any, dtype[uint8]]
+    train_labels: ndarray[Any, dtype[Any]]
     test_images: Images
-    test_labels: ndarray[Any, dtype[uint8]]
+    test_labels: ndarray[Any, dtype[Any]]
 
 
 def labels_of(values: object) -> ndarray[Any, dtype[uint8]]:
@@ -35,16 +39,18 @@ def labels_of(values: object) -> ndarray[Any, dtype[uint8]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """A data set whose pixels have been verified.
+    """A data set: CIFAR-10, whose pixels have been verified, or a folder of own pictures.
 
     Attributes:
-        name: ``cifar10`` or ``cifar10-sample``.
+        name: ``cifar10`` or ``cifar10-sample``; of own pictures the name of their folder.
         labels: class names, in the order of the numbers in ``train_labels`` and ``test_labels``.
         train_images: uint8 ``[N, 32, 32, 3]``, RGB.
         train_labels: int64 ``[N]``.
         test_images: uint8 ``[M, 32, 32, 3]``, RGB.
         test_labels: int64 ``[M]``.
         source: where the bytes came from, for people.
+        folder: of own pictures, absolute; None for CIFAR-10.
+        holdout: share of the pictures kept as test images, in (0, 1), where they came in one folder; else None.
     """
 
     name: str
@@ -54,9 +60,12 @@ class Dataset:
     test_images: Images
     test_labels: Labels
     source: str
+    folder: Path | None = None
+    holdout: float | None = None
 
     def arrays(self) -> Arrays:
-        """The four arrays as files hold them and as fingerprints are taken: labels as uint8."""
+        """The four arrays as files hold them and as fingerprints are taken."""
+        kind = np.min_scalar_type(len(self.labels) - 1)
         return Arrays(
-            self.train_images, self.train_labels.astype(uint8), self.test_images, self.test_labels.astype(uint8)
+            self.train_images, self.train_labels.astype(kind), self.test_images, self.test_labels.astype(kind)
         )

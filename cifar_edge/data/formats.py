@@ -62,7 +62,14 @@ def read(path: Path, corpus: Corpus) -> Dataset:
     Raises:
         DataError: nothing is there, it is damaged, or it is not this corpus.
     """
-    found = _find(path, corpus)
+    found = find(path, corpus)
+    if found is None:
+        raise DataError(
+            f"{path} holds no {corpus.title}: neither {corpus.name}.npz, cifar-10-batches-py, cifar-10-batches-bin, "
+            "one of their archives, nor parquet files; nor classes of your own, train/CLASS/* and test/CLASS/*"
+            if path.is_dir()
+            else f"there is no {path}; give a folder or file of {corpus.title}, or leave it out to fetch"
+        )
     source = found.name
     try:
         if found.suffix == ".npz":
@@ -95,24 +102,16 @@ def write_npz(path: Path, dataset: Dataset) -> None:
         np.savez(temporary, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, source=source)
 
 
-def _find(path: Path, corpus: Corpus) -> Path:
-    """The file or folder to read, in or at ``path``."""
+def find(path: Path, corpus: Corpus) -> Path | None:
+    """The file or folder of the corpus in or at ``path``, not opened yet; None where there is none."""
     if path.is_file():
         return path
-    if not path.is_dir():
-        raise DataError(f"there is no {path}; give a folder or file of {corpus.title}, or leave it out to fetch")
     files = (f"{corpus.name}.npz", corpus.archive.name, "cifar-10-binary.tar.gz", corpus.package_archive.name)
     folders = (".", "cifar-10-batches-py", "cifar-10-batches-bin", "package")
     for folder in (path / name for name in folders):
         if find_parquet(folder) or any(folder.glob("data_batch_1*")):
             return folder
-    for file in (path / name for name in files):
-        if file.is_file():
-            return file
-    raise DataError(
-        f"{path} holds no {corpus.title}: neither {corpus.name}.npz, cifar-10-batches-py, cifar-10-batches-bin, "
-        "one of their archives, nor parquet files"
-    )
+    return next((file for file in (path / name for name in files) if file.is_file()), None)
 
 
 def _read_npz(path: Path) -> tuple[Arrays, str]:

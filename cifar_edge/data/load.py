@@ -9,7 +9,9 @@ from cifar_edge.data.cache import cache_folder
 from cifar_edge.data.corpus import CIFAR10, Corpus
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.data.fetch import Report, fetch
-from cifar_edge.data.formats import read
+from cifar_edge.data.folders import has_classes
+from cifar_edge.data.formats import find, read
+from cifar_edge.data.own import load_own
 from cifar_edge.data.sample import load_sample
 from cifar_edge.data.transfer import Progress, Transfer
 from cifar_edge.errors import DataError
@@ -32,27 +34,37 @@ def location(data: str | os.PathLike[str] | None = None) -> Path | None:
 def load_dataset(
     data: str | os.PathLike[str] | None = None,
     *,
+    holdout: float | None = None,
+    strict: bool = False,
     offline: bool = False,
     report: Callable[[str], None] = ignore,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Load CIFAR-10, verified by the SHA-256 of its pixels whatever the source.
+    """Load CIFAR-10, verified by the SHA-256 of its pixels whatever the source, or own pictures in folders by class.
 
     Args:
         data: ``"sample"`` for the embedded sample; else a folder or file in one of the formats of
-            `cifar_edge.data.formats`; None for ``$CIFAR_EDGE_DATA``, else the cache, else fetched into the cache.
+            `cifar_edge.data.formats`, or a folder of own classes (see `cifar_edge.data.own`); None for
+            ``$CIFAR_EDGE_DATA``, else the cache, else fetched into the cache.
+        holdout: share of own pictures that are test images, where they lie in one folder of classes.
+        strict: fail where an own picture cannot be read, instead of leaving it out.
         offline: fail rather than touch the network.
-        report: called with each line worth telling while data is fetched.
+        report: called with each line worth telling while data is fetched or decoded.
         progress: called several times a second during a download; without it, ``report`` tells now and then.
 
     Raises:
-        DataError: there is no such data, it is damaged, it is not CIFAR-10, or it cannot be fetched.
+        DataError: there is no such data, it is damaged, it is neither CIFAR-10 nor classes, or it cannot be fetched.
         MissingExtra: parquet files, and pyarrow is not installed.
     """
     path = location(data)
+    given = bool(data or os.environ.get(DATA_VARIABLE))
+    if path is not None and given and has_classes(path) and find(path, CIFAR10) is None:
+        return load_own(path, holdout=holdout, strict=strict, report=report)
+    if holdout is not None:
+        raise DataError("--holdout is for one folder of own classes, given with --data; CIFAR-10 has test images")
     if path is None:
         return load_sample()
-    if data or os.environ.get(DATA_VARIABLE):
+    if given:
         return read(path, CIFAR10)
     return load_cached(CIFAR10, path.parent, offline=offline, report=report, progress=progress)
 

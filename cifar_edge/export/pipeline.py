@@ -16,6 +16,7 @@ from cifar_edge.export.graphs import serialize
 from cifar_edge.export.parity import Comparison, Logits, Verdict, compare, judge_fp32, judge_int8
 from cifar_edge.export.report import Report, Row
 from cifar_edge.files import write_bytes
+from cifar_edge.runtime.messages import listed
 from cifar_edge.runtime.metrics import Estimate, accuracy
 from cifar_edge.runtime.model import load, run
 from cifar_edge.runtime.resolve import REPORT
@@ -54,8 +55,8 @@ def export_network(
     """
     if dataset.labels != trained.labels:
         raise ExportError(
-            f"{trained.name} knows the classes {', '.join(trained.labels)}, the data set {dataset.name} has "
-            f"{', '.join(dataset.labels)}; give the data it was trained on with --data"
+            f"{trained.name} knows the classes {listed(trained.labels)}, the data set {dataset.name} has "
+            f"{listed(dataset.labels)}; give the data it was trained on with --data"
         )
     made = conversions(trained, dataset, quantize=quantize)
     if debug is not None and quantize:

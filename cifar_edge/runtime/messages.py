@@ -1,11 +1,19 @@
 """What comes from outside - names, texts of other libraries' errors - made fit for one line on a terminal."""
 
+from collections.abc import Sequence
+
 _LONGEST_REASON = 200
 
 
 def display_name(name: str) -> str:
     """``name`` as one printable line: unchanged where it is one, else escaped (line breaks, undecodable bytes)."""
     return name if name.isprintable() else ascii(name)
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """The first ``most`` of ``names``, printable, and how many there are where there are more."""
+    shown = ", ".join(map(display_name, names[:most]))
+    return shown if len(names) <= most else f"{shown}, ... ({len(names):,} in all)"
 
 
 def reason(error: Exception) -> str:

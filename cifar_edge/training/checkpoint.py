@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from cifar_edge.data.origin import Origin
 from cifar_edge.errors import ModelError
 from cifar_edge.files import replacing
 from cifar_edge.models import build
@@ -31,7 +32,7 @@ class TrainedNetwork:
         labels: class names in the order of the logits.
         network: the module in evaluation mode; float32 ``[batch, 3, 32, 32]`` in, logits out.
         weights: the safetensors file it came from.
-        data: name of the data set it was trained on, such as ``cifar10``.
+        data: which data set it was trained on.
         temperatures: precision -> what the logits of its file are to be divided by before the softmax; empty where the
             summary has no ``temperature``.
         folded: the network with its norms folded, likewise in evaluation mode; None where the run has none.
@@ -41,7 +42,7 @@ class TrainedNetwork:
     labels: tuple[str, ...]
     network: nn.Module
     weights: Path
-    data: str
+    data: Origin
     temperatures: Mapping[str, float] = field(default_factory=dict)
     folded: FoldedNetwork | None = None
 
@@ -88,9 +89,9 @@ def load_network(folder: Path) -> TrainedNetwork:
     if isinstance(network, GnCnn) and (folder / FOLDED_WEIGHTS).exists():
         folded = unfitted(network)
         _load_state(folded, read_weights(folder / FOLDED_WEIGHTS)[0], folder / FOLDED_WEIGHTS)
+    data = Origin.of_run(folder)
     try:
         summary = json.loads((folder / SUMMARY).read_text())
-        data = str(summary["data"]["name"])
         temperatures = {str(precision): float(value) for precision, value in summary.get("temperature", {}).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{folder / SUMMARY} is missing or damaged; was the training interrupted?") from error

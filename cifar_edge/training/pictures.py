@@ -1,5 +1,6 @@
 """What a person wants to see of a training: its curves, its confusions, its mistakes."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.files import replacing
+from cifar_edge.runtime.messages import display_name
 from cifar_edge.runtime.metrics import confusion_matrix, recall
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ _GALLERY_ROWS, _GALLERY_COLUMNS = 4, 8
 _DOTS_PER_INCH = 120
 _LEGIBLE_CLASSES = 30
 """Above this many the cells of the confusion matrix are too small for numbers."""
+_NAMED_CLASSES = 80
+"""Above this many its rows and columns are too thin for names."""
+_LONGEST_NAME = 24
 
 
 def draw_all(
@@ -93,10 +98,13 @@ def draw_confusion(path: Path, matrix: npt.NDArray[np.int64], labels: Sequence[s
             weight = "bold" if row == column else "normal"
             color = "white" if dark else "black"
             axes.text(column, row, str(count), ha="center", va="center", fontsize=8, weight=weight, color=color)
-    found = zip(labels, recall(matrix), strict=True)
-    rates = [f"{label}  {rate:.0%}" if np.isfinite(rate) else label for label, rate in found]
-    axes.set_xticks(range(classes), labels, rotation=45, ha="right")
-    axes.set_yticks(range(classes), rates)
+    if classes <= _NAMED_CLASSES:
+        names = [_short(label) for label in labels]
+        found = zip(names, recall(matrix), strict=True)
+        rates = [f"{name}  {rate:.0%}" if np.isfinite(rate) else name for name, rate in found]
+        # parse_math=False: a class may be called $5
+        axes.set_xticks(range(classes), names, rotation=45, ha="right", parse_math=False)
+        axes.set_yticks(range(classes), rates, parse_math=False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true class, and how many of it were found")
     axes.set_title(f"{np.trace(matrix) / max(1, matrix.sum()):.2%} of {matrix.sum():,} test images")
@@ -117,9 +125,9 @@ def draw_misclassified(path: Path, dataset: Dataset, logits: npt.NDArray[np.floa
         axes.axis("off")
     for axes, index in zip(cells.base.flat, wrong, strict=False):
         axes.imshow(dataset.test_images[index], interpolation="nearest")
-        name = dataset.labels[predicted[index]]
-        true = dataset.labels[dataset.test_labels[index]]
-        axes.set_title(f"{name} ({confidence[index]:.0%})\n{true}", fontsize=8)
+        name = _short(dataset.labels[predicted[index]])
+        true = _short(dataset.labels[dataset.test_labels[index]])
+        axes.set_title(f"{name} ({confidence[index]:.0%})\n{true}", fontsize=8, parse_math=False)
     _save(figure, path)
 
 
@@ -131,7 +139,14 @@ def _stages(records: "Sequence[EpochRecord]") -> list[tuple[str, int]]:
     return list(first.items())
 
 
+def _short(label: str) -> str:
+    name = display_name(label)
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 3]}..."
+
+
 def _save(figure: Figure, path: Path) -> None:
     FigureCanvasAgg(figure)
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, warnings.catch_warnings():
+        # A script that no font here has is drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(temporary, dpi=_DOTS_PER_INCH)

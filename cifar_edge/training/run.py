@@ -15,12 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from cifar_edge.data.dataset import Dataset
+from cifar_edge.data.origin import Origin
 from cifar_edge.errors import TrainingError
 from cifar_edge.files import write_text
 from cifar_edge.models import build
 from cifar_edge.models.folded import BatchNormNetwork
 from cifar_edge.models.gn_cnn import GnCnn
 from cifar_edge.models.summary import summarize
+from cifar_edge.runtime.messages import listed
 from cifar_edge.runtime.resolve import SUMMARY, WEIGHTS, resolve_run
 from cifar_edge.training import pictures
 from cifar_edge.training.checkpoint import FOLDED_WEIGHTS, load_network, save_weights
@@ -132,7 +134,7 @@ def train(
         "seconds": run.seconds(),
         "device": torch.cuda.get_device_name() if run.device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
-        "data": {"name": dataset.name, "source": dataset.source},
+        "data": Origin.of(dataset).to_record(),
         "versions": {name: version(name) for name in ("torch", "numpy", "safetensors")},
     }
     write_text(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
@@ -161,8 +163,8 @@ def fold_run(
     trained = load_network(folder)
     if not can_fold(trained.network):
         raise TrainingError(f"the norms of {trained.name} follow ReLU and cannot be folded; gn-cnn's can")
-    if (trained.data, trained.labels) != (dataset.name, dataset.labels):
-        raise TrainingError(f"{folder} was trained on {trained.data}, not on {dataset.name}; give that with --data")
+    if change := trained.data.change(dataset):
+        raise TrainingError(f"{change}; give that with --data")
     recipe = Recipe.from_file(folder / RECIPE).with_values(fold_epochs=epochs)
     run = _Run(recipe, dataset, folder, device, watcher)
     summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text())
@@ -258,7 +260,7 @@ def _teacher(name: str, labels: tuple[str, ...], device: torch.device) -> nn.Mod
         return None
     trained = load_network(resolve_run(name).path)
     if trained.labels != labels:
-        raise TrainingError(f"the teacher {name} knows other classes: {', '.join(trained.labels)}")
+        raise TrainingError(f"the teacher {name} knows other classes: {listed(trained.labels)}")
     return trained.network.to(device)
 
 

@@ -1,0 +1,96 @@
+"""What a run remembers of its data set, so that export, fold and evaluate find the same one again."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from cifar_edge.data.corpus import Fingerprints
+from cifar_edge.data.dataset import Dataset
+from cifar_edge.errors import DataError, ModelError
+from cifar_edge.runtime.messages import display_name
+from cifar_edge.runtime.resolve import SUMMARY
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which data set it was, and where it lay.
+
+    Attributes:
+        name: of the `Dataset`.
+        source: of the `Dataset`.
+        folder: of own pictures, absolute; None for CIFAR-10, which is found by its name.
+        holdout: of the `Dataset`.
+        sha256: fingerprints of its arrays; None for CIFAR-10, which is known by its own.
+    """
+
+    name: str
+    source: str
+    folder: str | None = None
+    holdout: float | None = None
+    sha256: Fingerprints | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Self:
+        """The origin of ``dataset``."""
+        if dataset.folder is None:
+            return cls(dataset.name, dataset.source)
+        fingerprints = Fingerprints.of(dataset.arrays())
+        return cls(dataset.name, dataset.source, str(dataset.folder), dataset.holdout, fingerprints)
+
+    @classmethod
+    def of_run(cls, folder: Path) -> Self:
+        """What the ``summary.json`` of a run, or of a released model, holds.
+
+        Raises:
+            ModelError: there is no such file, or it is damaged.
+        """
+        try:
+            return cls._from_record(json.loads((folder / SUMMARY).read_bytes())["data"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(f"{folder / SUMMARY} is missing or damaged; was the training interrupted?") from error
+
+    @classmethod
+    def _from_record(cls, record: Mapping[str, Any]) -> Self:
+        folder, holdout, sha256 = record.get("folder"), record.get("holdout"), record.get("sha256")
+        return cls(
+            name=str(record["name"]),
+            source=str(record["source"]),
+            folder=None if folder is None else str(folder),
+            holdout=None if holdout is None else float(holdout),
+            sha256=None if sha256 is None else Fingerprints(**sha256),
+        )
+
+    def to_record(self) -> dict[str, Any]:
+        """As JSON values; what is None is left out."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+    def check_holdout(self, holdout: float | None) -> None:
+        """Refuse another ``holdout`` than that of the training: it would test on what was trained on, or the reverse.
+
+        Raises:
+            DataError: there was one, and it was another.
+        """
+        if holdout is not None and self.holdout is not None and holdout != self.holdout:
+            raise DataError(f"--holdout {holdout:g}, but the training kept {self.holdout:g}; leave it out")
+
+    def change(self, dataset: Dataset) -> str | None:
+        """How ``dataset`` differs from what was trained on, for a person; None if it does not.
+
+        The name of a folder of own pictures does not matter, nor those of the files in it.
+        """
+        shown = dataset.name if dataset.folder is None else display_name(str(dataset.folder))
+        if (self.sha256 is None) != (dataset.folder is None) or (self.sha256 is None and self.name != dataset.name):
+            return f"{shown} is not what was trained on, {self.name}"
+        if self.sha256 is None:
+            return None
+        then, now = asdict(self.sha256), asdict(Fingerprints.of(dataset.arrays()))
+        changed = [split for split in ("training", "test") if _of(then, split) != _of(now, split)]
+        if not changed:
+            return None
+        return f"{shown} is not what was trained on: other {' and other '.join(f'{split} images' for split in changed)}"
+
+
+def _of(fingerprints: Mapping[str, str], split: str) -> list[str]:
+    return [fingerprints[f"{split.removesuffix('ing')}_{array}"] for array in ("images", "labels")]
