@@ -119,7 +119,7 @@ def _cache_file(root: Path) -> Path:
 def _read_cache(path: Path) -> tuple[dict[tuple[str, int, int], tuple[int, str]], Images]:
     """(name, size, time of change) -> (row of the pixels, SHA-256), and the pixels; nothing of a damaged cache."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             about: dict[str, Any] = json.loads(file["about"].tobytes())
             pixels = file["pixels"]
         if about["rule"] != _RULE or pixels.shape != (len(about["files"]), *_SHAPE) or pixels.dtype != np.uint8:

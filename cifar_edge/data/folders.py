@@ -102,10 +102,12 @@ def _listing(root: Path) -> Listing:
             )
     labels = _labels(root, classes)
     files: list[PictureFile] = []
-    stray = [entry.name for entry in _entries(root) if entry.name not in splits and (splits[0] or not entry.is_dir())]
+    stray = [
+        entry.name for entry in _entries(root) if entry.name not in splits and (splits[0] or not _is_folder(entry))
+    ]
     for split, found in classes.items():
         if split:
-            stray += [f"{split}/{entry.name}" for entry in _entries(root / split) if not entry.is_dir()]
+            stray += [f"{split}/{entry.name}" for entry in _entries(root / split) if not _is_folder(entry)]
         for number, label in enumerate(labels):
             _list_class(found[label], f"{split}/" if split else "", number, split, files, stray)
     _check_pictures(root, splits, labels, files)
@@ -115,7 +117,7 @@ def _listing(root: Path) -> Listing:
 def _list_class(folder: Path, parent: str, label: int, split: str, files: list[PictureFile], stray: list[str]) -> None:
     for entry in _entries(folder):
         name = f"{parent}{folder.name}/{entry.name}"
-        if entry.is_dir() or not _may_be_picture(entry.name):
+        if _is_folder(entry) or not _may_be_picture(entry.name):
             stray.append(name)
             continue
         try:
@@ -130,8 +132,15 @@ def _entries(folder: Path) -> list["os.DirEntry[str]"]:
         return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
 
 
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
 def _folders(root: Path) -> list[str]:
-    return [entry.name for entry in _entries(root) if entry.is_dir()]
+    return [entry.name for entry in _entries(root) if _is_folder(entry)]
 
 
 def _classes(parent: Path) -> dict[str, Path]:

@@ -86,7 +86,9 @@ def draw_curves(path: Path, records: "Sequence[EpochRecord]", watched: str) -> N
 def draw_confusion(path: Path, matrix: npt.NDArray[np.int64], labels: Sequence[str]) -> None:
     """The confusion matrix, int64 ``[classes, classes]``, rows the true class; mistakes coloured, counts written."""
     classes = len(labels)
-    side = max(4.0, min(14.0, 1.5 + 0.62 * classes))
+    names = [_short(label) for label in labels]
+    room = 0.12 * max(0, max(map(len, names)) - 10)
+    side = max(4.0 + room, min(14.0, 1.5 + room + 0.62 * classes))
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
     mistakes = matrix.astype(float)
@@ -98,15 +100,15 @@ def draw_confusion(path: Path, matrix: npt.NDArray[np.int64], labels: Sequence[s
             weight = "bold" if row == column else "normal"
             color = "white" if dark else "black"
             axes.text(column, row, str(count), ha="center", va="center", fontsize=8, weight=weight, color=color)
+    axes.set_ylabel("true class")
     if classes <= _NAMED_CLASSES:
-        names = [_short(label) for label in labels]
         found = zip(names, recall(matrix), strict=True)
         rates = [f"{name}  {rate:.0%}" if np.isfinite(rate) else name for name, rate in found]
         # parse_math=False: a class may be called $5
         axes.set_xticks(range(classes), names, rotation=45, ha="right", parse_math=False)
         axes.set_yticks(range(classes), rates, parse_math=False)
+        axes.set_ylabel("true class, and how many of it were found")
     axes.set_xlabel("predicted")
-    axes.set_ylabel("true class, and how many of it were found")
     axes.set_title(f"{np.trace(matrix) / max(1, matrix.sum()):.2%} of {matrix.sum():,} test images")
     _save(figure, path)
 
