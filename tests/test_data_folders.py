@@ -39,9 +39,9 @@ def pixels_of(folder: Path) -> set[bytes]:
     return {read_pixels(path).tobytes() for path in folder.iterdir()}
 
 
-def told_by(root: Path, **options: float | bool) -> tuple[Dataset, list[str]]:
+def told_by(root: Path, holdout: float | None = None, strict: bool = False) -> tuple[Dataset, list[str]]:
     lines: list[str] = []
-    return load_dataset(root, report=lines.append, **options), lines  # type: ignore[arg-type] # of several options
+    return load_dataset(root, holdout=holdout, strict=strict, report=lines.append), lines
 
 
 def test_train_and_test_folders(split: Path) -> None:

@@ -69,6 +69,7 @@ def load_again(origin: "Origin", data: str | None, offline: bool, holdout: float
         DataError: as `cifar_edge.data.load_dataset`; own pictures are no longer where they were; or ``holdout`` is
             not that of the training.
     """
+    from cifar_edge.data import location
     from cifar_edge.data.folders import has_classes, is_split
     from cifar_edge.data.sample import NAME
     from cifar_edge.errors import DataError
@@ -82,10 +83,11 @@ def load_again(origin: "Origin", data: str | None, offline: bool, holdout: float
                 "with --data DIR"
             )
         data = origin.folder
-    if holdout is None and data is not None and has_classes(Path(data)) and not is_split(Path(data)):
-        holdout = origin.holdout
     if data is None and origin.name == NAME:
         data = "sample"
+    path = location(data)
+    if holdout is None and path is not None and has_classes(path) and not is_split(path):
+        holdout = origin.holdout
     dataset = load(data, offline, holdout, strict)
     if origin.folder is not None and (change := origin.change(dataset)):
         click.echo(f"note: {change}", err=True)

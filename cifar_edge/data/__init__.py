@@ -1,4 +1,4 @@
-"""CIFAR-10 as verified numpy arrays, from wherever they can be had. Never imports torch."""
+"""CIFAR-10 as verified numpy arrays, from wherever they can be had, or own pictures by class. Never imports torch."""
 
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.data.load import load_dataset, location

@@ -198,12 +198,13 @@ def _check_pictures(root: Path, splits: Sequence[str], labels: Sequence[str], fi
 
 @cache
 def _suffixes() -> frozenset[str]:
-    """Those of every format that Pillow reads, and none at all."""
-    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN) | {""}
+    """Those of every format that Pillow reads, without their dots."""
+    return frozenset(suffix[1:] for suffix, name in Image.registered_extensions().items() if name in Image.OPEN)
 
 
 def _may_be_picture(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in _suffixes()  # noqa: PTH122 - Path is slow on a million names
+    stem, _, suffix = name.rpartition(".")
+    return not stem or suffix.lower() in _suffixes()
 
 
 def _shown(path: Path) -> str:

@@ -47,12 +47,17 @@ class Origin:
             ModelError: there is no such file, or it is damaged.
         """
         try:
-            return cls._from_record(json.loads((folder / SUMMARY).read_bytes())["data"])
+            return cls.from_record(json.loads((folder / SUMMARY).read_bytes())["data"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"{folder / SUMMARY} is missing or damaged; was the training interrupted?") from error
 
     @classmethod
-    def _from_record(cls, record: Mapping[str, Any]) -> Self:
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """What `to_record` wrote; older records have a name and a source only.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: it is no such record.
+        """
         folder, holdout, sha256 = record.get("folder"), record.get("holdout"), record.get("sha256")
         return cls(
             name=str(record["name"]),
