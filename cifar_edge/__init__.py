@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ImageError,
         MissingExtra,
         ModelError,
+        PageError,
         RecipeError,
         TrainingError,
     )
@@ -41,6 +42,7 @@ __all__ = [
     "DataError",
     "TrainingError",
     "ExportError",
+    "PageError",
     "MissingExtra",
     "RecipeError",
     "GateFailed",

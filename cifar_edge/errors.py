@@ -7,6 +7,7 @@
     ├── DataError           1   a data set that is missing, damaged or cannot be fetched
     ├── TrainingError       1   a training that cannot go on
     ├── ExportError         1   a network that cannot be converted
+    ├── PageError           1   a web page that cannot be built or written
     ├── MissingExtra        1   a command whose optional packages are not installed
     ├── RecipeError         2   an unknown key or an impossible value in a recipe
     └── GateFailed          3   an export that differs from its PyTorch module by more than its gate allows
@@ -43,6 +44,10 @@ class TrainingError(CifarEdgeError):
 
 class ExportError(CifarEdgeError):
     """A network that cannot be converted."""
+
+
+class PageError(CifarEdgeError):
+    """A web page that cannot be built or written."""
 
 
 class MissingExtra(CifarEdgeError):

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from cifar_edge import __version__
-from cifar_edge.cli import benchmark, data, evaluate, export, fold, predict, summary, train
+from cifar_edge.cli import benchmark, data, evaluate, export, fold, predict, summary, train, web
 from cifar_edge.errors import CifarEdgeError
 
 
@@ -43,5 +43,5 @@ def main() -> None:
     """
 
 
-for _module in (train, fold, export, predict, evaluate, benchmark, data, summary):
+for _module in (train, fold, export, predict, evaluate, benchmark, web, data, summary):
     main.add_command(_module.command)

@@ -1,0 +1,85 @@
+"""The web page without a model in it: what the wheel carries, else built from its sources with npm, once.
+
+Its sources are top-level ``web/``, TypeScript and a lock file. A released wheel carries the built page (`make wheel`);
+a checkout, and a wheel built without npm, has the sources alone. Then npm builds the page into the user's cache, in a
+folder named after the sources' content.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from cifar_edge.data.cache import cache_folder
+from cifar_edge.data.npm import find_npm
+from cifar_edge.errors import PageError
+from cifar_edge.runtime.messages import reason
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_SOURCES_IN_WHEEL = _PACKAGE / "_web"
+_PAGE_IN_WHEEL = _PACKAGE / "_page"
+_SOURCES_IN_CHECKOUT = _PACKAGE.parent / "web"
+
+_PARTS = ("src", "static", "build.mjs", "package.json", "package-lock.json", ".npmrc")
+"""What the build reads, of all that lies in ``web/``; pyproject.toml lists the same for the wheel."""
+
+
+def built_page(report: Callable[[str], object]) -> Path:
+    """The folder of the built page; ``report`` is told, in one line, where npm has to build it first.
+
+    Raises:
+        PageError: the page is not there, and npm is missing or fails.
+    """
+    if _PAGE_IN_WHEEL.is_dir() and _SOURCES_IN_WHEEL.is_dir():
+        return _PAGE_IN_WHEEL
+    sources = _SOURCES_IN_WHEEL if _SOURCES_IN_WHEEL.is_dir() else _SOURCES_IN_CHECKOUT
+    built = cache_folder() / f"web-{_fingerprint(sources)}"
+    if not built.is_dir():
+        npm = find_npm()
+        if npm is None:
+            raise PageError(
+                "the page is built with npm, and there is none; install Node.js 20 or newer (https://nodejs.org), "
+                "or a released wheel of cifar-edge, which carries the page"
+            )
+        report("building the page with npm, once: half a minute, 50 MB to download")
+        _build(npm, sources, built)
+    return built
+
+
+def _fingerprint(sources: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(path for part in _PARTS for path in (sources / part, *(sources / part).rglob("*"))):
+        if path.is_file():
+            content = path.read_bytes()
+            digest.update(f"{path.relative_to(sources).as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def _build(npm: str, sources: Path, built: Path) -> None:
+    """Build in a copy of the sources: npm leaves 200 MB of packages behind, and a wheel's folder may be read-only."""
+    try:
+        built.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=built.parent, prefix="web-") as temporary:
+            work = Path(temporary)
+            for part in _PARTS:
+                copy = shutil.copytree if (sources / part).is_dir() else shutil.copy
+                copy(sources / part, work / part)
+            _run([npm, "ci", "--omit=dev", "--no-audit", "--no-fund", "--loglevel=error"], work)
+            _run([npm, "run", "build", "--loglevel=error"], work)
+            if not built.is_dir():  # another process may have been faster
+                (work / "dist").rename(built)
+    except OSError as error:
+        raise PageError(f"cannot build the page in {built.parent}: {error.strerror or error}") from error
+
+
+def _run(command: list[str], folder: Path) -> None:
+    environment = {**os.environ, "NODE_ENV": "production", "NO_COLOR": "1"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        said = "\n".join(line for line in done.stderr.splitlines() if "npm warn" not in line)
+        raise PageError(f"`{' '.join(['npm', *command[1:3]])}` failed: {reason(PageError(said))}")

@@ -1,0 +1,76 @@
+"""A static folder that classifies images in the browser: the built page, one model, and what names them both."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cifar_edge.errors import PageError
+from cifar_edge.files import write_bytes
+from cifar_edge.runtime.model import load
+
+MODEL = "model.onnx"
+CARD = "model.json"
+WORKER = "sw.js"
+INDEX = "index.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A written page.
+
+    Attributes:
+        folder: where it lies.
+        version: hash of all its files; the browser keeps them under this name.
+        files: file name -> size in bytes.
+    """
+
+    folder: Path
+    version: str
+    files: Mapping[str, int]
+
+
+def write_site(page: Path, model: Path, out: Path) -> Site:
+    """Write the page with ``model`` into the folder ``out``, which is made, or holds an earlier page.
+
+    Args:
+        page: the built page (see `cifar_edge.web.build.built_page`).
+        model: an ``.onnx`` file that keeps the edge contract.
+        out: every file in it is replaced whole; the service worker, which tells browsers of a change, is the last.
+
+    Raises:
+        ModelError: ``model`` cannot be loaded (`ContractError`: it does not keep the contract).
+        PageError: ``out`` holds something else.
+        CifarEdgeError: ``out`` cannot be written.
+    """
+    _check_is_ours(out)
+    metadata = asdict(load(model).metadata)
+    network = model.read_bytes()
+    files = {path.name: path.read_bytes() for path in sorted(page.iterdir())}
+    worker = files.pop(WORKER)
+    files[MODEL] = network
+    files[CARD] = json.dumps({**metadata, "bytes": len(network)}, indent=2).encode()
+    version = _version({**files, WORKER: worker})
+    # The start page is kept under the folder's own address, by which a browser asks for it.
+    kept = ["./", *sorted(name for name in files if name != INDEX)]
+    line = f"self.PRECACHE = {json.dumps({'version': version, 'files': kept})};\n"
+    files[WORKER] = line.encode() + worker
+    for name, content in files.items():
+        write_bytes(out / name, content)
+    return Site(out, version, {name: len(content) for name, content in files.items()})
+
+
+def _check_is_ours(out: Path) -> None:
+    """An earlier page is replaced, an empty folder is filled; nothing else is touched."""
+    if out.is_dir() and any(out.iterdir()) and not (out / CARD).is_file():
+        raise PageError(f"{out} is not empty and holds no page of cifar-edge; give another folder")
+    if out.exists() and not out.is_dir():
+        raise PageError(f"{out} is a file; give a folder")
+
+
+def _version(files: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(f"{name} {hashlib.sha256(files[name]).hexdigest()}\n".encode())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,56 @@
+/** The network itself: onnxruntime in WebAssembly, on one thread, reading raw pixels. */
+
+import * as ort from "onnxruntime-web/wasm";
+
+import type { Card } from "./card";
+import { IMAGE_SIZE } from "./transform";
+
+/** One class of an answer; `score` is its probability. */
+export interface Score {
+  readonly label: string;
+  readonly score: number;
+}
+
+export interface Answer {
+  /** Every class, the most probable first. */
+  readonly scores: readonly Score[];
+  /** What the network took. */
+  readonly milliseconds: number;
+}
+
+export class Classifier {
+  private constructor(
+    private readonly session: ort.InferenceSession,
+    private readonly card: Card,
+  ) {}
+
+  static async load(card: Card): Promise<Classifier> {
+    // More threads need headers (COOP, COEP) that a plain static host does not send, and gain nothing at this size.
+    ort.env.wasm.numThreads = 1;
+    ort.env.wasm.wasmPaths = { wasm: new URL("ort-wasm-simd-threaded.wasm", document.baseURI).href };
+    const session = await ort.InferenceSession.create("model.onnx", { executionProviders: ["wasm"] });
+    const classifier = new Classifier(session, card);
+    // The first run allocates memory; no picture should wait for it.
+    await classifier.classify(new Uint8Array(IMAGE_SIZE * IMAGE_SIZE * 3));
+    return classifier;
+  }
+
+  /** Classifies RGB pixels, 32x32, row by row. */
+  async classify(pixels: Uint8Array): Promise<Answer> {
+    const start = performance.now();
+    const image = new ort.Tensor("uint8", pixels, [1, IMAGE_SIZE, IMAGE_SIZE, 3]);
+    const { logits } = await this.session.run({ image });
+    const milliseconds = performance.now() - start;
+    return { scores: ranked(logits.data as Float32Array, this.card), milliseconds };
+  }
+}
+
+/** The softmax of the logits at the network's temperature, sorted. */
+export function ranked(logits: Float32Array, { labels, temperature }: Card): Score[] {
+  const best = Math.max(...logits);
+  const weights = Array.from(logits, (logit) => Math.exp((logit - best) / temperature));
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  return labels
+    .map((label, index) => ({ label, score: weights[index] / total }))
+    .sort((first, second) => second.score - first.score);
+}

@@ -1,0 +1,26 @@
+/** The elements of index.html that the page writes to or listens to. */
+
+function element<T extends HTMLElement>(id: string, type: new () => T): T {
+  const found = document.getElementById(id);
+  if (!(found instanceof type)) throw new Error(`the page has no ${type.name} #${id}`);
+  return found;
+}
+
+export const elements = {
+  invitation: element("invitation", HTMLElement),
+  picture: element("picture", HTMLCanvasElement),
+  video: element("video", HTMLVideoElement),
+  caption: element("caption", HTMLElement),
+  file: element("file", HTMLInputElement),
+  camera: element("camera", HTMLButtonElement),
+  problem: element("problem", HTMLElement),
+  waiting: element("waiting", HTMLElement),
+  result: element("result", HTMLElement),
+  scores: element("scores", HTMLElement),
+  seen: element("seen", HTMLCanvasElement),
+  times: element("times", HTMLElement),
+  announcement: element("announcement", HTMLElement),
+  figures: element("figures", HTMLElement),
+  limits: element("limits", HTMLElement),
+  state: element("state", HTMLElement),
+};

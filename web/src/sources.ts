@@ -1,0 +1,44 @@
+/** The ways by which a file comes to the page: chosen, dropped or pasted. */
+
+export interface Listener {
+  file(file: File): void;
+  /** Something was dropped or pasted that is no file. */
+  nothing(): void;
+}
+
+export function listen(input: HTMLInputElement, listener: Listener): void {
+  input.addEventListener("change", () => {
+    const file = input.files?.[0];
+    if (file) listener.file(file);
+    input.value = ""; // the same file may be chosen again
+  });
+  listenToPaste(listener);
+  listenToDrop(listener);
+}
+
+function listenToPaste(listener: Listener): void {
+  document.addEventListener("paste", (event) => take(event.clipboardData, listener));
+}
+
+/** The whole page takes what is dropped: beside the frame, a browser would leave the page for the file. */
+function listenToDrop(listener: Listener): void {
+  const { classList } = document.body;
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    classList.add("dragging");
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (!event.relatedTarget) classList.remove("dragging");
+  });
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    classList.remove("dragging");
+    take(event.dataTransfer, listener);
+  });
+}
+
+function take(data: DataTransfer | null, listener: Listener): void {
+  const file = data?.files[0];
+  if (file) listener.file(file);
+  else listener.nothing();
+}

@@ -1,0 +1,132 @@
+/** What people see and hear of an answer. */
+
+import { type Card, figures } from "./card";
+import type { Score } from "./classifier";
+import { elements } from "./elements";
+import { IMAGE_SIZE, middleSquare } from "./transform";
+
+/** Milliseconds that each step took; decoding only where there was a file. */
+export interface Times {
+  readonly decode?: number;
+  readonly resize: number;
+  readonly network: number;
+}
+
+export interface Result {
+  readonly top: readonly Score[];
+  readonly pixels: Uint8Array;
+  readonly times: Times;
+}
+
+const percent = new Intl.NumberFormat("en", {
+  style: "percent",
+  minimumFractionDigits: 1,
+  maximumFractionDigits: 1,
+});
+/** A picture with fewer pixels on a side is shown as squares, not blurred. */
+const PIXELATED_BELOW = 128;
+const LARGEST_SHOWN = 1024;
+
+export function showCard(card: Card): void {
+  elements.figures.replaceChildren(...figures(card).map(([name, value]) => entry(name, value)));
+  elements.limits.textContent =
+    `It knows these and nothing else, and answers with one of them whatever the picture shows: ` +
+    `${card.labels.join(", ")}.`;
+}
+
+/** What the page is doing, or can do. */
+export function showState(text: string): void {
+  elements.state.textContent = text;
+}
+
+export function showProblem(text: string): void {
+  elements.problem.textContent = text;
+}
+
+/** The stage, empty: neither picture nor camera, nor an answer, nor a problem. */
+export function clear(): void {
+  for (const shown of [elements.picture, elements.video, elements.caption, elements.result]) shown.hidden = true;
+  elements.invitation.hidden = false;
+  elements.waiting.hidden = false;
+  elements.announcement.textContent = "";
+  showProblem("");
+}
+
+/** The middle square of a decoded picture. */
+export function showPicture(bitmap: ImageBitmap, name: string): void {
+  const { left, top, side } = middleSquare(bitmap);
+  const { picture } = elements;
+  picture.width = picture.height = Math.min(side, LARGEST_SHOWN);
+  picture.style.imageRendering = side < PIXELATED_BELOW ? "pixelated" : "auto";
+  const context = picture.getContext("2d");
+  if (context) {
+    context.imageSmoothingQuality = "high";
+    context.drawImage(bitmap, left, top, side, side, 0, 0, picture.width, picture.height);
+  }
+  picture.setAttribute("aria-label", name);
+  caption(`${name}, ${bitmap.width} × ${bitmap.height}`);
+  picture.hidden = false;
+}
+
+export function showVideo(): void {
+  caption("Live: the network sees the middle square.");
+  elements.video.hidden = false;
+}
+
+function caption(text: string): void {
+  elements.invitation.hidden = true;
+  elements.caption.textContent = text;
+  elements.caption.hidden = false;
+}
+
+export function showResult({ top, pixels, times }: Result): void {
+  elements.scores.replaceChildren(...top.map(scoreItem));
+  drawPixels(pixels);
+  elements.times.replaceChildren(
+    ...(times.decode === undefined ? [] : entryOf("Decoding", times.decode)),
+    ...entryOf("Resizing", times.resize),
+    ...entryOf("Network", times.network),
+  );
+  elements.waiting.hidden = true;
+  elements.result.hidden = false;
+}
+
+/** Says the answer to whoever hears the page. */
+export function announce([best, ...others]: readonly Score[]): void {
+  const rest = others.map(({ label, score }) => `${label} ${percent.format(score)}`).join(", ");
+  elements.announcement.textContent = `${best.label}, ${percent.format(best.score)}. Then ${rest}.`;
+}
+
+function scoreItem({ label, score }: Score): HTMLElement {
+  const bar = withClass("span", "bar", "");
+  bar.style.setProperty("--score", String(score));
+  const item = document.createElement("li");
+  item.append(withClass("span", "label", label), " ", withClass("span", "score", percent.format(score)), bar);
+  return item;
+}
+
+function drawPixels(pixels: Uint8Array): void {
+  const image = new ImageData(IMAGE_SIZE, IMAGE_SIZE);
+  for (let at = 0; at < IMAGE_SIZE * IMAGE_SIZE; at++) {
+    image.data.set(pixels.subarray(at * 3, at * 3 + 3), at * 4);
+    image.data[at * 4 + 3] = 255;
+  }
+  elements.seen.getContext("2d")?.putImageData(image, 0, 0);
+}
+
+function entryOf(name: string, milliseconds: number): Node[] {
+  return [...entry(name, `${milliseconds.toFixed(2)} ms`).childNodes];
+}
+
+function entry(name: string, value: string): HTMLElement {
+  const group = document.createElement("div");
+  group.append(withClass("dt", "", name), withClass("dd", "", value));
+  return group;
+}
+
+function withClass(tag: string, className: string, text: string): HTMLElement {
+  const element = document.createElement(tag);
+  element.className = className;
+  element.textContent = text;
+  return element;
+}
