@@ -1,6 +1,7 @@
 /**
  * How a picture of any size becomes the 32x32 RGB pixels that the network reads. The rule is that of the Python runtime
- * (cifar_edge/runtime/transform.py), bit for bit on opaque pixels: the middle square, area averaging down, bicubic up.
+ * (cifar_edge/runtime/transform.py), bit for bit: the middle square, whatever is transparent over grey, area averaging
+ * down, bicubic up.
  */
 
 import { Resampler } from "./resample";
@@ -11,11 +12,14 @@ export const IMAGE_SIZE = 32;
 /** Read at once, in pixels: phones allow a canvas of 16 million. */
 const STRIP_PIXELS = 4 * 1024 * 1024;
 
-/** A decoded picture: upright, and with nothing transparent left in what `read` gives. */
+/** What shows through transparent pixels: the value that the network maps to zero. */
+const GREY = 128;
+
+/** A decoded picture, upright. */
 export interface Picture {
   readonly width: number;
   readonly height: number;
-  /** RGBA of a part of the picture, row by row. */
+  /** RGBA of a part of the picture, row by row, its colours not multiplied by alpha. The caller may change the array. */
   read(left: number, top: number, width: number, height: number): Uint8ClampedArray;
 }
 
@@ -34,13 +38,26 @@ export function middleSquare({ width, height }: { width: number; height: number 
 /** RGB of 32x32 pixels, row by row. */
 export function toPixels(picture: Picture): Uint8Array {
   const { left, top, side } = middleSquare(picture);
-  if (side === IMAGE_SIZE) return withoutAlpha(picture.read(left, top, side, side));
+  if (side === IMAGE_SIZE) return withoutAlpha(overGrey(picture.read(left, top, side, side)));
   const resampler = new Resampler(side, IMAGE_SIZE);
   const height = Math.max(1, Math.floor(STRIP_PIXELS / side));
   for (let row = 0; row < side; row += height) {
-    resampler.push(picture.read(left, top + row, side, Math.min(height, side - row)));
+    resampler.push(overGrey(picture.read(left, top + row, side, Math.min(height, side - row))));
   }
   return resampler.pixels();
+}
+
+/** In place; the array rounds to the nearest whole number, which is what Pillow's alpha_composite comes to. */
+function overGrey(rgba: Uint8ClampedArray): Uint8ClampedArray {
+  for (let at = 0; at < rgba.length; at += 4) {
+    const alpha = rgba[at + 3];
+    if (alpha === 255) continue;
+    for (let channel = at; channel < at + 3; channel++) {
+      rgba[channel] = (rgba[channel] * alpha + GREY * (255 - alpha)) / 255;
+    }
+    rgba[at + 3] = 255;
+  }
+  return rgba;
 }
 
 function withoutAlpha(rgba: Uint8ClampedArray): Uint8Array {

@@ -23,12 +23,13 @@ const percent = new Intl.NumberFormat("en", {
   minimumFractionDigits: 1,
   maximumFractionDigits: 1,
 });
+const significant = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 /** A picture with fewer pixels on a side is shown as squares, not blurred. */
 const PIXELATED_BELOW = 128;
 const LARGEST_SHOWN = 1024;
 
 export function showCard(card: Card): void {
-  elements.figures.replaceChildren(...figures(card).map(([name, value]) => entry(name, value)));
+  elements.figures.replaceChildren(...figures(card).map(([name, value]) => figure(name, value)));
   elements.limits.textContent =
     `It knows these and nothing else, and answers with one of them whatever the picture shows: ` +
     `${card.labels.join(", ")}.`;
@@ -80,12 +81,12 @@ function caption(text: string): void {
 }
 
 export function showResult({ top, pixels, times }: Result): void {
-  elements.scores.replaceChildren(...top.map(scoreItem));
+  elements.scores.querySelectorAll("li").forEach((item, rank) => showScore(item, top[rank]));
   drawPixels(pixels);
   elements.times.replaceChildren(
-    ...(times.decode === undefined ? [] : entryOf("Decoding", times.decode)),
-    ...entryOf("Resizing", times.resize),
-    ...entryOf("Network", times.network),
+    ...(times.decode === undefined ? [] : entry("Decoding", duration(times.decode))),
+    ...entry("Resizing", duration(times.resize)),
+    ...entry("Network", duration(times.network)),
   );
   elements.waiting.hidden = true;
   elements.result.hidden = false;
@@ -97,12 +98,14 @@ export function announce([best, ...others]: readonly Score[]): void {
   elements.announcement.textContent = `${best.label}, ${percent.format(best.score)}. Then ${rest}.`;
 }
 
-function scoreItem({ label, score }: Score): HTMLElement {
-  const bar = withClass("span", "bar", "");
-  bar.style.setProperty("--score", String(score));
-  const item = document.createElement("li");
-  item.append(withClass("span", "label", label), " ", withClass("span", "score", percent.format(score)), bar);
-  return item;
+/** A line of the list; fewer classes than lines leave the last ones hidden. */
+function showScore(item: HTMLElement, score: Score | undefined): void {
+  item.hidden = score === undefined;
+  if (score === undefined) return;
+  const [label, value, bar] = item.children as HTMLCollectionOf<HTMLElement>;
+  label.textContent = score.label;
+  value.textContent = percent.format(score.score);
+  bar.style.setProperty("--score", String(score.score));
 }
 
 function drawPixels(pixels: Uint8Array): void {
@@ -114,19 +117,23 @@ function drawPixels(pixels: Uint8Array): void {
   elements.seen.getContext("2d")?.putImageData(image, 0, 0);
 }
 
-function entryOf(name: string, milliseconds: number): Node[] {
-  return [...entry(name, `${milliseconds.toFixed(2)} ms`).childNodes];
+/** Many browsers' clocks tick ten times in a millisecond, some once. */
+function duration(milliseconds: number): string {
+  return milliseconds === 0 ? "under 1 ms" : `${significant.format(milliseconds)} ms`;
 }
 
-function entry(name: string, value: string): HTMLElement {
-  const group = document.createElement("div");
-  group.append(withClass("dt", "", name), withClass("dd", "", value));
-  return group;
+/** A name and its value, in a list of such. */
+function entry(name: string, value: string): HTMLElement[] {
+  const term = document.createElement("dt");
+  const description = document.createElement("dd");
+  term.textContent = name;
+  description.textContent = value;
+  return [term, description];
 }
 
-function withClass(tag: string, className: string, text: string): HTMLElement {
-  const element = document.createElement(tag);
-  element.className = className;
-  element.textContent = text;
-  return element;
+/** The same in a box of its own, which the layout moves as one. */
+function figure(name: string, value: string): HTMLElement {
+  const box = document.createElement("div");
+  box.append(...entry(name, value));
+  return box;
 }

@@ -1,0 +1,245 @@
+"""`cifar-edge web`: what it writes and refuses; its TypeScript checked, and its pixels compared in node.
+
+What needs a browser is in test_web.py.
+"""
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from conftest import CHECKOUT
+from PIL import Image
+from tiny import TINY
+from web_helpers import install_sources, photos, run
+
+from cifar_edge import Classifier
+from cifar_edge.cli.main import main
+from cifar_edge.data import Dataset
+from cifar_edge.files import released
+from cifar_edge.runtime.transform import to_pixels
+from cifar_edge.web import build
+
+INT8 = released("export/gn-cnn/gn-cnn.int8.onnx")
+LIMIT = 20_000_000
+"""Bytes up to which the built page may travel in the wheel."""
+
+
+def web(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["web", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``web/`` with its packages, in a folder of its own."""
+    return install_sources(tmp_path_factory.mktemp("sources"))
+
+
+@pytest.fixture
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stands for a built page, so that nothing has to be built: two of its files."""
+    page = tmp_path / "page"
+    page.mkdir()
+    (page / "index.html").write_text("<!doctype html>")
+    (page / "sw.js").write_text("// the worker")
+    monkeypatch.setattr(build, "built_page", lambda report: page)
+    return page
+
+
+def test_the_folder_holds_the_page_and_the_model(page: Path, tmp_path: Path) -> None:
+    result = web("gn-cnn", "--out", tmp_path / "site")
+    assert (result.exit_code, result.stderr) == (0, f"model: {INT8} (released)\n")
+    site = tmp_path / "site"
+    assert sorted(path.name for path in site.iterdir()) == ["index.html", "model.json", "model.onnx", "sw.js"]
+    assert (site / "model.onnx").read_bytes() == INT8.read_bytes()
+    card = json.loads((site / "model.json").read_text())
+    metadata = asdict(Classifier("gn-cnn").metadata)
+    assert card == {**metadata, "labels": list(metadata["labels"]), "bytes": INT8.stat().st_size}
+    assert max(map(len, result.stdout.splitlines())) < 80 + len(str(tmp_path))
+
+
+def test_json_tells_every_file(page: Path, tmp_path: Path) -> None:
+    record = json.loads(web("gn-cnn", "--json", "--out", tmp_path / "site").stdout)
+    files = {path.name: path.stat().st_size for path in (tmp_path / "site").iterdir()}
+    assert record == {
+        "folder": str(tmp_path / "site"),
+        "model": str(INT8),
+        "version": record["version"],
+        "files": record["files"],
+    }
+    assert record["files"] == files
+
+
+def precache(site: Path) -> dict[str, object]:
+    """What the first line of the service worker sets."""
+    line = (site / "sw.js").read_text().splitlines()[0]
+    assert line.startswith("self.PRECACHE = ")
+    record: dict[str, object] = json.loads(line.removeprefix("self.PRECACHE = ").removesuffix(";"))
+    return record
+
+
+def test_the_version_is_a_hash_of_every_file(page: Path, tmp_path: Path) -> None:
+    first, same, other = (tmp_path / name for name in ("first", "same", "other"))
+    web("gn-cnn", "--out", first)
+    web("gn-cnn", "--out", same)
+    web(TINY, "--out", other)
+    assert precache(first) == precache(same)
+    assert precache(first)["files"] == ["./", "model.json", "model.onnx"]
+    assert precache(first)["version"] != precache(other)["version"]
+    for file in page.iterdir():
+        before = file.read_text()
+        file.write_text(before + " ")
+        web("gn-cnn", "--out", same)
+        assert precache(same)["version"] != precache(first)["version"], file.name
+        file.write_text(before)
+
+
+def test_an_earlier_page_is_replaced_and_nothing_else(page: Path, tmp_path: Path) -> None:
+    site, other, file = tmp_path / "site", tmp_path / "other", tmp_path / "file"
+    assert web("gn-cnn", "--out", site).exit_code == 0
+    assert web(TINY, "--out", site).exit_code == 0
+    assert (site / "model.onnx").read_bytes() == TINY.read_bytes()
+    other.mkdir()
+    (other / "thesis.txt").write_text("my thesis")
+    result = web("--out", other)
+    assert result.exit_code == 1
+    assert result.stderr.endswith(f"Error: {other} is not empty and holds no page of cifar-edge; give another folder\n")
+    assert [path.name for path in other.iterdir()] == ["thesis.txt"]
+    file.touch()
+    assert web("--out", file).stderr.endswith(f"Error: {file} is a file; give a folder\n")
+
+
+def test_a_model_that_breaks_the_contract_is_refused(page: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    result = web(tmp_path / "bad.onnx", "--out", tmp_path / "site")
+    assert result.exit_code == 1
+    assert "bad.onnx is damaged or no ONNX model" in result.stderr
+    assert not (tmp_path / "site").exists()
+
+
+def test_without_npm_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = web("gn-cnn", "--out", tmp_path / "site")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "Error: the page is built with npm, and there is none; install Node.js 20 or newer" in result.stderr
+
+
+def test_an_npm_that_fails_is_quoted_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    npm = tmp_path / "npm"
+    npm.write_text("#!/bin/sh\necho 'npm error code ENOTFOUND' >&2\necho 'npm error network' >&2\nexit 1\n")
+    npm.chmod(0o755)
+    result = web("gn-cnn", "--out", tmp_path / "site")
+    assert result.exit_code == 1
+    assert (
+        result.stderr.splitlines()[-1]
+        == "Error: `npm ci --omit=dev` failed: npm error code ENOTFOUND npm error network"
+    )
+    assert list((tmp_path / "cache" / "cifar-edge").iterdir()) == []
+
+
+def test_the_lock_file_names_no_registry() -> None:
+    lock = json.loads((CHECKOUT / "web" / "package-lock.json").read_text())
+    assert [name for name, package in lock["packages"].items() if "resolved" in package] == []
+    pinned = json.loads((CHECKOUT / "web" / "package.json").read_text())
+    versions = {**pinned["dependencies"], **pinned["devDependencies"]}
+    assert all(version[0].isdigit() for version in versions.values())
+
+
+@pytest.mark.network
+def test_the_page_is_built_once_and_is_small_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    first = web("gn-cnn", "--out", tmp_path / "first")
+    assert first.exit_code == 0, first.output
+    assert "building the page with npm, once" in first.stderr
+    second = web("gn-cnn", "--out", tmp_path / "second")
+    assert "building" not in second.stderr
+    files = {path.name: path.read_bytes() for path in (tmp_path / "first").iterdir()}
+    assert files == {path.name: path.read_bytes() for path in (tmp_path / "second").iterdir()}
+    assert [name for name in files if name.endswith(".wasm")] == ["ort-wasm-simd-threaded.wasm"]
+    assert sum(map(len, files.values())) < LIMIT
+    assert b"<script>" not in files["index.html"]
+    assert b"style=" not in files["index.html"]
+    assert len(list((tmp_path / "cache" / "cifar-edge").iterdir())) == 1
+
+
+@pytest.mark.network
+def test_typescript_finds_nothing_to_complain_about(sources: Path) -> None:
+    run(["npm", "run", "check"], sources)
+
+
+COMPARE = """
+import { readFileSync, writeFileSync } from "node:fs";
+import { toPixels } from "./transform.mjs";
+
+const pictures = JSON.parse(readFileSync("pictures.json"));
+const bytes = readFileSync("pictures.bin");
+let at = 0;
+const answers = pictures.map(([width, height]) => {
+  const rgba = bytes.subarray(at, (at += width * height * 4));
+  const read = (left, top, columns, rows) => {
+    const part = new Uint8ClampedArray(columns * rows * 4);
+    for (let row = 0; row < rows; row++) {
+      const start = ((top + row) * width + left) * 4;
+      part.set(rgba.subarray(start, start + columns * 4), row * columns * 4);
+    }
+    return part;
+  };
+  return Buffer.from(toPixels({ width, height, read }));
+});
+writeFileSync("answers.bin", Buffer.concat(answers));
+"""
+"""Runs the page's own transform, without a browser, on the pixels in a file."""
+
+
+def assert_same_pixels(images: list[Image.Image], sources: Path, folder: Path) -> None:
+    images = [image.convert("RGBA") for image in images]
+    (folder / "compare.mjs").write_text(COMPARE)
+    (folder / "pictures.json").write_text(json.dumps([image.size for image in images]))
+    (folder / "pictures.bin").write_bytes(b"".join(image.tobytes() for image in images))
+    bundle = ["--bundle", "--format=esm", f"--outfile={folder / 'transform.mjs'}"]
+    run(["npx", "--no-install", "esbuild", "src/transform.ts", *bundle, "--log-level=error"], sources)
+    run(["node", "compare.mjs"], folder)
+    answers = np.frombuffer((folder / "answers.bin").read_bytes(), np.uint8).reshape(-1, 32, 32, 3)
+    assert len(answers) == len(images)
+    different = [
+        image.size for image, answer in zip(images, answers, strict=True) if (to_pixels(image) != answer).any()
+    ]
+    assert different == []
+
+
+@pytest.mark.network
+def test_javascript_makes_the_same_pixels_of_photos(sources: Path, sample: Dataset, tmp_path: Path) -> None:
+    assert_same_pixels([*map(Image.fromarray, sample.test_images[:200]), *photos(200)], sources, tmp_path)
+
+
+@pytest.mark.network
+def test_javascript_makes_the_same_pixels_of_every_size(sources: Path, tmp_path: Path) -> None:
+    """Of noise with noise for alpha, which forgives nothing; the last is read in several strips."""
+    random = np.random.default_rng(0)
+    sizes = [*((side, side) for side in range(1, 140)), (32, 33), (7, 500), (641, 480), (2500, 2501)]
+    noise = [random.integers(0, 256, (height, width, 4), dtype=np.uint8) for width, height in sizes]
+    assert_same_pixels(list(map(Image.fromarray, noise)), sources, tmp_path)
+
+
+def test_the_fingerprint_covers_what_the_build_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file that may change the page changes the folder that a built page is looked for in."""
+    copy = tmp_path / "web"
+    shutil.copytree(CHECKOUT / "web", copy, ignore=shutil.ignore_patterns("node_modules", "dist"))
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.setattr(build, "_SOURCES_IN_CHECKOUT", copy)
+    monkeypatch.setattr(build, "_build", lambda npm, sources, built: built.mkdir(parents=True))
+    monkeypatch.setattr(build, "find_npm", lambda: "npm")
+    unread = {"tsconfig.json", "tsconfig.worker.json"}
+    places = {build.built_page(lambda line: None)}
+    changed = [path for path in copy.rglob("*") if path.is_file() and path.name not in unread]
+    for path in changed:
+        path.write_bytes(path.read_bytes() + b"\n")
+        places.add(build.built_page(lambda line: None))
+    assert len(places) == len(changed) + 1
