@@ -4,13 +4,15 @@ VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test test-all lint wheel clean
 
 help:
-	@echo "make demo   train, export and predict on a sample of CIFAR-10, in a temporary folder"
-	@echo "make test   everything CI runs: lint, types, import rule, tests, wheel and sdist"
-	@echo "make lint   the quick part of make test: style, types, import rule"
-	@echo "make clean  remove what these commands made, .venv included"
+	@echo "make demo      train, export and predict on a sample of CIFAR-10, in a temporary folder"
+	@echo "make test      everything CI runs: lint, types, import rule, tests, wheel and sdist"
+	@echo "make test-all  that, and the tests of the web page in a browser; needs Chromium"
+	@echo "make lint      the quick part of make test: style, types, import rule"
+	@echo "make wheel     wheel and sdist for release, with the web page built; needs npm"
+	@echo "make clean     remove what these commands made, .venv included"
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cifar-edge needs Python 3.11 or newer: make PYTHON=...")'
@@ -23,6 +25,10 @@ demo: $(INSTALLED)
 	@PATH="$(BIN):$$PATH" docs/demo.sh
 
 test: lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not browser'
+	@echo "Left out: the tests of the web page in a browser. make test-all runs them, where Chromium is installed."
+
+test-all: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(INSTALLED)
@@ -31,6 +37,10 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+wheel: $(INSTALLED)
+	cd web && npm ci --omit=dev && node build.mjs ../cifar_edge/_page
+	$(BIN)/python -m build
+
 clean:
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist build cifar_edge/_page web/dist web/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,12 +5,14 @@ const PAUSE = 150;
 
 export class Camera {
   #stream: MediaStream | undefined;
+  /** Counts starts and stops: who was asked for leave may answer when nobody waits for it any more. */
+  #attempt = 0;
 
-  /** `frame` is called for one frame after the other; `ended` when the camera stops by itself. */
+  /** `frame` is called for one frame after the other; `ended` when the camera stops by itself, with why, if known. */
   constructor(
     private readonly video: HTMLVideoElement,
     private readonly frame: () => Promise<void>,
-    private readonly ended: () => void,
+    private readonly ended: (error?: unknown) => void,
   ) {}
 
   /** Whether this page may have a camera: it must have come by https, or from this very machine. */
@@ -22,28 +24,43 @@ export class Camera {
     return this.#stream !== undefined;
   }
 
-  /** Rejects where there is no camera, or its use was refused. */
-  async start(): Promise<void> {
+  /** Whether it runs now: not if it was stopped meanwhile. Rejects where there is no camera, or its use was refused. */
+  async start(): Promise<boolean> {
+    const mine = ++this.#attempt;
     const stream = await navigator.mediaDevices.getUserMedia({
       video: { facingMode: "environment", width: { ideal: 640 }, height: { ideal: 480 } },
     });
+    if (mine !== this.#attempt) {
+      release(stream);
+      return false;
+    }
     this.#stream = stream;
-    stream.getVideoTracks()[0].addEventListener("ended", this.ended);
+    stream.getVideoTracks()[0].addEventListener("ended", () => this.ended());
     this.video.srcObject = stream;
     await this.video.play();
     void this.#watch(stream);
+    return mine === this.#attempt;
   }
 
   stop(): void {
-    this.#stream?.getTracks().forEach((track) => track.stop());
+    this.#attempt++;
+    if (this.#stream) release(this.#stream);
     this.#stream = undefined;
     this.video.srcObject = null;
   }
 
   async #watch(stream: MediaStream): Promise<void> {
-    while (this.#stream === stream) {
-      if (!document.hidden) await this.frame();
-      await new Promise((resolve) => setTimeout(resolve, PAUSE));
+    try {
+      while (this.#stream === stream) {
+        if (!document.hidden) await this.frame();
+        await new Promise((resolve) => setTimeout(resolve, PAUSE));
+      }
+    } catch (error) {
+      this.ended(error);
     }
   }
+}
+
+function release(stream: MediaStream): void {
+  stream.getTracks().forEach((track) => track.stop());
 }

@@ -10,15 +10,19 @@ import * as view from "./view";
 
 /** Classes that are shown. */
 const TOP = 3;
-/** Frames of the camera that must agree before a new answer is announced. */
-const STEADY_FRAMES = 8;
+/** Between two answers of the camera that are announced, in milliseconds: time to hear them out. */
+const ANNOUNCE_EVERY = 3000;
 
 const classifier = load();
 /** Counts what was shown to the page; an answer that comes after the next picture is dropped. */
 let turn = 0;
-let steady = { label: "", frames: 0 };
+/** What was last announced of the camera's answers, and when. */
+let announced = { label: "", at: -ANNOUNCE_EVERY };
 
-const camera = new Camera(elements.video, classifyFrame, () => stopCamera());
+const camera = new Camera(elements.video, classifyFrame, (error) => {
+  stopCamera();
+  if (error !== undefined) view.showProblem(`The camera was stopped: ${reason(error)}`);
+});
 
 async function load(): Promise<Classifier> {
   const card = await loadCard();
@@ -27,8 +31,7 @@ async function load(): Promise<Classifier> {
 }
 
 async function classifyFile(file: File): Promise<void> {
-  stopCamera();
-  const mine = ++turn;
+  const mine = stopCamera();
   const name = file.name || "pasted picture";
   const start = performance.now();
   const bitmap = await decode(file).catch(() => undefined);
@@ -55,8 +58,10 @@ async function classifyFrame(): Promise<void> {
   if (mine !== turn) return;
   view.showResult(result);
   const { label } = result.top[0];
-  steady = { label, frames: label === steady.label ? steady.frames + 1 : 1 };
-  if (steady.frames === STEADY_FRAMES) view.announce(result.top);
+  const now = performance.now();
+  if (label === announced.label || now - announced.at < ANNOUNCE_EVERY) return;
+  announced = { label, at: now };
+  view.announce(result.top);
 }
 
 async function classify(source: ImageBitmap | HTMLVideoElement, decoded?: number): Promise<view.Result> {
@@ -70,25 +75,25 @@ async function classify(source: ImageBitmap | HTMLVideoElement, decoded?: number
 }
 
 async function startCamera(): Promise<void> {
-  view.clear();
-  const mine = ++turn;
-  steady = { label: "", frames: 0 };
+  const mine = stopCamera();
+  announced = { label: "", at: -ANNOUNCE_EVERY };
   try {
-    await camera.start();
+    if (!(await camera.start())) return;
+    elements.camera.textContent = "Stop the camera";
+    view.showVideo();
   } catch (error) {
+    if (mine !== turn) return; // a picture came while the browser asked for leave
     stopCamera();
     view.showProblem(`The camera cannot be used: ${reason(error)}`);
-    return;
   }
-  if (mine !== turn) return camera.stop(); // a picture came while the browser asked for leave
-  elements.camera.textContent = "Stop the camera";
-  view.showVideo();
 }
 
-function stopCamera(): void {
+/** Leaves the stage empty for what comes next, whose turn it returns. */
+function stopCamera(): number {
   camera.stop();
   elements.camera.textContent = "Use the camera";
   view.clear();
+  return ++turn;
 }
 
 function reason(error: unknown): string {
@@ -100,10 +105,8 @@ listen(elements.file, {
   nothing: () => view.showProblem("That was no picture file. Save the picture first, then drop or choose the file."),
 });
 elements.camera.addEventListener("click", () => {
-  if (camera.running) {
-    turn++;
-    stopCamera();
-  } else void startCamera();
+  if (camera.running) stopCamera();
+  else void startCamera();
 });
 if (!Camera.available) {
   elements.camera.disabled = true;
