@@ -15,6 +15,9 @@ import pytest
 from conftest import CHECKOUT
 
 from cifar_edge import Classifier, __version__
+from cifar_edge.files import released
+from cifar_edge.web.build import built_page
+from cifar_edge.web.site import write_site
 
 pytestmark = pytest.mark.network
 
@@ -115,6 +118,36 @@ def test_a_command_that_needs_torch_says_what_to_install(from_wheel: Path, comma
     done = run(from_wheel / "cifar-edge", *command, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(r"Error: .*; pip install 'cifar-edge\[train\]'\n", done.stderr)
+
+
+def test_the_wheel_writes_the_web_page(from_wheel: Path, tmp_path: Path) -> None:
+    """Without a built page in it, the wheel builds it of the sources that it carries: those of this checkout."""
+    record = json.loads(succeed(from_wheel / "cifar-edge", "web", "--json", "--out", tmp_path / "site", cwd=tmp_path))
+    write_site(built_page(print), released("export/gn-cnn/gn-cnn.int8.onnx"), tmp_path / "here")
+    assert record["files"] == {path.name: path.stat().st_size for path in (tmp_path / "here").iterdir()}
+    for name in record["files"]:
+        assert (tmp_path / "site" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
+
+
+def test_a_wheel_with_the_page_built_needs_no_npm(sdist_and_wheel: tuple[Path, Path], tmp_path: Path) -> None:
+    """As `make wheel` makes it; a stand-in for the page is enough."""
+    with tarfile.open(sdist_and_wheel[0]) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (sources,) = tmp_path.iterdir()
+    page = sources / "cifar_edge" / "_page"
+    page.mkdir()
+    (page / "index.html").write_text("<!doctype html>")
+    (page / "sw.js").write_text("// the worker")
+    build(sources, out=tmp_path)  # the sdist carries the page too, for the wheel is built from it
+    with zipfile.ZipFile(tmp_path / sdist_and_wheel[1].name) as archive:
+        archive.extractall(tmp_path / "installed")
+    program = "from cifar_edge.cli.main import main; main(['web', 'gn-cnn', '--out', 'site'])"
+    variables = {**os.environ, "PYTHONPATH": str(tmp_path / "installed"), "PATH": "", "XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "site" / "index.html").read_text() == "<!doctype html>"
 
 
 def test_an_editable_install_predicts_from_the_checkout(pictures: list[Path], tmp_path: Path) -> None:

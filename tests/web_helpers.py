@@ -79,7 +79,7 @@ class PagePerson:
 
     def open(self, url: str) -> None:
         self.page.goto(url)
-        self.page.locator("#state", has_text="Ready, also without").wait_for()
+        self.page.locator("#state", has_text="offline").wait_for()
 
     def choose(self, content: bytes, name: str = "picture.png", kind: str = "image/png") -> None:
         self.page.set_input_files("#file", {"name": name, "mimeType": kind, "buffer": content})

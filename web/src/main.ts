@@ -116,7 +116,7 @@ if (!Camera.available) {
 try {
   await classifier;
   view.showState("Ready.");
-  if (await keepOffline()) view.showState("Ready, also without a network connection.");
+  if (await keepOffline()) view.showState("Ready. Works offline, too.");
 } catch (error) {
   view.showState("Not ready.");
   view.showProblem(`The page could not be loaded: ${reason(error)}. Reload it.`);
