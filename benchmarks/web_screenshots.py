@@ -20,6 +20,7 @@ from cifar_edge.web.site import write_site
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "images" / "web"
 COLOURS = 256
+WARM_UP = 20
 
 
 class Shot(NamedTuple):
@@ -64,8 +65,8 @@ def _taken(shot: Shot, browser: Browser, url: str) -> bytes:
         page.goto(url)
         page.locator("#state", has_text="offline").wait_for()
         if shot.photo is not None:
-            # Twice: the first picture of all waits for the browser's own start.
-            for _ in range(2):
+            # The first pictures wait for the browser's own start.
+            for _ in range(WARM_UP):
                 page.set_input_files("#file", Path(data.__file__).with_name(shot.photo))
                 page.locator("#result").wait_for()
         return _small(page.screenshot())

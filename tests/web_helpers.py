@@ -34,10 +34,14 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def png(image: Image.Image, **options: Any) -> bytes:
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     file = io.BytesIO()
-    image.save(file, "PNG", **options)
+    image.save(file, kind, **options)
     return file.getvalue()
+
+
+def png(image: Image.Image, **options: Any) -> bytes:
+    return encoded(image, "PNG", **options)
 
 
 def photos(count: int) -> Iterator[Image.Image]:
