@@ -8,6 +8,7 @@ import pytest
 from browser import Host, chromium, serving
 from click.testing import CliRunner
 from conftest import CHECKOUT
+from make_tiny_model import changed_metadata, tiny_model
 from PIL import Image, ImageFilter, PngImagePlugin
 from playwright.sync_api import Browser, Page, expect
 from web_helpers import PagePerson, Pixels, encoded, install_sources, photos, png
@@ -166,6 +167,23 @@ def test_fp32_in_a_folder_of_the_host(watched: tuple[Page, Watched], tmp_path: P
         person.open(f"{host.url}some/where/")
         assert_same(person, cat, Classifier("gn-cnn.fp32"))
         expect(person.page.locator("#figures")).to_contain_text("gn-cnn, fp32")
+
+
+def test_own_classes(watched: tuple[Page, Watched], tmp_path: Path, cat: bytes) -> None:
+    """Two of them, fewer than the page has lines for, with names that would break a careless page."""
+    labels = ["<b onclick=alert()>Katze</b>", "Donaudampfschifffahrtsgesellschaft" * 5]
+    model = tmp_path / "own.onnx"
+    model.write_bytes(tiny_model(changed_metadata(labels=labels), output_shape=("batch", 2), classes=2))
+    page, seen = watched
+    page.set_viewport_size({"width": 320, "height": 800})
+    with serving(write(tmp_path / "site", str(model))) as host:
+        person = PagePerson(page)
+        person.open(host.url)
+        assert_same(person, cat, Classifier(model))
+        assert sorted(label for label, _ in person.shown().top) == sorted(labels)
+        expect(page.locator("#figures")).to_contain_text("not measured")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    assert seen.errors == []
 
 
 # Every way in
