@@ -1,6 +1,6 @@
 """`cifar-edge web`: what it writes and refuses; its TypeScript checked, and its pixels compared in node.
 
-What needs a browser is in test_web.py.
+What needs a browser is in test_web.py and test_web_parity.py.
 """
 
 import json

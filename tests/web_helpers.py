@@ -10,13 +10,25 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from click.testing import CliRunner
 from conftest import CHECKOUT
 from PIL import Image
 from playwright.sync_api import Locator, Page
 
+from cifar_edge.cli.main import main
+
 Pixels = npt.NDArray[np.uint8]
 
+VIOLATIONS = "addEventListener('securitypolicyviolation', (event) => console.error('CSP:', event.blockedURI))"
+
 PHOTOS = ("astronaut", "chelsea", "coffee", "motorcycle_left", "rocket", "ihc", "hubble_deep_field")
+
+
+def write(folder: Path, model: str = "gn-cnn") -> Path:
+    """The page with ``model`` in ``folder``, written by the command."""
+    result = CliRunner().invoke(main, ["web", model, "--out", str(folder)])
+    assert result.exit_code == 0, result.output
+    return folder
 
 
 def install_sources(folder: Path) -> Path:
@@ -126,3 +138,15 @@ class PagePerson:
             }""",
             {"event": event, "bytes": list(content), "name": name, "kind": kind},
         )
+
+
+class Watched:
+    """A page of which every console error and every request is kept."""
+
+    def __init__(self, page: Page) -> None:
+        self.errors: list[str] = []
+        self.requested: list[str] = []
+        page.add_init_script(VIOLATIONS)
+        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.context.on("request", lambda request: self.requested.append(request.url))
