@@ -1,10 +1,12 @@
 """Files that appear whole or not at all, and where the released ones lie."""
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from cifar_edge.errors import CifarEdgeError, ModelError
 
@@ -81,3 +83,26 @@ def is_released(path: Path) -> bool:
     """Whether ``path`` lies among the released models or their exports, which no command writes to unasked."""
     resolved = path.resolve()
     return any(resolved.is_relative_to(zoo().resolve() / kind) for kind in ("models", "export"))
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def try_lock(file: IO[bytes]) -> bool:
+        """As below."""
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def try_lock(file: IO[bytes]) -> bool:
+        """Lock ``file`` until it is closed or this process ends, however it ends; False if another process has it."""
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

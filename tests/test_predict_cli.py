@@ -1,5 +1,6 @@
 """`cifar-edge predict` through the real command line."""
 
+import base64
 import json
 import os
 from pathlib import Path
@@ -72,13 +73,15 @@ def test_json_holds_every_input_in_order(folder: Path) -> None:
     assert [record["input"] for record in records] == ["0.png", "text.png", "1.png"]
     answer = Classifier(TINY).predict(folder / "0.png")
     assert records[0] == {
+        "version": 1,
         "input": "0.png",
         "label": answer.label,
         "index": answer.index,
         "score": answer.score,
         "top": [{"label": top.label, "index": top.index, "score": top.score} for top in answer.top(2)],
     }
-    assert records[1] == {"input": "text.png", "error": "text.png: not a picture in any format that Pillow reads"}
+    error = "text.png: not a picture in any format that Pillow reads"
+    assert records[1] == {"version": 1, "input": "text.png", "error": error}
 
 
 def test_names_that_are_no_text_stay_on_one_line(folder: Path) -> None:
@@ -88,7 +91,10 @@ def test_names_that_are_no_text_stay_on_one_line(folder: Path) -> None:
     result = predict(*strange, "missing\n.png")
     assert (result.exit_code, len(result.stdout.splitlines()), len(result.stderr.splitlines())) == (1, 3, 2)
     assert "naïve 猫.png" in result.stdout
-    assert [record["input"] for record in json.loads(predict(*strange, "--json").stdout)] == strange
+    records = json.loads(predict(*strange, "--json").stdout)
+    assert [record["input"] for record in records] == ["\ufffd\ufffd.png", *strange[1:]]
+    assert base64.b64decode(records[0]["input_base64"]) == b"\xff\xfe.png"
+    assert "input_base64" not in records[2]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """The data set of a command: its options, and what a person sees while it is fetched."""
 
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -8,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cifar_edge.cli.foot import Foot, bar
+
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
     from cifar_edge.data.origin import Origin
     from cifar_edge.data.transfer import Transfer
 
-_BAR_WIDTH = 24
 UNEVEN = 3
 """A class with so many times the images of another is worth a line."""
 
@@ -55,11 +55,15 @@ def load(data: str | None, offline: bool, holdout: float | None = None, strict: 
         return load_dataset(
             data, holdout=holdout, strict=strict, offline=offline, report=lambda line: click.echo(line, err=True)
         )
-    bar = _Bar()
+    foot = Foot()
+
+    def progress(transfer: "Transfer") -> None:
+        foot.show(f"{bar(transfer.done, transfer.total)} {transfer}")
+
     try:
-        return load_dataset(data, holdout=holdout, strict=strict, offline=offline, report=bar.line, progress=bar.update)
+        return load_dataset(data, holdout=holdout, strict=strict, offline=offline, report=foot.line, progress=progress)
     finally:
-        bar.clear()
+        foot.clear()
 
 
 def load_again(origin: "Origin", data: str | None, offline: bool, holdout: float | None, strict: bool) -> "Dataset":
@@ -106,25 +110,3 @@ def uneven(dataset: "Dataset") -> str | None:
         return None
     most, least = (f"{display_name(dataset.labels[each])} has {counts[each]:,}" for each in (largest, smallest))
     return f"uneven classes: of the training images {most}, {least}"
-
-
-class _Bar:
-    """One line at the foot of the terminal that is written over; lines that stay go above it."""
-
-    def __init__(self) -> None:
-        self._shown = 0
-
-    def line(self, text: str) -> None:
-        self.clear()
-        click.echo(text, err=True)
-
-    def update(self, transfer: "Transfer") -> None:
-        filled = _BAR_WIDTH * transfer.done // transfer.total
-        text = f"  [{'#' * filled}{'-' * (_BAR_WIDTH - filled)}] {transfer}"[: shutil.get_terminal_size().columns - 1]
-        click.echo("\r" + text.ljust(self._shown), err=True, nl=False)
-        self._shown = len(text)
-
-    def clear(self) -> None:
-        if self._shown:
-            click.echo("\r" + " " * self._shown + "\r", err=True, nl=False)
-            self._shown = 0

@@ -1,72 +1,152 @@
 """`cifar-edge predict`: what is on these pictures?"""
 
-import json
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+import copy
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from cifar_edge.cli.answers import lines
+from cifar_edge.cli.inputs import STDIN, Input, Inputs, read
+from cifar_edge.cli.progress import Progress, alone_on_terminal
+from cifar_edge.cli.records import Csv, JsonArray, JsonLines, Writer, record
+from cifar_edge.errors import ImageError
+
 if TYPE_CHECKING:
-    from cifar_edge.runtime.results import Prediction
+    from cifar_edge.cli.resume import Done
 
 
 @click.command("predict")
-@click.argument("images", metavar="IMG...", nargs=-1, required=True, type=click.Path())
+@click.argument("arguments", metavar="[INPUT]...", nargs=-1, type=click.Path())
+@click.option("--recursive", "-r", is_flag=True, help="Read folders, with all folders below them.")
+@click.option(
+    "--from-file",
+    "listed",
+    metavar="LIST",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+    help="Read names from LIST too, one a line; - is stdin.",
+)
+@click.option("--null", "-0", is_flag=True, help="Names in LIST end with a null byte (find -print0).")
 @click.option("--top", default=1, show_default=True, metavar="K", type=click.IntRange(min=1), help="Show K classes.")
+@click.option(
+    "--threshold",
+    default=0.0,
+    metavar="P",
+    type=click.FloatRange(0.0, 1.0),
+    help="Answer 'unknown' where the score is below P.",
+)
 @click.option("--model", metavar="MODEL", help="A released name, a run, a folder or an .onnx file.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: an array with one record an image.")
+@click.option("--json", "form", flag_value="json", help="Print JSON: an array with one record an input.")
+@click.option("--jsonl", "form", flag_value="jsonl", help="Print JSON Lines: one record a line, as they come.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV, as it comes.")
+@click.option(
+    "--resume",
+    "out",
+    metavar="OUT",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Append to the file OUT, JSON Lines or, if it is *.csv, CSV; skip the inputs that it has.",
+)
+@click.option("--strict", is_flag=True, help="Stop at the first input that is no picture.")
+@click.option("--workers", metavar="N", type=click.IntRange(min=1), help="Threads that read pictures. [default: cores]")
 @click.pass_context
-def command(ctx: click.Context, images: tuple[str, ...], top: int, model: str | None, as_json: bool) -> None:
-    """Classify the pictures IMG..., in any format and size.
+def command(
+    ctx: click.Context,
+    arguments: tuple[str, ...],
+    recursive: bool,
+    listed: Path | None,
+    null: bool,
+    top: int,
+    threshold: float,
+    model: str | None,
+    form: str | None,
+    out: Path | None,
+    strict: bool,
+    workers: int | None,
+) -> None:
+    """Classify pictures, in any format and size, and any number of them.
+
+    INPUT is a file, a folder (with --recursive), a pattern such as '**/*.jpg', or - for one picture on stdin.
 
     Without --model it takes $CIFAR_EDGE_MODEL, else the newest export under ./runs, else the released gn-cnn, and says
-    so on stderr. A picture that cannot be read does not stop the others; the exit code is then 1.
+    so on stderr. An input that cannot be read does not stop the others; the exit code is then 1.
 
     Example: cifar-edge predict cat.jpg dog.png --top 3
+
+    Example: cifar-edge predict --recursive photos --resume answers.jsonl
     """
-    from cifar_edge.errors import ImageError
+    if not arguments and listed is None:
+        raise click.UsageError("Missing argument '[INPUT]...', or --from-file LIST.")
+    if STDIN in arguments and str(listed) == STDIN:
+        raise click.UsageError("stdin cannot be a picture and a list of names at once.")
+    if null and listed is None:
+        raise click.UsageError("--null is about the names of --from-file.")
+    if out is not None:
+        form = form or ("csv" if out.suffix == ".csv" else "jsonl")
+        if form == "json":
+            raise click.UsageError("--resume goes on with JSON Lines or CSV, not with one JSON array.")
     from cifar_edge.runtime.classifier import Classifier
-    from cifar_edge.runtime.messages import display_name
+    from cifar_edge.runtime.stream import stream
 
     classifier = Classifier(model)
     click.echo(f"model: {classifier.source}", err=True)
-    records: list[dict[str, Any]] = []
-    failed = False
-    for image in images:
-        try:
-            prediction = classifier.predict(image)
-        except ImageError as error:
-            failed = True
-            click.echo(f"Error: {error}", err=True)
-            records.append({"input": image, "error": str(error)})
-            continue
-        records.append(_record(image, prediction, top))
-        if not as_json:
-            click.echo(_lines(display_name(image), prediction, top))
-    if as_json:
-        click.echo(json.dumps(records, indent=2))
-    if failed:
+    inputs = Inputs(arguments, recursive, listed, null)
+    progress = Progress(alone_on_terminal(out is not None), copy.copy(inputs) if inputs.repeatable else None)
+    with (
+        _writer(form, out, top) as (writer, done),
+        progress,
+        closing(stream(_left(inputs, done, progress), read, classifier.classify, workers)) as answers,
+    ):
+        for given, answer in answers:
+            failed = isinstance(answer, ImageError)
+            if failed:
+                progress.line(f"Error: {answer}")
+            if writer is not None:
+                writer.write(record(given.name, answer, top, threshold))
+            elif not isinstance(answer, ImageError):
+                click.echo(lines(given.name, answer, top, threshold, sys.stdout.isatty()))
+            progress.add(failed)
+            if failed and strict:
+                break
+    if inputs.skipped:
+        click.echo(f"left out {inputs.skipped:,} files of folders: hidden, or no pictures by their suffixes", err=True)
+    if done is not None:
+        click.echo(f"{out}: {progress.done:,} inputs added to {done.records:,} that were there", err=True)
+    if progress.failed or (done is not None and done.failed):
         ctx.exit(1)
 
 
-def _record(image: str, prediction: "Prediction", top: int) -> dict[str, Any]:
-    return {
-        "input": image,
-        "label": prediction.label,
-        "index": prediction.index,
-        "score": prediction.score,
-        "top": [asdict(candidate) for candidate in prediction.top(top)],
-    }
+@contextmanager
+def _writer(form: str | None, out: Path | None, top: int) -> "Iterator[tuple[Writer | None, Done | None]]":
+    """Where records go, None for lines for people; and what of ``out`` is done, None without it."""
+    if out is not None:
+        from cifar_edge.cli.resume import resumed
+
+        with resumed(out, form == "csv", top) as both:
+            yield both
+        return
+    if form is None:
+        yield None, None
+        return
+    writer = _to_stdout(form, top)
+    try:
+        yield writer, None
+    finally:
+        writer.close()
 
 
-def _lines(name: str, prediction: "Prediction", top: int) -> str:
-    """Label, score and name on a line, the further classes below; names last, for they may be of any length."""
-    from cifar_edge.runtime.messages import display_name
+def _to_stdout(form: str, top: int) -> Writer:
+    if form == "csv":
+        return Csv(sys.stdout.buffer, top)
+    return JsonArray(sys.stdout.buffer) if form == "json" else JsonLines(sys.stdout.buffer)
 
-    indent = 2 if top > 1 else 0
-    width = min(max(len(display_name(label)) for label in prediction.labels), 40) + indent
-    lines = [
-        f"{' ' * indent * (rank > 0) + display_name(candidate.label):<{width}}  {candidate.score:6.1%}"
-        for rank, candidate in enumerate(prediction.top(top))
-    ]
-    return "\n".join([f"{lines[0]}  {name}", *lines[1:]])
+
+def _left(inputs: Inputs, done: "Done | None", progress: Progress) -> Iterator[Input]:
+    """The inputs that are not done yet."""
+    for given in inputs:
+        if done is not None and done.take(given):
+            progress.before += 1
+        else:
+            yield given

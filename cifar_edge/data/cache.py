@@ -1,15 +1,14 @@
 """The folder where fetched data is kept, and the lock that lets one process at a time fetch into it."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from platformdirs import user_cache_path
 
 from cifar_edge.errors import DataError
+from cifar_edge.files import try_lock
 
 _POLL_SECONDS = 0.2
 
@@ -31,31 +30,10 @@ def locked(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "lock").open("ab") as file:
-            if not _try_lock(file):
+            if not try_lock(file):
                 waiting()
-                while not _try_lock(file):
+                while not try_lock(file):
                     time.sleep(_POLL_SECONDS)
             yield
     except OSError as error:
         raise DataError(f"cannot use the cache {folder}: {error.strerror or error}; or give a data folder") from error
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(file: IO[bytes]) -> bool:
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except PermissionError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _try_lock(file: IO[bytes]) -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True

@@ -1,8 +1,9 @@
 """The front door of the runtime: a model, loaded once, that classifies images in any form."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +13,14 @@ from cifar_edge.runtime.images import ImageSource, read_pixels
 from cifar_edge.runtime.model import BATCH, load, run
 from cifar_edge.runtime.resolve import resolve_model
 from cifar_edge.runtime.results import Prediction, prediction
+from cifar_edge.runtime.stream import stream
 from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE, INPUT_NAME, OUTPUT_NAME, ModelMetadata
 
 _SHAPE = (IMAGE_SIZE, IMAGE_SIZE, IMAGE_CHANNELS)
 _UINT8 = np.dtype(np.uint8)
 _OUTPUTS = [OUTPUT_NAME]
+
+Source = TypeVar("Source", bound=ImageSource)
 
 
 class Classifier:
@@ -82,8 +86,37 @@ class Classifier:
         answers: list[Prediction] = []
         numbered = enumerate(images)
         while pixels := [_numbered_pixels(number, image) for number, image in islice(numbered, BATCH)]:
-            answers += map(self._answer, run(self._session, np.stack(pixels)).tolist())
+            answers += self.classify(np.stack(pixels))
         return answers
+
+    def predict_iter(
+        self, images: Iterable[Source], *, workers: int | None = None
+    ) -> Generator[tuple[Source, Prediction | ImageError], None, None]:
+        """Classify a stream of images, finite or not: each as it was given, and its answer, in their order.
+
+        What is no readable image has an `ImageError` for an answer, which is not raised, so that the others go on:
+
+            for path, answer in classifier.predict_iter(paths):
+                print(path, answer if isinstance(answer, ImageError) else answer.label)
+
+        Images are read on ``workers`` threads (None: one a core), at most 16 a thread beyond what was answered, so that
+        memory does not grow with their number. ``images`` is consumed by a thread of its own, so that an answer need
+        not wait for the next image. To end early, close the generator or drop it.
+
+        Raises:
+            ModelError: the model answers with numbers that are not finite.
+            ValueError: ``workers`` is less than 1.
+            Exception: whatever ``images`` raises, after the answers to all that came before.
+        """
+        return stream(images, read_pixels, self.classify, workers)
+
+    def classify(self, pixels: npt.NDArray[np.uint8]) -> list[Prediction]:
+        """Answers for images that are ready: uint8 ``[N, 32, 32, 3]``, RGB.
+
+        Raises:
+            ModelError: the model answers with numbers that are not finite.
+        """
+        return [self._answer(logits) for logits in run(self._session, pixels).tolist()]
 
     def _answer(self, logits: list[float]) -> Prediction:
         try:

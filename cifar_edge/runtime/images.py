@@ -8,6 +8,7 @@ import os
 import stat
 import threading
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,9 +19,27 @@ from PIL import Image, UnidentifiedImageError, _imaging
 from cifar_edge.errors import ImageError
 from cifar_edge.runtime.messages import display_name, reason
 from cifar_edge.runtime.transform import to_pixels
+from cifar_edge.spec import IMAGE_SIZE
+
+MAX_FILE_BYTES = 1 << 30
+"""A larger file, or stream, is refused: some decoders read all of it before they look at it."""
+
+NOT_READ = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
+"""Formats that Pillow knows by name only, or hands to another program: EPS is one itself, and may run for ever."""
 
 ImageSource = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDArray[np.uint8]
 """What can be classified: a path, an encoded picture as bytes or open file, a PIL image, or uint8 ``[H, W, 3]`` RGB."""
+
+_COMMON = ("BMP", "GIF", "JPEG", "PPM", "PNG")
+"""What Pillow loads by itself; the plugins of other formats, which take time, wait for a file that is none of these."""
+
+_DRAFT_SIDE = 4 * IMAGE_SIZE
+"""A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves at least so many pixels a side."""
+
+_LARGE_PIXELS = 16_000_000
+"""Threads decode pictures of more pixels one after the other, so that their memory does not add up."""
+
+_one_large = threading.Lock()
 
 # Pillow logs some of its errors besides raising them; a library that nobody asked to log keeps silent.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -32,16 +51,23 @@ with contextlib.suppress(AttributeError, OSError):
     _set_handler(None)
 
 
-def read_pixels(source: ImageSource) -> npt.NDArray[np.uint8]:
+def read_pixels(source: ImageSource, name: str | None = None) -> npt.NDArray[np.uint8]:
     """The pixels that a model reads of ``source``: uint8 ``[32, 32, 3]``, RGB, by `cifar_edge.runtime.transform`.
 
-    Of an animation or a document of many pages, the first frame counts; of a PIL image, the current one.
+    Of an animation or a document of many pages, the first frame counts; of a PIL image, the current one. A JPEG of at
+    least 256 pixels a side is decoded at reduced scale, down to 128 pixels a side: within about a grey level of what
+    its full decode gives (docs/reliability.md has the figures), in a fraction of the time and memory.
+
+    Args:
+        source: see `ImageSource`.
+        name: what errors call it; None finds a name.
 
     Raises:
         ImageError: there is no such file, it holds no picture, or a damaged or too large one (Pillow's limit,
-            179 million pixels), or an array is not uint8 ``[H, W, 3]``. The message is one line and names the source.
+            179 million pixels; `MAX_FILE_BYTES`), or an array is not uint8 ``[H, W, 3]``. The message is one line and
+            names the source.
     """
-    name = _name(source)
+    name = name or _name(source)
     try:
         with _silence:
             return _pixels(source)
@@ -52,6 +78,8 @@ def read_pixels(source: ImageSource) -> npt.NDArray[np.uint8]:
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise ImageError(f"{name}: a picture of more than {limit:,} pixels is too large") from error
+    except MemoryError as error:
+        raise ImageError(f"{name}: there is not enough memory for it") from error
     except Exception as error:  # a decoder fed with damaged bytes raises whatever its parser stumbles over
         raise ImageError(f"{name}: damaged or truncated picture ({reason(error)})") from error
 
@@ -75,31 +103,72 @@ def _pixels(source: ImageSource) -> npt.NDArray[np.uint8]:
         with _opened(source) as file:
             return _decoded(file)
     if isinstance(source, bytes):
-        if not source:
-            raise ImageError("no bytes")
-        return _decoded(io.BytesIO(source))
+        return _in_memory(source)
     if hasattr(source, "read"):
-        return _decoded(source)
+        return _decoded(source) if _seekable(source) else _in_memory(source.read(MAX_FILE_BYTES + 1))
     raise ImageError("neither path, bytes, file, PIL image nor uint8 array [height, width, 3]")
 
 
 def _decoded(file: BinaryIO) -> npt.NDArray[np.uint8]:
-    with Image.open(file) as image:
-        return to_pixels(image)
+    with _identified(file) as image:
+        pixels = image.width * image.height
+        image.draft(None, (_DRAFT_SIDE, _DRAFT_SIDE))  # does nothing but to a JPEG
+        if not image.info.get("progressive"):  # of a progressive JPEG all coefficients are kept, whatever the scale
+            pixels = image.width * image.height
+        with _one_large if pixels > _LARGE_PIXELS else contextlib.nullcontext():
+            return to_pixels(image)
 
 
-def _opened(path: str | os.PathLike[str]) -> BinaryIO:
+def _identified(file: BinaryIO) -> Image.Image:
+    start = file.tell()
     try:
-        status = Path(path).stat()
+        return Image.open(file, formats=_COMMON)
+    except UnidentifiedImageError:
+        file.seek(start)
+        return Image.open(file, formats=readable_formats())
+
+
+@cache
+def readable_formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that are read: all that it can decode by itself (not `NOT_READ`)."""
+    Image.init()
+    return tuple(name for name in Image.ID if name not in NOT_READ)
+
+
+@cache
+def picture_suffixes() -> frozenset[str]:
+    """The suffixes, in lower case and with their dot, of the files that Pillow takes for one of `readable_formats`."""
+    formats = readable_formats()
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
+
+
+def _seekable(file: BinaryIO) -> bool:
+    return not hasattr(file, "seekable") or file.seekable()
+
+
+def _in_memory(content: bytes) -> npt.NDArray[np.uint8]:
+    if not content:
+        raise ImageError("no bytes")
+    if len(content) > MAX_FILE_BYTES:
+        raise ImageError(f"it is larger than {MAX_FILE_BYTES >> 30} GiB")
+    return _decoded(io.BytesIO(content))
+
+
+def _opened(source: str | os.PathLike[str]) -> BinaryIO:
+    path = Path(source)
+    try:
+        status = path.stat()
         if stat.S_ISDIR(status.st_mode):
             raise ImageError("a folder, not a picture")
         if not stat.S_ISREG(status.st_mode):
             raise ImageError("no regular file")  # to read a pipe or a device could last for ever
         if status.st_size == 0:
             raise ImageError("the file is empty")
-        return Path(path).open("rb")
+        if status.st_size > MAX_FILE_BYTES:
+            raise ImageError(f"the file is larger than {MAX_FILE_BYTES >> 30} GiB")
+        return path.open("rb")
     except FileNotFoundError as error:
-        raise ImageError("no such file") from error
+        raise ImageError("a link that leads nowhere" if path.is_symlink() else "no such file") from error
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         raise ImageError(f"cannot be opened ({getattr(error, 'strerror', None) or error})") from error
 

@@ -7,6 +7,8 @@ the same pixels on every machine.
 """
 
 import contextlib
+import math
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,9 @@ from PIL import ExifTags, Image
 
 from cifar_edge.errors import ImageError
 from cifar_edge.spec import IMAGE_SIZE, PIXEL_ZERO_POINT
+
+_STRIP_PIXELS = 1 << 22
+"""A picture with more pixels is converted in strips of about so many, and so is never held twice."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -39,13 +44,24 @@ def to_pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
     """
     if 0 in image.size:
         raise ImageError(f"a picture of {image.width}x{image.height} has no pixels")
-    square = _rgb(_centre_square(_upright(image)))
-    side = square.width
-    if side != IMAGE_SIZE:
+    image = _upright(image)
+    side = min(image.size)
+    white = _white(image)
+    if side <= IMAGE_SIZE:
+        square = _rgb(_square_rows(image, 0, side), white)
+        if side < IMAGE_SIZE:
+            square = square.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC)
+        return np.array(square, dtype=np.uint8)
+    # Every edge is a multiple of 1/32, which Pillow's floats hold exactly: the pixels are those of one single strip.
+    scale = side / IMAGE_SIZE
+    strips = []
+    for start, stop in _strips(side):
+        first, last = math.floor(start * scale), math.ceil(stop * scale)
+        strip = _rgb(_square_rows(image, first, last), white)
         # Pillow's BOX filter averages areas of whole pixels: each counts for the target pixel that its centre is in.
-        filter_ = Image.Resampling.BOX if side > IMAGE_SIZE else Image.Resampling.BICUBIC
-        square = square.resize((IMAGE_SIZE, IMAGE_SIZE), filter_)
-    return np.array(square, dtype=np.uint8)
+        box = (0, start * scale - first, side, stop * scale - first)
+        strips.append(np.asarray(strip.resize((IMAGE_SIZE, stop - start), Image.Resampling.BOX, box)))
+    return np.concatenate(strips)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -58,20 +74,41 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _centre_square(image: Image.Image) -> Image.Image:
+def _strips(side: int) -> Iterator[tuple[int, int]]:
+    """First and last (exclusive) row of the result, for strips of a square of ``side`` pixels a side."""
+    rows = max(1, min(IMAGE_SIZE, _STRIP_PIXELS * IMAGE_SIZE // side**2))
+    return ((start, min(start + rows, IMAGE_SIZE)) for start in range(0, IMAGE_SIZE, rows))
+
+
+def _square_rows(image: Image.Image, first: int, last: int) -> Image.Image:
+    """Rows ``first`` to ``last`` (exclusive) of the centre square."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    return image if image.width == image.height else image.crop((left, top, left + side, top + side))
+    box = (left, top + first, left + side, top + last)
+    return image if box == (0, 0, *image.size) else image.crop(box)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _white(image: Image.Image) -> float:
+    """What is white in a floating-point grey picture: 1 where none of its centre square is brighter, else 255."""
+    if image.mode != "F":
+        return 255.0
+    side = min(image.size)
+    rows = max(1, _STRIP_PIXELS // side)
+    peaks = (_floats(_square_rows(image, row, min(row + rows, side))).max() for row in range(0, side, rows))
+    return 1.0 if max(peaks) <= 1.0 else 255.0
+
+
+def _floats(image: Image.Image) -> npt.NDArray[np.float32]:
+    return np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=255.0, neginf=0.0)
+
+
+def _rgb(image: Image.Image, white: float) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):
         image = _grey(np.asarray(image).astype(np.float32) / 257.0)
     elif image.mode == "F":
-        values = np.nan_to_num(np.asarray(image), posinf=255.0, neginf=0.0)
-        image = _grey(values * 255.0 if values.max() <= 1.0 else values)
+        image = _grey(_floats(image) * np.float32(255.0 / white))
     elif image.mode == "La":
         image = image.convert("LA")
     if not image.has_transparency_data:

@@ -1,0 +1,61 @@
+"""What `cifar-edge predict` says of an input, for people: plain lines for pipes, bars and colours on a terminal."""
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from cifar_edge.cli.records import UNKNOWN
+
+if TYPE_CHECKING:
+    from cifar_edge.runtime.results import Prediction
+
+_WIDEST_LABEL = 40
+_BAR_WIDTH = 10
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+_SURE, _UNSURE = 0.8, 0.5
+
+
+def lines(name: str, answer: "Prediction", top: int, threshold: float, rich: bool) -> str:
+    """Label, score and name on a line, the further classes below; names last, for they may be of any length.
+
+    Below ``threshold`` the first line says "unknown", and with ``top`` > 1 all of the classes stand below.
+    """
+    from cifar_edge.runtime.messages import display_name
+
+    indent = 2 if top > 1 else 0
+    width = min(max(len(display_name(label)) for label in answer.labels), _WIDEST_LABEL) + indent
+    best, *further = answer.top(top)
+    if answer.score < threshold:
+        first = _line(UNKNOWN, width, best.score, rich, False)
+        further = [best, *further] if top > 1 else []
+    else:
+        first = _line(display_name(best.label), width, best.score, rich, True)
+    below = [_line(" " * indent + display_name(each.label), width, each.score, rich, False) for each in further]
+    return "\n".join([f"{first}  {display_name(name)}", *below])
+
+
+def _line(label: str, width: int, score: float, rich: bool, best: bool) -> str:
+    text = f"{label:<{width}}  {score:6.1%}"
+    if not rich:
+        return text
+    colour = "green" if score >= _SURE else "yellow" if score >= _UNSURE else "red"
+    bar = _bar(score)
+    if not _coloured():
+        return f"{text}  {bar}"
+    if not best:
+        return click.style(f"{text}  {bar}", dim=True)
+    return f"{click.style(text, fg=colour, bold=True)}  {click.style(bar, fg=colour)}"
+
+
+def _bar(score: float) -> str:
+    if (sys.stdout.encoding or "").lower().replace("-", "") != "utf8":
+        return ("#" * round(score * _BAR_WIDTH)).ljust(_BAR_WIDTH, ".")
+    full, part = divmod(round(score * _BAR_WIDTH * 8), 8)
+    return (_EIGHTHS[8] * full + _EIGHTHS[part] * (full < _BAR_WIDTH)).ljust(_BAR_WIDTH)
+
+
+def _coloured() -> bool:
+    """Whether this terminal shows colours, and its user wants them (https://no-color.org)."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

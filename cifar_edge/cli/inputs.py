@@ -1,0 +1,187 @@
+"""Which pictures a command line means: files, folders, patterns, a list of names, one picture on stdin."""
+
+import glob
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cifar_edge.errors import CifarEdgeError, ImageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+STDIN = "-"
+
+_LONGEST_NAME = 1 << 16
+"""No system has longer names: a list with a longer one is no list of names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input.
+
+    Attributes:
+        name: what its results call it: the name as given, undecodable bytes as `os.fsdecode` has them.
+        source: a path, the bytes of a picture, or the error that says why there is no picture.
+    """
+
+    name: str
+    source: str | bytes | ImageError
+
+
+def read(given: Input) -> "npt.NDArray[np.uint8]":
+    """The pixels of an input: see `cifar_edge.runtime.images.read_pixels`.
+
+    Raises:
+        ImageError: there is no picture.
+    """
+    from cifar_edge.runtime.images import read_pixels
+
+    if isinstance(given.source, ImageError):
+        raise given.source
+    return read_pixels(given.source, "standard input" if given.name == STDIN else None)
+
+
+class Inputs:
+    """The inputs of a command line, found while they are iterated over.
+
+    Of a folder, files whose suffix is that of a format Pillow reads, in the order of their full names; hidden files and
+    folders, and links to folders, are left out. Only the names of the folders on the way down are held at a time.
+
+    Args:
+        arguments: files, folders, patterns (``*``, ``?``, ``[a-z]``, ``**``) where no file has that very name, or
+            ``-``: one picture on stdin, which is read at once.
+        recursive: whether folders are read, with all folders below them.
+        listed: a file with more names, taken as they are; an empty one counts for none.
+        null: whether names in ``listed`` end with a null byte instead of a line.
+
+    Attributes:
+        skipped: how many files in the folders so far were no pictures by their names.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], recursive: bool = False, listed: Path | None = None, null: bool = False
+    ) -> None:
+        self._arguments, self._recursive, self._listed, self._null = arguments, recursive, listed, null
+        self._stdin = _stdin() if STDIN in arguments else None
+        self.skipped = 0
+
+    def __iter__(self) -> Iterator[Input]:
+        for argument in self._arguments:
+            if argument == STDIN and self._stdin is not None:
+                yield Input(STDIN, self._stdin)
+            elif glob.has_magic(argument) and not os.path.lexists(argument):
+                yield from self._matches(argument)
+            else:
+                yield from self._one(argument)
+        if self._listed is not None:
+            for name in _names(self._listed, b"\0" if self._null else b"\n"):
+                yield from self._one(os.fsdecode(name))
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether a second iteration finds the same again: not so where names come through a pipe."""
+        return self._listed is None or (str(self._listed) != STDIN and self._listed.is_file())
+
+    def _matches(self, pattern: str) -> Iterator[Input]:
+        matches = sorted(glob.iglob(pattern, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+        if not matches:
+            yield _error(pattern, "no file has this name, and none matches it as a pattern")
+        for match in matches:
+            yield from self._one(match)
+
+    def _one(self, name: str) -> Iterator[Input]:
+        if not _is_folder(name):
+            yield Input(name, name)
+        elif not self._recursive:
+            yield _error(name, "a folder, not a picture; --recursive reads the pictures in it")
+        else:
+            found = False
+            for found_input in self._walk(name):
+                found = True
+                yield found_input
+            if not found:
+                yield _error(name, "no file in this folder is a picture by its suffix")
+
+    def _walk(self, folder: str) -> Iterator[Input]:
+        from cifar_edge.runtime.images import picture_suffixes
+
+        suffixes = picture_suffixes()
+        levels = [iter([folder.rstrip(os.sep) + os.sep])]
+        while levels:
+            for name in levels[-1]:
+                if name.endswith(os.sep):
+                    try:
+                        levels.append(self._sorted_entries(name, suffixes))
+                    except OSError as error:
+                        yield _error(name, f"this folder cannot be listed ({error.strerror or error})")
+                        continue
+                    break
+                yield Input(name, name)
+            else:
+                levels.pop()
+
+    def _sorted_entries(self, folder: str, suffixes: frozenset[str]) -> Iterator[str]:
+        """Names in ``folder``: of pictures, and of folders, which end with a separator."""
+        names = []
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    if not entry.is_symlink() and not entry.name.startswith("."):
+                        names.append(entry.name + os.sep)
+                elif entry.name.startswith(".") or Path(entry.name).suffix.lower() not in suffixes:
+                    self.skipped += 1
+                else:
+                    names.append(entry.name)
+        names.sort()
+        return (folder + name for name in names)
+
+
+def _stdin() -> bytes:
+    """What is on stdin, or one byte more than a picture may have, so that it is refused."""
+    from cifar_edge.runtime.images import MAX_FILE_BYTES
+
+    return sys.stdin.buffer.read(MAX_FILE_BYTES + 1) if sys.stdin is not None else b""
+
+
+def _error(name: str, reason: str) -> Input:
+    from cifar_edge.runtime.messages import display_name
+
+    return Input(name, ImageError(f"{display_name(name)}: {reason}"))
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except (OSError, ValueError):  # a name too long, a null byte: reading it will say so
+        return False
+
+
+def _names(listed: Path, separator: bytes) -> Iterator[bytes]:
+    """The names in a list, as soon as they are there: it may be a pipe that somebody still writes to.
+
+    Raises:
+        CifarEdgeError: the list cannot be read, or is none.
+    """
+    rest = b""
+    try:
+        # Unbuffered: Python ends with a fatal error if a thread still waits for buffered stdin.
+        stdin = str(listed) == STDIN
+        with open(0 if stdin else listed, "rb", buffering=0, closefd=not stdin) as file:
+            while block := file.read(_LONGEST_NAME):
+                *names, rest = (rest + block).split(separator)
+                yield from filter(None, map(_stripped, names) if separator == b"\n" else names)
+                if len(rest) > _LONGEST_NAME:
+                    raise CifarEdgeError(f"{listed} is no list of names: one has more than {_LONGEST_NAME:,} bytes")
+    except OSError as error:
+        raise CifarEdgeError(f"cannot read the list {listed}: {error.strerror or error}") from error
+    if rest := _stripped(rest):
+        yield rest
+
+
+def _stripped(name: bytes) -> bytes:
+    return name.removesuffix(b"\r")  # of a list written on Windows

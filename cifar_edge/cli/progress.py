@@ -1,0 +1,81 @@
+"""How far a command is with many inputs: a bar on a terminal, counts for everyone."""
+
+import sys
+from collections.abc import Iterable
+from threading import Thread
+from time import monotonic
+
+import click
+
+from cifar_edge.cli.foot import Foot, bar
+
+_SECONDS = 0.1
+"""Between two looks at the bar."""
+
+
+class Progress:
+    """Counts inputs, and shows them at the foot of the terminal if ``shown``.
+
+    Args:
+        shown: whether there is a terminal that shows nothing else.
+        everything: the inputs once more, which are counted while the work goes on; None where that is impossible.
+
+    Attributes:
+        done: inputs that were answered.
+        failed: how many of them are no pictures.
+        before: inputs that had been answered before this command began.
+    """
+
+    def __init__(self, shown: bool, everything: Iterable[object] | None) -> None:
+        self.done = self.failed = self.before = 0
+        self._foot = Foot() if shown else None
+        self._began = self._looked = monotonic()
+        self._total: int | None = None
+        if shown and everything is not None:
+            # A daemon: nobody waits for the count when the work is done.
+            Thread(target=self._count, args=(everything,), daemon=True).start()
+
+    def line(self, text: str) -> None:
+        """Print a line on stderr, above the bar."""
+        if self._foot is None:
+            click.echo(text, err=True)
+        else:
+            self._foot.line(text)
+
+    def add(self, failed: bool) -> None:
+        """Count one input."""
+        self.done += 1
+        self.failed += failed
+        if self._foot is not None and monotonic() - self._looked >= _SECONDS:
+            self._looked = monotonic()
+            self._foot.show(self._text(self._looked - self._began))
+
+    def __enter__(self) -> None:
+        self._began = self._looked = monotonic()
+
+    def __exit__(self, *error: object) -> None:
+        if self._foot is not None:
+            self._foot.clear()
+
+    def _count(self, everything: Iterable[object]) -> None:
+        self._total = sum(1 for _ in everything)
+
+    def _text(self, seconds: float) -> str:
+        rate = self.done / max(seconds, 1e-9)
+        done = self.done + self.before
+        failed = f"  {self.failed:,} failed" if self.failed else ""
+        if self._total is None:
+            return f"  {done:,} inputs{failed}  {rate:,.0f}/s"
+        left = max(self._total - done, 0) / max(rate, 1e-9)
+        return f"{bar(done, self._total)} {done:,}/{self._total:,}{failed}  {rate:,.0f}/s  {_duration(left)} left"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def alone_on_terminal(results_elsewhere: bool) -> bool:
+    """Whether stderr is a terminal on which no results appear, so that a bar disturbs nothing."""
+    return sys.stderr.isatty() and (results_elsewhere or not sys.stdout.isatty())

@@ -1,0 +1,114 @@
+"""A file of records that a command goes on with, wherever it was stopped: by its end, Ctrl-C, or kill -9."""
+
+import csv
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import BinaryIO
+
+from cifar_edge.cli.inputs import Input
+from cifar_edge.cli.records import Csv, JsonLines, Record, Writer, columns, csv_line, name_of
+from cifar_edge.errors import CifarEdgeError
+from cifar_edge.files import try_lock
+
+
+class Done:
+    """The inputs that a file has records of; for each a digest of its name is held, 16 bytes, not the name.
+
+    Attributes:
+        records: how many records the file has.
+        failed: how many of them are errors.
+    """
+
+    def __init__(self) -> None:
+        self.records = self.failed = 0
+        self._names: Counter[bytes] = Counter()
+
+    def add(self, said: Record) -> None:
+        """Count one record.
+
+        Raises:
+            ValueError: it is none of an input.
+        """
+        self._names[_digest(name_of(said))] += 1
+        self.records += 1
+        self.failed += bool(said.get("error"))
+
+    def take(self, given: Input) -> bool:
+        """Whether ``given`` has a record; an input that was given twice needs two."""
+        if not self._names:
+            return False
+        name = _digest(os.fsencode(given.name))
+        count = self._names[name]
+        if count > 1:
+            self._names[name] -= 1
+        else:
+            del self._names[name]  # a Counter lets one delete what it has not
+        return count > 0
+
+
+@contextmanager
+def resumed(path: Path, as_csv: bool, top: int) -> Iterator[tuple[Writer, Done]]:
+    """A writer that appends to ``path``, and what the file held before; a last line that was cut off is removed.
+
+    Raises:
+        CifarEdgeError: the file cannot be read or written, holds something else, or another process writes it.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise CifarEdgeError(f"{path} is no regular file; --resume needs one that it can read again")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as file:
+            if not try_lock(file):
+                raise CifarEdgeError(f"another process writes {path}")
+            done = Done()
+            end = _read(path, file, columns(top) if as_csv else None, done)
+            file.truncate(end)
+            file.seek(end)
+            yield (Csv(file, top, with_header=end == 0) if as_csv else JsonLines(file)), done
+    except OSError as error:
+        raise CifarEdgeError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _read(path: Path, file: BinaryIO, header: list[str] | None, done: Done) -> int:
+    """Count the whole records in ``file``; where they end."""
+    file.seek(0)
+    end = 0
+    for number, line in enumerate(_whole_lines(file, quoted=header is not None), start=1):
+        end += len(line)
+        try:
+            if header is None:
+                done.add(json.loads(line))
+            elif number > 1:
+                done.add(dict(zip(header, next(csv.reader([line.decode()])), strict=True)))
+            elif line != csv_line(header):
+                raise ValueError("other columns")
+        except (ValueError, AttributeError, RecursionError) as error:
+            kind = "JSON Lines" if header is None else f"CSV with the columns {','.join(header)}"
+            raise CifarEdgeError(f"record {number} of {path} is none that predict writes as {kind}") from error
+    start = b'{"version":' if header is None else csv_line(header)
+    file.seek(end)
+    rest = file.read(len(start))
+    if end == 0 and not start.startswith(rest):  # the first record, cut off, or somebody's notes
+        raise CifarEdgeError(f"{path} holds something else than records of predict; it was left as it is")
+    return end
+
+
+def _whole_lines(file: BinaryIO, quoted: bool) -> Iterator[bytes]:
+    """The lines of ``file``, but for a last one that has no end; line breaks in quotes end no line if ``quoted``."""
+    parts: list[bytes] = []
+    inside = False
+    for part in file:
+        parts.append(part)
+        inside ^= quoted and part.count(b'"') % 2 == 1
+        if part.endswith(b"\n") and not inside:
+            yield b"".join(parts)
+            parts = []
+
+
+def _digest(name: bytes) -> bytes:
+    return blake2b(name, digest_size=16).digest()

@@ -1,0 +1,173 @@
+"""Any number of inputs, read on several threads and classified in batches, in their order and in constant memory."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import islice
+from queue import SimpleQueue
+from threading import Thread
+from time import perf_counter
+from typing import Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from cifar_edge.errors import ImageError
+
+AHEAD = 16
+"""Inputs in hand for each thread that reads: enough that none of them waits for another that reads a large picture."""
+
+_TELL_SECONDS = 0.002
+"""How often a reader that has more to read tells what is done: each time costs a switch of threads."""
+
+Pixels = npt.NDArray[np.uint8]
+Source = TypeVar("Source")
+Answer = TypeVar("Answer")
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    # Not on every system, and where it is, it knows better than os.cpu_count: `taskset` and containers narrow it.
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def stream(
+    sources: Iterable[Source],
+    read: Callable[[Source], Pixels],
+    classify: Callable[[Pixels], Iterable[Answer]],
+    workers: int | None = None,
+) -> Generator[tuple[Source, Answer | ImageError], None, None]:
+    """Each source with its answer, or with the `ImageError` that ``read`` raised of it, in the order of ``sources``.
+
+    An answer comes as soon as it is known, even while ``sources`` has not brought the next one: it is consumed by a
+    thread of its own, at most `AHEAD` sources for each of ``workers`` beyond what was answered.
+
+    Args:
+        sources: finite or not.
+        read: makes uint8 ``[32, 32, 3]`` of a source; runs on ``workers`` threads.
+        classify: makes one answer each of uint8 ``[n, 32, 32, 3]``; runs on the thread that takes the answers.
+        workers: threads that read; None takes as many as `cores`.
+
+    Raises:
+        ValueError: ``workers`` is less than 1.
+        Exception: whatever ``sources`` or ``classify`` raises, or ``read`` besides `ImageError`.
+    """
+    if workers is None:
+        workers = cores()
+    if workers < 1:
+        raise ValueError(f"to read needs at least one worker, not {workers}")
+    return _answers(_Reading(sources, read, workers), classify)
+
+
+def _answers(
+    reading: "_Reading[Source]", classify: Callable[[Pixels], Iterable[Answer]]
+) -> Generator[tuple[Source, Answer | ImageError], None, None]:
+    with reading:
+        for slots in reading.ready():
+            pixels = [slot.result for slot in slots if isinstance(slot.result, np.ndarray)]
+            answers = iter(classify(np.stack(pixels)) if pixels else [])
+            for slot in slots:
+                if isinstance(slot.result, np.ndarray):
+                    yield slot.source, next(answers)
+                elif isinstance(slot.result, ImageError):
+                    yield slot.source, slot.result
+                elif slot.result is not None:
+                    raise slot.result
+
+
+class _Slot(Generic[Source]):
+    """The place of one source in the order."""
+
+    __slots__ = ("result", "source")
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.result: Pixels | BaseException | None = None  # None: not read yet
+
+
+class _Reading(Generic[Source]):
+    """The threads between an iterable and its pixels.
+
+    One thread feeds: it takes a token from ``_room``, then the next source, which gets its place in ``_order`` and goes
+    to the readers by ``_todo``. They tell by ``_done`` that something was read. The queues are `SimpleQueue`, in C: at
+    10,000 pictures a second, locks and futures written in Python would cost as much as the pictures.
+    """
+
+    def __init__(self, sources: Iterable[Source], read: Callable[[Source], Pixels], workers: int) -> None:
+        self._sources, self._read, self._workers = sources, read, workers
+        self._order: deque[_Slot[Source]] = deque()
+        self._room: SimpleQueue[None] = SimpleQueue()
+        self._todo: SimpleQueue[_Slot[Source] | None] = SimpleQueue()
+        self._done: SimpleQueue[None] = SimpleQueue()
+        self._ended = self._stopped = False
+        self._failure: BaseException | None = None
+        # Daemons: an iterable that waits for ever, such as a pipe, must not keep the program from its end.
+        self._feeder = Thread(target=self._feed, daemon=True)
+        self._readers = [Thread(target=self._read_all, daemon=True) for _ in range(workers)]
+
+    def __enter__(self) -> None:
+        for _ in range(AHEAD * self._workers):
+            self._room.put(None)
+        for thread in (self._feeder, *self._readers):
+            thread.start()
+
+    def __exit__(self, *error: object) -> None:
+        self._stopped = True
+        self._room.put(None)
+        for _ in self._readers:
+            self._todo.put(None)
+        for reader in self._readers:
+            reader.join()
+
+    def ready(self) -> Iterator[list[_Slot[Source]]]:
+        """The slots in their order, as many at a time as are read.
+
+        Raises:
+            BaseException: what the iterable raised, after all that it had brought before.
+        """
+        while True:
+            ended = self._ended  # before the look at the order: what came in between is seen in the next round
+            slots = []
+            while self._order and self._order[0].result is not None:
+                slots.append(self._order.popleft())
+            if slots:
+                yield slots
+                for _ in slots:
+                    self._room.put(None)
+            elif ended and not self._order:
+                break
+            else:
+                self._done.get()
+        if self._failure is not None:
+            raise self._failure
+
+    def _feed(self) -> None:
+        try:
+            sources = iter(self._sources)
+            while True:
+                self._room.get()
+                if self._stopped:
+                    return
+                for source in islice(sources, 1):
+                    slot = _Slot(source)
+                    self._order.append(slot)
+                    self._todo.put(slot)
+                    break
+                else:
+                    break
+        except BaseException as error:
+            self._failure = error
+        self._ended = True
+        self._done.put(None)
+
+    def _read_all(self) -> None:
+        told = perf_counter()
+        while (slot := self._todo.get()) is not None and not self._stopped:
+            try:
+                slot.result = self._read(slot.source)
+            except BaseException as error:
+                slot.result = error
+            if self._todo.empty() or perf_counter() - told > _TELL_SECONDS:
+                self._done.put(None)
+                told = perf_counter()

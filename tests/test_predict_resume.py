@@ -1,0 +1,178 @@
+"""`cifar-edge predict`: records as JSON Lines and CSV, and files of them that go on after any end."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from conftest import ENTRY_POINT
+from PIL import Image
+from tiny import TINY
+
+from cifar_edge import Classifier
+from cifar_edge.cli.main import main
+from cifar_edge.data import Dataset
+
+NAMES = ["0.png", "1.png", "text.png", os.fsdecode(b"\xff.png"), 'line\r\nbreak, "quoted".png', "猫.png", "2.png"]
+
+
+@pytest.fixture(autouse=True)
+def folder(sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with pictures of many names and one that is none."""
+    for number, name in enumerate(NAMES):
+        Image.fromarray(sample.test_images[number]).save(tmp_path / name, "PNG")
+    (tmp_path / "text.png").write_text("This is no picture.")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def predict(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["predict", "--model", str(TINY), *arguments])
+
+
+def records_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def test_json_lines_are_the_records_of_the_array() -> None:
+    lines = predict(*NAMES, "--jsonl", "--top", "3").stdout.splitlines()
+    assert [json.loads(line) for line in lines] == json.loads(predict(*NAMES, "--json", "--top", "3").stdout)
+    assert all(line.isascii() for line in lines)
+
+
+def test_csv_holds_the_same() -> None:
+    array = json.loads(predict(*NAMES, "--json", "--top", "2").stdout)
+    stdout = predict(*NAMES, "--csv", "--top", "2").stdout_bytes.decode()
+    for said, row in zip(array, records_of(stdout), strict=True):
+        assert (row["version"], row["input"]) == ("1", said["input"])
+        assert row["input_base64"] == said.get("input_base64", "")
+        assert row["error"] == said.get("error", "")
+        for suffix, candidate in zip(("", "_2"), said.get("top", []), strict=False):
+            assert row["label" + suffix] == candidate["label"]
+            assert int(row["index" + suffix]) == candidate["index"]
+            assert float(row["score" + suffix]) == candidate["score"]
+
+
+def test_below_the_threshold_the_answer_is_unknown() -> None:
+    scores = {name: Classifier(TINY).predict(name).score for name in ("0.png", "1.png", "2.png")}
+    low, middle, high = sorted(scores, key=lambda name: scores[name])
+    result = predict(low, middle, high, "--threshold", str(scores[middle]))
+    assert result.exit_code == 0
+    assert [line.split()[0] == "unknown" for line in result.stdout.splitlines()] == [True, False, False]
+    (said,) = json.loads(predict(low, "--threshold", "1", "--json").stdout)
+    assert (said["label"], said["index"], said["score"]) == ("unknown", None, scores[low])
+    assert said["top"][0]["score"] == scores[low]
+    (row,) = records_of(predict(low, "--threshold", "1", "--csv").stdout)
+    assert (row["label"], row["index"]) == ("unknown", "")
+    shown = predict(low, "--threshold", "1", "--top", "2").stdout.splitlines()
+    assert [line.split()[0] for line in shown] == ["unknown", *(each["label"] for each in _top(low))]
+
+
+def _top(name: str) -> list[dict[str, str]]:
+    said = json.loads(predict(name, "--top", "2", "--json").stdout)[0]
+    return list(said["top"])
+
+
+@pytest.mark.parametrize("out", ["out.jsonl", "out.csv"])
+def test_every_cut_of_the_file_is_gone_on_from(out: str, folder: Path) -> None:
+    inputs = [*NAMES, "0.png", "missing.png", "0.png"]
+    assert predict(*inputs, "--resume", out).exit_code == 1
+    whole = Path(out).read_bytes()
+    assert whole.endswith(b"\n")
+    for end in range(0, len(whole), 7):
+        Path(out).write_bytes(whole[:end])
+        result = predict(*inputs, "--resume", out)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert Path(out).read_bytes() == whole
+    done = predict(*inputs, "--resume", out)
+    assert done.exit_code == 1  # there are failures in it
+    assert done.stderr.splitlines()[1:] == [f"{out}: 0 inputs added to {len(inputs)} that were there"]
+    assert Path(out).read_bytes() == whole
+    assert predict("new.png", *inputs, "--resume", out).exit_code == 1
+    assert Path(out).read_bytes().startswith(whole)
+    assert b"new.png" in Path(out).read_bytes()[len(whole) :]
+
+
+def test_a_file_without_failures_ends_well() -> None:
+    for _ in range(2):
+        assert predict("0.png", "1.png", "--resume", "deep/out.jsonl").exit_code == 0
+    assert len(Path("deep/out.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("out", "content", "message"),
+    [
+        ("notes.txt", b"Buy milk.\n", "record 1 of notes.txt is none that predict writes as JSON Lines"),
+        ("notes.txt", b"Buy milk.", "notes.txt holds something else than records of predict"),
+        ("array.jsonl", b"[1]\n", "record 1 of array.jsonl is none"),
+        ("null.jsonl", b'{"version":1,"input":"a","label":"b"}\n\x00\x00\n', "record 2 of null.jsonl is none"),
+        ("other.csv", b"name,age\n", "record 1 of other.csv is none that predict writes as CSV with the columns"),
+        ("other.csv", b"name", "other.csv holds something else than records of predict"),
+    ],
+)
+def test_somebody_elses_file_is_left_alone(out: str, content: bytes, message: str) -> None:
+    Path(out).write_bytes(content)
+    result = predict("0.png", "--resume", out)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert message in result.stderr.splitlines()[1]
+    assert Path(out).read_bytes() == content
+
+
+def test_what_cannot_be_gone_on_with() -> None:
+    assert "no regular file" in predict("0.png", "--resume", "/dev/null").stderr
+    assert "cannot write" in predict("0.png", "--resume", "0.png/out.jsonl").stderr
+    assert predict("0.png", "--resume", ".").exit_code == 2
+    assert predict("0.png", "--resume", "two.csv", "--top", "2").exit_code == 0
+    assert "columns" in predict("0.png", "--resume", "two.csv").stderr  # of one class
+
+
+def test_a_killed_command_loses_nothing(folder: Path) -> None:
+    count = 3000
+    (folder / "list").write_text("\n".join(f"./{'/.' * (number % 9)}/{number % 3}.png" for number in range(count)))
+    command: list[str | Path] = [
+        ENTRY_POINT,
+        "predict",
+        "--model",
+        TINY,
+        "--from-file",
+        "list",
+        "--resume",
+        "out.jsonl",
+    ]
+    out = folder / "out.jsonl"
+    kills = 0
+    while kills < 4:
+        size = out.stat().st_size if out.exists() else 0
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+            while process.poll() is None and (not out.exists() or out.stat().st_size < size + 30_000):
+                time.sleep(0.001)
+            process.kill()
+        if process.returncode != -signal.SIGKILL:
+            break
+        kills += 1
+    assert kills > 0
+    subprocess.run(command, check=True, capture_output=True)
+    answered = [json.loads(line)["input"] for line in out.read_text().splitlines()]
+    assert answered == (folder / "list").read_text().splitlines()
+
+
+def test_one_command_at_a_time_writes_a_file() -> None:
+    command: list[str | Path] = [ENTRY_POINT, "predict", "--model", TINY, "--from-file", "-", "--resume", "out.jsonl"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(b"0.png\n")
+        process.stdin.flush()
+        while not Path("out.jsonl").exists() or not Path("out.jsonl").stat().st_size:
+            assert process.poll() is None
+            time.sleep(0.01)
+        result = predict("1.png", "--resume", "out.jsonl")
+        assert (result.exit_code, result.stderr.splitlines()[1:]) == (1, ["Error: another process writes out.jsonl"])
+        process.stdin.close()
+        assert process.wait(60) == 0
+    assert len(Path("out.jsonl").read_text().splitlines()) == 1
