@@ -84,8 +84,8 @@ def _square_rows(image: Image.Image, first: int, last: int) -> Image.Image:
     """Rows ``first`` to ``last`` (exclusive) of the centre square."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    box = (left, top + first, left + side, top + last)
-    return image if box == (0, 0, *image.size) else image.crop(box)
+    # Cropped even where that changes nothing: Pillow gives some pictures their palette only then (ICNS).
+    return image.crop((left, top + first, left + side, top + last))
 
 
 def _white(image: Image.Image) -> float:
