@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import time
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +19,10 @@ from PIL import Image
 
 from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.errors import ImageError
+from cifar_edge.runtime import images
 from cifar_edge.runtime.images import ImageSource, read_pixels
 from cifar_edge.runtime.messages import display_name
+from cifar_edge.runtime.transform import to_pixels
 
 WRITERS: dict[str, dict[str, Any]] = {
     "AVIF": {},
@@ -174,6 +177,95 @@ def test_a_lazily_opened_picture_may_turn_out_to_be_truncated(sample: Dataset, t
         assert failure(lazy).startswith(f"{path}: damaged or truncated picture (")
     with Image.open(io.BytesIO(path.read_bytes())) as lazy:
         assert failure(lazy).startswith("the PIL image: damaged or truncated picture (")
+
+
+@pytest.mark.parametrize(("size", "decoded"), [((1300, 1100), (650, 550)), ((1500, 1000), (1500, 1000))])
+def test_a_large_jpeg_is_decoded_at_reduced_scale(
+    sample: Dataset, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], decoded: tuple[int, int]
+) -> None:
+    seen = []
+
+    def to_pixels_and_tell(image: Image.Image) -> Any:
+        seen.append(image.size)
+        return to_pixels(image)
+
+    content = encode(Image.fromarray(sample.test_images[0]).resize(size, Image.Resampling.BICUBIC), "MPO")
+    with Image.open(io.BytesIO(content)) as image:
+        full = to_pixels(image).astype(int)
+    monkeypatch.setattr(images, "to_pixels", to_pixels_and_tell)
+    difference = np.abs(read_pixels(content) - full)
+    assert difference.mean() < 0.5
+    assert difference.max() <= 6
+    assert seen == [decoded]
+
+
+@pytest.mark.parametrize("options", [{"quality": 90}, {"quality": 90, "progressive": True}])
+def test_large_pictures_are_decoded_one_after_the_other(
+    sample: Dataset, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    inside, most = 0, 0
+
+    def to_pixels_and_count(image: Image.Image) -> Any:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        pixels = to_pixels(image)
+        time.sleep(0.001)
+        inside -= 1
+        return pixels
+
+    file = io.BytesIO()
+    # Reduced to 512 pixels a side, it counts for small, unless it is progressive.
+    Image.fromarray(sample.test_images[0]).resize((1024, 1024)).save(file, "JPEG", **options)
+    monkeypatch.setattr(images, "_LARGE_PIXELS", 512 * 512)
+    monkeypatch.setattr(images, "to_pixels", to_pixels_and_count)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(read_pixels, [file.getvalue()] * 40))
+    assert (most == 1) == ("progressive" in options)
+
+
+def test_what_cannot_be_rewound_is_read_first(sample: Dataset) -> None:
+    content = encode(Image.fromarray(sample.test_images[0]), "PNG")
+    for content_, answer in ((content, None), (b"", "the given BufferedReader: no bytes")):
+        reader, writer = os.pipe()
+        with open(reader, "rb") as file, open(writer, "wb") as other:  # noqa: PTH123 - of descriptors
+            other.write(content_)
+            other.close()
+            if answer is None:
+                assert np.array_equal(read_pixels(file), sample.test_images[0])
+            else:
+                assert failure(file) == answer
+
+
+def test_more_bytes_than_a_picture_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_FILE_BYTES", 4000)
+    (tmp_path / "long.png").write_bytes(bytes(4001))
+    assert "larger than" in failure(tmp_path / "long.png")
+    assert "larger than" in failure(bytes(4001))
+    with Path("/dev/zero").open("rb", buffering=0) as endless:
+        monkeypatch.setattr(images, "_seekable", lambda file: False)
+        assert "larger than" in failure(endless)
+
+
+def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(image: Image.Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(images, "to_pixels", fail)
+    assert failure(corpus()[0]) == "the given bytes: there is not enough memory for it"
+
+
+def test_formats_that_are_other_peoples_programs_are_not_read() -> None:
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n{} loop\n"
+    assert failure(eps) == "the given bytes: not a picture in any format that Pillow reads"
+    assert not images.NOT_READ & set(images.readable_formats())
+    assert {".png", ".jpg", ".jpeg", ".webp", ".tif", ".avif"} <= images.picture_suffixes()
+    assert not {".eps", ".pdf", ".h5", ".mpg", ".txt", ""} & images.picture_suffixes()
+
+
+def test_an_error_may_be_given_another_name() -> None:
+    with pytest.raises(ImageError, match=r"^the camera: no bytes$"):
+        read_pixels(b"", "the camera")
 
 
 # Headers are where damage hurts: half of the changes fall into the first 128 bytes.

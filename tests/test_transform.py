@@ -13,6 +13,7 @@ from PIL import Image
 
 from cifar_edge.data import Dataset
 from cifar_edge.errors import ImageError
+from cifar_edge.runtime import transform
 from cifar_edge.runtime.images import read_pixels
 from cifar_edge.runtime.transform import to_pixels
 
@@ -121,6 +122,17 @@ def test_one_colour_stays_that_colour_at_any_size(width: int, height: int, colou
 @pytest.mark.parametrize("size", [(1, 100_000), (100_000, 1), (9000, 9500)])
 def test_extreme_sizes(size: tuple[int, int]) -> None:
     assert (to_pixels(Image.new("L", size, 200)) == 200).all()
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(st.integers(33, 300), st.integers(33, 300), st.integers(1, 20_000), st.sampled_from(["RGB", "P", "LA", "F"]))
+def test_strips_of_a_picture_give_the_pixels_of_the_whole(width: int, height: int, strip: int, mode: str) -> None:
+    noise = np.random.default_rng(width * height).integers(0, 256, (height, width, 3), np.uint8)
+    image = Image.fromarray(noise).convert(mode)
+    whole = to_pixels(image)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transform, "_STRIP_PIXELS", strip)
+        assert np.array_equal(to_pixels(image), whole)
 
 
 def test_no_pixels_are_no_picture() -> None:

@@ -43,7 +43,7 @@ def read(given: Input) -> "npt.NDArray[np.uint8]":
 
     if isinstance(given.source, ImageError):
         raise given.source
-    return read_pixels(given.source, "standard input" if given.name == STDIN else None)
+    return read_pixels(given.source, "standard input" if isinstance(given.source, bytes) else None)
 
 
 class Inputs:
