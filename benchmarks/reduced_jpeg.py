@@ -2,7 +2,7 @@
 
     python benchmarks/reduced_jpeg.py PHOTO... [--count N]
 
-Makes N JPEGs of the photos: random parts of them, 1,024 to 2,048 pixels a side, of random quality, subsampling and
+Makes N JPEGs of the photos: random parts of them, 512 to 2,048 pixels a side, of random quality, subsampling and
 progression. Prints a table and writes benchmarks/results/reduced_jpeg.csv. Besides the reduced decode it compares the
 picture before it became a JPEG, to show how much the JPEG itself changes. docs/reliability.md says what follows.
 """
@@ -51,12 +51,12 @@ class Result:
 
 
 def part_of(photo: Image.Image, random: np.random.Generator) -> Image.Image:
-    """A random part, at least a third of the shorter side, scaled to 1,024 to 2,048 pixels on its shorter side."""
+    """A random part, at least a third of the shorter side, scaled to 512 to 2,048 pixels on its shorter side."""
     least = min(photo.size)
     width, height = (int(random.integers(least // 3, length + 1)) for length in photo.size)
     left, top = int(random.integers(0, photo.width - width + 1)), int(random.integers(0, photo.height - height + 1))
-    scale = 2 ** random.uniform(10, 11) / min(width, height)
-    size = max(1024, round(width * scale)), max(1024, round(height * scale))
+    scale = 2 ** random.uniform(9, 11) / min(width, height)
+    size = max(512, round(width * scale)), max(512, round(height * scale))
     return photo.resize(size, Image.Resampling.BICUBIC, (left, top, left + width, top + height))
 
 

@@ -22,7 +22,7 @@ from cifar_edge.errors import ImageError
 from cifar_edge.runtime import images
 from cifar_edge.runtime.images import ImageSource, read_pixels
 from cifar_edge.runtime.messages import display_name
-from cifar_edge.runtime.transform import to_pixels
+from cifar_edge.runtime.transform import reduced_to_pixels, to_pixels
 
 WRITERS: dict[str, dict[str, Any]] = {
     "AVIF": {},
@@ -179,24 +179,31 @@ def test_a_lazily_opened_picture_may_turn_out_to_be_truncated(sample: Dataset, t
         assert failure(lazy).startswith("the PIL image: damaged or truncated picture (")
 
 
-@pytest.mark.parametrize(("size", "decoded"), [((1300, 1100), (650, 550)), ((1500, 1000), (1500, 1000))])
+@pytest.mark.parametrize(
+    ("size", "decoded"), [((700, 500), (700, 500)), ((700, 512), (350, 256)), ((1301, 1103), (326, 276))]
+)
 def test_a_large_jpeg_is_decoded_at_reduced_scale(
     sample: Dataset, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], decoded: tuple[int, int]
 ) -> None:
     seen = []
 
-    def to_pixels_and_tell(image: Image.Image) -> Any:
-        seen.append(image.size)
-        return to_pixels(image)
+    def reduced_to_pixels_and_tell(image: Image.Image, size: tuple[int, int]) -> Any:
+        seen.append((image.size, size))
+        return reduced_to_pixels(image, size)
 
-    content = encode(Image.fromarray(sample.test_images[0]).resize(size, Image.Resampling.BICUBIC), "MPO")
-    with Image.open(io.BytesIO(content)) as image:
-        full = to_pixels(image).astype(int)
-    monkeypatch.setattr(images, "to_pixels", to_pixels_and_tell)
-    difference = np.abs(read_pixels(content) - full)
-    assert difference.mean() < 0.5
-    assert difference.max() <= 6
-    assert seen == [decoded]
+    monkeypatch.setattr(images, "reduced_to_pixels", reduced_to_pixels_and_tell)
+    for mode in ("RGB", "L", "CMYK"):
+        picture = Image.fromarray(sample.test_images[0]).resize(size, Image.Resampling.BICUBIC).convert(mode)
+        file = io.BytesIO()
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        picture.save(file, "JPEG", quality=90, exif=exif)
+        with Image.open(file) as image:
+            full = to_pixels(image).astype(int)
+        difference = np.abs(read_pixels(file.getvalue()) - full)
+        assert difference.mean() < 0.2
+        assert difference.max() <= 2
+    assert seen == [(decoded, size)] * 3 * (size != decoded)
 
 
 @pytest.mark.parametrize("options", [{"quality": 90}, {"quality": 90, "progressive": True}])
@@ -205,20 +212,20 @@ def test_large_pictures_are_decoded_one_after_the_other(
 ) -> None:
     inside, most = 0, 0
 
-    def to_pixels_and_count(image: Image.Image) -> Any:
+    def reduced_to_pixels_and_count(image: Image.Image, size: tuple[int, int]) -> Any:
         nonlocal inside, most
         inside += 1
         most = max(most, inside)
-        pixels = to_pixels(image)
+        pixels = reduced_to_pixels(image, size)
         time.sleep(0.001)
         inside -= 1
         return pixels
 
     file = io.BytesIO()
-    # Reduced to 512 pixels a side, it counts for small, unless it is progressive.
+    # Reduced to 256 pixels a side, it counts for small, unless it is progressive.
     Image.fromarray(sample.test_images[0]).resize((1024, 1024)).save(file, "JPEG", **options)
     monkeypatch.setattr(images, "_LARGE_PIXELS", 512 * 512)
-    monkeypatch.setattr(images, "to_pixels", to_pixels_and_count)
+    monkeypatch.setattr(images, "reduced_to_pixels", reduced_to_pixels_and_count)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(read_pixels, [file.getvalue()] * 40))
     assert (most == 1) == ("progressive" in options)

@@ -15,7 +15,7 @@ from cifar_edge.data import Dataset
 from cifar_edge.errors import ImageError
 from cifar_edge.runtime import transform
 from cifar_edge.runtime.images import read_pixels
-from cifar_edge.runtime.transform import to_pixels
+from cifar_edge.runtime.transform import reduced_to_pixels, to_pixels
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -133,6 +133,27 @@ def test_strips_of_a_picture_give_the_pixels_of_the_whole(width: int, height: in
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transform, "_STRIP_PIXELS", strip)
         assert np.array_equal(to_pixels(image), whole)
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(st.sampled_from([2, 4, 8]), st.integers(40, 90), st.integers(40, 90), st.integers(0, 7), st.integers(0, 7))
+def test_a_reduced_picture_counts_for_the_full_one(
+    factor: int, width: int, height: int, right: int, lower: int
+) -> None:
+    noise = np.random.default_rng(width * height).integers(0, 256, (height, width, 3), np.uint8)
+    size = width * factor - right % factor, height * factor - lower % factor
+    full = noise.repeat(factor, 0).repeat(factor, 1)[: size[1], : size[0]]
+    # Pillow rounds once more, between rows and columns.
+    assert distance(reduced_to_pixels(Image.fromarray(noise), size), to_pixels(Image.fromarray(full))) <= 1
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_a_reduced_picture_is_turned_too(frog: Pixels, orientation: int) -> None:
+    turn = STORED[orientation]
+    picture = Image.fromarray(np.pad(frog, ((0, 0), (10, 10), (0, 0)), mode="symmetric").repeat(2, 0).repeat(2, 1))
+    stored = picture if turn is None else picture.transpose(turn)
+    stored.getexif()[0x0112] = orientation
+    assert np.array_equal(reduced_to_pixels(stored, (stored.width * 4, stored.height * 4)), frog)
 
 
 def test_no_pixels_are_no_picture() -> None:

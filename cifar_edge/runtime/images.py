@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError, _imaging
 
 from cifar_edge.errors import ImageError
 from cifar_edge.runtime.messages import display_name, reason
-from cifar_edge.runtime.transform import to_pixels
+from cifar_edge.runtime.transform import reduced_to_pixels, to_pixels
 from cifar_edge.spec import IMAGE_SIZE
 
 MAX_FILE_BYTES = 1 << 30
@@ -33,9 +33,8 @@ ImageSource = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDAr
 _COMMON = ("BMP", "GIF", "JPEG", "PPM", "PNG")
 """What Pillow loads by itself; the plugins of other formats, which take time, wait for a file that is none of these."""
 
-_DRAFT_SIDE = 16 * IMAGE_SIZE
-"""A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves at least so many pixels a side. With 4 times the
-target instead of 16 the whole pixels that are averaged would be too coarse: 1 class in 10 would change."""
+_DRAFT_SIDE = 8 * IMAGE_SIZE
+"""A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves at least so many pixels a side."""
 
 _LARGE_PIXELS = 16_000_000
 """Threads decode pictures of more pixels one after the other, so that their memory does not add up."""
@@ -56,8 +55,8 @@ def read_pixels(source: ImageSource, name: str | None = None) -> npt.NDArray[np.
     """The pixels that a model reads of ``source``: uint8 ``[32, 32, 3]``, RGB, by `cifar_edge.runtime.transform`.
 
     Of an animation or a document of many pages, the first frame counts; of a PIL image, the current one. A JPEG of at
-    least 1,024 pixels a side is decoded at a half, a quarter or an eighth of its size, and still 16 times as large as
-    the result: that changes less than the JPEG has changed already (docs/reliability.md), and saves time and memory.
+    least 512 pixels a side is decoded at a half, a quarter or an eighth of its size, still 8 times as large as the
+    result or more: that changes less than the JPEG has changed already (docs/reliability.md), and saves time.
 
     Args:
         source: see `ImageSource`.
@@ -112,12 +111,12 @@ def _pixels(source: ImageSource) -> npt.NDArray[np.uint8]:
 
 def _decoded(file: BinaryIO) -> npt.NDArray[np.uint8]:
     with _identified(file) as image:
-        pixels = image.width * image.height
+        size = image.size
         image.draft(None, (_DRAFT_SIDE, _DRAFT_SIDE))  # does nothing but to a JPEG
-        if not image.info.get("progressive"):  # of a progressive JPEG all coefficients are kept, whatever the scale
-            pixels = image.width * image.height
-        with _one_large if pixels > _LARGE_PIXELS else contextlib.nullcontext():
-            return to_pixels(image)
+        # Of a progressive JPEG all coefficients are kept, whatever the scale.
+        width, height = size if image.info.get("progressive") else image.size
+        with _one_large if width * height > _LARGE_PIXELS else contextlib.nullcontext():
+            return to_pixels(image) if image.size == size else reduced_to_pixels(image, size)
 
 
 def _identified(file: BinaryIO) -> Image.Image:

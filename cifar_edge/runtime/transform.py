@@ -44,7 +44,8 @@ def to_pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
     """
     if 0 in image.size:
         raise ImageError(f"a picture of {image.width}x{image.height} has no pixels")
-    image = _upright(image)
+    image.load()  # before the look at EXIF: TIFF and AVIF turn themselves while they load
+    image = _turned(image, _turn(image))
     side = min(image.size)
     white = _white(image)
     if side <= IMAGE_SIZE:
@@ -64,13 +65,50 @@ def to_pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
     return np.concatenate(strips)
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    image.load()  # before the look at EXIF: TIFF and AVIF turn themselves while they load
+def reduced_to_pixels(image: Image.Image, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """The pixels that a model reads of a picture of ``size`` that a decoder brings as ``image``, several times smaller.
+
+    Each pixel counts for the square of pixels it stands for, cut where the target's pixels end in the full picture: to
+    average whole pixels, as `to_pixels` does, would be too coarse here. Its result differs by what the decoder averages
+    otherwise. ``image`` has to be decoded at 1/2, 1/4 or 1/8, as libjpeg does it.
+
+    Raises:
+        Exception: the picture turns out to be damaged.
+    """
+    image.load()
+    factor = next(each for each in (2, 4, 8) if image.size == tuple(-(-length // each) for length in size))
+    side = min(size)
+    left, top = ((length - side) // 2 for length in size)
+    cells = np.floor(np.arange(IMAGE_SIZE + 1) * side / IMAGE_SIZE + 0.5).astype(np.int64)  # their edges
+    box = (left // factor, top // factor, -(-(left + side) // factor), -(-(top + side) // factor))
+    pixels = np.asarray(_rgb(image.crop(box), 255.0))
+    rows = _sums(pixels, cells + top % factor, factor)
+    sums = _sums(rows.swapaxes(0, 1), cells + left % factor, factor).swapaxes(0, 1)
+    lengths = np.diff(cells)
+    counts = (lengths[:, None] * lengths)[..., None]
+    square = Image.fromarray(((2 * sums + counts) // (2 * counts)).astype(np.uint8))
+    return np.array(_turned(square, _turn(image)))
+
+
+def _sums(pixels: npt.NDArray[np.integer], edges: npt.NDArray[np.int64], factor: int) -> npt.NDArray[np.int64]:
+    """Sums ``[n, ...]`` of ``pixels`` ``[length, ...]``, each ``factor`` long, between the ``n + 1`` ``edges``."""
+    whole, part = np.divmod(edges, factor)
+    before = np.zeros((len(pixels) + 1, *pixels.shape[1:]), np.int64)
+    np.cumsum(pixels, axis=0, out=before[1:])
+    begun = pixels[np.minimum(whole, len(pixels) - 1)].astype(np.int64)
+    return np.diff(factor * before[whole] + part.reshape(-1, *[1] * (pixels.ndim - 1)) * begun, axis=0)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What turns a loaded picture upright."""
     orientation = None
     # A camera's broken EXIF block, which Pillow parses with errors of any type, makes no picture unreadable.
     with contextlib.suppress(Exception):
         orientation = image.getexif().get(ExifTags.Base.Orientation)
-    turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+
+
+def _turned(image: Image.Image, turn: Image.Transpose | None) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
