@@ -51,6 +51,19 @@ if TYPE_CHECKING:
 )
 @click.option("--strict", is_flag=True, help="Stop at the first input that is no picture.")
 @click.option("--workers", metavar="N", type=click.IntRange(min=1), help="Threads that read pictures. [default: cores]")
+@click.option(
+    "--engine",
+    type=click.Choice(["threads", "ray"]),
+    default="threads",
+    show_default=True,
+    help="What does the work: threads of this process, or Ray, on many machines, with --parquet.",
+)
+@click.option(
+    "--parquet",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="With --engine ray: write Parquet files into the new folder DIR.",
+)
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -65,6 +78,8 @@ def command(
     out: Path | None,
     strict: bool,
     workers: int | None,
+    engine: str,
+    parquet: Path | None,
 ) -> None:
     """Classify pictures, in any format and size, and any number of them.
 
@@ -87,12 +102,18 @@ def command(
         form = form or ("csv" if out.suffix == ".csv" else "jsonl")
         if form == "json":
             raise click.UsageError("--resume goes on with JSON Lines or CSV, not with one JSON array.")
+    if (engine == "ray") != (parquet is not None):
+        raise click.UsageError("--engine ray and --parquet DIR go together.")
+    inputs = Inputs(arguments, recursive, listed, null)
+    if parquet is not None:
+        if form or strict or workers or STDIN in arguments:
+            raise click.UsageError("--engine ray writes Parquet alone, in no order, of pictures in files.")
+        ctx.exit(_on_ray(inputs, model, parquet, top, threshold))
     from cifar_edge.runtime.classifier import Classifier
     from cifar_edge.runtime.stream import stream
 
     classifier = Classifier(model)
     click.echo(f"model: {classifier.source}", err=True)
-    inputs = Inputs(arguments, recursive, listed, null)
     progress = Progress(alone_on_terminal(out is not None), copy.copy(inputs) if inputs.repeatable else None)
     with (
         _writer(form, out, top) as (writer, done),
@@ -116,6 +137,23 @@ def command(
         click.echo(f"{out}: {progress.done:,} inputs added to {done.records:,} that were there", err=True)
     if progress.failed or (done is not None and done.failed):
         ctx.exit(1)
+
+
+def _on_ray(inputs: Inputs, model: str | None, out: Path, top: int, threshold: float) -> int:
+    """Let Ray do it; the exit code."""
+    from cifar_edge.cli.extras import needs
+
+    with needs("ray"):
+        from cifar_edge.cli import on_ray
+    from cifar_edge.runtime.model import load
+    from cifar_edge.runtime.resolve import resolve_model
+
+    found = resolve_model(model)
+    load(found.path)  # a bad model is one line here, and a hundred of Ray's
+    click.echo(f"model: {found}", err=True)
+    count, failed = on_ray.predict(inputs, found.path.read_bytes(), out, top, threshold)
+    click.echo(f"{out}: {count:,} inputs, {failed:,} failed", err=True)
+    return int(failed > 0)
 
 
 @contextmanager

@@ -67,7 +67,7 @@ def read_pixels(source: ImageSource, name: str | None = None) -> npt.NDArray[np.
             179 million pixels; `MAX_FILE_BYTES`), or an array is not uint8 ``[H, W, 3]``. The message is one line and
             names the source.
     """
-    name = name or _name(source)
+    name = _name(source) if name is None else display_name(name)
     try:
         with _silence:
             return _pixels(source)

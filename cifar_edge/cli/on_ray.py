@@ -1,0 +1,124 @@
+"""`cifar-edge predict --engine ray`: the same work on a cluster, by Ray Data, with Parquet for an answer.
+
+Each worker process holds one `Classifier`, made of the model's bytes, and reads the pictures itself: their names must
+mean the same files on every machine. What comes out are the records of `cifar_edge.cli.records` as columns, and
+``position``, the place of the input, for the order of the lines is not kept.
+"""
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.dataset
+import ray
+import ray.data
+
+from cifar_edge.cli.inputs import Input
+from cifar_edge.cli.records import record
+from cifar_edge.errors import CifarEdgeError, ImageError
+from cifar_edge.runtime.classifier import Classifier
+from cifar_edge.runtime.images import read_pixels
+from cifar_edge.runtime.stream import stream
+
+BLOCK = 10_000
+"""Names that are handed to a worker at a time, and lines of a Parquet file."""
+
+_CLASS = pyarrow.struct({"label": pyarrow.string(), "index": pyarrow.int64(), "score": pyarrow.float64()})
+
+SCHEMA = pyarrow.schema(
+    {
+        "position": pyarrow.int64(),
+        "version": pyarrow.int64(),
+        "input": pyarrow.string(),
+        "input_base64": pyarrow.string(),
+        "label": pyarrow.string(),
+        "index": pyarrow.int64(),
+        "score": pyarrow.float64(),
+        "top": pyarrow.list_(_CLASS),
+        "error": pyarrow.string(),
+    }
+)
+
+_NAMES = pyarrow.schema(
+    {"position": pyarrow.int64(), "name": pyarrow.binary(), "path": pyarrow.binary(), "error": pyarrow.string()}
+)
+
+
+def predict(inputs: Iterable[Input], model: bytes, out: Path, top: int, threshold: float) -> tuple[int, int]:
+    """Classify ``inputs`` and write Parquet files into the folder ``out``; how many there were, and how many failed.
+
+    It joins the cluster of ``$RAY_ADDRESS``, else starts Ray on this machine for as long as it takes.
+
+    Raises:
+        CifarEdgeError: ``out`` holds something, or the cluster fails.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise CifarEdgeError(f"{out} exists and is no empty folder; Parquet files go to a new one")
+    names = list(_names(inputs))
+    if not names:
+        return 0, 0
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for logger in ("ray", "ray.data"):
+        logging.getLogger(logger).setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.log_internal_stack_trace_to_stdout = False
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        answers = ray.data.from_arrow(names).map_batches(
+            Worker,
+            fn_constructor_args=(model, top, threshold),
+            batch_size=BLOCK,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(),  # as many workers as there are cores
+            num_cpus=1,
+        )
+        answers.write_parquet(str(out.resolve()))
+    except Exception as error:  # Ray's errors carry the traceback of a worker, in many lines
+        raise CifarEdgeError(f"Ray failed: {str(error).strip().splitlines()[-1]}") from error
+    finally:
+        ray.shutdown()
+    found = pyarrow.dataset.dataset(out)
+    return found.count_rows(), found.count_rows(filter=pyarrow.dataset.field("error").is_valid())
+
+
+class Worker:
+    """A process that classifies the pictures of a table of names, one after the other on its one core."""
+
+    def __init__(self, model: bytes, top: int, threshold: float) -> None:
+        self._classifier, self._top, self._threshold = Classifier(model), top, threshold
+
+    def __call__(self, table: Any) -> Any:
+        """The answers to a table of names, in the columns of `SCHEMA`."""
+        answers = stream(table.to_pylist(), _read, self._classifier.classify, workers=1)
+        rows = [
+            {"position": line["position"], **record(os.fsdecode(line["name"]), answer, self._top, self._threshold)}
+            for line, answer in answers
+        ]
+        return pyarrow.Table.from_pylist(rows, SCHEMA)
+
+
+def _names(inputs: Iterable[Input]) -> Iterator[Any]:
+    """Tables of `BLOCK` names."""
+    numbered = enumerate(inputs)
+    while block := list(islice(numbered, BLOCK)):
+        lines = [
+            {
+                "position": position,
+                "name": os.fsencode(given.name),
+                "path": os.fsencode(Path(given.name).absolute()),
+                "error": str(given.source) if isinstance(given.source, ImageError) else None,
+            }
+            for position, given in block
+        ]
+        yield pyarrow.Table.from_pylist(lines, _NAMES)
+
+
+def _read(line: dict[str, Any]) -> Any:
+    if line["error"] is not None:
+        raise ImageError(line["error"])
+    return read_pixels(os.fsdecode(line["path"]), os.fsdecode(line["name"]))
