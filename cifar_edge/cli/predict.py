@@ -81,7 +81,7 @@ def command(
     engine: str,
     parquet: Path | None,
 ) -> None:
-    """Classify pictures, in any format and size, and any number of them.
+    """Classify pictures: any format, any size, any number.
 
     INPUT is a file, a folder (with --recursive), a pattern such as '**/*.jpg', or - for one picture on stdin.
 
