@@ -79,6 +79,9 @@ def originals() -> list[Sample]:
             for form in forms:
                 for options in [{}, *OPTIONS.get(form, [])]:
                     samples += _encoded("intact", form, picture, options)
+    for mode in ("L", "RGB", "CMYK"):  # large enough for a JPEG to be decoded at reduced scale
+        for options in [{}, *OPTIONS["JPEG"]]:
+            samples += _encoded("intact", "JPEG", in_mode(photo.resize((600, 520)), mode), options)
     picture = photo.resize((48, 40))
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "text" * 50
