@@ -8,7 +8,6 @@ from statistics import mean, stdev
 from cards_facts import Released
 from cards_markdown import block, paragraph, table
 
-from cifar_edge.cli.summary import text_table
 from cifar_edge.models.summary import summarize
 from cifar_edge.runtime.timing import LARGE_BATCH
 from cifar_edge.training.run import RECIPE
@@ -19,9 +18,9 @@ TEACHER = "teacher.toml"
 def layers(model: Released) -> str:
     """The layers of the network as trained and, if there is one, of the folded one."""
     text = paragraph(f"As trained: `cifar-edge summary {model.name}`; ReLU and the like are numbered, not listed.")
-    text += "\n" + block(text_table(summarize(model.trained.network)))
+    text += "\n" + block(summarize(model.trained.network).to_table())
     if model.trained.folded is not None:
-        text += "\nWith its norms folded, as in int8:\n\n" + block(text_table(summarize(model.trained.folded)))
+        text += "\nWith its norms folded, as in int8:\n\n" + block(summarize(model.trained.folded).to_table())
     return text
 
 

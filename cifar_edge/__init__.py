@@ -1,6 +1,6 @@
 """Classify images on edge devices with a small GroupNorm CNN: trained in PyTorch, run by onnxruntime alone.
 
-Everything public is named here and loaded at its first use, so that ``import cifar_edge`` itself costs nothing:
+Everything public is named here and loaded at its first use, so that ``import cifar_edge`` itself costs nothing::
 
     from cifar_edge import Classifier
 

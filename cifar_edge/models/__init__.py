@@ -1,5 +1,6 @@
-"""The networks, as torch modules, and their registry."""
+"""The networks, as torch modules, their registry, and what they cost."""
 
 from cifar_edge.models.registry import MODELS, Family, build, family
+from cifar_edge.models.summary import Layer, Summary, summarize
 
-__all__ = ["MODELS", "Family", "build", "family"]
+__all__ = ["MODELS", "Family", "build", "family", "Layer", "Summary", "summarize"]

@@ -35,6 +35,11 @@ class Layer:
     parameters: int
     macs: int
 
+    @property
+    def is_listed(self) -> bool:
+        """Whether tables name it: it holds parameters or shrinks its input, unlike ReLU, Dropout and Flatten."""
+        return self.parameters > 0 or math.prod(self.output) < math.prod(self.input)
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
@@ -70,6 +75,30 @@ class Summary:
     def total_mb(self) -> float:
         """Input, outputs with gradients, and parameters."""
         return self.input_mb + self.forward_backward_mb + self.parameters_mb
+
+    def to_table(self) -> str:
+        """The listed layers and the sizes for people, 60 columns wide."""
+        row = "{:<22}{:<16}{:>10}{:>12}".format
+        lines = [row("layer", "output", "parameters", "MACs")]
+        lines += [
+            row(
+                layer.name + (" (1x1)" if layer.kernel == (1, 1) else ""),
+                str(list(layer.output)),
+                f"{layer.parameters:,}" if layer.parameters else "",
+                f"{layer.macs:,}" if layer.macs else "",
+            ).rstrip()
+            for layer in self.layers
+            if layer.is_listed
+        ]
+        lines += [
+            row("total", "", f"{self.parameters:,}", f"{self.macs:,}"),
+            "",
+            f"input             {self.input_mb:.2f} MB",
+            f"forward/backward  {self.forward_backward_mb:.2f} MB",
+            f"parameters        {self.parameters_mb:.2f} MB",
+            f"total             {self.total_mb:.2f} MB",
+        ]
+        return "\n".join(lines)
 
 
 def summarize(network: nn.Module) -> Summary:

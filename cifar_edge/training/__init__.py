@@ -1,0 +1,17 @@
+"""From a recipe and a data set to a run: weights, metrics, summary and pictures in a folder."""
+
+from cifar_edge.training.checkpoint import TrainedNetwork, load_network
+from cifar_edge.training.metrics import read_metrics
+from cifar_edge.training.recipe import Recipe
+from cifar_edge.training.run import EpochRecord, Watcher, fold_run, train
+
+__all__ = [
+    "Recipe",
+    "train",
+    "fold_run",
+    "Watcher",
+    "EpochRecord",
+    "read_metrics",
+    "TrainedNetwork",
+    "load_network",
+]

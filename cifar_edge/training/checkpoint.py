@@ -1,6 +1,7 @@
 """Weights on disk: safetensors, with the name of the network and its labels beside the tensors."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from cifar_edge.files import replacing
 from cifar_edge.models import build
 from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.models.gn_cnn import GnCnn
-from cifar_edge.runtime.resolve import SUMMARY, WEIGHTS
+from cifar_edge.runtime.resolve import SUMMARY, WEIGHTS, resolve_run
 from cifar_edge.spec import METADATA_KEY
 from cifar_edge.training.folding import unfitted
 
@@ -76,12 +77,13 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], str, tuple[str, ...]]:
         raise ModelError(f"{path} holds no weights of a cifar-edge network ({error})") from error
 
 
-def load_network(folder: Path) -> TrainedNetwork:
-    """Load the network of a finished run or of a released model's folder, and its folded form if that is there.
+def load_network(model: str | os.PathLike[str]) -> TrainedNetwork:
+    """Load the network of a finished run, or of a released model by its name, and its folded form if that is there.
 
     Raises:
-        ModelError: the folder holds no weights, or they do not fit the network they name.
+        ModelError: there is no such run or model, it holds no weights, or they do not fit the network they name.
     """
+    folder = resolve_run(model).path
     state, name, labels = read_weights(folder / WEIGHTS)
     network = build(name, len(labels))
     _load_state(network, state, folder / WEIGHTS)

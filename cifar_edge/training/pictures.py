@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
@@ -31,6 +32,7 @@ _NAMED_CLASSES = 80
 _LONGEST_NAME = 24
 
 
+@style.context("default")  # the same pictures whatever style a notebook has set
 def draw_all(
     folder: Path,
     records: "Sequence[EpochRecord]",
