@@ -4,13 +4,15 @@ VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: help demo test test-all lint wheel clean
+.PHONY: help demo docs notebook test test-all lint wheel clean
 
 help:
 	@echo "make demo      train, export and predict on a sample of CIFAR-10, in a temporary folder"
-	@echo "make test      everything CI runs: lint, types, import rule, tests, wheel and sdist"
+	@echo "make test      everything CI runs: lint, types, import rule, documentation, tests, wheel and sdist"
 	@echo "make test-all  that, and the tests of the web page in a browser; needs Chromium"
 	@echo "make lint      the quick part of make test: style, types, import rule"
+	@echo "make docs      the documentation site, in build/docs; a warning is an error"
+	@echo "make notebook  execute notebooks/cifar_10_gn.ipynb and keep its outputs: a training of some minutes"
 	@echo "make wheel     wheel and sdist for release, with the web page built; needs npm"
 	@echo "make clean     remove what these commands made, .venv included"
 
@@ -18,17 +20,24 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cifar-edge needs Python 3.11 or newer: make PYTHON=...")'
 	@echo "Installing into $(VENV): 6 GB, most of it torch, a few minutes the first time."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,hub,ray,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,hub,ray,notebook,docs,dev]'
 	@touch $@
 
 demo: $(INSTALLED)
 	@PATH="$(BIN):$$PATH" docs/demo.sh
 
-test: lint
+docs: $(INSTALLED)
+	$(BIN)/sphinx-build -E -W --keep-going -q -c docs . build/docs
+	@echo "The documentation is in build/docs/index.html"
+
+notebook: $(INSTALLED)
+	$(BIN)/python notebooks/execute.py notebooks/cifar_10_gn.ipynb
+
+test: lint docs
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not browser'
 	@echo "Left out: the tests of the web page in a browser. make test-all runs them, where Chromium is installed."
 
-test-all: lint
+test-all: lint docs
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(INSTALLED)
