@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import click
 from sphinx.application import Sphinx
 
 from cifar_edge import __version__
@@ -56,9 +57,16 @@ html_theme_options = {"navigation_with_keys": True}
 def setup(app: Sphinx) -> None:
     """Connect what is said about docstrings here."""
     app.connect("autodoc-process-docstring", keep_colons, priority=100)
+    for part in ("description", "options"):
+        app.connect(f"sphinx-click-process-{part}", keep_asterisks)
 
 
 def keep_colons(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Begin an attribute with an empty comment, or napoleon takes what stands before its first colon for its type."""
     if what in {"attribute", "property"}:
         lines[:0] = ["..", ""]
+
+
+def keep_asterisks(app: Sphinx, context: click.Context, lines: list[str]) -> None:
+    """A help text is plain: its asterisks are of patterns, and emphasise nothing."""
+    lines[:] = [line.replace("*", r"\*") for line in lines]
