@@ -1,4 +1,4 @@
-"""The reference network in its three normalisations: s8-layer, s8-group, s8-batch.
+"""The reference network in its three normalisations: s8-layer, s8-group, s8-batch; and without any: s8-none.
 
 Ten convolutions and three poolings, layer for layer the published table of "CIFAR-10 with Group Norm". Every 3x3
 convolution is followed by ReLU, the norm and dropout, in this order: a norm after ReLU cannot be folded into the
@@ -33,11 +33,6 @@ def batch_norm(channels: int, size: int) -> nn.Module:
     return nn.BatchNorm2d(channels)
 
 
-def no_norm(channels: int, size: int) -> nn.Module:
-    """No normalisation at all."""
-    return nn.Identity()
-
-
 def reference_network(classes: int, norm: Norm) -> nn.Sequential:
     """The reference network for float32 input ``[batch, 3, 32, 32]``; logits ``[batch, classes]``."""
 
@@ -67,3 +62,16 @@ def reference_network(classes: int, norm: Norm) -> nn.Sequential:
         pointwise(16, classes),
         nn.Flatten(),
     )
+
+
+def unnormalized_network(classes: int) -> nn.Sequential:
+    """The reference network without norms: 10,888 parameters, all of them convolution weights.
+
+    They start as He et al. 2015 (arXiv:1502.01852) have it: torch's own start leaves a third of the variance after each
+    convolution, which norms undo, and without them the logits are so near zero that training never leaves chance.
+    """
+    network = reference_network(classes, lambda channels, size: nn.Identity())
+    for module in network:
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    return network

@@ -9,7 +9,7 @@ from torch import nn
 
 from cifar_edge.errors import ModelError
 from cifar_edge.models.gn_cnn import gn_cnn
-from cifar_edge.models.reference import batch_norm, group_norm, layer_norm, reference_network
+from cifar_edge.models.reference import batch_norm, group_norm, layer_norm, reference_network, unnormalized_network
 from cifar_edge.models.wide_resnet import WideResNet
 
 
@@ -34,6 +34,7 @@ MODELS: Mapping[str, Family] = {
     "s8-layer": Family(partial(reference_network, norm=layer_norm), _REFERENCE_RECIPE),
     "s8-group": Family(partial(reference_network, norm=group_norm), _REFERENCE_RECIPE),
     "s8-batch": Family(partial(reference_network, norm=batch_norm), _REFERENCE_RECIPE),
+    "s8-none": Family(unnormalized_network, {**_REFERENCE_RECIPE, "learning_rate": 0.05}),
     "wrn-16-4": Family(partial(WideResNet, widen=4)),
 }
 

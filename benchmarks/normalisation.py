@@ -1,0 +1,91 @@
+"""Does group norm keep its promises? The reference network with four norms, over batch sizes and seeds.
+
+    python benchmarks/normalisation.py train --workers 2
+
+What is trained stands in normalisation.toml. Each training is one line of benchmarks/results/normalisation.csv, added
+when it is finished; what stands there is not trained again, so an interrupted study goes on where it was.
+docs/normalisation.md says what was learned.
+"""
+
+import multiprocessing
+import sys
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+import click
+import normalisation_results
+from normalisation_grid import Grid
+from normalisation_results import Point, Row, Training
+from normalisation_training import load_once, train_here
+
+from cifar_edge.cli.loading import data_options, load
+from cifar_edge.errors import CifarEdgeError
+
+GRID = Path(__file__).with_suffix(".toml")
+RESULTS = Path(__file__).parent / "results"
+
+
+class Commands(click.Group):
+    """Tells errors in one line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CifarEdgeError as error:
+            raise click.ClickException(str(error)) from error
+
+
+_grid = click.option("--grid", type=click.Path(dir_okay=False, path_type=Path), default=GRID, help="A TOML file.")
+_results = click.option(
+    "--results", type=click.Path(file_okay=False, path_type=Path), default=RESULTS, help="Folder of the CSV files."
+)
+
+
+@click.group(cls=Commands)
+def main() -> None:
+    """Measure the claims that the reference makes for group normalisation."""
+
+
+@main.command()
+@click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Trainings at a time.")
+@_grid
+@_results
+@data_options
+def train(workers: int, grid: Path, results: Path, data: str | None, offline: bool) -> None:
+    """Train all of the grid that the CSV file does not hold yet, each training on one thread."""
+    load(data, offline)  # fetched and verified once, before the workers read it
+    train_all(Grid.from_file(grid), results, workers, data)
+
+
+def train_all(grid: Grid, results: Path, workers: int, data: str | None) -> None:
+    """Train what ``grid`` wants until nothing is left, ``workers`` at a time, and note each in ``results``.
+
+    Raises:
+        CifarEdgeError: a results file is damaged or cannot be written, or the data set has too few images.
+    """
+    running: dict[Future[tuple[Row, list[Point]]], Training] = {}
+    context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+    with ProcessPoolExecutor(workers, context, load_once, (data,)) as pool:
+        while True:
+            rows = normalisation_results.read(results)
+            wanted = [training for training in grid.wanted(rows) if training not in running.values()]
+            for training in wanted[: workers - len(running)]:
+                running[pool.submit(train_here, training, grid.held_out_images)] = training
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                training = running.pop(future)
+                row, points = future.result()
+                normalisation_results.add(results, row, points if training.seed in grid.seeds else [])
+                click.echo(f"{_told(row)}  {len(wanted) - 1} or more to go", err=True)
+
+
+def _told(row: Row) -> str:
+    found = "diverged" if row.test_accuracy is None else f"held out {row.held_out_accuracy:.2%}"
+    about = f"{row.norm:6} batch {row.batch_size:<4} rate {row.learning_rate:<8g} seed {row.seed:<4}"
+    return f"{about} {row.epochs} epochs  {found}  {row.seconds:.0f} s"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
