@@ -1,6 +1,9 @@
 """Does group norm keep its promises? The reference network with four norms, over batch sizes and seeds.
 
-    python benchmarks/normalisation.py train --workers 2
+    python benchmarks/normalisation.py train --workers 2   # hours; the rest takes minutes
+    python benchmarks/normalisation.py costs               # parameters, memory, time of a step, latency
+    python benchmarks/normalisation.py tables
+    python benchmarks/normalisation.py plot
 
 What is trained stands in normalisation.toml. Each training is one line of benchmarks/results/normalisation.csv, added
 when it is finished; what stands there is not trained again, so an interrupted study goes on where it was.
@@ -14,16 +17,26 @@ from pathlib import Path
 from typing import Any
 
 import click
+import normalisation_answers
+import normalisation_costs
 import normalisation_results
+import onnxruntime
+import results_file
+import torch
+from normalisation_answers import Study
+from normalisation_costs import Cost, NormLatency
 from normalisation_grid import Grid
 from normalisation_results import Point, Row, Training
 from normalisation_training import load_once, train_here
 
 from cifar_edge.cli.loading import data_options, load
 from cifar_edge.errors import CifarEdgeError
+from cifar_edge.files import replacing
+from cifar_edge.runtime.timing import machine
 
 GRID = Path(__file__).with_suffix(".toml")
 RESULTS = Path(__file__).parent / "results"
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
 
 
 class Commands(click.Group):
@@ -71,18 +84,65 @@ def train_all(grid: Grid, results: Path, workers: int, data: str | None) -> None
             rows = normalisation_results.read(results)
             wanted = [training for training in grid.wanted(rows) if training not in running.values()]
             for training in wanted[: workers - len(running)]:
-                running[pool.submit(train_here, training, grid.held_out_images)] = training
+                running[pool.submit(train_here, training, grid.held_out_images, training.seed in grid.seeds)] = training
             if not running:
                 return
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                training = running.pop(future)
+                del running[future]
                 row, points = future.result()
-                normalisation_results.add(results, row, points if training.seed in grid.seeds else [])
+                normalisation_results.add(results, row, points)
                 click.echo(f"{_told(row)}  {len(wanted) - 1} or more to go", err=True)
 
 
+@main.command()
+@click.option("--rounds", type=click.IntRange(min=1), default=normalisation_costs.ROUNDS, show_default=True)
+@_grid
+@_results
+@data_options
+def costs(rounds: int, grid: Path, results: Path, data: str | None, offline: bool) -> None:
+    """Measure what each norm costs, into two CSV files, all norms in turns."""
+    plan, dataset = Grid.from_file(grid), load(data, offline)
+    steps = normalisation_costs.costs(plan.norms, sorted(plan.learning_rates), dataset, rounds)
+    results_file.write(results / normalisation_costs.COSTS, Cost, steps)
+    latencies = normalisation_costs.latencies(plan.norms, dataset, rounds)
+    results_file.write(results / normalisation_costs.LATENCIES, NormLatency, latencies)
+    click.echo(f"{machine()}, torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, one thread", err=True)
+
+
+@main.command()
+@_grid
+@_results
+def tables(grid: Path, results: Path) -> None:
+    """Print the figures as Markdown."""
+    for title, text in normalisation_answers.tables(*_found(grid, results)).items():
+        click.echo(f"### {title}\n\n{text}")
+
+
+@main.command()
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=IMAGES, help="Folder of the pictures.")
+@_grid
+@_results
+def plot(out: Path, grid: Path, results: Path) -> None:
+    """Draw the pictures of docs/normalisation.md."""
+    import normalisation_plot
+
+    for name, draw in normalisation_plot.pictures(*_found(grid, results)).items():
+        with replacing(out / name) as temporary:
+            draw().savefig(temporary, dpi=110)
+        click.echo(out / name)
+
+
+def _found(grid: Path, results: Path) -> tuple[Study, list[Cost], list[NormLatency]]:
+    rows, points = normalisation_results.read(results), normalisation_results.read_curves(results)
+    return (
+        Study(Grid.from_file(grid), rows, points),
+        results_file.read(results / normalisation_costs.COSTS, Cost),
+        results_file.read(results / normalisation_costs.LATENCIES, NormLatency),
+    )
+
+
 def _told(row: Row) -> str:
-    found = "diverged" if row.test_accuracy is None else f"held out {row.held_out_accuracy:.2%}"
+    found = "diverged" if row.held_out_accuracy is None else f"held out {row.held_out_accuracy:.2%}"
     about = f"{row.norm:6} batch {row.batch_size:<4} rate {row.learning_rate:<8g} seed {row.seed:<4}"
     return f"{about} {row.epochs} epochs  {found}  {row.seconds:.0f} s"
 

@@ -66,14 +66,7 @@ class Grid:
         tries = [self._try(*cell, rate) for cell in cells for rate in self._untried(*cell, rows)]
         rates = [(cell, self.best_rate(*cell, rows)) for cell in cells]
         finals = [
-            Training(
-                norm=norm,
-                batch_size=batch_size,
-                learning_rate=rate,
-                train_images=self.train_images,
-                epochs=self.epochs,
-                seed=seed,
-            )
+            self.final(norm, batch_size, rate, seed)
             for seed in self.seeds
             for (norm, batch_size), rate in rates
             if rate is not None
@@ -89,14 +82,21 @@ class Grid:
         """The learning rate that held-out images chose; None while rates are still to be tried."""
         return None if self._untried(norm, batch_size, rows) else _best(self.tries(norm, batch_size, rows))
 
-    def _try(self, norm: str, batch_size: int, rate: float) -> Training:
+    def final(self, norm: str, batch_size: int, learning_rate: float, seed: int) -> Training:
+        """The training whose accuracy is reported."""
+        return self._training(norm, batch_size, learning_rate, self.epochs, seed)
+
+    def _try(self, norm: str, batch_size: int, learning_rate: float) -> Training:
+        return self._training(norm, batch_size, learning_rate, self.tuning_epochs, TUNING_SEED)
+
+    def _training(self, norm: str, batch_size: int, learning_rate: float, epochs: int, seed: int) -> Training:
         return Training(
             norm=norm,
             batch_size=batch_size,
-            learning_rate=rate,
+            learning_rate=learning_rate,
             train_images=self.train_images,
-            epochs=self.tuning_epochs,
-            seed=TUNING_SEED,
+            epochs=epochs,
+            seed=seed,
         )
 
     def _untried(self, norm: str, batch_size: int, rows: Sequence[Row]) -> list[float]:

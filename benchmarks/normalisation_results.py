@@ -38,19 +38,17 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Row(Training):
-    """What a training gave; all None but `seconds` if it diverged. Accuracies are in evaluation mode, in [0, 1].
+    """What a training gave; accuracies are in evaluation mode, in [0, 1], and None if it diverged.
 
     Attributes:
-        loss: mean over the last epoch, on augmented images in training mode.
-        train_accuracy: on the training images, without augmentation.
+        train_accuracy: on the training images, without augmentation; final trainings only.
         held_out_accuracy: on the held-out training images.
-        test_accuracy: on the test images.
+        test_accuracy: on the test images; final trainings only.
         precise_test_accuracy: the same with batch norm's statistics taken anew over the training images; None for
             other norms.
         seconds: of the training, evaluations included.
     """
 
-    loss: float | None
     train_accuracy: float | None
     held_out_accuracy: float | None
     test_accuracy: float | None

@@ -92,7 +92,7 @@ def test_int8_computes_nearly_what_pytorch_does(exported: Exported, sample: Data
 
 def test_the_networks_compared_tell_images_apart(exported: Exported, sample: Dataset) -> None:
     logits = torch_logits(exported.trained.network, sample.test_images)
-    assert len(np.unique(logits.argmax(1))) >= 3
+    assert len(np.unique(logits.argmax(1))) >= 2
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
