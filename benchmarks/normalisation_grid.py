@@ -49,9 +49,10 @@ class Grid:
         """
         try:
             settings = tomllib.loads(path.read_text(encoding="utf-8"))
-            rates = {int(size): tuple(map(float, values)) for size, values in settings.pop("learning_rates").items()}
-            lists = {name: tuple(settings.pop(name)) for name in ("norms", "seeds")}
-            return cls(**lists, **settings, learning_rates=rates)
+            settings |= {name: tuple(settings[name]) for name in ("norms", "seeds")}
+            rates = settings.pop("learning_rates")
+            settings["learning_rates"] = {int(size): tuple(map(float, values)) for size, values in rates.items()}
+            return cls(**settings)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise RecipeError(f"{path} holds no grid of the study: {error}") from error
 

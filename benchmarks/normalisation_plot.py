@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import NullLocator, StrMethodFormatter
 from normalisation_answers import Measure, Study, gap, test_accuracy, train_accuracy
 from normalisation_costs import Cost, NormLatency
 from normalisation_results import Training
@@ -27,7 +27,7 @@ def pictures(study: Study, costs: Sequence[Cost], latencies: Sequence[NormLatenc
 
 
 def draw_accuracy(study: Study) -> Figure:
-    """Test accuracy, training accuracy and the gap between them, by batch size: every seed, and a line through means."""
+    """Test accuracy, training accuracy and the gap between them, by batch size: every seed, and lines through means."""
     figure = Figure(figsize=(12, 4.4), layout="constrained")
     panels: tuple[tuple[str, Measure], ...] = (
         ("test accuracy (%)", test_accuracy),
@@ -42,7 +42,14 @@ def draw_accuracy(study: Study) -> Figure:
             samples = {size: study.sample(norm, size, measure) for size in study.sizes()}
             samples = {size: sample for size, sample in samples.items() if sample.values}
             for size, sample in samples.items():
-                axes.scatter([size * shift] * len(sample.values), sample.values, s=18, alpha=0.5, **_marker(norm))
+                axes.scatter(
+                    [size * shift] * len(sample.values),
+                    sample.values,
+                    s=18,
+                    alpha=0.5,
+                    color=_COLOURS[norm],
+                    marker=_MARKERS[norm],
+                )
             axes.plot(
                 [size * shift for size in samples],
                 [sample.mean for sample in samples.values()],
@@ -65,7 +72,7 @@ def draw_rates(study: Study) -> Figure:
             rates = [row.learning_rate for row in tries]
             accuracies = [100 * (row.held_out_accuracy or 0.0) for row in tries]
             axes.plot(rates, accuracies, color=_COLOURS[norm], alpha=0.7)
-            axes.scatter(rates, accuracies, s=24, label=norm, **_marker(norm))
+            axes.scatter(rates, accuracies, s=24, label=norm, color=_COLOURS[norm], marker=_MARKERS[norm])
             best = study.grid.best_rate(norm, size, study.rows)
             if best in rates:
                 at = rates.index(best)
@@ -111,10 +118,11 @@ def draw_costs(costs: Sequence[Cost], latencies: Sequence[NormLatency]) -> Figur
     bottoms = [cost.parameters - cost.norm_parameters for cost in first]
     parameters.bar(norms, [cost.norm_parameters for cost in first], bottom=bottoms, color=colours)
     parameters.set_title("parameters (solid: of the norms)", size=11)
-    for axes, title, value in (
+    panels: tuple[tuple[Axes, str, Callable[[Cost], float]], ...] = (
         (memory, "peak memory of a step (MiB)", lambda cost: cost.peak_bytes / 2**20),
         (time, "time of a step, group = 1", lambda cost: cost.step_ratio),
-    ):
+    )
+    for axes, title, value in panels:
         for index, norm in enumerate(norms):
             shift = _SHIFT ** (index - (len(norms) - 1) / 2)
             values = [value(found[norm, size]) for size in sizes]
@@ -122,16 +130,12 @@ def draw_costs(costs: Sequence[Cost], latencies: Sequence[NormLatency]) -> Figur
         axes.set_title(title, size=11)
         _batch_axis(axes, sizes)
     memory.set_yscale("log", base=2)
-    memory.yaxis.set_major_formatter("{x:g}")
+    memory.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     memory.legend(frameon=False)
     time.set_ylim(bottom=0)
     latency.bar(norms, [each.p50_us for each in latencies], color=colours)
     latency.set_title("latency of one image, fp32 (us)", size=11)
     return figure
-
-
-def _marker(norm: str) -> dict[str, str]:
-    return {"color": _COLOURS[norm], "marker": _MARKERS[norm]}
 
 
 def _panels(figure: Figure, count: int) -> Sequence[Axes]:

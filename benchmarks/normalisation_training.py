@@ -100,12 +100,12 @@ def train(training: Training, dataset: Dataset, held_out_images: int, *, final: 
 @contextmanager
 def _convolutions_for(batch_size: int) -> Iterator[None]:
     """Leave oneDNN to larger batches: on tiny ones torch's own convolutions take a third less time."""
-    before = torch.backends.mkldnn.enabled
-    torch.backends.mkldnn.enabled = before and batch_size >= _ONEDNN_BATCH
+    before = bool(torch.backends.mkldnn.enabled)
+    torch.backends.mkldnn.set_flags(before and batch_size >= _ONEDNN_BATCH)
     try:
         yield
     finally:
-        torch.backends.mkldnn.enabled = before
+        torch.backends.mkldnn.set_flags(before)
 
 
 class _Curve:

@@ -91,9 +91,19 @@ def test_summary_of_an_unknown_network_names_the_known_ones() -> None:
     assert all(name in result.stderr for name in ["'resnet'", *MODELS])
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("s8-layer", 47_236), ("s8-group", 11_104), ("s8-batch", 11_104)])
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("s8-layer", 47_236), ("s8-group", 11_104), ("s8-batch", 11_104), ("s8-none", 10_900)]
+)
 def test_reference_networks_have_the_published_parameters(name: str, parameters: int) -> None:
     assert count_parameters(build(name)) == parameters
+
+
+@pytest.mark.parametrize("name", ["s8-group", "s8-none"])
+def test_logits_of_a_fresh_reference_network_tell_images_apart(name: str) -> None:
+    torch.manual_seed(0)
+    with torch.no_grad():
+        logits = PixelNetwork(build(name)).eval()(random_pixels(64))
+    assert logits.std(0).mean() > 0.01
 
 
 def test_gn_cnn_keeps_its_budget() -> None:

@@ -65,7 +65,7 @@ def reference_network(classes: int, norm: Norm) -> nn.Sequential:
 
 
 def unnormalized_network(classes: int) -> nn.Sequential:
-    """The reference network without norms: 10,888 parameters, all of them convolution weights.
+    """The reference network without norms: 10,900 parameters, all of them convolution weights.
 
     They start as He et al. 2015 (arXiv:1502.01852) have it: torch's own start leaves a third of the variance after each
     convolution, which norms undo, and without them the logits are so near zero that training never leaves chance.
