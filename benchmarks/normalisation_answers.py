@@ -129,21 +129,23 @@ def _against_group(study: Study) -> str:
 
 
 def _sensitivity(study: Study) -> str:
-    """How far the test accuracy falls from the best batch size to others."""
+    """How the test accuracy changes from a middle batch size to the smallest and largest; group norm's beside it."""
     smallest, *_, largest = sizes = study.sizes()
+    middle = sizes[len(sizes) // 2]
+    samples = {(norm, size): study.sample(norm, size, test_accuracy) for size, norm in _cells(study)}
     lines = []
     for norm in study.grid.norms:
-        samples = {size: study.sample(norm, size, test_accuracy) for size in sizes}
-        means = [samples[size].mean for size in sizes if samples[size].values]
-        falls = [_interval([(1, samples[size]), (-1, samples[_middle(sizes)])]) for size in (smallest, largest)]
-        lines.append([norm, f"{max(means) - min(means):.1f}", *falls])
-    middle = _middle(sizes)
-    heads = ["norm", "best - worst>", f"{smallest} against {middle}>", f"{largest} against {middle}>"]
+        means = [samples[norm, size].mean for size in sizes if samples[norm, size].values]
+        cells = [norm, f"{max(means) - min(means):.1f}"]
+        for size in (smallest, largest):
+            own = [(1.0, samples[norm, size]), (-1.0, samples[norm, middle])]
+            groups = [(1.0, samples["group", size]), (-1.0, samples["group", middle])]
+            less = [(-weight, sample) for weight, sample in own]
+            cells += [_interval(own), "" if norm == "group" else _interval([*groups, *less])]
+        lines.append(cells)
+    beside = "group's less this>"
+    heads = ["norm", "best - worst>", f"{smallest} - {middle}>", beside, f"{largest} - {middle}>", beside]
     return table(heads, lines)
-
-
-def _middle(sizes: Sequence[int]) -> int:
-    return sizes[len(sizes) // 2]
 
 
 def _stability(study: Study) -> str:
@@ -158,12 +160,12 @@ def _stability(study: Study) -> str:
                 str(size),
                 norm,
                 _spread(noise, 3),
-                _spread(study.sample(norm, size, test_accuracy)),
+                _deviation(study.sample(norm, size, test_accuracy)),
                 f"{sum(map(failed, tries))} of {len(tries)}",
                 f"{min(usable):g} to {max(usable):g}" if len(usable) > 1 else f"{usable[0]:g}",
             ]
         )
-    heads = ["batch>", "norm", "noise of the loss>", "test>", "failed tries>", "rates within 5 points>"]
+    heads = ["batch>", "norm", "noise of the loss>", "sd of test>", "failed tries>", "rates within 5 points>"]
     return table(heads, lines)
 
 
@@ -217,6 +219,11 @@ def _spread(sample: Sample, digits: int = 1) -> str:
     if len(sample.values) < 2:
         return "-"
     return f"{sample.mean:.{digits}f} ± {sample.deviation:.{digits}f}"
+
+
+def _deviation(sample: Sample) -> str:
+    """The second half of `_spread`."""
+    return f"{sample.deviation:.1f}" if len(sample.values) > 1 else "-"
 
 
 def _interval(terms: Sequence[tuple[float, Sample]]) -> str:

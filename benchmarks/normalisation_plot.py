@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from normalisation_answers import Measure, Study, gap, test_accuracy, train_accuracy
 from normalisation_costs import Cost, NormLatency
 from normalisation_results import Training
@@ -78,6 +78,10 @@ def draw_rates(study: Study) -> Figure:
                 at = rates.index(best)
                 axes.scatter(rates[at], accuracies[at], s=130, facecolors="none", edgecolors=_COLOURS[norm])
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.tick_params("x", labelsize=8)
         axes.set_title(f"batch {size}", size=11)
         axes.set_xlabel("learning rate")
         axes.grid(visible=True, alpha=0.25)
