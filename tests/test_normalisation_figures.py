@@ -7,6 +7,7 @@ from pathlib import Path
 import normalisation
 import normalisation_answers
 import normalisation_costs
+import normalisation_results
 import numpy as np
 import pytest
 import results_file
@@ -219,6 +220,6 @@ def test_the_page_holds_the_tables_of_the_published_results() -> None:
 
 def test_the_published_study_is_complete() -> None:
     grid = Grid.from_file(normalisation.GRID)
-    rows = normalisation.normalisation_results.read(normalisation.RESULTS)
+    rows = normalisation_results.read(normalisation.RESULTS)
     assert grid.wanted(rows) == []
     assert all(math.isfinite(row.seconds) for row in rows)
