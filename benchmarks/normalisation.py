@@ -83,7 +83,8 @@ def train_all(grid: Grid, results: Path, workers: int, data: str | None) -> None
         while True:
             rows = normalisation_results.read(results)
             wanted = [training for training in grid.wanted(rows) if training not in running.values()]
-            for training in wanted[: workers - len(running)]:
+            started = wanted[: workers - len(running)]
+            for training in started:
                 running[pool.submit(train_here, training, grid.held_out_images, training.seed in grid.seeds)] = training
             if not running:
                 return
@@ -91,7 +92,8 @@ def train_all(grid: Grid, results: Path, workers: int, data: str | None) -> None
                 del running[future]
                 row, points = future.result()
                 normalisation_results.add(results, row, points)
-                click.echo(f"{_told(row)}  {len(wanted) - 1} or more to go", err=True)
+                left = len(running) + len(wanted) - len(started)
+                click.echo(f"{_told(row)}, {left} known to be left", err=True)
 
 
 @main.command()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from statistics import fmean
 
@@ -39,14 +40,14 @@ class Study:
         values = [measure(row) for row in self.finals(norm, batch_size)]
         return Sample(tuple(100 * value for value in values if value is not None))
 
-    def noise(self, norm: str, batch_size: int) -> Sample:
-        """The noise of the loss of each final training that did not fail, see `loss_noise`."""
+    def losses(self, norm: str, batch_size: int, measure: Callable[[Sequence[float]], float]) -> Sample:
+        """``measure`` of the loss curves of the final trainings that did not fail."""
         curves = [
-            [point for point in self.points if Training.of(point) == Training.of(row)]
+            [point.loss for point in self.points if Training.of(point) == Training.of(row)]
             for row in self.finals(norm, batch_size)
             if not failed(row)
         ]
-        return Sample(tuple(loss_noise([point.loss for point in curve]) for curve in curves))
+        return Sample(tuple(map(measure, curves)))
 
     def sizes(self) -> list[int]:
         """The batch sizes, small ones first."""
@@ -80,6 +81,11 @@ def loss_noise(losses: Sequence[float]) -> float:
     """
     jumps = [after - before for before, after in pairwise(losses[int(_WARMUP * len(losses)) :])]
     return math.sqrt(fmean(jump**2 for jump in jumps) / 2)
+
+
+def _last(share: float, losses: Sequence[float]) -> float:
+    """The mean of the last ``share`` of a loss curve."""
+    return fmean(losses[-max(1, round(share * len(losses))) :])
 
 
 def tables(study: Study, costs: Sequence[Cost], latencies: Sequence[NormLatency]) -> dict[str, str]:
@@ -154,18 +160,27 @@ def _stability(study: Study) -> str:
         tries = study.grid.tries(norm, size, study.rows)
         best = max(row.held_out_accuracy or 0.0 for row in tries)
         usable = [row.learning_rate for row in tries if (row.held_out_accuracy or 0.0) >= best - 0.05]
-        noise = study.noise(norm, size)
+        last_epoch = partial(_last, 1 / study.grid.epochs)
         lines.append(
             [
                 str(size),
                 norm,
-                _spread(noise, 3),
+                _spread(study.losses(norm, size, last_epoch), 2),
+                _spread(study.losses(norm, size, loss_noise), 3),
                 _deviation(study.sample(norm, size, test_accuracy)),
                 f"{sum(map(failed, tries))} of {len(tries)}",
                 f"{min(usable):g} to {max(usable):g}" if len(usable) > 1 else f"{usable[0]:g}",
             ]
         )
-    heads = ["batch>", "norm", "noise of the loss>", "sd of test>", "failed tries>", "rates within 5 points>"]
+    heads = [
+        "batch>",
+        "norm",
+        "loss, last epoch>",
+        "its noise>",
+        "sd of test>",
+        "failed tries>",
+        "rates within 5 points>",
+    ]
     return table(heads, lines)
 
 

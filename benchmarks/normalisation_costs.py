@@ -26,7 +26,7 @@ COSTS = "normalisation_costs.csv"
 LATENCIES = "normalisation_latency.csv"
 ROUNDS = 20
 NORMS = (nn.GroupNorm, nn.LayerNorm, nn.BatchNorm2d)
-_IMAGES_A_TURN = 1_024
+_IMAGES_A_TURN = 512
 _WARM_UP = 2
 
 

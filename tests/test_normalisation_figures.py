@@ -134,7 +134,7 @@ def test_tables_say_what_came_out(study: Study) -> None:
     assert against[2].startswith("| group - batch | 4 | **+4.5 (")
     assert against[3].startswith("| group - batch | 8 | +0.0 (-2.3 to +2.3) |")
     assert "| group | 4.0 | **+4.0 (+1.7 to +6.3)** |" in tables["Sensitivity to the batch size"]
-    assert "| 8 | group | 0.071 ± 0.000 | 1.0 | 0 of 3 | 0.2 |" in tables["Stability"]
+    assert "| 8 | group | 1.20 ± 0.00 | 0.071 ± 0.000 | 1.0 | 0 of 3 | 0.2 |" in tables["Stability"]
     assert "| group | 300 | 100 | 50.0 us | 1.00 |" in tables["Parameters and latency"]
     assert "| 4 | batch | 4.000 | 8.000 | 1.50 ms | 1.00 |" in tables["Memory and time of a training step"]
 
