@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import combinations, pairwise
 from statistics import fmean
 
 from cards_markdown import table
@@ -92,7 +92,9 @@ def tables(study: Study, costs: Sequence[Cost], latencies: Sequence[NormLatency]
     """Every table by its title."""
     return {
         "Accuracy": _accuracies(study),
-        "Group norm against the others": _against_group(study),
+        "Differences in training accuracy": _differences(study, train_accuracy),
+        "Differences in test accuracy": _differences(study, test_accuracy),
+        "Differences in the gap": _differences(study, gap),
         "Sensitivity to the batch size": _sensitivity(study),
         "Stability": _stability(study),
         "Batch norm's statistics": _precise(study),
@@ -115,23 +117,18 @@ def _accuracies(study: Study) -> str:
     return table(["batch>", "norm", "learning rate>", "training>", "test>", "gap>", "failed>"], lines)
 
 
-def _against_group(study: Study) -> str:
-    """Differences to group norm by batch size, and averaged over all of them."""
+def _differences(study: Study, measure: Measure) -> str:
+    """Every norm less every later one of the grid, by batch size, and averaged over all of them."""
+    sizes = study.sizes()
     lines = []
-    for norm in study.grid.norms:
-        if norm == "group":
-            continue
-        for sizes in (*([size] for size in study.sizes()), study.sizes()):
-            cells = []
-            for measure in (train_accuracy, test_accuracy, gap):
-                terms = [
-                    (sign / len(sizes), study.sample(each, size, measure))
-                    for size in sizes
-                    for sign, each in ((1.0, "group"), (-1.0, norm))
-                ]
-                cells.append(_interval(terms))
-            lines.append([f"group - {norm}", str(sizes[0]) if len(sizes) == 1 else "all", *cells])
-    return table(["", "batch>", "training>", "test>", "gap>"], lines)
+    for norm, other in combinations(study.grid.norms, 2):
+        terms = {
+            size: [(1.0, study.sample(norm, size, measure)), (-1.0, study.sample(other, size, measure))]
+            for size in sizes
+        }
+        average = [(sign / len(sizes), sample) for size in sizes for sign, sample in terms[size]]
+        lines.append([f"{norm} - {other}", *(_interval(terms[size]) for size in sizes), _interval(average)])
+    return table(["", *(f"batch {size}>" for size in sizes), "all>"], lines)
 
 
 def _sensitivity(study: Study) -> str:
