@@ -10,7 +10,8 @@
     ├── PageError           1   a web page that cannot be built or written
     ├── MissingExtra        1   a command whose optional packages are not installed
     ├── RecipeError         2   an unknown key or an impossible value in a recipe
-    └── GateFailed          3   an export that differs from its PyTorch module by more than its gate allows
+    ├── GateFailed          3   an export that differs from its PyTorch module by more than its gate allows
+    └── Interrupted       130   a training that was asked to stop, and has saved its state
 
 The message is one line: what is wrong, what was given, how to mend it.
 """
@@ -64,3 +65,9 @@ class GateFailed(CifarEdgeError):
     """An export that differs from its PyTorch module by more than its gate allows."""
 
     exit_code = 3
+
+
+class Interrupted(CifarEdgeError):
+    """A training that was asked to stop, and has saved its state."""
+
+    exit_code = 130

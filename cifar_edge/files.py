@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and where the released ones lie."""
+"""Files that appear whole or not at all, locks on them, and where the released ones lie."""
 
 import os
 import sys
@@ -60,6 +60,19 @@ def write_text(path: Path, content: str) -> None:
         CifarEdgeError: as `replacing`.
     """
     write_bytes(path, content.encode())
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed in `replacing` left in ``folder``; nobody else may be writing there.
+
+    Raises:
+        CifarEdgeError: the operating system refuses.
+    """
+    try:
+        for temporary in folder.glob(".*-????????.*"):
+            temporary.unlink()
+    except OSError as error:
+        raise CifarEdgeError(f"cannot write {folder}: {error.strerror or error}") from error
 
 
 def zoo() -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from cifar_edge.cli.extras import needs
+from cifar_edge.cli.interruption import interruptible
 from cifar_edge.cli.loading import load_again, own_data_options
 from cifar_edge.cli.train import told, watching
 from cifar_edge.errors import ModelError
@@ -44,6 +45,6 @@ def command(
     if is_released(folder):
         raise ModelError(f"{run} is a released model, which is never written to; give a run")
     dataset = load_again(load_network(folder).data, data, offline, holdout, strict)
-    with watching(0, epochs) as watcher:
+    with interruptible("the run is as it was; fold it again") as stop, watching(0, epochs, stop) as watcher:
         summary = fold_run(folder, dataset, epochs=epochs, device=device, watcher=watcher)
     click.echo(json.dumps({**summary, "folder": str(folder)}, indent=2) if as_json else told(summary, folder))

@@ -11,7 +11,7 @@ import click
 
 from cifar_edge import __version__
 from cifar_edge.cli import benchmark, data, evaluate, export, fold, predict, summary, train, web
-from cifar_edge.errors import CifarEdgeError
+from cifar_edge.errors import CifarEdgeError, Interrupted
 
 
 class Commands(click.Group):
@@ -29,6 +29,8 @@ class Commands(click.Group):
             if error.errno == errno.EPIPE:  # the reader of a pipe has gone: click ends without a word
                 raise
             message, exit_code = str(error), 1
+        except KeyboardInterrupt:
+            message, exit_code = "interrupted", Interrupted.exit_code
         click.echo(f"Error: {message}", err=True)
         ctx.exit(exit_code)
 

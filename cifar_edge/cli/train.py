@@ -1,20 +1,25 @@
 """`cifar-edge train`: a network trained by a recipe, in a folder of its own."""
 
 import json
+import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cifar_edge.cli.extras import needs
-from cifar_edge.cli.loading import load, own_data_options, uneven
+from cifar_edge.cli.interruption import interruptible
+from cifar_edge.cli.loading import load, load_again, own_data_options, uneven
 
 if TYPE_CHECKING:
-    from cifar_edge.training.run import EpochRecord, Watcher
+    from cifar_edge.data import Dataset
+    from cifar_edge.data.origin import Origin
+    from cifar_edge.training.records import EpochRecord, Watcher
 
 
 @click.command("train")
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
 @click.option("--recipe", "file", type=click.Path(path_type=Path), metavar="FILE", help="A recipe.toml to train by.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one key of the recipe; repeatable.")
 @click.option("--name", help="Write to runs/NAME.  [default: the time and the network]")
+@click.option("--resume", metavar="RUN", help="Go on with an unfinished run, a folder or a name under runs.")
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to train."
 )
@@ -40,6 +46,7 @@ def command(
     file: Path | None,
     settings: tuple[str, ...],
     name: str | None,
+    resume: str | None,
     device: str,
     data: str | None,
     holdout: float | None,
@@ -51,7 +58,18 @@ def command(
 
     Without options: gn-cnn for 20 epochs, of which the last five fine-tune it with its norms folded away; some minutes
     on two cores. The run, runs/TIME-NETWORK, holds recipe, weights, metrics, a summary and pictures.
+
+    Ctrl-C, or SIGTERM, finishes the step, saves and exits with 130 (143); --resume goes on, on a CPU to the same
+    weights, bit for bit. It does so after anything else that ended a training, from the last whole epoch.
     """
+    if resume is not None:
+        others: dict[str, object] = {"--model": model, "--epochs": epochs, "--fold-epochs": fold_epochs, "--seed": seed}
+        others |= {"--recipe": file, "--set": settings or None, "--name": name}
+        if given := ", ".join(option for option, value in others.items() if value is not None):
+            raise click.UsageError(f"--resume goes on by the run's own recipe; leave out {given}.")
+        folder, summary = go_on(resume, device, lambda origin: load_again(origin, data, offline, holdout, strict))
+        click.echo(json.dumps({**summary, "folder": str(folder)}, indent=2) if as_json else told(summary, folder))
+        return
     if name is not None and (Path(name).name != name or name in {"", ".", ".."}):
         raise click.BadParameter(f"{name!r} is no name of a folder.", param_hint="--name")
     with needs("train"):
@@ -59,16 +77,40 @@ def command(
         from cifar_edge.training.run import train
     recipe = Recipe.from_file(file) if file else Recipe.default(model or "gn-cnn")
     recipe = recipe.updated(settings)
-    given = {"model": model, "epochs": epochs, "fold_epochs": fold_epochs, "seed": seed}
-    recipe = Recipe.from_mapping({**recipe.to_mapping(), **{k: v for k, v in given.items() if v is not None}})
+    changes = {"model": model, "epochs": epochs, "fold_epochs": fold_epochs, "seed": seed}
+    recipe = Recipe.from_mapping({**recipe.to_mapping(), **{k: v for k, v in changes.items() if v is not None}})
     dataset = load(data, offline, holdout, strict)
     folder = Path("runs", name or f"{datetime.now():%Y%m%d-%H%M%S}-{recipe.model}")
     click.echo(f"training {recipe.model} on {dataset.name}, {len(dataset.train_labels)} images, in {folder}", err=True)
     if told_uneven := uneven(dataset):
         click.echo(told_uneven, err=True)
-    with watching(recipe.epochs, recipe.fold_epochs) as watcher:
+    with interruptible(_go_on_with(folder)) as stop, watching(recipe.epochs, recipe.fold_epochs, stop) as watcher:
         summary = train(recipe, dataset, folder, device=device, watcher=watcher)
     click.echo(json.dumps({**summary, "folder": str(folder)}, indent=2) if as_json else told(summary, folder))
+
+
+def go_on(run: str, device: str, load: "Callable[[Origin], Dataset]") -> tuple[Path, dict[str, Any]]:
+    """Resume an unfinished run; of a finished one, say so. Its folder and its summary."""
+    with needs("train"):
+        from cifar_edge.training.run import resume
+        from cifar_edge.training.state import load_state
+    from cifar_edge.runtime.resolve import SUMMARY
+    from cifar_edge.runtime.runs import STATE, find_run
+
+    folder = find_run(run)
+    if (folder / SUMMARY).exists() and not (folder / STATE).exists():
+        click.echo(f"{folder} is finished: there is nothing to go on with", err=True)
+        return folder, json.loads((folder / SUMMARY).read_text())
+    state = load_state(folder)
+    recipe, done = state.recipe, f"{len(state.records)} epochs are done"
+    dataset = load(state.data)
+    click.echo(f"going on with {recipe.model} on {dataset.name} in {folder}; {done}", err=True)
+    with interruptible(_go_on_with(folder)) as stop, watching(recipe.epochs, recipe.fold_epochs, stop) as watcher:
+        return folder, resume(folder, dataset, device=device, watcher=watcher)
+
+
+def _go_on_with(folder: Path) -> str:
+    return f"go on with: cifar-edge train --resume {shlex.quote(str(folder))}"
 
 
 def told(summary: dict[str, Any], folder: Path) -> str:
@@ -87,12 +129,13 @@ def told(summary: dict[str, Any], folder: Path) -> str:
 
 
 @contextmanager
-def watching(epochs: int, fold_epochs: int) -> "Iterator[Watcher]":
+def watching(epochs: int, fold_epochs: int, stop: Callable[[], bool]) -> "Iterator[Watcher]":
     """Progress on stderr, of so many epochs in all: a bar on a terminal, a line an epoch elsewhere."""
-    from cifar_edge.training.run import Watcher
+    from cifar_edge.training.records import Watcher
 
     if not sys.stderr.isatty():
-        yield Watcher(epoch=lambda record, epochs: click.echo(_line(record, epochs), err=True))
+        echo = partial(click.echo, err=True)
+        yield Watcher(epoch=lambda record, epochs: echo(_line(record, epochs)), note=echo, stop=stop)
         return
     with needs("train"):
         from rich.console import Console
@@ -119,7 +162,10 @@ def watching(epochs: int, fold_epochs: int) -> "Iterator[Watcher]":
                 figures=f"loss {loss:.3f}  accuracy {accuracy:.1%}",
             )
 
-        yield Watcher(step, lambda record, epochs: progress.console.print(_line(record, epochs), highlight=False))
+        def note(line: str) -> None:
+            progress.console.print(line, highlight=False, markup=False)
+
+        yield Watcher(step, lambda record, epochs: note(_line(record, epochs)), note, stop)
 
 
 def _line(record: "EpochRecord", epochs: int) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from cifar_edge.data.origin import Origin
 from cifar_edge.errors import ModelError
-from cifar_edge.files import replacing
+from cifar_edge.files import write_bytes
 from cifar_edge.models import build
 from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.models.gn_cnn import GnCnn
@@ -55,9 +55,8 @@ def save_weights(path: Path, state: Mapping[str, Tensor], model: str, labels: tu
         CifarEdgeError: the file cannot be written.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    with replacing(path) as temporary:
-        # One key only: safetensors writes several in an order that changes from run to run.
-        save_file(tensors, temporary, {METADATA_KEY: json.dumps({"model": model, "labels": labels})})
+    # One key only: safetensors writes several in an order that changes from run to run.
+    write_bytes(path, save(tensors, {METADATA_KEY: json.dumps({"model": model, "labels": labels})}))
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], str, tuple[str, ...]]:
@@ -77,6 +76,18 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], str, tuple[str, ...]]:
         raise ModelError(f"{path} holds no weights of a cifar-edge network ({error})") from error
 
 
+def load_weights(path: Path) -> tuple[nn.Module, str, tuple[str, ...]]:
+    """The network whose weights `save_weights` wrote, in evaluation mode; its name; the labels.
+
+    Raises:
+        ModelError: the file holds no weights, or they do not fit the network they name.
+    """
+    state, name, labels = read_weights(path)
+    network = build(name, len(labels))
+    _load_state(network, state, path)
+    return network, name, labels
+
+
 def load_network(model: str | os.PathLike[str]) -> TrainedNetwork:
     """Load the network of a finished run, or of a released model by its name, and its folded form if that is there.
 
@@ -84,9 +95,7 @@ def load_network(model: str | os.PathLike[str]) -> TrainedNetwork:
         ModelError: there is no such run or model, it holds no weights, or they do not fit the network they name.
     """
     folder = resolve_run(model).path
-    state, name, labels = read_weights(folder / WEIGHTS)
-    network = build(name, len(labels))
-    _load_state(network, state, folder / WEIGHTS)
+    network, name, labels = load_weights(folder / WEIGHTS)
     folded = None
     if isinstance(network, GnCnn) and (folder / FOLDED_WEIGHTS).exists():
         folded = unfitted(network)
@@ -111,8 +120,13 @@ def _load_state(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> 
 def new_generator(*seeds: int) -> torch.Generator:
     """A CPU generator that depends on ``seeds`` alone, such as (seed, epoch)."""
     generator = torch.Generator()
+    generator.manual_seed(derived_seed(*seeds))
+    return generator
+
+
+def derived_seed(*seeds: int) -> int:
+    """One seed out of several, such as (seed, epoch, step); in [0, 2^63)."""
     value = 0
     for seed in seeds:
         value = (value * 1_000_003 + seed + 1) % (2**63)
-    generator.manual_seed(value)
-    return generator
+    return value

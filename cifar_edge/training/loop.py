@@ -1,20 +1,23 @@
 """The training loop: epochs of augmented batches through a `Step`."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cifar_edge.errors import TrainingError
+from cifar_edge.errors import Interrupted, TrainingError
 from cifar_edge.models.pixels import pixels_to_input
 from cifar_edge.training.augmentation import augment
-from cifar_edge.training.checkpoint import new_generator
+from cifar_edge.training.checkpoint import derived_seed, new_generator
 from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.step import Step, schedule
 
 _EVALUATION_BATCH = 500
+_STEPS_BETWEEN_CHECKS = 20
+"""Reading the loss waits for a GPU to finish: not at every step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,21 @@ class Epoch:
     accuracy: float
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that the rest of a training depends on, beside its recipe and images.
+
+    Attributes:
+        epoch: the last one begun, from 1.
+        steps: those of it that are done, which may be all.
+        tensors: the `Step.state` after them, not copied.
+    """
+
+    epoch: int
+    steps: int
+    tensors: Mapping[str, Tensor]
+
+
 def fit(
     network: nn.Module,
     images: Tensor,
@@ -36,8 +54,14 @@ def fit(
     teacher: nn.Module | None = None,
     after_step: Callable[[int, int, int, Step], None] = lambda epoch, index, steps, step: None,
     after_epoch: Callable[[Epoch, nn.Module], None] = lambda epoch, average: None,
+    start: Snapshot | None = None,
+    keep: Callable[[Snapshot], None] = lambda snapshot: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> nn.Module:
     """Train ``network`` in place and return its moving average.
+
+    All random numbers derive from the recipe's seed, the epoch and the step; the global generator, which dropout draws
+    from, is seeded at each step. So a training that goes on from a snapshot ends, on a CPU, with the same bits.
 
     Args:
         network: on the device of ``images``; float32 ``[batch, 3, 32, 32]`` in, logits out.
@@ -47,32 +71,60 @@ def fit(
         teacher: a frozen network to distil from, on the same device.
         after_step: called with the epoch (from 1), the step in it (from 1), the steps of an epoch, and the `Step`.
         after_epoch: called with what the epoch gave and the averaged network, in evaluation mode.
+        start: where to go on; None trains from the weights of ``network``.
+        keep: called after each ``after_epoch``, and when ``stop`` ends the training; the weights it gets are finite.
+        stop: asked after each step.
 
     Raises:
-        TrainingError: the loss is no longer finite.
+        TrainingError: loss or weights are no longer finite.
+        Interrupted: ``stop`` said so, after ``keep``.
     """
     batch = min(recipe.batch_size, len(images))
     steps = len(images) // batch
     step = Step(network, teacher, recipe, images.device)
-    for number in range(1, recipe.epochs + 1):
+    first, done = 1, 0
+    if start is not None:
+        step.load_state(start.tensors)
+        first, done = start.epoch + start.steps // steps, start.steps % steps
+    for number in range(first, recipe.epochs + 1):
         generator = new_generator(recipe.seed, number)
         order = torch.randperm(len(images), generator=generator).to(images.device)
         seen = augment(images[order], generator, crop=recipe.crop, flip=recipe.flip, cutout=recipe.cutout)
         targets = labels[order]
         mixtures = _mixtures(steps, recipe.mixup, recipe.seed, number)
-        step.start_epoch()
-        for index in range(steps):
+        if not done:
+            step.start_epoch()
+        for index in range(done, steps):
             part = slice(index * batch, (index + 1) * batch)
             position = ((number - 1) * steps + index + 1) / (recipe.epochs * steps)
+            torch.manual_seed(derived_seed(recipe.seed, number, index))
             step(seen[part], targets[part], position, mixtures[index])
             after_step(number, index + 1, steps, step)
-        loss = step.loss.item() / steps
-        if loss != loss or loss == float("inf"):
-            raise TrainingError(f"the loss is {loss} in epoch {number}; lower learning_rate ({recipe.learning_rate})")
+            if (index + 1) % _STEPS_BETWEEN_CHECKS == 0 and not math.isfinite(step.loss.item()):
+                raise _diverged(number, recipe)
+            if index + 1 < steps and stop():
+                keep(_snapshot(step, number, index + 1))
+                raise Interrupted(f"interrupted in epoch {number}/{recipe.epochs}, after step {index + 1}/{steps}")
+        done = 0
+        snapshot = _snapshot(step, number, steps)
         rate = recipe.learning_rate * schedule(number / recipe.epochs, recipe.warmup)
-        accuracy = step.correct.item() / (steps * batch)
+        loss, accuracy = step.loss.item() / steps, step.correct.item() / (steps * batch)
         after_epoch(Epoch(number, rate, loss, accuracy), step.average.eval())
+        keep(snapshot)
+        if stop():
+            raise Interrupted(f"interrupted after epoch {number}/{recipe.epochs}")
     return step.average.eval()
+
+
+def _snapshot(step: Step, epoch: int, steps: int) -> Snapshot:
+    if not step.is_finite():
+        raise _diverged(epoch, step.recipe)
+    return Snapshot(epoch, steps, step.state())
+
+
+def _diverged(epoch: int, recipe: Recipe) -> TrainingError:
+    rate = recipe.learning_rate
+    return TrainingError(f"the loss is no longer finite in epoch {epoch}; lower the learning rate ({rate})")
 
 
 def _mixtures(steps: int, alpha: float, seed: int, epoch: int) -> list[float]:

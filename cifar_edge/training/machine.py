@@ -1,4 +1,7 @@
-"""What this machine trains on: device and arithmetic."""
+"""What this machine trains on: device, arithmetic, memory."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -30,3 +33,23 @@ def resolve_precision(recipe: Recipe, device: torch.device) -> Recipe:
         capabilities = torch.cpu.get_capabilities()
         fast = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     return recipe.with_values(precision="bf16" if fast else "fp32")
+
+
+@contextmanager
+def memory_for(recipe: Recipe) -> Iterator[None]:
+    """Tell of memory that runs out, on the CPU or a GPU, in one line.
+
+    Raises:
+        TrainingError: it has.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        on_gpu = isinstance(error, torch.OutOfMemoryError)
+        # On the CPU torch raises a plain RuntimeError.
+        if not on_gpu and not isinstance(error, MemoryError) and "can't allocate memory" not in str(error):
+            raise
+        where = "on the GPU" if on_gpu else "on this machine"
+        raise TrainingError(
+            f"out of memory {where}; free some, or train anew with a smaller batch_size ({recipe.batch_size})"
+        ) from error

@@ -18,7 +18,7 @@ from cifar_edge.runtime.messages import display_name
 from cifar_edge.runtime.metrics import confusion_matrix, recall
 
 if TYPE_CHECKING:
-    from cifar_edge.training.run import EpochRecord
+    from cifar_edge.training.records import EpochRecord
 
 CURVES = "curves.png"
 CONFUSION = "confusion.png"

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -50,7 +51,43 @@ class Step:
         compiled = recipe.compile and device.type == "cuda"
         self._objective = torch.compile(self._loss_and_correct) if compiled else self._loss_and_correct
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._calls = 0
+        self._calls = self._eager_steps = 0
+
+    def state(self) -> dict[str, Tensor]:
+        """All that later steps depend on, by name; not copied."""
+        state = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        state |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+        for name, parameter in self.network.named_parameters():
+            momentum = self._optimizer.state[parameter].get("momentum_buffer")
+            if momentum is not None:
+                state[f"momentum.{name}"] = momentum
+        return state | {"loss": self.loss, "correct": self.correct, "calls": torch.tensor(self._calls)}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what `state` gave, before the first step, be it within an epoch.
+
+        Raises:
+            RuntimeError: it is that of another network.
+        """
+
+        def part(name: str) -> dict[str, Tensor]:
+            return {key.removeprefix(name): tensor for key, tensor in state.items() if key.startswith(name)}
+
+        self.network.load_state_dict(part("network."))
+        self.average.load_state_dict(part("average."))
+        parameters = dict(self.network.named_parameters())
+        for name, momentum in part("momentum.").items():
+            buffer = torch.empty_like(parameters[name], requires_grad=False).copy_(momentum)
+            self._optimizer.state[parameters[name]]["momentum_buffer"] = buffer
+        self.loss.copy_(state["loss"])
+        self.correct.copy_(state["correct"])
+        self._calls = int(state["calls"])
+        self.network.train()
+
+    def is_finite(self) -> bool:
+        """Whether the losses since `start_epoch` and all weights are finite; waits for a GPU."""
+        norms = torch._foreach_norm([self.loss, *_floating_state(self.network)])
+        return bool(torch.stack([norm.float() for norm in norms]).isfinite().all())
 
     def start_epoch(self) -> None:
         """Set the sums to zero and the network to training mode."""
@@ -75,7 +112,8 @@ class Step:
         self._calls += 1
         if self.device.type != "cuda":
             self._step(images, labels)
-        elif self._calls <= _EAGER_STEPS:
+        elif self._eager_steps < _EAGER_STEPS:
+            self._eager_steps += 1
             # A capture needs its warm-up on a side stream: see PyTorch's notes on CUDA graphs.
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())

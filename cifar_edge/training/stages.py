@@ -1,0 +1,180 @@
+"""The stages of a run, training and folding, each of which goes on from a saved state."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cifar_edge.data.dataset import Dataset
+from cifar_edge.errors import TrainingError
+from cifar_edge.files import write_text
+from cifar_edge.models import build
+from cifar_edge.models.folded import BatchNormNetwork
+from cifar_edge.models.gn_cnn import GnCnn
+from cifar_edge.runtime.messages import listed
+from cifar_edge.runtime.resolve import WEIGHTS, resolve_run
+from cifar_edge.runtime.runs import METRICS, RECIPE
+from cifar_edge.training.checkpoint import FOLDED_WEIGHTS, load_network, load_weights, save_weights
+from cifar_edge.training.folding import fold, with_batch_norm, without_batch_norm
+from cifar_edge.training.loop import Epoch, Snapshot, fit, logits_of
+from cifar_edge.training.recipe import Recipe
+from cifar_edge.training.records import EpochRecord, Watcher, to_csv
+from cifar_edge.training.state import RunState, save_state
+from cifar_edge.training.step import Step
+
+_HOLDOUT_SEED = 12345
+_FIT_SEED = 1
+_FIT_IMAGES = 2_000
+"""Training images that the least-squares fit of the folding sees: 2,000 x 64 positions at the smallest."""
+
+_STEPS_BETWEEN_CALLS = 20
+"""Reading the loss waits for a GPU to finish: not at every step."""
+
+
+class Stages:
+    """What the stages of a run share: recipe, images, teacher, the records so far and where they go.
+
+    Args:
+        recipe: resolved.
+        dataset: uint8 images of 32x32 and their labels.
+        folder: of the run.
+        device: to train on.
+        watcher: told of progress.
+        state: to go on from; its successors are saved after each epoch. None saves no state and no metrics.
+
+    Raises:
+        ModelError: the recipe's teacher is no trained network.
+        TrainingError: the teacher knows other classes, or the held-out images leave too few.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: Dataset,
+        folder: Path,
+        device: torch.device,
+        watcher: Watcher,
+        state: RunState | None = None,
+    ) -> None:
+        self._started = time.monotonic() - (state.seconds if state else 0.0)
+        self.recipe, self.dataset, self.folder, self.device, self.watcher = recipe, dataset, folder, device, watcher
+        self.images, self.labels, self.held_out = training_images(dataset, recipe.holdout, device)
+        self.test = _tensors(dataset.test_images, dataset.test_labels, device)
+        self.teacher = _teacher(recipe.teacher, dataset.labels, device)
+        self.state = state
+        self.records: list[EpochRecord] = list(state.records) if state else []
+
+    def seconds(self) -> float:
+        """How long the run has been trained, without interruptions."""
+        return round(time.monotonic() - self._started, 1)
+
+    def save(self, stage: str, snapshot: Snapshot | None) -> None:
+        """Save where the run stands, and its metrics, unless there is no state to save."""
+        if self.state is None:
+            return
+        self.state = replace(
+            self.state, stage=stage, snapshot=snapshot, records=list(self.records), seconds=self.seconds()
+        )
+        save_state(self.folder, self.state)
+        self.write_metrics(METRICS)
+
+    def write_metrics(self, name: str) -> None:
+        """Write the records so far as a CSV file of that name."""
+        write_text(self.folder / name, to_csv(self.records))
+
+    def train(self) -> nn.Module:
+        """Train and save the network, or load it if that is done; in evaluation mode."""
+        recipe = self.recipe
+        if self.state is not None and self.state.stage == "fold":
+            return load_weights(self.folder / WEIGHTS)[0].to(self.device)
+        torch.manual_seed(recipe.seed)
+        network = self._fit("train", build(recipe.model, len(self.dataset.labels)).to(self.device), recipe)
+        save_weights(self.folder / WEIGHTS, network.state_dict(), recipe.model, self.dataset.labels)
+        return network
+
+    def fold(self, network: GnCnn) -> dict[str, Any]:
+        """Fold, fine-tune, save; what the summary is to say of it."""
+        if self.state is not None and self.state.stage == "train":
+            self.save("fold", None)
+        order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(_FIT_SEED))
+        seen = self.images[order[:_FIT_IMAGES].to(self.device)]
+        recipe = self.recipe.with_values(epochs=self.recipe.fold_epochs, learning_rate=self.recipe.fold_learning_rate)
+        tuned = self._fit("fold", with_batch_norm(fold(network, seen), seen), recipe)
+        assert isinstance(tuned, BatchNormNetwork)
+        folded = without_batch_norm(tuned)
+        save_weights(self.folder / FOLDED_WEIGHTS, folded.state_dict(), recipe.model, self.dataset.labels)
+        results: dict[str, Any] = {"fold_epochs": recipe.epochs}
+        if self.held_out is not None:
+            results["folded_holdout_accuracy"] = accuracy_of(logits_of(folded, self.held_out[0]), self.held_out[1])
+        results["folded_test_accuracy"] = accuracy_of(logits_of(folded, self.test[0]), self.test[1])
+        return results
+
+    def _fit(self, stage: str, network: nn.Module, recipe: Recipe) -> nn.Module:
+        if self.device.type == "cuda":
+            network.to(memory_format=torch.channels_last)
+        images, labels = self.test if self.held_out is None else self.held_out
+
+        def after_step(epoch: int, index: int, steps: int, step: Step) -> None:
+            if index % _STEPS_BETWEEN_CALLS == 0 or index == steps:
+                loss, accuracy = step.loss.item() / index, step.correct.item() / (index * step.batch_size)
+                self.watcher.step(stage, epoch, recipe.epochs, index, steps, loss, accuracy)
+
+        def after_epoch(epoch: Epoch, average: nn.Module) -> None:
+            accuracy = accuracy_of(logits_of(average, images), labels)
+            record = EpochRecord(
+                stage, epoch.number, epoch.learning_rate, epoch.loss, epoch.accuracy, accuracy, self.seconds()
+            )
+            self.records.append(record)
+            self.watcher.epoch(record, recipe.epochs)
+
+        try:
+            return fit(
+                network,
+                self.images,
+                self.labels,
+                recipe,
+                teacher=self.teacher,
+                after_step=after_step,
+                after_epoch=after_epoch,
+                start=self.state.snapshot if self.state else None,
+                keep=lambda snapshot: self.save(stage, snapshot),
+                stop=self.watcher.stop,
+            )
+        except TrainingError as error:
+            key = "learning_rate" if stage == "train" else "fold_learning_rate"
+            raise TrainingError(f"{error}, {key} in {self.folder / RECIPE}") from error
+
+
+def training_images(
+    dataset: Dataset, holdout: int, device: torch.device
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
+    """Images and labels to train on, and the held-out ones if any."""
+    images, labels = _tensors(dataset.train_images, dataset.train_labels, device)
+    if holdout == 0:
+        return images, labels, None
+    if holdout >= len(images):
+        raise TrainingError(f"holdout = {holdout} leaves none of the {len(images)} training images")
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(_HOLDOUT_SEED)).to(device)
+    out, kept = order[:holdout], order[holdout:]
+    return images[kept], labels[kept], (images[out], labels[out])
+
+
+def accuracy_of(logits: Tensor, labels: Tensor) -> float:
+    """Share of ``logits``, ``[n, classes]``, whose greatest is that of ``labels``, int64 ``[n]``."""
+    return (logits.argmax(1) == labels).double().mean().item()
+
+
+def _tensors(images: Any, labels: Any, device: torch.device) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
+
+
+def _teacher(name: str, labels: tuple[str, ...], device: torch.device) -> nn.Module | None:
+    if not name:
+        return None
+    trained = load_network(resolve_run(name).path)
+    if trained.labels != labels:
+        raise TrainingError(f"the teacher {name} knows other classes: {listed(trained.labels)}")
+    return trained.network.to(device)

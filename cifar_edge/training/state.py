@@ -1,0 +1,120 @@
+"""What an unfinished run goes on from: one safetensors file, with all that is no tensor as JSON in its metadata."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from cifar_edge import __version__
+from cifar_edge.data.origin import Origin
+from cifar_edge.errors import ModelError, RecipeError, TrainingError
+from cifar_edge.files import write_bytes
+from cifar_edge.runtime.runs import STATE
+from cifar_edge.spec import METADATA_KEY
+from cifar_edge.training.loop import Snapshot
+from cifar_edge.training.recipe import Recipe
+from cifar_edge.training.records import EpochRecord
+
+_FIXED = ("model", "holdout", "epochs", "batch_size")
+"""Keys of the recipe without which the state means nothing: its tensors, its images, its place in the schedule."""
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Where an unfinished run stands.
+
+    Attributes:
+        stage: ``train`` or ``fold``; of the latter the trained weights are in the run already.
+        snapshot: where in that stage; None at its start.
+        records: of the epochs that are done.
+        recipe: resolved.
+        data: which data set it is trained on.
+        environment: what else the weights depend on, bit for bit: see `environment`.
+        created: when the run began, ISO 8601.
+        seconds: how long it has been trained.
+    """
+
+    stage: str
+    snapshot: Snapshot | None
+    records: list[EpochRecord]
+    recipe: Recipe
+    data: Origin
+    environment: dict[str, Any]
+    created: str
+    seconds: float
+
+
+def save_state(folder: Path, state: RunState) -> None:
+    """Write the state into the folder of its run, whole or not at all.
+
+    Raises:
+        CifarEdgeError: the file cannot be written; the one that was there stays.
+    """
+    record = {name: value for name, value in vars(state).items() if name != "snapshot"}
+    record["records"] = [asdict(line) for line in state.records]
+    record["recipe"], record["data"] = state.recipe.to_mapping(), state.data.to_record()
+    tensors: dict[str, Tensor] = {}
+    if state.snapshot is not None:
+        record["epoch"], record["steps"] = state.snapshot.epoch, state.snapshot.steps
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.snapshot.tensors.items()}
+    write_bytes(folder / STATE, save(tensors, {METADATA_KEY: json.dumps(record)}))
+
+
+def load_state(folder: Path) -> RunState:
+    """Read what `save_state` wrote.
+
+    Raises:
+        ModelError: the file is missing, damaged, or of another version of this package.
+    """
+    path = folder / STATE
+    try:
+        with safe_open(path, framework="pt") as file:
+            record = json.loads((file.metadata() or {})[METADATA_KEY])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        snapshot = Snapshot(record.pop("epoch"), record.pop("steps"), tensors) if tensors else None
+        record["records"] = [EpochRecord(**line) for line in record["records"]]
+        record["recipe"], record["data"] = Recipe.from_mapping(record["recipe"]), Origin.from_record(record["data"])
+        return RunState(snapshot=snapshot, **record)
+    except FileNotFoundError as error:
+        raise ModelError(f"{folder} holds no {STATE} to go on from; was it a training?") from error
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, RecipeError) as error:
+        raise ModelError(f"{path} holds no state that this cifar-edge can go on from ({error})") from error
+
+
+def environment(device: torch.device, teacher: Path | None) -> dict[str, Any]:
+    """What the weights depend on bit for bit, beside recipe and data; ``teacher`` is the file of its weights."""
+    on_gpu = device.type == "cuda"
+    return {
+        "cifar-edge": __version__,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if on_gpu else f"cpu ({torch.backends.cpu.get_cpu_capability()})",
+        "teacher": hashlib.sha256(teacher.read_bytes()).hexdigest()[:16] if teacher else "none",
+    }
+
+
+def changed_recipe(state: RunState, folder: Path, recipe: Recipe) -> str:
+    """What in the run's recipe.toml, read as ``recipe``, was changed since the state was saved; empty if nothing.
+
+    Raises:
+        TrainingError: a change after which the state means nothing.
+    """
+    old, new = state.recipe.to_mapping(), recipe.to_mapping()
+    changes = {name: f"{name} from {old[name]} to {new[name]}" for name in old if old[name] != new[name]}
+    if fixed := [text for name, text in changes.items() if name in _FIXED]:
+        raise TrainingError(
+            f"{folder} cannot go on with {', '.join(fixed)}; undo that in its recipe.toml, or train anew with --recipe"
+        )
+    return ", ".join(changes.values())
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What differs between two environments, such as ``threads 1, now 2``; empty if nothing."""
+    return ", ".join(f"{name} {old.get(name)}, now {value}" for name, value in new.items() if old.get(name) != value)

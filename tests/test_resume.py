@@ -1,0 +1,242 @@
+"""A training that was cut off goes on, and ends as if it had not been."""
+
+import os
+import random
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ENTRY_POINT, RunCommand
+from safetensors.torch import load_file, save_file
+
+from cifar_edge.data import Dataset
+from cifar_edge.errors import CifarEdgeError, Interrupted, ModelError, TrainingError
+from cifar_edge.runtime.runs import held
+from cifar_edge.training.recipe import Recipe
+from cifar_edge.training.records import Watcher
+from cifar_edge.training.run import resume, train
+
+KILLS = int(os.environ.get("KILLS", "4"))
+"""How often the command is killed at the least; give more for a longer test."""
+
+OPTIONS = ["--epochs", "3", "--fold-epochs", "2", "--set", "batch_size=25", "--set", "mixup=0.2", "--set", "cutout=8"]
+RECIPE = Recipe(epochs=3, fold_epochs=2, batch_size=25, mixup=0.2, cutout=8)
+SHORT = Recipe(epochs=2, batch_size=16)
+
+
+@pytest.fixture(scope="module")
+def few(sample: Dataset) -> Dataset:
+    return replace(
+        sample,
+        train_images=sample.train_images[:64],
+        train_labels=sample.train_labels[:64],
+        test_images=sample.test_images[:10],
+        test_labels=sample.test_labels[:10],
+    )
+
+
+def result(folder: Path) -> tuple[dict[str, bytes], list[str], list[str]]:
+    """Weights as bytes, metrics but for the seconds, and which files there are."""
+    weights = {file.name: file.read_bytes() for file in folder.glob("*.safetensors")}
+    metrics = [line.rpartition(",")[0] for line in (folder / "metrics.csv").read_text().splitlines()]
+    return weights, metrics, sorted(file.name for file in folder.iterdir())
+
+
+def stopping_after(steps: int) -> Watcher:
+    """Says stop at each of so many steps, and from then on."""
+    asked = iter(range(steps - 1))
+    return Watcher(stop=lambda: next(asked, None) is None)
+
+
+def killed(arguments: list[str], folder: Path) -> bool:
+    """Run `cifar-edge train ARGUMENTS` and kill it at a random moment of its work; False if it was done first."""
+    with subprocess.Popen(
+        [ENTRY_POINT, "train", *arguments], cwd=folder.parent.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        while process.poll() is None and not (folder / ".lock").exists():
+            time.sleep(0.01)
+        try:
+            process.wait(random.uniform(0, 2))
+        except subprocess.TimeoutExpired:
+            process.kill()
+        output = process.communicate()[0]
+    assert process.returncode in (0, -9), output
+    return process.returncode != 0
+
+
+def test_killed_at_random_moments_it_ends_the_same(tmp_path: Path, sample: Dataset) -> None:
+    train(RECIPE, sample, tmp_path / "whole")
+    kills, runs = 0, 0
+    while kills < KILLS:
+        folder = tmp_path / "runs" / str(runs)
+        arguments = ["--data", "sample", *OPTIONS, "--name", folder.name]
+        while killed(arguments, folder):
+            kills += 1
+            if (folder / "state.safetensors").exists():
+                arguments = ["--resume", folder.name]
+        assert result(folder) == result(tmp_path / "whole")
+        runs += 1
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        SHORT.with_values(fold_epochs=2, mixup=0.2, cutout=8),
+        SHORT.with_values(model="s8-layer"),  # dropout
+        SHORT.with_values(model="s8-batch", holdout=16, momentum=0.0),
+        SHORT.with_values(teacher="gn-cnn", precision="fp32"),
+    ],
+    ids=["folded", "dropout", "batch-norm", "teacher"],
+)
+@pytest.mark.parametrize("steps", [1, 3])
+def test_stopped_after_every_few_steps_it_ends_the_same(
+    tmp_path: Path, few: Dataset, recipe: Recipe, steps: int
+) -> None:
+    train(recipe, few, tmp_path / "whole")
+    folder = tmp_path / "parts"
+    with pytest.raises(Interrupted):
+        train(recipe, few, folder, watcher=stopping_after(steps))
+    for _ in range(100):
+        assert (folder / "state.safetensors").exists()
+        torch.manual_seed(random.randrange(1000))  # as a new process would not have it
+        try:
+            resume(folder, few, watcher=stopping_after(steps))
+        except Interrupted:
+            continue
+        break
+    assert result(folder) == result(tmp_path / "whole")
+
+
+@pytest.fixture
+def unfinished(tmp_path: Path, few: Dataset) -> Path:
+    """A run that was stopped in its second epoch."""
+    folder = tmp_path / "runs" / "unfinished"
+    with pytest.raises(Interrupted):
+        train(SHORT.with_values(model="s8-group", precision="fp32"), few, folder, watcher=stopping_after(6))
+    return folder
+
+
+def test_a_state_without_its_recipe_is_enough(unfinished: Path, few: Dataset) -> None:
+    """A process may be killed between writing the two."""
+    recipe = (unfinished / "recipe.toml").read_text()
+    (unfinished / "recipe.toml").unlink()
+    (unfinished / ".state-ab12cd_3.safetensors").write_bytes(b"half of it")
+    resume(unfinished, few)
+    assert (unfinished / "recipe.toml").read_text() == recipe
+    assert not [file for file in unfinished.iterdir() if file.name.startswith((".", "state"))]
+
+
+def test_a_finished_run_is_left_as_it_is(cifar_edge: RunCommand, unfinished: Path, few: Dataset) -> None:
+    state = (unfinished / "state.safetensors").read_bytes()
+    summary = resume(unfinished, few)
+    (unfinished / "state.safetensors").write_bytes(state)  # killed just before it was removed
+    before = result(unfinished)
+    notes: list[str] = []
+    assert resume(unfinished, few, watcher=Watcher(note=notes.append)) == summary
+    assert result(unfinished)[1] == before[1]
+    assert notes == [f"{unfinished} is finished: there is nothing to go on with"]
+    done = cifar_edge("train", "--resume", "unfinished")
+    assert (done.returncode, done.stderr) == (0, "runs/unfinished is finished: there is nothing to go on with\n")
+    assert "parameters            11,104" in done.stdout
+
+
+def damage_state(folder: Path) -> None:
+    path = folder / "state.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def other_tensors(folder: Path) -> None:
+    save_file({"a": torch.zeros(3)}, folder / "state.safetensors")
+
+
+def no_state(folder: Path) -> None:
+    (folder / "state.safetensors").unlink()
+
+
+def change(**values: object) -> Callable[[Path], None]:
+    def changed(folder: Path) -> None:
+        recipe = Recipe.from_file(folder / "recipe.toml").with_values(**values)
+        (folder / "recipe.toml").write_text(recipe.to_toml())
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("harm", "error", "message"),
+    [
+        (damage_state, ModelError, "holds no state that this cifar-edge can go on from"),
+        (other_tensors, ModelError, "holds no state that this cifar-edge can go on from"),
+        (no_state, ModelError, "holds no state.safetensors to go on from"),
+        (change(batch_size=8), TrainingError, "cannot go on with batch_size from 16 to 8"),
+        (change(model="s8-batch", holdout=9), TrainingError, "model from s8-group to s8-batch, holdout from 0 to 9"),
+    ],
+)
+def test_what_cannot_go_on_is_left_as_it_is(
+    unfinished: Path, few: Dataset, harm: Callable[[Path], None], error: type[CifarEdgeError], message: str
+) -> None:
+    harm(unfinished)
+    before = result(unfinished)
+    with pytest.raises(error, match=message) as caught:
+        resume(unfinished, few)
+    assert "\n" not in str(caught.value)
+    assert result(unfinished) == before
+
+
+def test_other_images_are_refused(unfinished: Path, few: Dataset) -> None:
+    with pytest.raises(TrainingError, match="mine is not what was trained on, cifar10-sample; give that with --data"):
+        resume(unfinished, replace(few, name="mine"))
+
+
+def test_own_pictures_that_were_changed_are_refused(tmp_path: Path, few: Dataset) -> None:
+    folder, own = tmp_path / "run", replace(few, folder=Path("/pictures"))
+    with pytest.raises(Interrupted):
+        train(SHORT.with_values(model="s8-group"), own, folder, watcher=stopping_after(1))
+    labels = few.train_labels.copy()
+    labels[5] = (labels[5] + 1) % 10
+    with pytest.raises(TrainingError, match="cannot go on: /pictures is not what was trained on: other training"):
+        resume(folder, replace(own, train_labels=labels))
+    resume(folder, replace(own, folder=Path("/moved")))
+
+
+def test_what_costs_the_same_bits_is_told(unfinished: Path, few: Dataset) -> None:
+    change(learning_rate=0.01)(unfinished)
+    notes: list[str] = []
+    torch.set_num_threads(2)
+    try:
+        resume(unfinished, few, watcher=Watcher(note=notes.append))
+    finally:
+        torch.set_num_threads(1)
+    assert len(notes) == 2
+    assert notes[0].endswith("so its weights will be others: learning_rate from 0.15 to 0.01")
+    assert notes[1].endswith("so its weights will be others: threads 1, now 2")
+
+
+def test_a_run_that_is_trained_is_not_trained_twice(unfinished: Path, few: Dataset) -> None:
+    with held(unfinished), pytest.raises(TrainingError, match="in the hands of another process"):
+        resume(unfinished, few)
+    resume(unfinished, few)
+    assert load_file(unfinished / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        (["--resume", "nowhere"], 1, "no run is called 'nowhere'"),
+        (["--resume", ""], 1, "no run is called ''"),
+        (["--resume", "runs"], 1, "holds no state.safetensors to go on from"),
+        (["--resume", "x", "--epochs", "3", "--set", "crop=2"], 2, "leave out --epochs, --set"),
+        (["--resume", "x", "--name", "y"], 2, "leave out --name"),
+    ],
+)
+def test_bad_use_is_one_line(
+    cifar_edge: RunCommand, tmp_path: Path, arguments: list[str], exit_code: int, message: str
+) -> None:
+    (tmp_path / "runs").mkdir()
+    done = cifar_edge("train", *arguments)
+    assert (done.returncode, done.stdout) == (exit_code, "")
+    assert message in done.stderr.splitlines()[-1]
+    assert not any((tmp_path / "runs").iterdir())
