@@ -12,7 +12,7 @@ from conftest import CHECKOUT, ENTRY_POINT, RunCommand
 from cifar_edge import __version__, errors
 from cifar_edge.cli.main import Commands, main
 
-COMMANDS = ["train", "fold", "export", "predict", "evaluate", "benchmark", "web", "data", "summary"]
+COMMANDS = ["train", "runs", "fold", "export", "predict", "evaluate", "benchmark", "web", "data", "summary"]
 HEAVY = {
     "PIL",
     "matplotlib",

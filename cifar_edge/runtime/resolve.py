@@ -137,7 +137,7 @@ def _given_released(model: str, kind: str) -> Resolved:
 
 
 def _released_names(kind: str) -> list[str]:
-    return sorted(entry.name for entry in _folders(zoo() / kind) if kind != EXPORT or any(_models(entry)))
+    return sorted(entry.name for entry in folders_in(zoo() / kind) if kind != EXPORT or any(_models(entry)))
 
 
 def _exported_file(folder: Path) -> Path:
@@ -149,7 +149,7 @@ def _exported_file(folder: Path) -> Path:
     files = {file.name: file for file in _models(folder)}
     if len(files) == 1:
         return files.popitem()[1]
-    preferred = ("fp32", "int8") if _record(folder / REPORT).get("deploy") == "fp32" else ("int8", "fp32")
+    preferred = ("fp32", "int8") if record_in(folder / REPORT).get("deploy") == "fp32" else ("int8", "fp32")
     models = {name.rsplit(".", 2)[0] for name in files}
     for precision in preferred:
         for model in models if len(models) == 1 else ():
@@ -161,7 +161,7 @@ def _exported_file(folder: Path) -> Path:
 
 def _newest_first(record: str, key: str) -> Iterator[Path]:
     """The folders under ``./runs`` whose JSON file ``record`` has a time under ``key``, newest first."""
-    dated = [(time, folder) for folder in _folders(RUNS) if (time := _time(_record(folder / record).get(key)))]
+    dated = [(time, folder) for folder in folders_in(RUNS) if (time := time_of(record_in(folder / record).get(key)))]
     return (folder for _, folder in sorted(dated, reverse=True))
 
 
@@ -173,14 +173,15 @@ def _models(folder: Path) -> Iterator[Path]:
         return
 
 
-def _folders(parent: Path) -> list[Path]:
+def folders_in(parent: Path) -> list[Path]:
+    """The folders in ``parent``; none where it is missing or cannot be read."""
     try:
         return [entry for entry in parent.iterdir() if entry.is_dir()]
     except OSError:
         return []
 
 
-def _record(path: Path) -> dict[str, Any]:
+def record_in(path: Path) -> dict[str, Any]:
     """The JSON object in the file; an empty one where there is no file, or something else in it."""
     try:
         if not path.is_file() or path.stat().st_size > _MAX_RECORD_BYTES:
@@ -191,7 +192,7 @@ def _record(path: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def _time(recorded: object) -> datetime | None:
+def time_of(recorded: object) -> datetime | None:
     """The time of an ISO 8601 string, in UTC where it names no zone; None of anything else."""
     try:
         time = datetime.fromisoformat(recorded) if isinstance(recorded, str) else None

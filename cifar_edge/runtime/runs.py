@@ -1,25 +1,110 @@
-"""The folders of runs: what lies in them, which one is meant, and who is training in it."""
+"""The folders of runs: what lies in them, which one is meant, who is training in it, and how far they are."""
 
 import contextlib
+import json
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any, Literal
 
 from cifar_edge.errors import CifarEdgeError, ModelError, TrainingError
 from cifar_edge.files import try_lock
 from cifar_edge.runtime.messages import display_name
-from cifar_edge.runtime.resolve import RUNS
+from cifar_edge.runtime.resolve import RUNS, SUMMARY, folders_in, record_in, time_of
+from cifar_edge.spec import METADATA_KEY
 
 RECIPE = "recipe.toml"
 METRICS = "metrics.csv"
 STATE = "state.safetensors"
 """What an unfinished run goes on from; a finished one has none."""
+FAILURE = "failure.txt"
+"""Why the training of an unfinished run ended, if it could still say so."""
 
 _LOCK = ".lock"
+_MAX_HEADER_BYTES = 16 * 1024 * 1024
 _ATTEMPTS, _PAUSE_SECONDS = 10, 0.1
 """Whoever looks whether a run is held holds it for a moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """How far a run is.
+
+    Attributes:
+        path: its folder.
+        model: registered name of the network.
+        state: ``finished``; ``running`` while a living process trains it; ``failed`` if its training ended with an
+            error; else ``interrupted``. The last two can be resumed.
+        epoch: epochs that are done, those of folding included.
+        epochs: all there are to be.
+        accuracy: of a finished run on the test images, folded if it is; else the last one watched; in [0, 1].
+        created: when it began.
+        failure: the line of the error, of a failed run.
+    """
+
+    path: Path
+    model: str
+    state: Literal["finished", "running", "failed", "interrupted"]
+    epoch: int
+    epochs: int
+    accuracy: float | None
+    created: datetime
+    failure: str | None = None
+
+
+def list_runs() -> list[RunStatus]:
+    """The runs under ``./runs``, the last begun first; folders that hold none are passed over."""
+    found = [status for folder in folders_in(RUNS) if (status := _status(folder)) is not None]
+    return sorted(found, key=lambda status: status.created, reverse=True)
+
+
+def _status(folder: Path) -> RunStatus | None:
+    try:
+        if state := _state_record(folder / STATE):
+            return _unfinished(folder, state)
+        summary = record_in(folder / SUMMARY)
+        created = time_of(summary["created"])
+        epochs = int(summary["epochs"]) + int(summary.get("fold_epochs", 0))
+        accuracy = float(summary.get("folded_test_accuracy", summary["test_accuracy"]))
+        model = str(summary["model"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    return RunStatus(folder, model, "finished", epochs, epochs, accuracy, created) if created else None
+
+
+def _unfinished(folder: Path, record: dict[str, Any]) -> RunStatus | None:
+    records, recipe, created = record["records"], record["recipe"], time_of(record["created"])
+    failure = None
+    with contextlib.suppress(OSError):
+        failure = (folder / FAILURE).read_text(encoding="utf-8", errors="replace").strip()
+    if created is None:
+        return None
+    return RunStatus(
+        path=folder,
+        model=str(recipe["model"]),
+        state="running" if is_held(folder) else "failed" if failure else "interrupted",
+        epoch=len(records),
+        epochs=int(recipe["epochs"]) + int(recipe["fold_epochs"]),
+        accuracy=float(records[-1]["accuracy"]) if records else None,
+        created=created,
+        failure=failure,
+    )
+
+
+def _state_record(path: Path) -> dict[str, Any]:
+    """What a state says of itself, read from the header of the safetensors file; empty where there is no such file."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length)) if length <= _MAX_HEADER_BYTES else {}
+        record = json.loads(header["__metadata__"][METADATA_KEY])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def find_run(name: str) -> Path:

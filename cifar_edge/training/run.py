@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -18,7 +18,7 @@ from cifar_edge.errors import CifarEdgeError, Interrupted, TrainingError
 from cifar_edge.files import remove_leftovers, write_text
 from cifar_edge.models.summary import summarize
 from cifar_edge.runtime.resolve import SUMMARY, WEIGHTS, resolve_run
-from cifar_edge.runtime.runs import RECIPE, STATE, held
+from cifar_edge.runtime.runs import FAILURE, RECIPE, STATE, held
 from cifar_edge.training import pictures
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.folding import can_fold
@@ -128,6 +128,7 @@ def resume(folder: Path, dataset: Dataset, *, device: str = "auto", watcher: Wat
             if what:
                 watcher.note(f"changed since {folder} began, so its weights will be others: {what}")
         state = replace(state, recipe=recipe, environment=now)
+        (folder / FAILURE).unlink(missing_ok=True)
         with _failures_told(folder, recipe):
             return _finish(Stages(recipe, dataset, folder, where, watcher, state), state)
 
@@ -216,6 +217,8 @@ def _failures_told(folder: Path, recipe: Recipe) -> Iterator[None]:
     except CifarEdgeError as error:
         if not (folder / STATE).exists():
             raise
+        with suppress(CifarEdgeError):  # a full disk
+            write_text(folder / FAILURE, f"{error}\n")
         raise TrainingError(f"{error}; then go on: cifar-edge train --resume {folder}") from error
 
 

@@ -145,7 +145,7 @@ class Stages:
             )
         except TrainingError as error:
             key = "learning_rate" if stage == "train" else "fold_learning_rate"
-            raise TrainingError(f"{error}, {key} in {self.folder / RECIPE}") from error
+            raise TrainingError(f"{error}: {key} in {self.folder / RECIPE}") from error
 
 
 def training_images(

@@ -1,0 +1,64 @@
+"""`cifar-edge runs`: the runs under ./runs and how far they are."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from cifar_edge.runtime.runs import RunStatus
+
+_ROW = "{:<31} {:<14} {:<11} {:>7} {:>8} {:>4}".format
+
+
+@click.command("runs")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the error of each failed run.")
+def command(as_json: bool) -> None:
+    """List the runs under ./runs and how far they are.
+
+    A run is finished; running, while a living process trains it; failed, if its training ended with an error; else
+    interrupted. train --resume goes on with the last two. The accuracy of a finished run is that on the test images,
+    with its norms folded if they were; of another one the last that was watched. The age counts from its beginning.
+    """
+    from cifar_edge.runtime.resolve import RUNS
+    from cifar_edge.runtime.runs import list_runs
+
+    runs = list_runs()
+    if as_json:
+        click.echo(json.dumps([_record(run) for run in runs], indent=2))
+    elif runs:
+        click.echo(text_table(runs, datetime.now(UTC)))
+    else:
+        click.echo(f"no runs under {RUNS}; cifar-edge train makes one", err=True)
+
+
+def _record(run: "RunStatus") -> dict[str, object]:
+    return asdict(run) | {"path": str(run.path), "name": run.path.name, "created": run.created.isoformat()}
+
+
+def text_table(runs: "list[RunStatus]", now: datetime) -> str:
+    """One line a run, 80 columns wide; longer names are cut."""
+    from cifar_edge.runtime.messages import display_name
+
+    lines = [_ROW("run", "model", "state", "epoch", "accuracy", "age")]
+    for run in runs:
+        accuracy = "-" if run.accuracy is None else f"{run.accuracy:.2%}"
+        epoch = f"{run.epoch}/{run.epochs}"
+        name, model = display_name(run.path.name), display_name(run.model)
+        lines.append(_ROW(_cut(name, 31), _cut(model, 14), run.state, epoch, accuracy, _age(now - run.created)))
+    return "\n".join(lines)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _age(age: timedelta) -> str:
+    """Rounded down: ``45s``, ``12m``, ``3h``, ``8d``."""
+    seconds = max(0, int(age.total_seconds()))
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"

@@ -1,0 +1,89 @@
+"""`cifar-edge runs`: every state a run can be in, and garbage beside it."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cifar_edge.cli.main import main
+from cifar_edge.runtime.runs import held
+from cifar_edge.training.recipe import Recipe
+from cifar_edge.training.records import EpochRecord
+from cifar_edge.training.state import RunState, save_state
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return Path("runs")
+
+
+def unfinished(folder: Path, epochs: int, began: str) -> Path:
+    """A run of 20 epochs, 5 of folding, of which so many are done."""
+    records = [EpochRecord("train", number + 1, 0.1, 2.0, 0.3, 0.4, 1.0) for number in range(epochs)]
+    recipe = Recipe(epochs=15, fold_epochs=5)
+    save_state(folder, RunState("train", None, records, recipe, "cifar10", "", {}, began, 0.0))
+    return folder
+
+
+def finished(folder: Path, began: str, **summary: object) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text(json.dumps({"model": "s8-group", "created": began, "epochs": 3, **summary}))
+    return folder
+
+
+def called(*arguments: str) -> Result:
+    result = CliRunner().invoke(main, ["runs", *arguments])
+    assert result.exit_code == 0, result.stderr
+    return result
+
+
+def test_each_state_is_told(runs: Path) -> None:
+    ago = [(datetime.now(UTC) - timedelta(minutes=minutes)).isoformat() for minutes in (1, 125, 125 * 24, 10)]
+    unfinished(runs / "cut-off", 0, ago[0])
+    finished(runs / "done", ago[1], test_accuracy=0.7, folded_test_accuracy=0.8123, fold_epochs=2)
+    (unfinished(runs / "a-name-that-is-longer-than-its-column", 20, ago[2]) / "failure.txt").write_text("why\n")
+    with held(unfinished(runs / "going", 7, ago[3])):
+        result = called()
+        records = json.loads(called("--json").stdout)
+    lines = result.stdout.splitlines()
+    assert [line.split() for line in lines] == [
+        ["run", "model", "state", "epoch", "accuracy", "age"],
+        ["cut-off", "gn-cnn", "interrupted", "0/20", "-", "1m"],
+        ["going", "gn-cnn", "running", "7/20", "40.00%", "10m"],
+        ["done", "s8-group", "finished", "5/5", "81.23%", "2h"],
+        ["a-name-that-is-longer-than-its…", "gn-cnn", "failed", "20/20", "40.00%", "2d"],
+    ]
+    assert {len(line) for line in lines} == {80}
+    assert [record["state"] for record in records] == ["interrupted", "running", "finished", "failed"]
+    assert records[3] == {
+        "path": "runs/a-name-that-is-longer-than-its-column",
+        "name": "a-name-that-is-longer-than-its-column",
+        "model": "gn-cnn",
+        "state": "failed",
+        "epoch": 20,
+        "epochs": 20,
+        "accuracy": 0.4,
+        "created": ago[2],
+        "failure": "why",
+    }
+
+
+def test_garbage_is_passed_over(runs: Path) -> None:
+    assert called().stderr == "no runs under runs; cifar-edge train makes one\n"
+    assert called("--json").stdout == "[]\n"
+    good = finished(runs / "good", "2026-03-01T10:00:00", test_accuracy=0.5)
+    state = (unfinished(runs / "cut", 1, "2026-03-01T10:00:00") / "state.safetensors").read_bytes()
+    broken: list[Any] = [b"", b"\xff" * 30, b"\x02" + bytes(7) + b"{}", state[:100], state.replace(b"2026-", b"long-")]
+    broken.append(state.replace(b"records", b"rec" + b"ord_"))
+    (runs / "cut" / "state.safetensors").unlink()
+    for number, content in enumerate(broken):
+        (runs / f"broken{number}").mkdir()
+        (runs / f"broken{number}" / "state.safetensors").write_bytes(content)
+    finished(runs / "no-epochs", "2026-03-01T10:00:00", epochs=None)
+    finished(runs / "no-date", "yesterday", test_accuracy=0.5)
+    (runs / "file").write_text("x")
+    assert [record["path"] for record in json.loads(called("--json").stdout)] == [str(good)]
