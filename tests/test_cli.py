@@ -22,6 +22,7 @@ HEAVY = {
     "onnxscript",
     "rich",
     "safetensors",
+    "tensorboard",
     "torch",
     "torchvision",
 }

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cifar_edge.cli.main import main
+from cifar_edge.data.origin import Origin
 from cifar_edge.runtime.runs import held
 from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.records import EpochRecord
@@ -25,7 +26,7 @@ def unfinished(folder: Path, epochs: int, began: str) -> Path:
     """A run of 20 epochs, 5 of folding, of which so many are done."""
     records = [EpochRecord("train", number + 1, 0.1, 2.0, 0.3, 0.4, 1.0) for number in range(epochs)]
     recipe = Recipe(epochs=15, fold_epochs=5)
-    save_state(folder, RunState("train", None, records, recipe, "cifar10", "", {}, began, 0.0))
+    save_state(folder, RunState("train", None, records, recipe, Origin("cifar10", ""), {}, began, 0.0))
     return folder
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one key of the recipe; repeatable.")
 @click.option("--name", help="Write to runs/NAME.  [default: the time and the network]")
 @click.option("--resume", metavar="RUN", help="Go on with an unfinished run, a folder or a name under runs.")
+@click.option("--tensorboard", is_flag=True, help="Write a log for TensorBoard too; --resume goes on with it.")
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to train."
 )
@@ -47,6 +48,7 @@ def command(
     settings: tuple[str, ...],
     name: str | None,
     resume: str | None,
+    tensorboard: bool,
     device: str,
     data: str | None,
     holdout: float | None,
@@ -64,7 +66,7 @@ def command(
     """
     if resume is not None:
         others: dict[str, object] = {"--model": model, "--epochs": epochs, "--fold-epochs": fold_epochs, "--seed": seed}
-        others |= {"--recipe": file, "--set": settings or None, "--name": name}
+        others |= {"--recipe": file, "--set": settings or None, "--name": name, "--tensorboard": tensorboard or None}
         if given := ", ".join(option for option, value in others.items() if value is not None):
             raise click.UsageError(f"--resume goes on by the run's own recipe; leave out {given}.")
         folder, summary = go_on(resume, device, lambda origin: load_again(origin, data, offline, holdout, strict))
@@ -85,6 +87,8 @@ def command(
     if told_uneven := uneven(dataset):
         click.echo(told_uneven, err=True)
     with interruptible(_go_on_with(folder)) as stop, watching(recipe.epochs, recipe.fold_epochs, stop) as watcher:
+        if tensorboard:
+            watcher = _logged(watcher, folder, recipe.epochs)
         summary = train(recipe, dataset, folder, device=device, watcher=watcher)
     click.echo(json.dumps({**summary, "folder": str(folder)}, indent=2) if as_json else told(summary, folder))
 
@@ -106,7 +110,15 @@ def go_on(run: str, device: str, load: "Callable[[Origin], Dataset]") -> tuple[P
     dataset = load(state.data)
     click.echo(f"going on with {recipe.model} on {dataset.name} in {folder}; {done}", err=True)
     with interruptible(_go_on_with(folder)) as stop, watching(recipe.epochs, recipe.fold_epochs, stop) as watcher:
+        if any(folder.glob("events.out.tfevents.*")):
+            watcher = _logged(watcher, folder, recipe.epochs)
         return folder, resume(folder, dataset, device=device, watcher=watcher)
+
+
+def _logged(watcher: "Watcher", folder: Path, epochs: int) -> "Watcher":
+    with needs("tensorboard"):
+        from cifar_edge.training.tensorboard import logged
+    return logged(watcher, folder, epochs)
 
 
 def _go_on_with(folder: Path) -> str:
