@@ -41,7 +41,8 @@ def interruptible(advice: str) -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
         what = str(error) if isinstance(error, Interrupted) else "stopped at once"
         click.echo(f"{what}; {advice}", err=True)
-        sys.exit(128 + received[-1])
+        # Of processes that train together another one may have been asked.
+        sys.exit(128 + (received[-1] if received else signal.SIGINT))
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

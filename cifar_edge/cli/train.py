@@ -19,6 +19,7 @@ from cifar_edge.cli.loading import load, load_again, own_data_options, uneven
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
     from cifar_edge.data.origin import Origin
+    from cifar_edge.training.recipe import Recipe
     from cifar_edge.training.records import EpochRecord, Watcher
 
 
@@ -69,31 +70,50 @@ def command(
         others |= {"--recipe": file, "--set": settings or None, "--name": name, "--tensorboard": tensorboard or None}
         if given := ", ".join(option for option, value in others.items() if value is not None):
             raise click.UsageError(f"--resume goes on by the run's own recipe; leave out {given}.")
-        folder, summary = go_on(resume, device, lambda origin: load_again(origin, data, offline, holdout, strict))
-        click.echo(json.dumps({**summary, "folder": str(folder)}, indent=2) if as_json else told(summary, folder))
-        return
     if name is not None and (Path(name).name != name or name in {"", ".", ".."}):
         raise click.BadParameter(f"{name!r} is no name of a folder.", param_hint="--name")
     with needs("train"):
+        from cifar_edge.training.ranks import joined
         from cifar_edge.training.recipe import Recipe
+    with joined(device) as place:
+        if resume is not None:
+            load_its_data = partial(load_again, data=data, offline=offline, holdout=holdout, strict=strict)
+            folder, summary = go_on(resume, device, load_its_data, place)
+        else:
+            recipe = Recipe.from_file(file) if file else Recipe.default(model or "gn-cnn")
+            recipe = recipe.updated(settings)
+            changes = {"model": model, "epochs": epochs, "fold_epochs": fold_epochs, "seed": seed}
+            changed = {key: value for key, value in changes.items() if value is not None}
+            recipe = Recipe.from_mapping({**recipe.to_mapping(), **changed})
+            folder = Path("runs", name or f"{datetime.now():%Y%m%d-%H%M%S}-{recipe.model}")
+            summary = begin(recipe, load(data, offline, holdout, strict), folder, device, tensorboard, place)
+        click.echo(json.dumps({**summary, "folder": str(folder)}, indent=2) if as_json else told(summary, folder))
+
+
+def begin(
+    recipe: "Recipe",
+    dataset: "Dataset",
+    folder: Path,
+    device: str,
+    tensorboard: bool,
+    place: Callable[[Path], Path],
+) -> dict[str, Any]:
+    """Train in a new run; its summary. ``place`` tells where this process writes."""
+    with needs("train"):
         from cifar_edge.training.run import train
-    recipe = Recipe.from_file(file) if file else Recipe.default(model or "gn-cnn")
-    recipe = recipe.updated(settings)
-    changes = {"model": model, "epochs": epochs, "fold_epochs": fold_epochs, "seed": seed}
-    recipe = Recipe.from_mapping({**recipe.to_mapping(), **{k: v for k, v in changes.items() if v is not None}})
-    dataset = load(data, offline, holdout, strict)
-    folder = Path("runs", name or f"{datetime.now():%Y%m%d-%H%M%S}-{recipe.model}")
+
     click.echo(f"training {recipe.model} on {dataset.name}, {len(dataset.train_labels)} images, in {folder}", err=True)
     if told_uneven := uneven(dataset):
         click.echo(told_uneven, err=True)
     with interruptible(_go_on_with(folder)) as stop, watching(recipe.epochs, recipe.fold_epochs, stop) as watcher:
         if tensorboard:
             watcher = _logged(watcher, folder, recipe.epochs)
-        summary = train(recipe, dataset, folder, device=device, watcher=watcher)
-    click.echo(json.dumps({**summary, "folder": str(folder)}, indent=2) if as_json else told(summary, folder))
+        return train(recipe, dataset, place(folder), device=device, watcher=watcher)
 
 
-def go_on(run: str, device: str, load: "Callable[[Origin], Dataset]") -> tuple[Path, dict[str, Any]]:
+def go_on(
+    run: str, device: str, load: "Callable[[Origin], Dataset]", place: Callable[[Path], Path]
+) -> tuple[Path, dict[str, Any]]:
     """Resume an unfinished run; of a finished one, say so. Its folder and its summary."""
     with needs("train"):
         from cifar_edge.training.run import resume
@@ -112,7 +132,7 @@ def go_on(run: str, device: str, load: "Callable[[Origin], Dataset]") -> tuple[P
     with interruptible(_go_on_with(folder)) as stop, watching(recipe.epochs, recipe.fold_epochs, stop) as watcher:
         if any(folder.glob("events.out.tfevents.*")):
             watcher = _logged(watcher, folder, recipe.epochs)
-        return folder, resume(folder, dataset, device=device, watcher=watcher)
+        return folder, resume(place(folder), dataset, device=device, watcher=watcher)
 
 
 def _logged(watcher: "Watcher", folder: Path, epochs: int) -> "Watcher":

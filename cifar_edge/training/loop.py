@@ -12,6 +12,7 @@ from cifar_edge.errors import Interrupted, TrainingError
 from cifar_edge.models.pixels import pixels_to_input
 from cifar_edge.training.augmentation import augment
 from cifar_edge.training.checkpoint import derived_seed, new_generator
+from cifar_edge.training.ranks import all_ranks, sharing_ranks
 from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.step import Step, schedule
 
@@ -81,7 +82,9 @@ def fit(
     """
     batch = min(recipe.batch_size, len(images))
     steps = len(images) // batch
-    step = Step(network, teacher, recipe, images.device)
+    ranks = sharing_ranks(network)
+    stop = all_ranks().agreed(stop, images.device)
+    step = Step(network, teacher, recipe, images.device, ranks)
     first, done = 1, 0
     if start is not None:
         step.load_state(start.tensors)
@@ -95,9 +98,9 @@ def fit(
         if not done:
             step.start_epoch()
         for index in range(done, steps):
-            part = slice(index * batch, (index + 1) * batch)
+            part = ranks.share(index * batch, batch)
             position = ((number - 1) * steps + index + 1) / (recipe.epochs * steps)
-            torch.manual_seed(derived_seed(recipe.seed, number, index))
+            torch.manual_seed(derived_seed(recipe.seed, number, index + ranks.rank * steps))
             step(seen[part], targets[part], position, mixtures[index])
             after_step(number, index + 1, steps, step)
             if (index + 1) % _STEPS_BETWEEN_CHECKS == 0 and not math.isfinite(step.loss.item()):

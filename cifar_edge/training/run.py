@@ -24,6 +24,7 @@ from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.folding import can_fold
 from cifar_edge.training.loop import logits_of
 from cifar_edge.training.machine import choose_device, memory_for, resolve_precision
+from cifar_edge.training.ranks import all_ranks
 from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.records import EpochRecord, Watcher
 from cifar_edge.training.stages import Stages, accuracy_of, training_images
@@ -215,7 +216,7 @@ def _failures_told(folder: Path, recipe: Recipe) -> Iterator[None]:
     except Interrupted:
         raise
     except CifarEdgeError as error:
-        if not (folder / STATE).exists():
+        if not (folder / STATE).exists() or all_ranks().rank > 0:
             raise
         with suppress(CifarEdgeError):  # a full disk
             write_text(folder / FAILURE, f"{error}\n")

@@ -19,6 +19,7 @@ from cifar_edge.files import write_bytes
 from cifar_edge.runtime.runs import STATE
 from cifar_edge.spec import METADATA_KEY
 from cifar_edge.training.loop import Snapshot
+from cifar_edge.training.ranks import all_ranks
 from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.records import EpochRecord
 
@@ -95,6 +96,7 @@ def environment(device: torch.device, teacher: Path | None) -> dict[str, Any]:
         "cifar-edge": __version__,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
+        "processes": all_ranks().count,
         "device": torch.cuda.get_device_name() if on_gpu else f"cpu ({torch.backends.cpu.get_cpu_capability()})",
         "teacher": hashlib.sha256(teacher.read_bytes()).hexdigest()[:16] if teacher else "none",
     }

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cifar_edge.models.pixels import pixels_to_input
+from cifar_edge.training.ranks import Ranks
 from cifar_edge.training.recipe import Recipe
 
 _EAGER_STEPS = 3
@@ -22,17 +23,28 @@ def schedule(position: float, warmup: float) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * (position - warmup) / (1.0 - warmup)) if warmup < 1.0 else 1.0
 
 
+_ALONE = Ranks()
+
+
 class Step:
     """Trains ``network`` in place by one batch a call, and keeps its moving average.
 
     Attributes:
         average: the network with the averaged weights and buffers, to evaluate and save.
         loss: sum of the losses since `start_epoch`, float32 scalar on the device.
-        batch_size: images of the last step.
+        batch_size: images of the last step, those of all processes.
         correct: rightly classified (augmented) images since `start_epoch`, mixtures by their larger part; int64 scalar.
     """
 
-    def __init__(self, network: nn.Module, teacher: nn.Module | None, recipe: Recipe, device: torch.device) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        teacher: nn.Module | None,
+        recipe: Recipe,
+        device: torch.device,
+        ranks: Ranks = _ALONE,
+    ) -> None:
+        self._ranks = ranks
         self.network, self.teacher, self.recipe, self.device = network, teacher, recipe, device
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.batch_size = 0
@@ -104,7 +116,7 @@ class Step:
             position: where in the whole training this step stands, in [0, 1].
             mixture: share of each image in its mixture with another of the batch, in [0, 1] (mixup).
         """
-        self.batch_size = len(images)
+        self.batch_size = len(images) * self._ranks.count
         self._mixture.fill_(mixture)
         self._learning_rate.fill_(self.recipe.learning_rate * schedule(position, self.recipe.warmup))
         # A young average forgets faster, or a short training would be averaged with its own random start.
@@ -138,9 +150,14 @@ class Step:
         loss, correct = self._objective(images, labels)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        loss = loss.detach()
+        if self._ranks.count > 1:
+            share = correct.float()
+            self._ranks.average([p.grad for p in self.network.parameters() if p.grad is not None] + [loss, share])
+            correct = (share * self._ranks.count).round().long()
         self._optimizer.step()
         with torch.no_grad():
-            self.loss += loss.detach()
+            self.loss += loss
             self.correct += correct
             self._update_average()
 
