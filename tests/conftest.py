@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,18 @@ def _no_user_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 def sample() -> Dataset:
     """The embedded sample of CIFAR-10."""
     return load_dataset("sample")
+
+
+@pytest.fixture(scope="session")
+def few(sample: Dataset) -> Dataset:
+    """64 training and 10 test images of the sample: four steps of 16, for what needs no learning."""
+    return replace(
+        sample,
+        train_images=sample.train_images[:64],
+        train_labels=sample.train_labels[:64],
+        test_images=sample.test_images[:10],
+        test_labels=sample.test_labels[:10],
+    )
 
 
 @pytest.fixture(scope="module")

@@ -27,17 +27,6 @@ RECIPE = Recipe(model="s8-group", epochs=3, batch_size=16)
 
 
 @pytest.fixture(scope="module")
-def few(sample: Dataset) -> Dataset:
-    return replace(
-        sample,
-        train_images=sample.train_images[:64],
-        train_labels=sample.train_labels[:64],
-        test_images=sample.test_images[:10],
-        test_labels=sample.test_labels[:10],
-    )
-
-
-@pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, few: Dataset) -> bytes:
     """The weights of `RECIPE`, trained in one go."""
     folder = tmp_path_factory.mktemp("runs") / "whole"

@@ -23,22 +23,11 @@ from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.records import Watcher
 from cifar_edge.training.run import resume, train
 
-KILLS = int(os.environ.get("KILLS", "4"))
+KILLS = int(os.environ.get("KILLS", "3"))
 """How often a training is killed at the least; give more for a longer test."""
 
 RECIPE = Recipe(epochs=2, fold_epochs=2, batch_size=50, mixup=0.2, cutout=8)
 SHORT = Recipe(epochs=2, batch_size=16)
-
-
-@pytest.fixture(scope="module")
-def few(sample: Dataset) -> Dataset:
-    return replace(
-        sample,
-        train_images=sample.train_images[:64],
-        train_labels=sample.train_labels[:64],
-        test_images=sample.test_images[:10],
-        test_labels=sample.test_labels[:10],
-    )
 
 
 def result(folder: Path) -> tuple[dict[str, bytes], list[str], list[str]]:

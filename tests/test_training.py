@@ -128,7 +128,7 @@ def test_a_run_is_never_overwritten(run: Path, sample: Dataset) -> None:
 
 
 def test_a_loss_that_explodes_is_one_line(tmp_path: Path, sample: Dataset) -> None:
-    with pytest.raises(TrainingError, match="lower learning_rate"):
+    with pytest.raises(TrainingError, match="lower the learning rate"):
         train(_exploding(), _few(sample), tmp_path / "run")
 
 
