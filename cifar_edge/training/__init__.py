@@ -3,11 +3,12 @@
 from cifar_edge.training.checkpoint import TrainedNetwork, load_network
 from cifar_edge.training.metrics import read_metrics
 from cifar_edge.training.recipe import Recipe
-from cifar_edge.training.run import EpochRecord, Watcher, fold_run, train
+from cifar_edge.training.run import EpochRecord, Watcher, fold_run, resume, train
 
 __all__ = [
     "Recipe",
     "train",
+    "resume",
     "fold_run",
     "Watcher",
     "EpochRecord",

@@ -6,7 +6,8 @@ from typing import get_type_hints
 
 from cifar_edge.errors import ModelError
 from cifar_edge.runtime.resolve import resolve_run
-from cifar_edge.training.run import METRICS, EpochRecord
+from cifar_edge.runtime.runs import METRICS
+from cifar_edge.training.records import EpochRecord
 
 
 def read_metrics(model: str | os.PathLike[str]) -> list[EpochRecord]:
