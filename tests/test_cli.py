@@ -12,7 +12,7 @@ from conftest import CHECKOUT, ENTRY_POINT, RunCommand
 from cifar_edge import __version__, errors
 from cifar_edge.cli.main import Commands, main
 
-COMMANDS = ["train", "runs", "fold", "export", "predict", "evaluate", "benchmark", "web", "data", "summary"]
+COMMANDS = ["train", "runs", "fold", "export", "predict", "evaluate", "benchmark", "serve", "web", "data", "summary"]
 HEAVY = {
     "PIL",
     "matplotlib",
@@ -22,9 +22,11 @@ HEAVY = {
     "onnxscript",
     "rich",
     "safetensors",
+    "starlette",
     "tensorboard",
     "torch",
     "torchvision",
+    "uvicorn",
 }
 ERRORS = [value for value in vars(errors).values() if isinstance(value, type)]
 

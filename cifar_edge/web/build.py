@@ -33,11 +33,8 @@ def built_page(report: Callable[[str], object]) -> Path:
     Raises:
         PageError: the page is not there, and npm is missing or fails.
     """
-    if _PAGE_IN_WHEEL.is_dir() and _SOURCES_IN_WHEEL.is_dir():
-        return _PAGE_IN_WHEEL
-    sources = _SOURCES_IN_WHEEL if _SOURCES_IN_WHEEL.is_dir() else _SOURCES_IN_CHECKOUT
-    built = cache_folder() / f"web-{_fingerprint(sources)}"
-    if not built.is_dir():
+    page = found_page()
+    if page is None:
         npm = find_npm()
         if npm is None:
             raise PageError(
@@ -45,8 +42,26 @@ def built_page(report: Callable[[str], object]) -> Path:
                 "or a released wheel of cifar-edge, which carries the page"
             )
         report("building the page with npm, once: half a minute, 50 MB to download")
-        _build(npm, sources, built)
-    return built
+        sources = _sources()
+        page = _in_cache(sources)
+        _build(npm, sources, page)
+    return page
+
+
+def found_page() -> Path | None:
+    """The folder of the built page, if it was built already: in the wheel or in the cache."""
+    if _PAGE_IN_WHEEL.is_dir() and _SOURCES_IN_WHEEL.is_dir():
+        return _PAGE_IN_WHEEL
+    cached = _in_cache(_sources())
+    return cached if cached.is_dir() else None
+
+
+def _sources() -> Path:
+    return _SOURCES_IN_WHEEL if _SOURCES_IN_WHEEL.is_dir() else _SOURCES_IN_CHECKOUT
+
+
+def _in_cache(sources: Path) -> Path:
+    return cache_folder() / f"web-{_fingerprint(sources)}"
 
 
 def _fingerprint(sources: Path) -> str:

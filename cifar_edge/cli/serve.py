@@ -1,0 +1,94 @@
+"""`cifar-edge serve`: classify images over HTTP."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from cifar_edge.cli.extras import needs
+
+TOKEN_VARIABLE = "CIFAR_EDGE_TOKEN"
+_TOKEN = re.compile(r"[!-~]{16,512}")
+"""Visible ASCII: what an Authorization header can carry."""
+
+
+@click.command("serve")
+@click.argument("model", metavar="[MODEL]", required=False)
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option(
+    "--token",
+    metavar="TOKEN",
+    envvar=TOKEN_VARIABLE,
+    show_envvar=True,
+    help="What clients must send. Others on this machine see arguments: rather set the variable.",
+)
+@click.option("--no-auth", is_flag=True, help="Let everyone ask who reaches ADDRESS.")
+@click.option("--cors-origin", "origins", multiple=True, metavar="ORIGIN", help="Let pages of ORIGIN ask. Repeatable.")
+@click.option("--workers", metavar="N", type=click.IntRange(1, 256), help="Threads that classify.  [default: cores]")
+@click.option("--quiet", is_flag=True, help="Log no requests, only what goes wrong.")
+def command(
+    model: str | None,
+    host: str,
+    port: int,
+    token: str | None,
+    no_auth: bool,
+    origins: tuple[str, ...],
+    workers: int | None,
+    quiet: bool,
+) -> None:
+    """Classify images over HTTP, until Ctrl+C or SIGTERM.
+
+    POST /v1/predict takes one image or several, GET /v1/model tells of the model, GET /healthz says ok, /openapi.json
+    describes them all. Without MODEL it serves what predict would take.
+
+    At / is the web page that cifar-edge web writes, with the same model, if that page was built before.
+
+    It listens to this machine alone. Any other ADDRESS needs a token, or --no-auth.
+
+    Example: cifar-edge serve & curl -F image=@cat.png http://127.0.0.1:8000/v1/predict
+    """
+    with needs("serve"):
+        from cifar_edge.service import server
+        from cifar_edge.service.access import Access
+        from cifar_edge.service.app import Service
+        from cifar_edge.service.limits import Limits, cores
+    from cifar_edge.runtime.classifier import Classifier
+    from cifar_edge.runtime.resolve import resolve_model
+
+    if token is not None and no_auth:
+        raise click.UsageError(f"--no-auth and a token (--token, ${TOKEN_VARIABLE}) exclude each other")
+    if token is not None and not _TOKEN.fullmatch(token):
+        raise click.UsageError("a token is 16 to 512 visible ASCII characters; `openssl rand -hex 16` makes one")
+    limits = Limits(workers=workers or cores())
+    resolved = resolve_model(model)
+    classifier = Classifier(resolved.path)
+    with server.listen(host, port) as listener, _page(resolved.path) as page:
+        local = server.is_loopback(listener)
+        if not local and token is None and not no_auth:
+            raise click.UsageError(
+                f"others can reach {host}: set ${TOKEN_VARIABLE} to a token that they must send, or give --no-auth"
+            )
+        access = Access(token, server.loopback_names(listener) if local else None, origins)
+        service = Service(classifier, limits, access, page)
+        click.echo(f"model: {resolved}", err=True)
+        click.echo(f"serving at {server.url(listener)}; Ctrl+C stops it", err=True)
+        requests = server.run(service, limits, listener, quiet)
+    click.echo(f"stopped; requests: {requests:,}", err=True)
+
+
+@contextmanager
+def _page(model: Path) -> Iterator[Path | None]:
+    """The folder of the web page with ``model``, until the context ends; None where the page is not built."""
+    from cifar_edge.web.build import found_page
+    from cifar_edge.web.site import write_site
+
+    built = found_page()
+    if built is None:
+        yield None
+        return
+    with TemporaryDirectory(prefix="cifar-edge-") as folder:
+        yield write_site(built, model, Path(folder)).folder

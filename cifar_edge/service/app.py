@@ -1,0 +1,107 @@
+"""The service as an ASGI application: its addresses, and what each answers. docs/serve.md is its manual."""
+
+from dataclasses import asdict
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from cifar_edge.runtime.classifier import Classifier
+from cifar_edge.service.access import Access, Authorized, Shield
+from cifar_edge.service.answers import Record, records
+from cifar_edge.service.bodies import Bodies, boundary_of, images_of
+from cifar_edge.service.limits import Limits
+from cifar_edge.service.openapi import MOST_CLASSES, document
+from cifar_edge.service.page import page_route
+from cifar_edge.service.pool import Pool
+from cifar_edge.service.problems import HANDLERS, Problem, busy
+
+
+class Service:
+    """Answers requests with one model.
+
+    Args:
+        classifier: used by several threads at once, which onnxruntime allows.
+        limits: what is taken and held.
+        access: who may ask.
+        page: the folder of the web page for ``/`` (see `cifar_edge.service.page`); None for a page that tells of it.
+    """
+
+    def __init__(
+        self, classifier: Classifier, limits: Limits, access: Access | None = None, page: Path | None = None
+    ) -> None:
+        access = access or Access()
+        self._classifier, self._limits = classifier, limits
+        self._bodies, self._pool = Bodies(limits), Pool(limits)
+        self._model = asdict(classifier.metadata)
+        self._document = document(classifier.labels, limits, secured=access.token is not None)
+        self.app: ASGIApp = Shield(self._starlette(access, page), access)
+        """The ASGI application."""
+        self.crowded: ASGIApp = Shield(_crowded, access)
+        """The one for connections beyond ``limits.connections``: it tells them to come again."""
+
+    def close(self) -> None:
+        """End the threads, once the server has ended."""
+        self._pool.close()
+
+    def _starlette(self, access: Access, page: Path | None) -> Starlette:
+        api = [Route("/predict", self._predict, methods=["POST"]), Route("/model", self._describe_model)]
+        routes: list[BaseRoute] = [
+            Mount("/v1", routes=api, middleware=[Middleware(Authorized, access)]),
+            Route("/healthz", _healthy),
+            Route("/openapi.json", self._openapi),
+            page_route(page),
+        ]
+        cors = Middleware(
+            CORSMiddleware,
+            allow_origins=access.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization"],
+        )
+        return Starlette(routes=routes, middleware=[cors] if access.origins else [], exception_handlers=HANDLERS)
+
+    async def _predict(self, request: Request) -> Response:
+        boundary = boundary_of(request.headers.get("content-type"))
+        top = _top(request)
+        async with self._bodies.read(request) as body:
+            predictions = await self._pool.run(self._classify, body, boundary, top)
+        if all("error" in record for record in predictions):
+            detail = "no image could be read; predictions says of each, why"
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, predictions=predictions)
+        model, precision = self._model["model"], self._model["precision"]
+        return JSONResponse({"model": model, "precision": precision, "predictions": predictions})
+
+    def _classify(self, body: bytes, boundary: bytes | None, top: int) -> list[Record]:
+        images = [body] if boundary is None else images_of(body, boundary, self._limits.images)
+        return records(self._classifier, images, top)
+
+    async def _describe_model(self, request: Request) -> Response:
+        return JSONResponse(self._model)
+
+    async def _openapi(self, request: Request) -> Response:
+        return JSONResponse(self._document)
+
+
+async def _crowded(scope: Scope, receive: Receive, send: Send) -> None:
+    response = busy("there are too many connections; try again").response()
+    response.headers["Connection"] = "close"
+    await response(scope, receive, send)
+
+
+async def _healthy(request: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+def _top(request: Request) -> int:
+    given: Any = request.query_params.get("top", "1")
+    # Not int() alone: it takes "1_0", " 1" and digits of other scripts.
+    if given.isascii() and given.isdigit() and len(given) <= len(str(MOST_CLASSES)) and 1 <= int(given) <= MOST_CLASSES:
+        return int(given)
+    raise Problem(HTTPStatus.BAD_REQUEST, f"top must be a whole number from 1 to {MOST_CLASSES}")

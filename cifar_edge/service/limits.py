@@ -1,0 +1,45 @@
+"""What the service takes, and what it holds at most: nothing in it grows with the number of its clients."""
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of one service; docs/serve.md says what a client sees when it meets one.
+
+    Attributes:
+        workers: threads that decode and classify.
+        waiting: requests, read whole, that wait for a worker; one more is refused.
+        images: images of one request.
+        body_bytes: bytes of one request's body.
+        held_bytes: bytes of the bodies of all requests together, from their first byte to their answer.
+        pixels: pixels of one image; Pillow's limit is set to it (see `cifar_edge.service.server.run`).
+        connections: connections whose requests are answered. Those beyond are told to come again, and what is beyond
+            four times as many is closed.
+        header_seconds: time to send a request's line and headers, from the connection or the last answer on.
+        body_seconds: time to send its body.
+        answer_seconds: time to wait for its answer, once it is read.
+        exchange_seconds: time from the last header to the last byte of the answer, which a client may read slowly.
+        shutdown_seconds: time to finish what was accepted, once the service is told to stop.
+    """
+
+    workers: int = 1
+    waiting: int = 64
+    images: int = 16
+    body_bytes: int = 16 << 20
+    held_bytes: int = 64 << 20
+    pixels: int = 50_000_000
+    connections: int = 512
+    header_seconds: float = 10.0
+    body_seconds: float = 30.0
+    answer_seconds: float = 30.0
+    exchange_seconds: float = 120.0
+    shutdown_seconds: int = 75
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    # Not on every system, and where it is, it knows better than os.cpu_count: `taskset` and containers narrow it.
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

@@ -1,0 +1,174 @@
+"""The service's own description: OpenAPI 3.1.0, written by hand, and held to what it does by tests (schemathesis)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from cifar_edge import __version__
+from cifar_edge.service.bodies import FIELD, FORM, RAW
+from cifar_edge.service.limits import Limits
+from cifar_edge.service.problems import MEDIA_TYPE, RETRY_SECONDS
+
+MOST_CLASSES = 1000
+"""The most classes a client may ask for; a model has what it has."""
+
+Json = dict[str, Any]
+
+
+def document(labels: Sequence[str], limits: Limits, secured: bool) -> Json:
+    """The OpenAPI document of a service.
+
+    Args:
+        labels: the class names of its model.
+        limits: its bounds; they stand in the document.
+        secured: whether ``/v1/`` needs a token.
+    """
+    schemas = _schemas(labels)
+    components: Json = {"schemas": schemas}
+    if secured:
+        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    security: Json = {"security": [{"token": []}]} if secured else {}
+    refused = {"403": _problem("A page of another site asks, from a browser.")}
+    if secured:
+        refused["401"] = _problem("The token is missing or wrong.") | {"headers": {"WWW-Authenticate": _header()}}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "cifar-edge",
+            "version": __version__,
+            "summary": "Classifies images with a small network.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": {
+            "/v1/predict": {"post": _predict(limits) | security | {"responses": _predict_responses(limits) | refused}},
+            "/v1/model": {
+                "get": security
+                | {
+                    "operationId": "model",
+                    "summary": "The model, as its file describes it.",
+                    "responses": {"200": _json("The model.", "Model")} | refused,
+                }
+            },
+            "/healthz": {
+                "get": {
+                    "operationId": "health",
+                    "summary": "Whether the service works.",
+                    "responses": {"200": _json("It does.", "Health")},
+                }
+            },
+            "/openapi.json": {
+                "get": {
+                    "operationId": "openapi",
+                    "summary": "This document.",
+                    "responses": {"200": {"description": "It.", "content": {"application/json": {}}}},
+                }
+            },
+        },
+        "components": components,
+    }
+
+
+def _predict(limits: Limits) -> Json:
+    image = {"type": "string", "contentMediaType": "image/*", "minLength": 1}
+    form = {
+        "type": "object",
+        "required": [FIELD],
+        "additionalProperties": False,
+        "properties": {
+            FIELD: {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": limits.images,
+                "items": {"type": "string", "format": "binary"},
+            }
+        },
+    }
+    return {
+        "operationId": "predict",
+        "summary": "Classify one image, or several.",
+        "description": "Every format that Pillow reads, of any size: one image as the body itself, or up to "
+        f"{limits.images} as files in the field `{FIELD}` of a form, together at most {limits.body_bytes} bytes. An "
+        f"image has at most {limits.pixels} pixels.",
+        "parameters": [
+            {
+                "name": "top",
+                "in": "query",
+                "description": "How many classes to name, the most probable first.",
+                "schema": {"type": "integer", "minimum": 1, "maximum": MOST_CLASSES, "default": 1},
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {FORM: {"schema": form}, RAW: {"schema": image}, "image/*": {"schema": image}},
+        },
+    }
+
+
+def _predict_responses(limits: Limits) -> Json:
+    unread = _json("None of the images could be read.", "Unread", MEDIA_TYPE)
+    return {
+        "200": _json("At least one image was classified; those that could not be read say why.", "Predictions"),
+        "400": _problem("No body, a wrong form, too many images, or a wrong query."),
+        "408": _problem(f"The body took more than {limits.body_seconds:g} seconds."),
+        "413": _problem("The body is too large."),
+        "415": _problem("The body is neither an image nor a form."),
+        "422": unread,
+        "503": _problem("The service is busy.") | {"headers": {"Retry-After": _header(str(RETRY_SECONDS))}},
+    }
+
+
+def _schemas(labels: Sequence[str]) -> Json:
+    number = {"type": "integer", "minimum": 0, "description": "Number of the image in the request."}
+    index = {"type": "integer", "minimum": 0, "maximum": len(labels) - 1}
+    score = {"type": "number", "minimum": 0, "maximum": 1, "description": "Probability, calibrated."}
+    named = {"label": {"enum": list(labels)}, "index": index, "score": score}
+    error = {"image": number, "error": {"type": "string", "description": "Why it could not be read."}}
+    problem = {"title": {"type": "string"}, "status": {"type": "integer"}, "detail": {"type": "string"}}
+    top = {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/ClassScore"}}
+    either = [{"$ref": "#/components/schemas/Prediction"}, {"$ref": "#/components/schemas/ImageError"}]
+    numbers = {"parameters": "integer", "macs": "integer", "test_images": "integer", "temperature": "number"}
+    texts = ("model", "weights_sha256", "created", "input_layout", "pixel_map", "resize_rule")
+    return {
+        "ClassScore": _object(named),
+        "Prediction": _object({"image": number, **named, "top": top}),
+        "ImageError": _object(error),
+        "Predictions": _object(
+            {
+                "model": {"type": "string"},
+                "precision": {"enum": ["fp32", "int8"]},
+                "predictions": {"type": "array", "minItems": 1, "items": {"oneOf": either}},
+            }
+        ),
+        "Problem": _object(problem),
+        "Unread": _object(
+            {**problem, "predictions": {"type": "array", "items": {"$ref": "#/components/schemas/ImageError"}}}
+        ),
+        "Model": _object(
+            {
+                **{name: {"type": "string"} for name in texts},
+                **{name: {"type": kind} for name, kind in numbers.items()},
+                "precision": {"enum": ["fp32", "int8"]},
+                "labels": {"type": "array", "items": {"type": "string"}},
+                "test_accuracy": {"type": ["number", "null"]},
+                "versions": {"type": "object", "additionalProperties": {"type": "string"}},
+                "contract": {"type": "integer"},
+            }
+        ),
+        "Health": _object({"status": {"const": "ok"}}),
+    }
+
+
+def _object(properties: Json) -> Json:
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _json(description: str, schema: str, media_type: str = "application/json") -> Json:
+    reference = {"$ref": f"#/components/schemas/{schema}"}
+    return {"description": description, "content": {media_type: {"schema": reference}}}
+
+
+def _problem(description: str) -> Json:
+    return _json(description, "Problem", MEDIA_TYPE)
+
+
+def _header(example: str = "Bearer") -> Json:
+    return {"schema": {"type": "string", "example": example}}

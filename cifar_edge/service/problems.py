@@ -1,0 +1,71 @@
+"""Every error of the service as a problem detail, RFC 9457: ``application/problem+json``."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = 1
+"""What ``Retry-After`` says: a full queue of small images is empty sooner."""
+
+
+class Problem(Exception):
+    """Why a request is not answered as asked.
+
+    Args:
+        status: HTTP status.
+        detail: what is wrong and how to mend it, on one line, with nothing in it that the client sent.
+        headers: further headers of the answer.
+        members: further members of the answer's JSON object ("extension members").
+    """
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None, **members: Any) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers, self.members = status, detail, headers, members
+
+    def response(self) -> Response:
+        """The answer that says so. Its ``type`` is the default, ``about:blank``: the status says which one."""
+        title = HTTPStatus(self.status).phrase
+        content = {"title": title, "status": self.status, "detail": self.detail, **self.members}
+        return JSONResponse(content, self.status, self.headers, MEDIA_TYPE)
+
+
+def busy(detail: str) -> Problem:
+    """503: the service is at one of its bounds, and the same request may succeed a moment later."""
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_SECONDS)})
+
+
+def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return error.response()
+
+
+def _http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    details = {
+        HTTPStatus.NOT_FOUND: "there is nothing here; /openapi.json lists what there is",
+        HTTPStatus.METHOD_NOT_ALLOWED: "this method is not allowed here; the Allow header lists those that are",
+    }
+    detail = details.get(HTTPStatus(error.status_code), error.detail)
+    return Problem(error.status_code, detail, error.headers).response()
+
+
+def _disconnect(request: Request, error: Exception) -> Response:
+    return Problem(HTTPStatus.BAD_REQUEST, "the connection was cut").response()  # nobody is left to read it
+
+
+def _failure(request: Request, error: Exception) -> Response:
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the service failed; its log says why").response()
+
+
+HANDLERS: Mapping[Any, Any] = {
+    Problem: _problem,
+    HTTPException: _http_exception,
+    ClientDisconnect: _disconnect,
+    Exception: _failure,
+}
+"""Exception -> what makes an answer of it, for `starlette.applications.Starlette`."""

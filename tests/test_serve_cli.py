@@ -1,0 +1,171 @@
+"""`cifar-edge serve` as a process: how it starts, who may reach it, how it stops."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from conftest import ENTRY_POINT
+from service_helpers import PNG, Client, post, read_until_closed, wait_until
+from test_images import png_claiming
+from tiny import TINY
+
+from cifar_edge.cli.main import main
+from cifar_edge.web import build
+
+TOKEN = "0123456789abcdef"
+
+
+@contextmanager
+def process(*arguments: str, **variables: str) -> Iterator[tuple[Client, "subprocess.Popen[str]", str]]:
+    """A service of tests/data/tiny.onnx on a free port, with what it said until it was ready; killed at the end."""
+    with subprocess.Popen(
+        [ENTRY_POINT, "serve", TINY, "--port", "0", *arguments],
+        env=os.environ | variables,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        try:
+            assert running.stderr is not None
+            said = running.stderr.readline() + running.stderr.readline()
+            match = re.search(r":(\d+);", said)
+            assert match, said + running.stderr.read()
+            yield Client(int(match[1])), running, said
+        finally:
+            running.kill()
+
+
+def ended(running: "subprocess.Popen[str]") -> list[str]:
+    """The further lines of the log of a process that ends with 0."""
+    assert running.stderr is not None
+    lines = running.stderr.read().splitlines()
+    assert running.wait(30) == 0, lines
+    return lines
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_starts_logs_and_stops(pictures: list[Path], number: signal.Signals) -> None:
+    with process() as (client, running, said):
+        port = client.port
+        assert said == f"model: {TINY}\nserving at http://127.0.0.1:{port}; Ctrl+C stops it\n"
+        assert client.predict(pictures[0].read_bytes()).status == 200
+        assert client.predict(b"no picture").status == 422
+        running.send_signal(number)
+        first, second, last = ended(running)
+    assert re.fullmatch(r'[-0-9:, ]+ 127\.0\.0\.1:\d+ - "POST /v1/predict HTTP/1\.1" 200', first)
+    assert second.endswith(" 422")
+    assert last == "stopped; requests: 2"
+
+
+def test_it_answers_what_it_has_begun_to_read_before_it_stops(pictures: list[Path]) -> None:
+    content = pictures[0].read_bytes()
+    with process("--quiet") as (client, running, _), client.connect() as connection:
+        connection.sendall(post(content[:100], len(content)))
+        wait_until(lambda: client.ask("GET", "/healthz").status == 200)
+        running.terminate()
+        with pytest.raises(ConnectionError):
+            wait_until(lambda: client.connect().close())  # until it listens no more
+        connection.sendall(content[100:])
+        assert read_until_closed(connection).startswith(b"HTTP/1.1 200 OK")
+        assert ended(running) == ["stopped; requests: 2"]
+
+
+def test_the_host_header_is_that_of_this_machine() -> None:
+    with process("--quiet") as (client, _, _):
+        assert client.ask("GET", "/healthz", headers={"Host": "localhost"}).status == 200
+        client.ask("GET", "/healthz", headers={"Host": "evil.example"}).problem(421)
+
+
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="there is no IPv6 here")
+def test_the_other_loopback_address() -> None:
+    with process("--quiet", "--host", "::1") as (client, _, said):
+        assert f"serving at http://[::1]:{client.port};" in said
+        with socket.create_connection(("::1", client.port)) as connection:
+            connection.sendall(
+                f"GET /healthz HTTP/1.1\r\nHost: [::1]:{client.port}\r\nConnection: close\r\n\r\n".encode()
+            )
+            assert read_until_closed(connection).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_the_web_page_is_shown_with_the_same_model_if_it_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)}
+    with process("--quiet", **folders) as (client, _, _):
+        assert b"cifar-edge web --out DIR" in client.ask("GET", "/").body
+    monkeypatch.setenv("XDG_CACHE_HOME", folders["XDG_CACHE_HOME"])
+    built = build._in_cache(build._sources())
+    built.mkdir(parents=True)
+    (built / "index.html").write_text("<title>The page</title>")
+    (built / "sw.js").write_text("1;")
+    with process("--quiet", **folders) as (client, running, _):
+        assert b"The page" in client.ask("GET", "/").body
+        assert client.ask("GET", "/model.onnx").body == TINY.read_bytes()
+        running.terminate()
+        ended(running)
+    assert list(tmp_path.glob("cifar-edge-*")) == []
+
+
+def test_an_address_that_others_reach_needs_a_token() -> None:
+    with process("--host", "0.0.0.0", "--quiet", CIFAR_EDGE_TOKEN=TOKEN) as (client, running, said):
+        assert "serving at http://0.0.0.0:" in said
+        client.ask("GET", "/v1/model", headers={"Host": "edge.example"}).problem(401)
+        opened = client.ask("GET", "/v1/model", headers={"Host": "edge.example", "Authorization": f"Bearer {TOKEN}"})
+        assert opened.status == 200
+        running.terminate()
+        assert TOKEN not in said + "".join(ended(running))
+
+
+def test_a_picture_of_too_many_pixels_is_refused_unread() -> None:
+    with process("--quiet") as (client, _, _):
+        answer = client.predict(png_claiming(10_000, 5_001), PNG)
+        assert "50,000,000 pixels" in answer.json["predictions"][0]["error"]
+        assert "truncated" in client.predict(png_claiming(10_000, 5_000), PNG).json["predictions"][0]["error"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--host", "0.0.0.0"], "CIFAR_EDGE_TOKEN"),
+        (["--host", "::"], "--no-auth"),
+        (["--token", "short"], "16 to 512"),
+        (["--token", "with a space in it, too"], "visible ASCII"),
+        (["--token", TOKEN, "--no-auth"], "exclude each other"),
+        (["--workers", "0"], "workers"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(main, ["serve", str(TINY), "--port", "0", *arguments])
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_a_port_in_use_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = CliRunner().invoke(main, ["serve", str(TINY), "--port", port])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"Error: cannot listen at '127.0.0.1', port {port}: address already in use; give another\n"
+
+
+@pytest.mark.parametrize("host", ["no.such.name.invalid", "192.0.2.1", "x" * 300])
+def test_a_wrong_address_is_one_line(host: str) -> None:
+    result = CliRunner().invoke(main, ["serve", str(TINY), "--host", host, "--no-auth"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: cannot listen at ")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_without_its_extra_it_says_what_to_install() -> None:
+    program = "import sys; sys.modules['uvicorn'] = None; from cifar_edge.cli.main import main; main(['serve'])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(r"Error: .*; pip install 'cifar-edge\[serve\]'\n", done.stderr)

@@ -1,0 +1,262 @@
+"""The HTTP service: every address, every form of a request, every error, over real connections."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from service_helpers import BOUNDARY, FORM, PNG, Client, form, serving
+from test_images import corpus
+from tiny import TINY
+
+from cifar_edge import Classifier
+from cifar_edge.service.access import SECURITY_HEADERS, Access
+from cifar_edge.service.limits import Limits
+from cifar_edge.service.openapi import document
+
+TOKEN = "0123456789abcdef"
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with serving(Limits(images=3, body_bytes=100_000)) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def secured() -> Iterator[Client]:
+    with serving(access=Access(token=TOKEN)) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def contents() -> list[bytes]:
+    return [path.read_bytes() for path in sorted((Path(__file__).parent.parent / "docs" / "images").glob("*.png"))]
+
+
+def expected(number: int, content: bytes, top: int = 1) -> dict[str, object]:
+    answer = Classifier(TINY).predict(content)
+    return {
+        "image": number,
+        "label": answer.label,
+        "index": answer.index,
+        "score": answer.score,
+        "top": [asdict(each) for each in answer.top(top)],
+    }
+
+
+@pytest.mark.parametrize("kind", ["image/png", "IMAGE/anything; x=y", "application/octet-stream"])
+def test_one_image_as_the_body(client: Client, contents: list[bytes], kind: str) -> None:
+    answer = client.predict(contents[0], {"Content-Type": kind}, "?top=3")
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json == {"model": "tiny", "precision": "fp32", "predictions": [expected(0, contents[0], 3)]}
+
+
+def test_no_content_type_means_an_image(client: Client, contents: list[bytes]) -> None:
+    assert client.predict(contents[0], {}).json["predictions"] == [expected(0, contents[0])]
+
+
+def test_a_body_of_unknown_length(client: Client, contents: list[bytes]) -> None:
+    with client.connect() as connection:
+        chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (contents[0][:100], contents[0][100:]))
+        head = (
+            b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        )
+        connection.sendall(head + chunks + b"0\r\n\r\n")
+        received = connection.makefile("rb").read()
+    assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert json.loads(received.partition(b"\r\n\r\n")[2])["predictions"] == [expected(0, contents[0])]
+
+
+def test_several_images_as_a_form(client: Client, contents: list[bytes]) -> None:
+    answer = client.predict(form(contents[:3]), FORM)
+    assert answer.json["predictions"] == [expected(number, content) for number, content in enumerate(contents[:3])]
+
+
+def test_what_cannot_be_read_does_not_stop_the_others(client: Client, contents: list[bytes]) -> None:
+    answer = client.predict(form([b"no picture", contents[0], contents[1][:200]]), FORM)
+    assert answer.status == 200
+    first, second, third = answer.json["predictions"]
+    assert (first["image"], "not a picture" in first["error"]) == (0, True)
+    assert second == expected(1, contents[0])
+    assert (third["image"], "truncated" in third["error"]) == (2, True)
+
+
+@pytest.mark.parametrize(("body", "headers"), [(b"no picture", PNG), (form([b"no picture", b""]), FORM)])
+def test_nothing_that_can_be_read_is_a_problem(client: Client, body: bytes, headers: dict[str, str]) -> None:
+    answer = client.predict(body, headers)
+    assert "no image could be read" in answer.problem(422)
+    assert "not a picture" in answer.json["predictions"][0]["error"]
+
+
+def test_no_file_name_comes_back(client: Client, contents: list[bytes]) -> None:
+    for content in (contents[0], b"no picture"):
+        assert b"secret" not in client.predict(form([content], filename="secret.png"), FORM).body
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "detail"),
+    [
+        (b"", PNG, 400, "no body"),
+        (b"x", {"Content-Type": "text/plain"}, 415, "-F image=@FILE"),
+        (b"x", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "multipart/form-data"),
+        (b"x", {"Content-Type": "multipart/form-data"}, 400, "boundary"),
+        (b"x", {"Content-Type": "multipart/form-data; boundary=" + "b" * 300}, 400, "no multipart/form-data"),
+        (b"x", FORM, 400, "no multipart/form-data"),
+        (f"--{BOUNDARY}--\r\n".encode(), FORM, 400, "no file"),
+        (form([b"x"])[:-30], FORM, 400, "cut off"),
+        (form([b"x"], name="other"), FORM, 400, "another field than 'image'"),
+        (form([b"x"], filename=None), FORM, 400, "no file"),
+        (form([b"x"] * 4), FORM, 400, "more than 3 files"),
+        (bytes(100_001), PNG, 413, "100,000 bytes"),
+        (form([b"x"]).replace(b"\r\n\r\n", b"\r\nX: " + b"y" * 9000 + b"\r\n\r\n"), FORM, 400, "no multipart"),
+    ],
+)
+def test_a_wrong_request_is_a_problem(
+    client: Client, body: bytes, headers: dict[str, str], status: int, detail: str
+) -> None:
+    assert detail in client.predict(body, headers).problem(status)
+
+
+@pytest.mark.parametrize("top", ["0", "-1", "1001", "x", "", "1.0", "1_0", "%20" + "1", "%D9%A1", "9" * 5000])
+def test_top_is_a_whole_number(client: Client, contents: list[bytes], top: str) -> None:
+    assert "top must be" in client.predict(contents[0], query=f"?top={top}").problem(400)
+
+
+def test_top_may_be_more_than_there_are_classes(client: Client, contents: list[bytes]) -> None:
+    assert len(client.predict(contents[0], query="?top=1000").json["predictions"][0]["top"]) == 10
+
+
+def test_a_connection_serves_again_after_a_problem(client: Client, contents: list[bytes]) -> None:
+    request = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s"
+    with client.connect() as connection:
+        connection.sendall(request % (200_000, bytes(200_000)) + request % (len(contents[0]), contents[0]))
+        file = connection.makefile("rb")
+        for status in (b"413", b"200"):
+            assert file.readline().split()[1] == status
+            lines = iter(file.readline, b"\r\n")
+            length = next(int(line.split()[1]) for line in list(lines) if line.startswith(b"content-length"))
+            file.read(length)
+
+
+def test_the_model_is_described(client: Client) -> None:
+    answer = client.ask("GET", "/v1/model")
+    assert (answer.status, answer.json) == (200, json.loads(Classifier(TINY).metadata.to_json()))
+
+
+def test_health_and_start_page(client: Client) -> None:
+    assert client.ask("GET", "/healthz").json == {"status": "ok"}
+    assert client.ask("HEAD", "/healthz").status == 200
+    page = client.ask("GET", "/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert b"cifar-edge web --out DIR" in page.body
+
+
+def test_its_own_description(client: Client) -> None:
+    described = client.ask("GET", "/openapi.json").json
+    labels = Classifier(TINY).labels
+    assert described == json.loads(json.dumps(document(labels, Limits(images=3, body_bytes=100_000), secured=False)))
+    assert set(described["paths"]) == {"/v1/predict", "/v1/model", "/healthz", "/openapi.json"}
+    names = set(re.findall('"#/components/schemas/(.*?)"', json.dumps(described)))
+    assert names <= set(described["components"]["schemas"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nothing", 404),
+        ("GET", "/v1/nothing", 404),
+        ("GET", "/v1/predict", 405),
+        ("DELETE", "/v1/model", 405),
+        ("POST", "/healthz", 405),
+    ],
+)
+def test_what_is_not_there(client: Client, method: str, path: str, status: int) -> None:
+    answer = client.ask(method, path)
+    answer.problem(status)
+    assert ("allow" in answer.headers) == (status == 405)
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/model", "/nothing", "/openapi.json"])
+def test_every_answer_has_the_security_headers(client: Client, path: str) -> None:
+    answer = client.ask("GET", path)
+    assert {name.lower(): value for name, value in SECURITY_HEADERS.items()}.items() <= answer.headers.items()
+    assert "server" not in answer.headers
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_what_is_not_http_is_refused(client: Client) -> None:
+    for nonsense in (b"nonsense\r\n\r\n", bytes(range(256)) * 10, b"GET / HTTP/1.1\r\n" + b"X: " + bytes(200_000)):
+        with client.connect() as connection:
+            connection.sendall(nonsense)
+            assert connection.makefile("rb").readline().split()[1:2] in ([b"400"], [])
+    assert client.ask("GET", "/healthz").status == 200
+
+
+def test_damage_in_the_middle_of_a_body_ends_the_connection(client: Client) -> None:
+    with client.connect() as connection:
+        connection.sendall(
+            b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n"
+        )
+        assert connection.makefile("rb").readline().startswith(b"HTTP/1.1 400")
+    assert client.ask("GET", "/healthz").status == 200
+
+
+@pytest.mark.parametrize("header", [None, TOKEN, f"Basic {TOKEN}", "Bearer", f"Bearer {TOKEN}x", "Bearer \xff\xfe"])
+def test_the_api_needs_the_token(secured: Client, contents: list[bytes], header: str | None) -> None:
+    headers = {} if header is None else {"Authorization": header}
+    for answer in (secured.ask("GET", "/v1/model", headers=headers), secured.predict(contents[0], PNG | headers)):
+        assert "Authorization: Bearer TOKEN" in answer.problem(401)
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_the_token_opens_the_api(secured: Client, contents: list[bytes]) -> None:
+    for header in (f"Bearer {TOKEN}", f"bearer  {TOKEN}"):
+        assert secured.predict(contents[0], PNG | {"Authorization": header}).status == 200
+    assert secured.ask("GET", "/healthz").status == 200
+    assert secured.ask("GET", "/openapi.json").json["components"]["securitySchemes"]
+
+
+def test_a_name_rebound_to_this_machine_is_refused(contents: list[bytes]) -> None:
+    with serving(access=Access(hosts=frozenset({"localhost", "127.0.0.1", "::1"}))) as client:
+        for host in ("localhost", "LOCALHOST:8000", "127.0.0.1:1", "[::1]:8000", "[::1]"):
+            assert client.ask("GET", "/healthz", headers={"Host": host}).status == 200
+        for host in ("evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "[::1", "", "::1"):
+            answer = client.predict(contents[0], PNG | {"Host": host})
+            assert "Host header" in answer.problem(421)
+            assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_pages_of_other_sites_may_not_ask_unless_told(contents: list[bytes]) -> None:
+    friend, stranger = "https://friend.example", "https://stranger.example"
+    with serving(access=Access(origins=(friend,))) as client:
+        for origin, status in ((friend, 200), (stranger, 403)):
+            answer = client.predict(contents[0], PNG | {"Origin": origin, "Sec-Fetch-Site": "cross-site"})
+            assert answer.status == status
+            assert answer.headers.get("access-control-allow-origin") == (friend if status == 200 else None)
+        asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+        assert client.ask("OPTIONS", "/v1/predict", headers={"Origin": friend} | asked).status == 200
+        assert client.ask("OPTIONS", "/v1/predict", headers={"Origin": stranger} | asked).status == 400
+
+
+def test_the_page_is_shown(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("<title>The page</title>")
+    (tmp_path / "main.js").write_text("1;")
+    (tmp_path.parent / "secret.txt").write_text("secret")
+    with serving(page=tmp_path) as client:
+        page = client.ask("GET", "/")
+        assert b"The page" in page.body
+        assert page.headers["content-security-policy"] == "frame-ancestors 'none'"
+        assert "javascript" in client.ask("GET", "/main.js").headers["content-type"]
+        for path in ("/missing.js", "/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt"):
+            client.ask("GET", path).problem(404)
+        assert client.ask("GET", "/v1/model").status == 200
+
+
+def test_every_format_that_pillow_writes_is_read(client: Client) -> None:
+    contents = corpus()
+    for content in contents:
+        assert client.predict(content).json["predictions"] == [expected(0, content)]
