@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/installed
 help:
 	@echo "make demo      train, export and predict on a sample of CIFAR-10, in a temporary folder"
 	@echo "make test      everything CI runs: lint, types, import rule, documentation, tests, wheel and sdist"
-	@echo "make test-all  that, and the tests of the web page in a browser; needs Chromium"
+	@echo "make test-all  that, the web page in a browser (needs Chromium), load on the service"
 	@echo "make lint      the quick part of make test: style, types, import rule"
 	@echo "make docs      the documentation site, in build/docs; a warning is an error"
 	@echo "make notebook  execute notebooks/cifar_10_gn.ipynb and keep its outputs: a training of some minutes"
@@ -20,7 +20,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cifar-edge needs Python 3.11 or newer: make PYTHON=...")'
 	@echo "Installing into $(VENV): 6 GB, most of it torch, a few minutes the first time."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,hub,ray,tensorboard,notebook,docs,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,serve,hub,ray,tensorboard,notebook,docs,dev]'
 	@touch $@
 
 demo: $(INSTALLED)
@@ -34,8 +34,8 @@ notebook: $(INSTALLED)
 	$(BIN)/python notebooks/execute.py notebooks/cifar_10_gn.ipynb
 
 test: lint docs
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not browser'
-	@echo "Left out: the tests of the web page in a browser. make test-all runs them, where Chromium is installed."
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not browser and not service'
+	@echo "Left out: the web page in a browser, heavy load on the service. make test-all runs them, where Chromium is installed."
 
 test-all: lint docs
 	$(BIN)/python -m pytest -n 2 --dist loadfile
