@@ -6,6 +6,7 @@ from typing import Any
 
 from cifar_edge.errors import ImageError
 from cifar_edge.runtime.classifier import Classifier
+from cifar_edge.runtime.images import read_pixels
 
 Record = dict[str, Any]
 
@@ -21,9 +22,10 @@ def records(classifier: Classifier, images: Sequence[bytes], top: int) -> list[R
 
 def _record(classifier: Classifier, number: int, image: bytes, top: int) -> Record:
     try:
-        answer = classifier.predict(image)
+        pixels = read_pixels(image, f"image {number}")
     except ImageError as error:
         return {"image": number, "error": str(error)}
+    answer = classifier.predict(pixels)
     return {
         "image": number,
         "label": answer.label,

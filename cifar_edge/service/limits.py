@@ -1,6 +1,5 @@
 """What the service takes, and what it holds at most: nothing in it grows with the number of its clients."""
 
-import os
 from dataclasses import dataclass
 
 
@@ -36,10 +35,3 @@ class Limits:
     answer_seconds: float = 30.0
     exchange_seconds: float = 120.0
     shutdown_seconds: int = 75
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    # Not on every system, and where it is, it knows better than os.cpu_count: `taskset` and containers narrow it.
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
