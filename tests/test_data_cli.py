@@ -85,5 +85,5 @@ def test_a_terminal_shows_a_bar_that_goes_away(tmp_path: Path, monkeypatch: pyte
     states = [state for state in lines[1].split("\r") if state.strip()]
     bars, kept = states[:-1], states[-1]
     assert len(bars) > 3
-    assert all(state.startswith("  [") and "MB/s" in state and len(state) < 80 for state in bars)
+    assert all(state.startswith("  [") and "B/s" in state and len(state) < 80 for state in bars)
     assert kept == f"verified and kept as {tmp_path / 'cache' / 'small.npz'}"
