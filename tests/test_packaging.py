@@ -113,6 +113,16 @@ def test_the_wheel_predicts_without_torch(from_wheel: Path, pictures: list[Path]
     assert_predicts_as_here(from_wheel, pictures, tmp_path)
 
 
+def test_the_wheel_brings_its_types(from_wheel: Path, tmp_path: Path) -> None:
+    """Without py.typed mypy would take everything for Any."""
+    program = tmp_path / "program.py"
+    program.write_text("from cifar_edge import Classifier\nreveal_type(Classifier().predict('a.png').label)\n")
+    checked = succeed(
+        sys.executable, "-m", "mypy", "--strict", "--python-executable", from_wheel / "python", program, cwd=tmp_path
+    )
+    assert 'Revealed type is "builtins.str"' in checked
+
+
 @pytest.mark.parametrize("command", [["train"], ["export"], ["summary", "gn-cnn"]])
 def test_a_command_that_needs_torch_says_what_to_install(from_wheel: Path, command: list[str], tmp_path: Path) -> None:
     done = run(from_wheel / "cifar-edge", *command, cwd=tmp_path)

@@ -1,16 +1,19 @@
 """The front door of the runtime: a model, loaded once, that classifies images in any form."""
 
+import io
 import os
 from collections.abc import Generator, Iterable
 from itertools import islice
-from typing import TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from cifar_edge.errors import ImageError, ModelError
 from cifar_edge.runtime.images import ImageSource, read_pixels
-from cifar_edge.runtime.model import BATCH, load, run
+from cifar_edge.runtime.messages import display_name
+from cifar_edge.runtime.model import BATCH, load, read_model, run
 from cifar_edge.runtime.resolve import resolve_model
 from cifar_edge.runtime.results import Prediction, prediction
 from cifar_edge.runtime.stream import stream
@@ -19,12 +22,22 @@ from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE, INPUT_NAME, OUTPUT_NAME,
 _SHAPE = (IMAGE_SIZE, IMAGE_SIZE, IMAGE_CHANNELS)
 _UINT8 = np.dtype(np.uint8)
 _OUTPUTS = [OUTPUT_NAME]
+_CLOSED = "the classifier is closed"
 
 Source = TypeVar("Source", bound=ImageSource)
 
 
 class Classifier:
     """Classifies images by one exported model.
+
+    >>> from cifar_edge import Classifier
+    >>> classifier = Classifier("gn-cnn")
+    >>> classifier.predict("docs/images/cat.png").label
+    'cat'
+
+    Any number of threads may use one classifier at once. A pickled one carries the bytes of its model, so that another
+    process, or another machine, has the same classifier, whatever has become of the file. In a ``with`` statement its
+    memory is freed at the end.
 
     Args:
         model: a released name, a run, a folder or an ``.onnx`` file, or the bytes of one; None takes what
@@ -33,19 +46,58 @@ class Classifier:
 
     Raises:
         ModelError: there is no such model, or it cannot be loaded (`ContractError`: it does not keep the contract).
-        ValueError: ``threads`` is less than 1.
+        ValueError: ``threads`` is less than 1; or, from every prediction, the classifier was closed.
     """
 
     def __init__(self, model: str | os.PathLike[str] | bytes | None = None, threads: int = 1) -> None:
         if isinstance(model, bytes):
-            self._source = "the given bytes"
-            self._session, self._metadata = load(model, threads)
+            self._open(model, threads, "the given bytes", "the given model")
         else:
             found = resolve_model(model)
-            self._source = str(found)
-            self._session, self._metadata = load(found.path, threads)
+            self._open(read_model(found.path), threads, str(found), display_name(str(found.path)))
+
+    def _open(self, content: bytes, threads: int, source: str, name: str) -> None:
+        self._session, self._metadata = load(content, threads, name)
         self._labels, self._temperature = self._metadata.labels, self._metadata.temperature
         self._run = self._session.run
+        self._source = source
+        self._given: tuple[bytes, int, str, str] | None = content, threads, source, name
+
+    def __getstate__(self) -> tuple[bytes, int, str, str]:
+        if self._given is None:
+            raise ValueError(_CLOSED)
+        return self._given
+
+    def __setstate__(self, given: tuple[bytes, int, str, str]) -> None:
+        self._open(*given)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Classifier {self._source}>"
+
+    def close(self) -> None:
+        """Free the memory of the model. What other threads have begun goes on to its end; to close twice is no error.
+
+        Afterwards every prediction raises ValueError.
+        """
+        self._given = None
+        self._session = _Closed()
+        self._run = self._session.run
+
+    def warmup(self) -> None:
+        """Do beforehand what the first image would wait for: load what reads pictures, give the model its memory.
+
+        The answers are the same without it; only the first one then takes longer than the next ones.
+        """
+        file = io.BytesIO()
+        Image.new("RGB", (IMAGE_SIZE, IMAGE_SIZE)).save(file, "PNG")
+        self.predict(file.getvalue())
+        self.classify(np.zeros((BATCH, *_SHAPE), np.uint8))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -65,6 +117,12 @@ class Classifier:
     def predict(self, image: ImageSource) -> Prediction:
         """Classify one image: a path, an encoded picture as bytes or file, a PIL image, or uint8 ``[H, W, 3]`` RGB.
 
+        >>> answer = Classifier("gn-cnn").predict("docs/images/ship.png")
+        >>> answer.label, round(answer.score, 2)
+        ('ship', 1.0)
+        >>> [candidate.label for candidate in answer.top(3)]
+        ['ship', 'automobile', 'airplane']
+
         Raises:
             ImageError: it is no readable image.
             ModelError: the model answers with numbers that are not finite.
@@ -78,6 +136,11 @@ class Classifier:
         """Classify many images, in their order; an array uint8 ``[N, H, W, 3]`` counts as N of them.
 
         Only a few dozen decoded images are held at a time, so that ``images`` may be a generator.
+
+        >>> import numpy as np
+        >>> grey = np.full((5, 32, 32, 3), 128, np.uint8)
+        >>> len(Classifier("gn-cnn").predict_batch(grey))
+        5
 
         Raises:
             ImageError: one of them is no readable image; the message says which.
@@ -94,10 +157,14 @@ class Classifier:
     ) -> Generator[tuple[Source, Prediction | ImageError], None, None]:
         """Classify a stream of images, finite or not: each as it was given, and its answer, in their order.
 
-        What is no readable image has an `ImageError` for an answer, which is not raised, so that the others go on:
+        What is no readable image has an `ImageError` for an answer, which is not raised, so that the others go on.
 
-            for path, answer in classifier.predict_iter(paths):
-                print(path, answer if isinstance(answer, ImageError) else answer.label)
+        >>> paths = ["docs/images/cat.png", "missing.png", "docs/images/dog.png"]
+        >>> for path, answer in Classifier("gn-cnn").predict_iter(paths):
+        ...     print(answer if isinstance(answer, ImageError) else answer.label)
+        cat
+        missing.png: no such file
+        dog
 
         Images are read on ``workers`` threads (None: one a core), at most 16 a thread beyond what was answered, so that
         memory does not grow with their number. ``images`` is consumed by a thread of its own, so that an answer need
@@ -123,6 +190,13 @@ class Classifier:
             return prediction(logits, self._labels, self._temperature)
         except ValueError as error:
             raise ModelError(f"{self._source}: {error}") from error
+
+
+class _Closed:
+    """In the place of a session that was closed."""
+
+    def run(self, *arguments: object) -> Any:
+        raise ValueError(_CLOSED)
 
 
 def _numbered_pixels(number: int, image: ImageSource) -> npt.NDArray[np.uint8]:

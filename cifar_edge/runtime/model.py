@@ -29,10 +29,11 @@ class Model(NamedTuple):
     metadata: ModelMetadata
 
 
-def load(source: str | os.PathLike[str] | bytes, threads: int = 1) -> Model:
+def load(source: str | os.PathLike[str] | bytes, threads: int = 1, name: str | None = None) -> Model:
     """Load an exported model from its path, or from the bytes of the file.
 
-    It runs on ``threads`` threads of the CPU; they sleep while there is nothing to do, instead of spinning.
+    It runs on ``threads`` threads of the CPU; they sleep while there is nothing to do, instead of spinning. Errors call
+    the model ``name``; None calls it by its path.
 
     Raises:
         ModelError: the file is missing, empty, larger than `MAX_MODEL_BYTES`, or no model that onnxruntime can run.
@@ -41,8 +42,11 @@ def load(source: str | os.PathLike[str] | bytes, threads: int = 1) -> Model:
     """
     if threads < 1:
         raise ValueError(f"a model needs at least one thread, not {threads}")
-    name = "the given model" if isinstance(source, bytes) else display_name(os.fspath(source))
-    session = _session(name, source if isinstance(source, bytes) else _read(name, Path(source)), threads)
+    if isinstance(source, bytes):
+        name, content = name or "the given model", source
+    else:
+        name, content = name or display_name(os.fspath(source)), read_model(source)
+    session = _session(name, content, threads)
     try:
         metadata = _metadata(session)
         _check_signature(session, len(metadata.labels))
@@ -67,7 +71,13 @@ def run(session: Any, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return logits
 
 
-def _read(name: str, path: Path) -> bytes:
+def read_model(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a model's file.
+
+    Raises:
+        ModelError: the file is missing, cannot be read, or is larger than `MAX_MODEL_BYTES`.
+    """
+    name, path = display_name(os.fspath(path)), Path(path)
     try:
         if path.is_dir():
             raise ModelError(f"{name} is a folder, not an .onnx file")
