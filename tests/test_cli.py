@@ -12,7 +12,20 @@ from conftest import CHECKOUT, ENTRY_POINT, RunCommand
 from cifar_edge import __version__, errors
 from cifar_edge.cli.main import Commands, main
 
-COMMANDS = ["train", "runs", "fold", "export", "predict", "evaluate", "benchmark", "serve", "web", "data", "summary"]
+COMMANDS = [
+    "train",
+    "runs",
+    "fold",
+    "export",
+    "predict",
+    "evaluate",
+    "benchmark",
+    "serve",
+    "web",
+    "data",
+    "summary",
+    "info",
+]
 HEAVY = {
     "PIL",
     "matplotlib",

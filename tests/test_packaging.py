@@ -130,6 +130,12 @@ def test_a_command_that_needs_torch_says_what_to_install(from_wheel: Path, comma
     assert re.fullmatch(r"Error: .*; pip install 'cifar-edge\[train\]'\n", done.stderr)
 
 
+def test_the_wheel_tells_what_is_missing(from_wheel: Path, tmp_path: Path) -> None:
+    record = json.loads(succeed(from_wheel / "cifar-edge", "info", "--json", cwd=tmp_path))
+    assert record["extras"]["train"]["torch"] is None
+    assert None not in record["packages"].values()
+
+
 def test_the_wheel_writes_the_web_page(from_wheel: Path, tmp_path: Path) -> None:
     """Without a built page in it, the wheel builds it of the sources that it carries: those of this checkout."""
     record = json.loads(succeed(from_wheel / "cifar-edge", "web", "--json", "--out", tmp_path / "site", cwd=tmp_path))

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from cifar_edge import __version__
-from cifar_edge.cli import benchmark, data, evaluate, export, fold, predict, runs, serve, summary, train, web
+from cifar_edge.cli import benchmark, data, evaluate, export, fold, info, predict, runs, serve, summary, train, web
 from cifar_edge.errors import CifarEdgeError, Interrupted
 
 
@@ -45,5 +45,5 @@ def main() -> None:
     """
 
 
-for _module in (train, runs, fold, export, predict, evaluate, benchmark, serve, web, data, summary):
+for _module in (train, runs, fold, export, predict, evaluate, benchmark, serve, web, data, summary, info):
     main.add_command(_module.command)

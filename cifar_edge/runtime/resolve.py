@@ -60,7 +60,7 @@ def resolve_model(model: str | os.PathLike[str] | None = None) -> Resolved:
         return _given_model(model)
     if variable := os.environ.get(MODEL_VARIABLE):
         return Resolved(_given_model(variable).path, f"${MODEL_VARIABLE}")
-    for folder in _newest_first(f"{EXPORT}/{REPORT}", "created"):
+    for folder in exported_runs():
         try:
             return Resolved(_exported_file(folder / EXPORT), f"newest export under {RUNS}")
         except ModelError:
@@ -86,9 +86,8 @@ def resolve_run(model: str | os.PathLike[str] | None = None) -> Resolved:
         ModelError: there is no such run or model, or it holds no weights.
     """
     if model is None:
-        for folder in _newest_first(SUMMARY, "finished"):
-            if _is(Path.is_file, folder / WEIGHTS):
-                return Resolved(folder, f"newest finished run under {RUNS}")
+        for folder in finished_runs():
+            return Resolved(folder, f"newest finished run under {RUNS}")
         return _given_released(DEFAULT_MODEL, "models")
     path, name = Path(model), display_name(os.fspath(model))
     if not os.fspath(model):  # Path("") would be the current folder
@@ -100,6 +99,21 @@ def resolve_run(model: str | os.PathLike[str] | None = None) -> Resolved:
     if _is(Path.exists, path):
         raise ModelError(f"{name} is a file; give the folder of a run, or the name of a released model")
     return _given_released(os.fspath(model), "models")
+
+
+def finished_runs() -> Iterator[Path]:
+    """The runs under ``./runs`` that hold what they learned, newest first."""
+    return (folder for folder in _newest_first(SUMMARY, "finished") if _is(Path.is_file, folder / WEIGHTS))
+
+
+def exported_runs() -> Iterator[Path]:
+    """The folders under ``./runs`` that hold the report of an export, newest first."""
+    return _newest_first(f"{EXPORT}/{REPORT}", "created")
+
+
+def released_exports() -> dict[str, list[Path]]:
+    """Released model -> its ``.onnx`` files."""
+    return {name: list(_models(zoo() / EXPORT / name)) for name in _released_names(EXPORT)}
 
 
 def _given_model(model: str | os.PathLike[str]) -> Resolved:

@@ -4,13 +4,13 @@ import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from cifar_edge.runtime.processor import processor
 from cifar_edge.spec import INPUT_NAME, OUTPUT_NAME
 
 LARGE_BATCH = 64
@@ -121,13 +121,4 @@ def take_turns(
 
 def machine() -> str:
     """The processor, its cores and the system, for people who read a figure measured on it."""
-    return f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown processor"
+    return f"{processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"

@@ -1,0 +1,193 @@
+"""`cifar-edge info`: what is here, and what follows from it."""
+
+import json
+import os
+import platform
+import re
+import textwrap
+from importlib import metadata
+from typing import Any
+
+import click
+
+from cifar_edge import __version__
+
+WIDTH = 80
+_INDENT = 14
+
+_BASE = ("onnxruntime", "numpy", "Pillow", "click", "platformdirs")
+_NOT_FOR_USERS = ("bench", "dev")
+"""Extras of those who work on cifar-edge itself."""
+
+
+@click.command("info")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(as_json: bool) -> None:
+    """Show versions, processor, cache, models and runs.
+
+    It tells which of the extra packages are installed, what the processor has for int8, and which model predict would
+    take, and why. It needs the base install alone, loads no model, and does not fail where something is missing.
+
+    Example: cifar-edge info
+    """
+    record = {
+        "version": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "packages": {name: _version(name) for name in _BASE},
+        "extras": _extras(),
+        "processor": _processor(),
+        "cache": _cache(),
+        "data": _data(),
+        "models": _models(),
+        "runs": _runs(),
+        "predict": _predict(),
+    }
+    click.echo(json.dumps(record, indent=2) if as_json else text_report(record))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _extras() -> dict[str, dict[str, str | None]]:
+    """Extra -> its packages -> their versions, as the installed cifar-edge declares them."""
+    try:
+        declared = metadata.requires("cifar-edge") or []
+    except metadata.PackageNotFoundError:
+        return {}
+    extras: dict[str, dict[str, str | None]] = {}
+    for requirement in declared:
+        found = re.match(r"([\w.-]+).*\bextra\s*==\s*['\"]([\w.-]+)['\"]", requirement)
+        if found and found[2] not in _NOT_FOR_USERS:
+            extras.setdefault(found[2], {})[found[1]] = _version(found[1])
+    return extras
+
+
+def _processor() -> dict[str, Any]:
+    from cifar_edge.runtime.processor import cpuinfo, int8_instructions, int8_verdict, processor
+
+    instructions = int8_instructions(cpuinfo())
+    return {
+        "name": processor(),
+        "cores": os.cpu_count(),
+        "int8_instructions": instructions,
+        "int8": int8_verdict(instructions),
+    }
+
+
+def _cache() -> dict[str, Any]:
+    from cifar_edge.data.cache import cache_folder
+
+    folder = cache_folder()
+    try:
+        files = [file for file in folder.rglob("*") if file.is_file()]
+        return {"path": str(folder), "bytes": sum(file.stat().st_size for file in files)}
+    except OSError:  # not ours to read, or somebody empties it just now
+        return {"path": str(folder), "bytes": None}
+
+
+def _data() -> dict[str, Any]:
+    from cifar_edge.data import location
+
+    try:
+        path = location()
+        return {"path": None if path is None else str(path), "there": path is None or path.exists()}
+    except (OSError, RuntimeError):  # RuntimeError: a ~ that is nobody's home
+        return {"path": os.environ.get("CIFAR_EDGE_DATA"), "there": False}
+
+
+def _models() -> dict[str, list[str]]:
+    """Released model -> its files."""
+    from cifar_edge.runtime.resolve import released_exports
+
+    return {name: [file.name for file in files] for name, files in released_exports().items()}
+
+
+def _runs() -> dict[str, Any]:
+    from cifar_edge.runtime.resolve import RUNS, exported_runs, finished_runs
+
+    return {
+        "path": str(RUNS.absolute()),
+        "finished": [folder.name for folder in finished_runs()],
+        "exported": [folder.name for folder in exported_runs()],
+    }
+
+
+def _predict() -> dict[str, str | None]:
+    from cifar_edge.errors import ModelError
+    from cifar_edge.runtime.resolve import MODEL_VARIABLE, RUNS, resolve_model
+
+    variable = os.environ.get(MODEL_VARIABLE)
+    try:
+        found = resolve_model()
+    except ModelError as error:
+        return {"model": None, "why": f"${MODEL_VARIABLE} is {variable!r}" if variable else None, "error": str(error)}
+    if variable:
+        why = f"${MODEL_VARIABLE} is {variable!r}"
+    elif found.reason == "released":
+        why = f"released; ${MODEL_VARIABLE} is not set, and there is no export under ./{RUNS}"
+    else:
+        why = f"{found.reason}; ${MODEL_VARIABLE} is not set"
+    return {"model": str(found.path), "why": why, "error": None}
+
+
+def text_report(record: dict[str, Any]) -> str:
+    """What `command` gathers, for people, at most `WIDTH` columns unless a path is longer."""
+    processor, runs, cache, data, predict = (record[key] for key in ("processor", "runs", "cache", "data", "predict"))
+    instructions = processor["int8_instructions"]
+    size = "cannot be read" if cache["bytes"] is None else f"{cache['bytes'] / 1e6:.1f} MB"
+    lines = [
+        ("cifar-edge", f"{record['version']}, Python {record['python']}, {record['system']}"),
+        ("packages", ", ".join(f"{name} {version or 'missing'}" for name, version in record["packages"].items())),
+        *((f"  [{name}]", _told_extra(name, packages)) for name, packages in record["extras"].items()),
+        ("processor", f"{processor['name']}, {processor['cores']} cores"),
+        ("  for int8", "unknown" if instructions is None else ", ".join(_told(instructions))),
+        ("", processor["int8"]),
+        ("cache", f"{_shown(cache['path'])} ({size})"),
+        ("data", "the sample inside this package" if data["path"] is None else _told_data(data)),
+        ("models", "; ".join(f"{name} ({_precisions(name, files)})" for name, files in record["models"].items())),
+        ("runs", f"{len(runs['finished'])} finished, {len(runs['exported'])} exported, in {_shown(runs['path'])}"),
+        ("predict takes", predict["error"] if predict["model"] is None else _shown(predict["model"])),
+        ("", predict["why"] or ""),
+    ]
+    return "\n".join(line for title, text in lines if text for line in _wrapped(title, text))
+
+
+def _wrapped(title: str, text: str) -> list[str]:
+    indent = " " * _INDENT
+    return textwrap.wrap(
+        f"{title:<{_INDENT}}{text}",
+        WIDTH,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _shown(path: str) -> str:
+    from cifar_edge.runtime.messages import display_name
+
+    return display_name(path)
+
+
+def _told(instructions: dict[str, bool]) -> list[str]:
+    return [f"{name} {'yes' if has else 'no'}" for name, has in instructions.items()]
+
+
+def _told_extra(name: str, packages: dict[str, str | None]) -> str:
+    missing = [package for package, version in packages.items() if version is None]
+    if missing:
+        return f"missing {', '.join(missing)}: pip install 'cifar-edge[{name}]'"
+    return ", ".join(f"{package} {version}" for package, version in packages.items())
+
+
+def _told_data(data: dict[str, Any]) -> str:
+    return _shown(data["path"]) + ("" if data["there"] else " (not there)")
+
+
+def _precisions(name: str, files: list[str]) -> str:
+    return ", ".join(file.removeprefix(f"{name}.").removesuffix(".onnx") for file in files)
