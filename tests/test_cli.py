@@ -82,8 +82,10 @@ def test_version(cifar_edge: RunCommand) -> None:
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        (["predcit"], "predict"),
+        (["predcit"], "Error: No such command 'predcit' (did you mean predict?)\n"),
+        (["nonsense"], "Error: No such command 'nonsense'\n"),
         (["predict", "--tpo", "3", "x.png"], "--top"),
+        (["--verison"], "--version"),
         (["predict"], "Usage: cifar-edge predict"),
         (["summary"], "NAME"),
     ],

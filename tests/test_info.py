@@ -74,7 +74,11 @@ def test_it_tells_which_model_predict_takes_and_why(monkeypatch: pytest.MonkeyPa
     said = record()
     assert said["predict"]["model"] == str(newest)
     assert said["predict"]["why"] == "newest export under runs; $CIFAR_EDGE_MODEL is not set"
-    assert said["runs"] == {"path": str(Path("runs").absolute()), "finished": [], "exported": ["new", "old"]}
+    assert said["runs"] == {"path": str(Path("runs").absolute()), "states": {}, "exported": ["new", "old"]}
+    summary = {"created": "2026-03-01T10:00:00Z", "epochs": 1, "test_accuracy": 0.5, "model": "gn-cnn"}
+    Path("runs/old/summary.json").write_text(json.dumps(summary))
+    assert record()["runs"]["states"] == {"old": "finished"}
+    assert "runs          1 finished, 2 exported, in " in info()
     monkeypatch.setenv("CIFAR_EDGE_MODEL", "gn-cnn.fp32")
     assert record()["predict"]["model"].endswith("gn-cnn.fp32.onnx")
     assert record()["predict"]["why"] == "$CIFAR_EDGE_MODEL is 'gn-cnn.fp32'"
@@ -101,6 +105,7 @@ def test_nothing_that_is_missing_or_broken_stops_it(monkeypatch: pytest.MonkeyPa
     assert said["predict"]["model"] is None
     assert said["predict"]["error"].startswith("no file, run, folder or released model is called 'nonsense'")
     assert said["data"] == {"path": "~nobody-of-this-name/data", "there": False}
+    assert "runs          none, in " in info()
     assert "predict takes no file, run, folder or released model is called 'nonsense'" in info()
 
 

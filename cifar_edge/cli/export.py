@@ -10,6 +10,7 @@ import click
 
 from cifar_edge.cli.extras import needs
 from cifar_edge.cli.loading import load_again, own_data_options
+from cifar_edge.cli.notes import note
 from cifar_edge.files import is_released
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def command(
     which one to deploy. If a gate fails, the exit code is 3 and nothing is written.
 
     Int8 is made of the network with its norms folded away, where the run has one: train and fold make it.
+
+    Example: cifar-edge export gn-cnn --quantize --out gn-cnn-for-the-device
     """
     if debug and not quantize:
         raise click.UsageError("--debug tells of int8, which only --quantize makes.")
@@ -71,9 +74,9 @@ def command(
     trained = load_network(resolved.path)
     target = out or _default_folder(resolved.path, trained.name)
     dataset = load_again(trained.data, data, offline, holdout, strict)
-    _tell(f"exporting {resolved} to {target}, judged by {len(dataset.test_labels)} test images of {dataset.name}")
+    note(f"exporting {resolved} to {target}, judged by {len(dataset.test_labels)} test images of {dataset.name}")
     if (target / REPORT).exists():
-        _tell("replacing the earlier export there, if this one passes its gates")
+        note("replacing the earlier export there, if this one passes its gates")
     report = export_network(
         trained, dataset, target, quantize=quantize, max_drop=max_drop, debug=_tell_signals if debug else None
     )

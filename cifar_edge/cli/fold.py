@@ -35,6 +35,8 @@ def command(
 
     It is the last stage of train, for a RUN that had none or a shorter one. The folded network, in the run's
     deploy.safetensors, is what export --quantize makes int8 of.
+
+    Example: cifar-edge fold runs/20261122-204232-gn-cnn --epochs 20
     """
     with needs("train"):
         from cifar_edge.training.checkpoint import load_network

@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import textwrap
+from collections import Counter
 from importlib import metadata
 from typing import Any
 
@@ -92,12 +93,13 @@ def _cache() -> dict[str, Any]:
 
 def _data() -> dict[str, Any]:
     from cifar_edge.data import location
+    from cifar_edge.data.load import DATA_VARIABLE
 
     try:
         path = location()
         return {"path": None if path is None else str(path), "there": path is None or path.exists()}
     except (OSError, RuntimeError):  # RuntimeError: a ~ that is nobody's home
-        return {"path": os.environ.get("CIFAR_EDGE_DATA"), "there": False}
+        return {"path": os.environ.get(DATA_VARIABLE), "there": False}
 
 
 def _models() -> dict[str, list[str]]:
@@ -108,11 +110,12 @@ def _models() -> dict[str, list[str]]:
 
 
 def _runs() -> dict[str, Any]:
-    from cifar_edge.runtime.resolve import RUNS, exported_runs, finished_runs
+    from cifar_edge.runtime.resolve import RUNS, exported_runs
+    from cifar_edge.runtime.runs import list_runs
 
     return {
         "path": str(RUNS.absolute()),
-        "finished": [folder.name for folder in finished_runs()],
+        "states": {run.path.name: run.state for run in list_runs()},
         "exported": [folder.name for folder in exported_runs()],
     }
 
@@ -150,7 +153,7 @@ def text_report(record: dict[str, Any]) -> str:
         ("cache", f"{_shown(cache['path'])} ({size})"),
         ("data", "the sample inside this package" if data["path"] is None else _told_data(data)),
         ("models", "; ".join(f"{name} ({_precisions(name, files)})" for name, files in record["models"].items())),
-        ("runs", f"{len(runs['finished'])} finished, {len(runs['exported'])} exported, in {_shown(runs['path'])}"),
+        ("runs", f"{_counted(runs)}, in {_shown(runs['path'])}"),
         ("predict takes", predict["error"] if predict["model"] is None else _shown(predict["model"])),
         ("", predict["why"] or ""),
     ]
@@ -183,6 +186,11 @@ def _told_extra(name: str, packages: dict[str, str | None]) -> str:
     if missing:
         return f"missing {', '.join(missing)}: pip install 'cifar-edge[{name}]'"
     return ", ".join(f"{package} {version}" for package, version in packages.items())
+
+
+def _counted(runs: dict[str, Any]) -> str:
+    counts = {**Counter(runs["states"].values()), "exported": len(runs["exported"])}
+    return ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "none"
 
 
 def _told_data(data: dict[str, Any]) -> str:

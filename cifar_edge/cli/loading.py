@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cifar_edge.cli.foot import Foot, bar
+from cifar_edge.cli.notes import note, quiet
 
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
@@ -51,10 +52,8 @@ def load(data: str | None, offline: bool, holdout: float | None = None, strict: 
     """
     from cifar_edge.data import load_dataset
 
-    if not sys.stderr.isatty():
-        return load_dataset(
-            data, holdout=holdout, strict=strict, offline=offline, report=lambda line: click.echo(line, err=True)
-        )
+    if quiet() or not sys.stderr.isatty():
+        return load_dataset(data, holdout=holdout, strict=strict, offline=offline, report=note)
     foot = Foot()
 
     def progress(transfer: "Transfer") -> None:
@@ -94,7 +93,7 @@ def load_again(origin: "Origin", data: str | None, offline: bool, holdout: float
         holdout = origin.holdout
     dataset = load(data, offline, holdout, strict)
     if origin.folder is not None and (change := origin.change(dataset)):
-        click.echo(f"note: {change}", err=True)
+        note(f"note: {change}")
     return dataset
 
 

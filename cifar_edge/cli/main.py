@@ -11,7 +11,9 @@ import click
 
 from cifar_edge import __version__
 from cifar_edge.cli import benchmark, data, evaluate, export, fold, info, predict, runs, serve, summary, train, web
+from cifar_edge.cli.notes import error_text, with_options
 from cifar_edge.errors import CifarEdgeError, Interrupted
+from cifar_edge.runtime.messages import did_you_mean
 
 
 class Commands(click.Group):
@@ -20,18 +22,27 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        # Only newer versions of click hint at commands; of options, which start with a dash, all do.
+        if name not in self.commands and not name.startswith("-") and not ctx.resilient_parsing:
+            raise click.UsageError(f"No such command {name!r}{did_you_mean(name, self.commands)}", ctx)
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except CifarEdgeError as error:
-            message, exit_code = str(error), error.exit_code
+            text, exit_code = error_text(error), error.exit_code
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader of a pipe has gone: click ends without a word
                 raise
-            message, exit_code = str(error), 1
+            text, exit_code = error_text(error), 1
         except KeyboardInterrupt:
-            message, exit_code = "interrupted", Interrupted.exit_code
-        click.echo(f"Error: {message}", err=True)
+            text, exit_code = "Error: interrupted", Interrupted.exit_code
+        click.echo(text, err=True)
         ctx.exit(exit_code)
 
 
@@ -46,4 +57,4 @@ def main() -> None:
 
 
 for _module in (train, runs, fold, export, predict, evaluate, benchmark, serve, web, data, summary, info):
-    main.add_command(_module.command)
+    main.add_command(with_options(_module.command))

@@ -11,6 +11,7 @@ import click
 
 from cifar_edge.cli.answers import lines
 from cifar_edge.cli.inputs import STDIN, Input, Inputs, read
+from cifar_edge.cli.notes import error_text, note, quiet
 from cifar_edge.cli.progress import Progress, alone_on_terminal
 from cifar_edge.cli.records import Csv, JsonArray, JsonLines, Writer, record
 from cifar_edge.errors import ImageError
@@ -113,8 +114,10 @@ def command(
     from cifar_edge.runtime.stream import stream
 
     classifier = Classifier(model)
-    click.echo(f"model: {classifier.source}", err=True)
-    progress = Progress(alone_on_terminal(out is not None), copy.copy(inputs) if inputs.repeatable else None)
+    note(f"model: {classifier.source}")
+    progress = Progress(
+        not quiet() and alone_on_terminal(out is not None), copy.copy(inputs) if inputs.repeatable else None
+    )
     with (
         _writer(form, out, top) as (writer, done),
         progress,
@@ -122,8 +125,8 @@ def command(
     ):
         for given, answer in answers:
             failed = isinstance(answer, ImageError)
-            if failed:
-                progress.line(f"Error: {answer}")
+            if isinstance(answer, ImageError):
+                progress.line(error_text(answer))
             if writer is not None:
                 writer.write(record(given.name, answer, top, threshold))
             elif not isinstance(answer, ImageError):
@@ -132,9 +135,9 @@ def command(
             if failed and strict:
                 break
     if inputs.skipped:
-        click.echo(f"left out {inputs.skipped:,} files of folders: hidden, or no pictures by their suffixes", err=True)
+        note(f"left out {inputs.skipped:,} files of folders: hidden, or no pictures by their suffixes")
     if done is not None:
-        click.echo(f"{out}: {progress.done:,} inputs added to {done.records:,} that were there", err=True)
+        note(f"{out}: {progress.done:,} inputs added to {done.records:,} that were there")
     if progress.failed or (done is not None and done.failed):
         ctx.exit(1)
 
@@ -150,9 +153,9 @@ def _on_ray(inputs: Inputs, model: str | None, out: Path, top: int, threshold: f
 
     found = resolve_model(model)
     load(found.path)  # a bad model is one line here, and a hundred of Ray's
-    click.echo(f"model: {found}", err=True)
+    note(f"model: {found}")
     count, failed = on_ray.predict(inputs, found.path.read_bytes(), out, top, threshold)
-    click.echo(f"{out}: {count:,} inputs, {failed:,} failed", err=True)
+    note(f"{out}: {count:,} inputs, {failed:,} failed")
     return int(failed > 0)
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cifar_edge.cli.notes import note
+
 if TYPE_CHECKING:
     from cifar_edge.runtime.runs import RunStatus
 
@@ -21,6 +23,8 @@ def command(as_json: bool) -> None:
     A run is finished; running, while a living process trains it; failed, if its training ended with an error; else
     interrupted. train --resume goes on with the last two. The accuracy of a finished run is that on the test images,
     with its norms folded if they were; of another one the last that was watched. The age counts from its beginning.
+
+    Example: cifar-edge runs
     """
     from cifar_edge.runtime.resolve import RUNS
     from cifar_edge.runtime.runs import list_runs
@@ -31,7 +35,7 @@ def command(as_json: bool) -> None:
     elif runs:
         click.echo(text_table(runs, datetime.now(UTC)))
     else:
-        click.echo(f"no runs under {RUNS}; cifar-edge train makes one", err=True)
+        note(f"no runs under {RUNS}; cifar-edge train makes one")
 
 
 def _record(run: "RunStatus") -> dict[str, object]:

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from cifar_edge.cli.extras import needs
+from cifar_edge.cli.notes import note, quiet
 
 TOKEN_VARIABLE = "CIFAR_EDGE_TOKEN"
 _TOKEN = re.compile(r"[!-~]{16,512}")
@@ -29,7 +30,6 @@ _TOKEN = re.compile(r"[!-~]{16,512}")
 @click.option("--no-auth", is_flag=True, help="Let everyone ask who reaches ADDRESS.")
 @click.option("--cors-origin", "origins", multiple=True, metavar="ORIGIN", help="Let pages of ORIGIN ask. Repeatable.")
 @click.option("--workers", metavar="N", type=click.IntRange(1, 256), help="Threads that classify.  [default: cores]")
-@click.option("--quiet", is_flag=True, help="Log no requests, only what goes wrong.")
 def command(
     model: str | None,
     host: str,
@@ -38,7 +38,6 @@ def command(
     no_auth: bool,
     origins: tuple[str, ...],
     workers: int | None,
-    quiet: bool,
 ) -> None:
     """Classify images over HTTP, until Ctrl+C or SIGTERM.
 
@@ -47,7 +46,8 @@ def command(
 
     At / is the web page that cifar-edge web writes, with the same model, if that page was built before.
 
-    It listens to this machine alone. Any other ADDRESS needs a token, or --no-auth.
+    It listens to this machine alone. Any other ADDRESS needs a token, or --no-auth. --quiet logs no requests, only
+    where it listens and what goes wrong.
 
     Example: cifar-edge serve & curl -F image=@cat.png http://127.0.0.1:8000/v1/predict
     """
@@ -75,10 +75,10 @@ def command(
             )
         access = Access(token, server.loopback_names(listener) if local else None, origins)
         service = Service(classifier, limits, access, page)
-        click.echo(f"model: {resolved}", err=True)
+        note(f"model: {resolved}")
         click.echo(f"serving at {server.url(listener)}; Ctrl+C stops it", err=True)
-        requests = server.run(service, limits, listener, quiet)
-    click.echo(f"stopped; requests: {requests:,}", err=True)
+        requests = server.run(service, limits, listener, quiet())
+    note(f"stopped; requests: {requests:,}")
 
 
 @contextmanager

@@ -22,6 +22,8 @@ def command(name: str, as_json: bool) -> None:
     their input (ReLU, Dropout, Flatten) are numbered, not printed. MACs are the multiply-accumulates of convolutions
     and linear layers. Sizes are for one float32 image, in MB of 2^20 bytes; forward/backward counts every layer's
     output and its gradient.
+
+    Example: cifar-edge summary s8-layer
     """
     with needs("train"):
         from cifar_edge.models import build, summarize

@@ -15,6 +15,7 @@ import click
 from cifar_edge.cli.extras import needs
 from cifar_edge.cli.interruption import interruptible
 from cifar_edge.cli.loading import load, load_again, own_data_options, uneven
+from cifar_edge.cli.notes import note, quiet
 
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
@@ -64,6 +65,8 @@ def command(
 
     Ctrl-C, or SIGTERM, finishes the step, saves and exits with 130 (143); --resume goes on, on a CPU to the same
     weights, bit for bit. It does so after anything else that ended a training, from the last whole epoch.
+
+    Example: cifar-edge train --data pets --holdout 0.2 --set flip=false
     """
     if resume is not None:
         others: dict[str, object] = {"--model": model, "--epochs": epochs, "--fold-epochs": fold_epochs, "--seed": seed}
@@ -102,9 +105,9 @@ def begin(
     with needs("train"):
         from cifar_edge.training.run import train
 
-    click.echo(f"training {recipe.model} on {dataset.name}, {len(dataset.train_labels)} images, in {folder}", err=True)
+    note(f"training {recipe.model} on {dataset.name}, {len(dataset.train_labels)} images, in {folder}")
     if told_uneven := uneven(dataset):
-        click.echo(told_uneven, err=True)
+        note(told_uneven)
     with interruptible(_go_on_with(folder)) as stop, watching(recipe.epochs, recipe.fold_epochs, stop) as watcher:
         if tensorboard:
             watcher = _logged(watcher, folder, recipe.epochs)
@@ -123,12 +126,12 @@ def go_on(
 
     folder = find_run(run)
     if (folder / SUMMARY).exists() and not (folder / STATE).exists():
-        click.echo(f"{folder} is finished: there is nothing to go on with", err=True)
+        note(f"{folder} is finished: there is nothing to go on with")
         return folder, json.loads((folder / SUMMARY).read_text())
     state = load_state(folder)
     recipe, done = state.recipe, f"{len(state.records)} epochs are done"
     dataset = load(state.data)
-    click.echo(f"going on with {recipe.model} on {dataset.name} in {folder}; {done}", err=True)
+    note(f"going on with {recipe.model} on {dataset.name} in {folder}; {done}")
     with interruptible(_go_on_with(folder)) as stop, watching(recipe.epochs, recipe.fold_epochs, stop) as watcher:
         if any(folder.glob("events.out.tfevents.*")):
             watcher = _logged(watcher, folder, recipe.epochs)
@@ -165,9 +168,8 @@ def watching(epochs: int, fold_epochs: int, stop: Callable[[], bool]) -> "Iterat
     """Progress on stderr, of so many epochs in all: a bar on a terminal, a line an epoch elsewhere."""
     from cifar_edge.training.records import Watcher
 
-    if not sys.stderr.isatty():
-        echo = partial(click.echo, err=True)
-        yield Watcher(epoch=lambda record, epochs: echo(_line(record, epochs)), note=echo, stop=stop)
+    if quiet() or not sys.stderr.isatty():
+        yield Watcher(epoch=lambda record, epochs: note(_line(record, epochs)), note=note, stop=stop)
         return
     with needs("train"):
         from rich.console import Console
@@ -194,10 +196,10 @@ def watching(epochs: int, fold_epochs: int, stop: Callable[[], bool]) -> "Iterat
                 figures=f"loss {loss:.3f}  accuracy {accuracy:.1%}",
             )
 
-        def note(line: str) -> None:
+        def above(line: str) -> None:
             progress.console.print(line, highlight=False, markup=False)
 
-        yield Watcher(step, lambda record, epochs: note(_line(record, epochs)), note, stop)
+        yield Watcher(step, lambda record, epochs: above(_line(record, epochs)), above, stop)
 
 
 def _line(record: "EpochRecord", epochs: int) -> str:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cifar_edge.cli.notes import note
+
 if TYPE_CHECKING:
     from cifar_edge.web.site import Site
 
@@ -32,8 +34,8 @@ def command(model: str | None, out: Path, as_json: bool) -> None:
     from cifar_edge.web.site import write_site
 
     resolved = resolve_model(model)
-    click.echo(f"model: {resolved}", err=True)
-    page = built_page(lambda line: click.echo(line, err=True))
+    note(f"model: {resolved}")
+    page = built_page(note)
     site = write_site(page, resolved.path, out)
     click.echo(json.dumps(_record(site, resolved.path), indent=2) if as_json else _lines(site))
 

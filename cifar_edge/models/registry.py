@@ -11,6 +11,7 @@ from cifar_edge.errors import ModelError
 from cifar_edge.models.gn_cnn import gn_cnn
 from cifar_edge.models.reference import batch_norm, group_norm, layer_norm, reference_network, unnormalized_network
 from cifar_edge.models.wide_resnet import WideResNet
+from cifar_edge.runtime.messages import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,9 @@ def family(name: str) -> Family:
         ModelError: no network has that name.
     """
     if name not in MODELS:
-        raise ModelError(f"no network is called {name!r}; there are {', '.join(sorted(MODELS))}")
+        raise ModelError(
+            f"no network is called {name!r}{did_you_mean(name, MODELS)}; there are {', '.join(sorted(MODELS))}"
+        )
     return MODELS[name]
 
 

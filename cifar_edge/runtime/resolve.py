@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 from cifar_edge.errors import ModelError
 from cifar_edge.files import released, zoo
-from cifar_edge.runtime.messages import display_name
+from cifar_edge.runtime.messages import did_you_mean, display_name
 from cifar_edge.spec import Precision
 
 DEFAULT_MODEL = "gn-cnn"
@@ -86,8 +86,9 @@ def resolve_run(model: str | os.PathLike[str] | None = None) -> Resolved:
         ModelError: there is no such run or model, or it holds no weights.
     """
     if model is None:
-        for folder in finished_runs():
-            return Resolved(folder, f"newest finished run under {RUNS}")
+        for folder in _newest_first(SUMMARY, "finished"):
+            if _is(Path.is_file, folder / WEIGHTS):
+                return Resolved(folder, f"newest finished run under {RUNS}")
         return _given_released(DEFAULT_MODEL, "models")
     path, name = Path(model), display_name(os.fspath(model))
     if not os.fspath(model):  # Path("") would be the current folder
@@ -99,11 +100,6 @@ def resolve_run(model: str | os.PathLike[str] | None = None) -> Resolved:
     if _is(Path.exists, path):
         raise ModelError(f"{name} is a file; give the folder of a run, or the name of a released model")
     return _given_released(os.fspath(model), "models")
-
-
-def finished_runs() -> Iterator[Path]:
-    """The runs under ``./runs`` that hold what they learned, newest first."""
-    return (folder for folder in _newest_first(SUMMARY, "finished") if _is(Path.is_file, folder / WEIGHTS))
 
 
 def exported_runs() -> Iterator[Path]:
@@ -145,8 +141,11 @@ def _given_released(model: str, kind: str) -> Resolved:
             return Resolved(file, "released")
     elif model in names:
         return Resolved(released(f"{kind}/{model}"), "released")
+    files = [file.stem for found in released_exports().values() for file in found] if kind == EXPORT else []
+    runs = [str(folder) for folder in folders_in(RUNS)]
     raise ModelError(
-        f"no file, run, folder or released model is called {model!r}; released: {', '.join(names) or 'none'}"
+        f"no file, run, folder or released model is called {model!r}{did_you_mean(model, [*names, *files, *runs])}; "
+        f"released: {', '.join(names) or 'none'}"
     )
 
 

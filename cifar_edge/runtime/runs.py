@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from cifar_edge.errors import CifarEdgeError, ModelError, TrainingError
 from cifar_edge.files import try_lock
-from cifar_edge.runtime.messages import display_name
+from cifar_edge.runtime.messages import did_you_mean, display_name
 from cifar_edge.runtime.resolve import RUNS, SUMMARY, folders_in, record_in, time_of
 from cifar_edge.spec import METADATA_KEY
 
@@ -116,7 +116,8 @@ def find_run(name: str) -> Path:
     for folder in (Path(name), RUNS / name):
         if name and folder.is_dir():
             return folder
-    raise ModelError(f"no run is called {display_name(name)!r}; give a folder, or the name of one under {RUNS}")
+    hint = did_you_mean(name, [folder.name for folder in folders_in(RUNS)])
+    raise ModelError(f"no run is called {display_name(name)!r}{hint}; give a folder, or the name of one under {RUNS}")
 
 
 @contextmanager

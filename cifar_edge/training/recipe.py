@@ -10,6 +10,7 @@ import tomli_w
 
 from cifar_edge.errors import ModelError, RecipeError
 from cifar_edge.models import family
+from cifar_edge.runtime.messages import did_you_mean
 
 PRECISIONS = ("auto", "bf16", "fp32")
 
@@ -183,7 +184,7 @@ _DEFAULTS = Recipe()
 
 def _typed(name: str, value: Any, kinds: Mapping[str, type]) -> Any:
     if name not in kinds:
-        raise RecipeError(f"no recipe has a key {name!r}; there are {', '.join(kinds)}")
+        raise RecipeError(f"no recipe has a key {name!r}{did_you_mean(name, kinds)}; there are {', '.join(kinds)}")
     kind = kinds[name]
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

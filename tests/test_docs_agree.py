@@ -1,0 +1,139 @@
+"""What help texts and pages say, against the code: examples parse, environment variables are all documented."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+from conftest import CHECKOUT, ENTRY_POINT
+
+from cifar_edge.cli.main import main
+
+PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md")), CHECKOUT / "docs" / "demo.sh"]
+OPERATORS = {"|", "||", "&", "&&", ";", ">", ">>", "<"}
+
+
+def examples_in_help(name: str) -> list[str]:
+    return re.findall(r"^ *Example: (.+)$", main.commands[name].help or "", re.MULTILINE)
+
+
+def examples_in(page: Path) -> list[str]:
+    """Lines that a reader would type: in a block, after a prompt or `step`, or alone between backticks."""
+    text = page.read_text()
+    lines = re.findall(r"^(?:\S*\$ |step |    )(cifar-edge .+)$", text, re.MULTILINE)
+    return lines + [code.replace("\\|", "|") for code in re.findall(r"`([^`\n]*\bcifar-edge [^`\n]+)`", text)]
+
+
+def calls(line: str) -> list[list[str]]:
+    """The arguments of each `cifar-edge` in a shell's command line."""
+    words = shlex.shlex(line, posix=True, punctuation_chars="|&;<>")
+    words.whitespace_split = True
+    found: list[list[str]] = []
+    inside = False
+    for word in words:
+        if word in OPERATORS:
+            inside = False
+        elif word == "cifar-edge":
+            inside = True
+            found.append([])
+        elif inside:
+            found[-1].append(word)
+    return found
+
+
+def parse(arguments: list[str]) -> None:
+    """Parse as the command would, and run nothing.
+
+    Raises:
+        click.UsageError: it is wrong usage.
+    """
+    name, *rest = arguments
+    context = click.Context(main, info_name="cifar-edge")
+    if name.startswith("-"):
+        rest, command = arguments, main
+    else:
+        _, found, _ = main.resolve_command(context, [name])
+        assert found is not None
+        command = found
+    try:
+        command.make_context(name, rest, parent=context)
+    except click.exceptions.Exit as end:  # --help, --version
+        assert end.exit_code == 0
+
+
+@pytest.fixture(autouse=True)
+def _no_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files of examples need not exist."""
+    monkeypatch.setattr(click.Path, "convert", lambda self, value, parameter, context: value)
+
+
+@pytest.mark.parametrize("name", main.commands)
+def test_every_help_has_an_example_of_its_command_that_parses(name: str) -> None:
+    examples = examples_in_help(name)
+    assert examples
+    for example in examples:
+        assert any(arguments[0] == name for arguments in calls(example))
+        for arguments in calls(example):
+            parse(arguments)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_examples_of_pages_parse(page: Path) -> None:
+    for line in examples_in(page):
+        for arguments in calls(line):
+            if arguments in (["COMMAND", "--help"], []):
+                continue
+            if len(arguments) == 1:  # a command that is mentioned
+                assert arguments[0] in main.commands or arguments[0].startswith("-"), line
+                continue
+            try:
+                parse(arguments)
+            except click.UsageError as error:
+                pytest.fail(f"{line}: {error.format_message()}")
+
+
+def test_examples_are_found() -> None:
+    found = [line for page in PAGES for line in examples_in(page)]
+    assert len(found) > 30
+    assert any(line.startswith("cifar-edge export --quantize") for line in found)
+
+
+def test_a_wrong_example_would_be_noticed() -> None:
+    for line in (
+        "cifar-edge predcit x",
+        "cifar-edge predict --tpo 3 x",
+        "cifar-edge evaluate",
+        "cifar-edge data --holdout 2",
+    ):
+        with pytest.raises(click.UsageError):
+            parse(calls(line)[0])
+    assert calls("find . | cifar-edge predict - && cifar-edge info; true") == [["predict", "-"], ["info"]]
+
+
+def test_every_environment_variable_is_documented_and_no_other() -> None:
+    named: set[str] = set()
+    for file in (CHECKOUT / "cifar_edge").rglob("*.py"):
+        named |= set(re.findall(r"(?<!\w)_?CIFAR_EDGE_[A-Z]+", file.read_text()))
+    documented = re.findall(r"(?<!\w)_?CIFAR_EDGE_[A-Z]+", (CHECKOUT / "docs" / "environment.md").read_text())
+    assert named == set(documented) - {"_CIFAR_EDGE_COMPLETE"}  # click makes that one of the command's name
+    assert "CIFAR_EDGE_MODEL" in named
+
+
+@pytest.mark.parametrize(("typed", "completed"), [("pre", "predict"), ("predict --thr", "--threshold")])
+def test_the_shell_completes_as_documented(typed: str, completed: str, tmp_path: Path) -> None:
+    """By the very line of docs/environment.md, in bash."""
+    (line,) = re.findall(r"echo '(eval .*bash_source.*)' >>", (CHECKOUT / "docs" / "environment.md").read_text())
+    words = shlex.split(f"cifar-edge {typed}")
+    program = f"""
+{line}
+COMP_WORDS=({shlex.join(words)}) COMP_CWORD={len(words) - 1}
+_cifar_edge_completion cifar-edge
+echo "${{COMPREPLY[@]}}"
+"""
+    variables = {"PATH": f"{ENTRY_POINT.parent}:/usr/bin:/bin"}
+    done = subprocess.run(
+        ["bash", "-c", program], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, [completed], "")
