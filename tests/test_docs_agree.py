@@ -51,8 +51,9 @@ def parse(arguments: list[str]) -> None:
     """
     name, *rest = arguments
     context = click.Context(main, info_name="cifar-edge")
+    command: click.Command = main
     if name.startswith("-"):
-        rest, command = arguments, main
+        rest = arguments
     else:
         _, found, _ = main.resolve_command(context, [name])
         assert found is not None
