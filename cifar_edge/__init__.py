@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         ExportError,
         GateFailed,
         ImageError,
+        Interrupted,
         MissingExtra,
         ModelError,
         PageError,
@@ -46,6 +47,7 @@ __all__ = [
     "MissingExtra",
     "RecipeError",
     "GateFailed",
+    "Interrupted",
     "__version__",
 ]
 

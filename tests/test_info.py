@@ -78,7 +78,7 @@ def test_it_tells_which_model_predict_takes_and_why(monkeypatch: pytest.MonkeyPa
     summary = {"created": "2026-03-01T10:00:00Z", "epochs": 1, "test_accuracy": 0.5, "model": "gn-cnn"}
     Path("runs/old/summary.json").write_text(json.dumps(summary))
     assert record()["runs"]["states"] == {"old": "finished"}
-    assert "runs          1 finished, 2 exported, in " in info()
+    assert "runs          1 finished, 2 exported, in" in info()
     monkeypatch.setenv("CIFAR_EDGE_MODEL", "gn-cnn.fp32")
     assert record()["predict"]["model"].endswith("gn-cnn.fp32.onnx")
     assert record()["predict"]["why"] == "$CIFAR_EDGE_MODEL is 'gn-cnn.fp32'"
@@ -105,7 +105,7 @@ def test_nothing_that_is_missing_or_broken_stops_it(monkeypatch: pytest.MonkeyPa
     assert said["predict"]["model"] is None
     assert said["predict"]["error"].startswith("no file, run, folder or released model is called 'nonsense'")
     assert said["data"] == {"path": "~nobody-of-this-name/data", "there": False}
-    assert "runs          none, in " in info()
+    assert "runs          none, in" in info()
     assert "predict takes no file, run, folder or released model is called 'nonsense'" in info()
 
 
