@@ -1,7 +1,6 @@
 import copy
 import csv
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,24 +126,14 @@ def test_a_run_is_never_overwritten(run: Path, sample: Dataset) -> None:
     assert (run / "model.safetensors").read_bytes() == before
 
 
-def test_a_loss_that_explodes_is_one_line(tmp_path: Path, sample: Dataset) -> None:
+def test_a_loss_that_explodes_is_one_line(tmp_path: Path, few: Dataset) -> None:
     with pytest.raises(TrainingError, match="lower the learning rate"):
-        train(_exploding(), _few(sample), tmp_path / "run")
+        train(_exploding(), few, tmp_path / "run")
 
 
 def _exploding() -> Recipe:
     """Each step multiplies the weights by -99."""
     return Recipe(model="s8-group", epochs=3, learning_rate=100.0, weight_decay=1.0, warmup=0.0, batch_size=2)
-
-
-def _few(sample: Dataset) -> Dataset:
-    return replace(
-        sample,
-        train_images=sample.train_images[:64],
-        train_labels=sample.train_labels[:64],
-        test_images=sample.test_images[:10],
-        test_labels=sample.test_labels[:10],
-    )
 
 
 def test_what_cannot_be_trained(tmp_path: Path, sample: Dataset) -> None:
