@@ -90,6 +90,11 @@ class ModelMetadata:
     pixel_map: str = PIXEL_MAP
     resize_rule: str = RESIZE_RULE
 
+    @property
+    def identity(self) -> str:
+        """Which weights in which precision: the same for two exports of them, such as ``gn-cnn.int8@4c7e20d5a1b3``."""
+        return f"{self.model}.{self.precision}@{self.weights_sha256[:12]}"
+
     def to_json(self) -> str:
         """Compact JSON, keys sorted, so that the same metadata gives the same bytes."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
@@ -103,6 +108,9 @@ class ModelMetadata:
         """
         try:
             record = json.loads(text)
+            json.dumps(record, ensure_ascii=False).encode()  # JSON may hold halves of characters, which are no text
+        except UnicodeEncodeError as error:
+            raise ContractError("its metadata holds text that is not Unicode") from error
         except (ValueError, RecursionError) as error:
             raise ContractError("its metadata is not JSON") from error
         if not isinstance(record, dict):

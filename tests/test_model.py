@@ -132,6 +132,7 @@ def test_graphs_that_break_the_contract(refusal: Refusal) -> None:
     assert "knows 1" in refusal(tiny_model(metadata=changed_metadata(contract=True)), ContractError)
     assert "it has no 'cifar_edge' metadata" in refusal(tiny_model(metadata=None), ContractError)
     assert "labels" in refusal(tiny_model(metadata=changed_metadata(labels=["x" * 10_000] * 2)), ContractError)
+    assert "not Unicode" in refusal(tiny_model(metadata=changed_metadata(model="\ud800")), ContractError)
 
 
 json_values = st.recursive(

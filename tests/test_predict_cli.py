@@ -75,6 +75,7 @@ def test_json_holds_every_input_in_order(folder: Path) -> None:
     assert records[0] == {
         "version": 1,
         "input": "0.png",
+        "model": Classifier(TINY).metadata.identity,
         "label": answer.label,
         "index": answer.index,
         "score": answer.score,

@@ -53,6 +53,7 @@ def test_csv_holds_the_same() -> None:
         assert (row["version"], row["input"]) == ("1", said["input"])
         assert row["input_base64"] == said.get("input_base64", "")
         assert row["error"] == said.get("error", "")
+        assert row["model"] == said.get("model", "")
         for suffix, candidate in zip(("", "_2"), said.get("top", []), strict=False):
             assert row["label" + suffix] == candidate["label"]
             assert int(row["index" + suffix]) == candidate["index"]
@@ -97,6 +98,22 @@ def test_every_cut_of_the_file_is_gone_on_from(out: str, folder: Path) -> None:
     assert predict("new.png", *inputs, "--resume", out).exit_code == 1
     assert Path(out).read_bytes().startswith(whole)
     assert b"new.png" in Path(out).read_bytes()[len(whole) :]
+
+
+def test_answers_of_another_model_are_told() -> None:
+    for out in ("out.jsonl", "out.csv"):
+        assert predict("0.png", "missing.png", "--resume", out).exit_code == 1
+        arguments = ["predict", "--model", "gn-cnn", "0.png", "missing.png", "1.png", "--resume", out]
+        result = CliRunner().invoke(main, arguments)
+        assert result.stderr.splitlines()[-2:] == [
+            f"{out}: 1 inputs added to 2 that were there",
+            f"{out}: 1 of these are answers of another model, see their field 'model'",
+        ]
+    assert [row["model"] for row in records_of(Path("out.csv").read_text())] == [
+        Classifier(TINY).metadata.identity,
+        "",
+        Classifier("gn-cnn").metadata.identity,
+    ]
 
 
 def test_a_file_without_failures_ends_well() -> None:

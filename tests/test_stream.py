@@ -144,5 +144,18 @@ def test_a_stream_that_is_dropped_ends_its_threads(classifier: Classifier, sampl
     answers = classifier.predict_iter(itertools.cycle(sample.test_images), workers=3)
     assert threading.active_count() == before  # nothing happens before the first answer is wanted
     next(answers)
-    assert threading.active_count() == before + 4
+    assert threading.active_count() == before + 2
     del answers  # the fixture sees that they end
+
+
+@pytest.mark.parametrize(("seconds", "readers"), [(0.0, 1), (0.002, 3)])
+def test_as_many_threads_read_as_pay(seconds: float, readers: int) -> None:
+    seen = set()
+
+    def read(source: int) -> Pixels:
+        seen.add(threading.current_thread())
+        time.sleep(seconds)
+        return zeros(source)
+
+    assert list(stream(range(200), read, firsts, 3)) == [(number, number % 256) for number in range(200)]
+    assert len(seen) == readers

@@ -35,6 +35,7 @@ SCHEMA = pyarrow.schema(
         "version": pyarrow.int64(),
         "input": pyarrow.string(),
         "input_base64": pyarrow.string(),
+        "model": pyarrow.string(),
         "label": pyarrow.string(),
         "index": pyarrow.int64(),
         "score": pyarrow.float64(),
@@ -95,8 +96,10 @@ class Worker:
     def __call__(self, table: Any) -> Any:
         """The answers to a table of names, in the columns of `SCHEMA`."""
         answers = stream(table.to_pylist(), _read, self._classifier.classify, workers=1)
+        model = self._classifier.metadata.identity
         rows = [
-            {"position": line["position"], **record(os.fsdecode(line["name"]), answer, self._top, self._threshold)}
+            {"position": line["position"]}
+            | record(os.fsdecode(line["name"]), answer, model, self._top, self._threshold)
             for line, answer in answers
         ]
         return pyarrow.Table.from_pylist(rows, SCHEMA)

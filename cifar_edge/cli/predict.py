@@ -51,7 +51,9 @@ if TYPE_CHECKING:
     help="Append to the file OUT, JSON Lines or, if it is *.csv, CSV; skip the inputs that it has.",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first input that is no picture.")
-@click.option("--workers", metavar="N", type=click.IntRange(min=1), help="Threads that read pictures. [default: cores]")
+@click.option(
+    "--workers", metavar="N", type=click.IntRange(min=1), help="Threads that read pictures, at most. [default: cores]"
+)
 @click.option(
     "--engine",
     type=click.Choice(["threads", "ray"]),
@@ -115,6 +117,7 @@ def command(
 
     classifier = Classifier(model)
     note(f"model: {classifier.source}")
+    identity = classifier.metadata.identity
     progress = Progress(
         not quiet() and alone_on_terminal(out is not None), copy.copy(inputs) if inputs.repeatable else None
     )
@@ -128,7 +131,7 @@ def command(
             if isinstance(answer, ImageError):
                 progress.line(error_text(answer))
             if writer is not None:
-                writer.write(record(given.name, answer, top, threshold))
+                writer.write(record(given.name, answer, identity, top, threshold))
             elif not isinstance(answer, ImageError):
                 click.echo(lines(given.name, answer, top, threshold, sys.stdout.isatty()))
             progress.add(failed)
@@ -138,6 +141,8 @@ def command(
         note(f"left out {inputs.skipped:,} files of folders: hidden, or no pictures by their suffixes")
     if done is not None:
         note(f"{out}: {progress.done:,} inputs added to {done.records:,} that were there")
+        if others := sum(done.models.values()) - done.models[identity]:
+            note(f"{out}: {others:,} of these are answers of another model, see their field 'model'")
     if progress.failed or (done is not None and done.failed):
         ctx.exit(1)
 

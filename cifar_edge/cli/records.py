@@ -22,8 +22,8 @@ UNKNOWN = "unknown"
 Record = dict[str, Any]
 
 
-def record(name: str, answer: "Prediction | ImageError", top: int, threshold: float) -> Record:
-    """What is said of the input ``name``: its ``top`` best classes, or ``UNKNOWN`` below ``threshold``, or its error.
+def record(name: str, answer: "Prediction | ImageError", model: str, top: int, threshold: float) -> Record:
+    """What ``model`` says of the input ``name``: its ``top`` best classes, ``UNKNOWN`` below ``threshold``; or its error.
 
     Every value is text, a number, None, or a list of such records, so that every JSON reader takes it: bytes of a name
     that are no UTF-8 become U+FFFD, and ``input_base64`` holds them all.
@@ -36,6 +36,7 @@ def record(name: str, answer: "Prediction | ImageError", top: int, threshold: fl
         return said | {"error": str(answer)}
     known = answer.score >= threshold
     return said | {
+        "model": model,
         "label": answer.label if known else UNKNOWN,
         "index": answer.index if known else None,
         "score": answer.score,
@@ -124,7 +125,7 @@ class Csv:
 def columns(top: int) -> list[str]:
     """The columns of CSV for ``top`` classes: the second best and further ones are numbered."""
     further = [f"{key}_{rank}" for rank in range(2, top + 1) for key in ("label", "index", "score")]
-    return ["version", "input", "label", "index", "score", *further, "error", "input_base64"]
+    return ["version", "input", "model", "label", "index", "score", *further, "error", "input_base64"]
 
 
 def csv_line(values: list[Any]) -> bytes:

@@ -22,10 +22,12 @@ class Done:
     Attributes:
         records: how many records the file has.
         failed: how many of them are errors.
+        models: how many of them are answers of which model.
     """
 
     def __init__(self) -> None:
         self.records = self.failed = 0
+        self.models: Counter[str] = Counter()
         self._names: Counter[bytes] = Counter()
 
     def add(self, said: Record) -> None:
@@ -36,7 +38,10 @@ class Done:
         """
         self._names[_digest(name_of(said))] += 1
         self.records += 1
-        self.failed += bool(said.get("error"))
+        if said.get("error"):
+            self.failed += 1
+        else:
+            self.models[str(said.get("model"))] += 1
 
     def take(self, given: Input) -> bool:
         """Whether ``given`` has a record; an input that was given twice needs two."""

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
 from queue import SimpleQueue
-from threading import Thread
+from threading import Lock, Thread
 from time import perf_counter
 from typing import Generic, TypeVar
 
@@ -16,6 +16,13 @@ from cifar_edge.errors import ImageError
 
 AHEAD = 16
 """Inputs in hand for each thread that reads: enough that none of them waits for another that reads a large picture."""
+
+_WORTH_SECONDS = 0.0002
+"""Of pictures that are read faster than this, another thread reads fewer a second: it waits for Python's lock."""
+
+_LONG_SECONDS = 0.001
+_RECENT = 32
+"""How fast pictures are read is averaged over about so many, each counting for `_LONG_SECONDS` at most."""
 
 _TELL_SECONDS = 0.002
 """How often a reader that has more to read tells what is done: each time costs a switch of threads."""
@@ -47,7 +54,7 @@ def stream(
         sources: finite or not.
         read: makes uint8 ``[32, 32, 3]`` of a source; runs on ``workers`` threads.
         classify: makes one answer each of uint8 ``[n, 32, 32, 3]``; runs on the thread that takes the answers.
-        workers: threads that read; None takes as many as `cores`.
+        workers: threads that read, at most; None takes as many as `cores`. All but one start once they pay.
 
     Raises:
         ValueError: ``workers`` is less than 1.
@@ -91,7 +98,8 @@ class _Reading(Generic[Source]):
 
     One thread feeds: it takes a token from ``_room``, then the next source, which gets its place in ``_order`` and goes
     to the readers by ``_todo``. They tell by ``_done`` that something was read. The queues are `SimpleQueue`, in C: at
-    10,000 pictures a second, locks and futures written in Python would cost as much as the pictures.
+    10,000 pictures a second, locks and futures written in Python would cost as much as the pictures. One reader starts
+    the next, when pictures take long enough.
     """
 
     def __init__(self, sources: Iterable[Source], read: Callable[[Source], Pixels], workers: int) -> None:
@@ -102,18 +110,21 @@ class _Reading(Generic[Source]):
         self._done: SimpleQueue[None] = SimpleQueue()
         self._ended = self._stopped = False
         self._failure: BaseException | None = None
+        self._seconds = 0.0
         # Daemons: an iterable that waits for ever, such as a pipe, must not keep the program from its end.
         self._feeder = Thread(target=self._feed, daemon=True)
-        self._readers = [Thread(target=self._read_all, daemon=True) for _ in range(workers)]
+        self._readers: list[Thread] = []
+        self._start = Lock()
 
     def __enter__(self) -> None:
         for _ in range(AHEAD * self._workers):
             self._room.put(None)
-        for thread in (self._feeder, *self._readers):
-            thread.start()
+        self._feeder.start()
+        self._start_reader()
 
     def __exit__(self, *error: object) -> None:
-        self._stopped = True
+        with self._start:
+            self._stopped = True
         self._room.put(None)
         for _ in self._readers:
             self._todo.put(None)
@@ -161,13 +172,25 @@ class _Reading(Generic[Source]):
         self._ended = True
         self._done.put(None)
 
+    def _start_reader(self) -> None:
+        with self._start:
+            if len(self._readers) < self._workers and not self._stopped:
+                self._readers.append(Thread(target=self._read_all, daemon=True))
+                self._readers[-1].start()
+
     def _read_all(self) -> None:
         told = perf_counter()
         while (slot := self._todo.get()) is not None and not self._stopped:
+            began = perf_counter()
             try:
                 slot.result = self._read(slot.source)
             except BaseException as error:
                 slot.result = error
-            if self._todo.empty() or perf_counter() - told > _TELL_SECONDS:
+            now = perf_counter()
+            if self._todo.empty() or now - told > _TELL_SECONDS:
                 self._done.put(None)
-                told = perf_counter()
+                told = now
+            if len(self._readers) < self._workers:
+                self._seconds += (min(now - began, _LONG_SECONDS) - self._seconds) / _RECENT
+                if self._seconds > _WORTH_SECONDS:
+                    self._start_reader()
