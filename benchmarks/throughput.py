@@ -8,7 +8,7 @@ default of CIFAR-10's sample, enlarged) into a temporary folder, then times, in 
 - decoding: `read_pixels` in a loop, and on threads and processes: the limit;
 - plain loop: Pillow and onnxruntime, an image at a time, as their manuals show it;
 - predict_iter: this package in Python;
-- command: `cifar-edge predict --from-file LIST --jsonl`, its start included.
+- command: `cifar-edge predict --from-file LIST --jsonl`, its start included; and the same with one worker.
 
 Prints a table and writes benchmarks/results/throughput.csv. Linux only: it binds itself to cores.
 """
@@ -121,13 +121,13 @@ def predict_iter(classifier: Classifier, paths: Sequence[Path]) -> int:
     return sum(1 for _ in classifier.predict_iter(paths))
 
 
-def command(paths: Sequence[Path]) -> int:
+def command(paths: Sequence[Path], *options: str) -> int:
     """This package, on the command line."""
     program = [sys.executable, "-c", "from cifar_edge.cli.main import main; main()", "predict", "--jsonl"]
     names = "".join(f"{path}\n" for path in paths)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)}
     done = subprocess.run(
-        [*program, "--model", str(MODEL), "--from-file", "-"],
+        [*program, "--model", str(MODEL), "--from-file", "-", *options],
         input=names.encode(),
         env=environment,
         stdout=subprocess.PIPE,
@@ -140,14 +140,16 @@ def command(paths: Sequence[Path]) -> int:
 def measure(name: str, paths: Sequence[Path], cores: int, rounds: int) -> list[Result]:
     """All ways in turns, on the first ``cores`` of the cores that this process may use."""
     allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, set(sorted(allowed)[:cores]))
+    used = set(sorted(allowed)[:cores])
+    os.sched_setaffinity(0, used)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cores
     session = onnxruntime.InferenceSession(MODEL, options, providers=["CPUExecutionProvider"])
     with (
         ThreadPoolExecutor(cores) as threads,
-        # Forkserver: a fork of a process whose libraries have threads may hang.
-        ProcessPoolExecutor(cores, get_context("forkserver")) as processes,
+        # Forkserver: a fork of a process whose libraries have threads may hang. There is one server for all, and so it
+        # is bound to the cores of its start.
+        ProcessPoolExecutor(cores, get_context("forkserver"), os.sched_setaffinity, (0, used)) as processes,
     ):
         ways: dict[str, Callable[[Sequence[Path]], int]] = {
             "plain loop": partial(plain_loop, session),
@@ -156,6 +158,7 @@ def measure(name: str, paths: Sequence[Path], cores: int, rounds: int) -> list[R
             "decoding, processes": partial(decode_on, processes),
             "predict_iter": partial(predict_iter, Classifier(MODEL)),
             "cifar-edge predict": command,
+            "the same, --workers 1": lambda paths: command(paths, "--workers", "1"),
         }
         seconds: dict[str, list[float]] = {way: [] for way in ways}
         for way in ways.values():
@@ -197,7 +200,7 @@ def main() -> None:
                 for row in measure(name, paths, cores, arguments.rounds):
                     results.append(row)
                     print(
-                        f"{row.images:<17} {row.cores} core{'s' * (row.cores > 1):<2} {row.way:<20} "
+                        f"{row.images:<17} {row.cores} core{'s' * (row.cores > 1):<2} {row.way:<21} "
                         f"{row.images_per_second:>9,.1f}/s {row.ratio:>6.2f}",
                         flush=True,
                     )
