@@ -23,7 +23,7 @@ Record = dict[str, Any]
 
 
 def record(name: str, answer: "Prediction | ImageError", model: str, top: int, threshold: float) -> Record:
-    """What ``model`` says of the input ``name``: its ``top`` best classes, ``UNKNOWN`` below ``threshold``; or its error.
+    """What ``model`` says of the input ``name``: ``top`` best classes, ``UNKNOWN`` below ``threshold``, or its error.
 
     Every value is text, a number, None, or a list of such records, so that every JSON reader takes it: bytes of a name
     that are no UTF-8 become U+FFFD, and ``input_base64`` holds them all.
