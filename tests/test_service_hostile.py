@@ -257,6 +257,4 @@ def test_cut_connections_leave_nothing(process: Process) -> None:
     wait_until(lambda: process.client.predict(content).status == 200)
     wait_until(lambda: process.files() <= files)
     assert process.megabytes("VmRSS") < before + 30
-    log = process.stop()
-    assert re.fullmatch(r"stopped; requests: [\d,]+\n", log[-1])
-    assert len(log) == 1, log[:5]
+    assert process.stop() == []
