@@ -10,6 +10,8 @@ from conftest import CHECKOUT
 from export_helpers import write_run
 
 from cifar_edge.data import Dataset
+from cifar_edge.training.checkpoint import load_network
+from cifar_edge.training.folding import can_fold
 from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.run import RECIPE
 
@@ -60,6 +62,12 @@ def test_a_run_that_holds_nothing_out_is_told(run: Path, results: Path) -> None:
     assert failed.exit_code == 1
     assert failed.stderr.startswith("Error: ")
     assert "holds out no images" in failed.stderr
+
+
+def test_the_run_that_is_kept_for_it_can_be_read() -> None:
+    twin = CHECKOUT / "runs" / "keep" / "gn-cnn-twin"
+    assert can_fold(load_network(twin).network)
+    assert Recipe.from_file(twin / RECIPE).holdout == 5000
 
 
 def test_the_rows_are_sound() -> None:
