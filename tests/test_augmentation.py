@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cifar_edge.data import Dataset
-from cifar_edge.training.augmentation import augment
+from cifar_edge.training.augmentation import augment, relight
 from cifar_edge.training.checkpoint import new_generator
 
 
@@ -47,6 +47,22 @@ def test_cutout_greys_one_square_and_nothing_else(side: int, seed: int) -> None:
         assert len(rows) == height * width  # a full rectangle
         assert max(height, width) <= side
         assert min(height, width) >= side // 2  # its centre lies in the image
+
+
+@given(brightness=st.sampled_from([0.0, 0.3, 1.0]), contrast=st.sampled_from([0.0, 0.5, 1.0]), seed=st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_each_image_has_a_light_of_its_own(sample: Dataset, brightness: float, contrast: float, seed: int) -> None:
+    images = torch.from_numpy(np.concatenate([sample.train_images, sample.test_images[:1]]))
+    seen = relight(images, new_generator(seed), brightness=brightness, contrast=contrast)
+    generator = new_generator(seed)
+    brighter, stronger = ((2 * torch.rand(501, generator=generator) - 1).double().numpy() for _ in range(2))
+    for number in (0, 1, 499, 500):
+        pixels = (images[number].double().numpy() * (1 + brightness * brighter[number])).clip(0, 255)
+        mean = pixels.mean()
+        expected = (mean + (pixels - mean) * (1 + contrast * stronger[number])).clip(0, 255)
+        assert np.abs(seen[number].double().numpy() - expected).max() <= 0.51
+    assert seen.dtype == torch.uint8
+    assert (seen is images) == (brightness == contrast == 0)
 
 
 def test_the_generator_decides(sample: Dataset) -> None:

@@ -14,16 +14,34 @@ def trained(cifar_edge: RunCommand, tmp_path: Path) -> Path:
 
 def test_train_fold_and_what_they_say(cifar_edge: RunCommand, trained: Path) -> None:
     assert not (trained / "deploy.safetensors").exists()
-    done = cifar_edge("fold", trained, "--epochs", "1", "--json")
+    done = cifar_edge("fold", trained, "--epochs", "1", "--json", "--set", "fold_contrast=0.5")
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert (summary["fold_epochs"], summary["epochs"], summary["model"]) == (1, 1, "gn-cnn")
     assert 0 <= summary["folded_test_accuracy"] <= 1
     assert json.loads((trained / "summary.json").read_text())["folded_test_accuracy"] == summary["folded_test_accuracy"]
     assert (trained / "deploy.safetensors").is_file()
-    assert "fold_epochs = 1\n" in (trained / "recipe.toml").read_text()
+    recipe = (trained / "recipe.toml").read_text()
+    assert all(line in recipe for line in ("fold_epochs = 1\n", "fold_contrast = 0.5\n", "\ncontrast = 0.0\n"))
     assert (trained / "fold-metrics.csv").read_text().splitlines()[1].startswith("fold,1,")
     assert "fold 1/1" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("contrast=0.5", "of the training"),
+        ("fold_contrast=2", "not between 0.0 and 1.0"),
+        ("fold_light=1", "no recipe"),
+    ],
+)
+def test_what_fold_cannot_set(cifar_edge: RunCommand, trained: Path, setting: str, message: str) -> None:
+    before = (trained / "recipe.toml").read_bytes()
+    done = cifar_edge("fold", trained, "--set", setting)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert (trained / "recipe.toml").read_bytes() == before
+    assert not (trained / "deploy.safetensors").exists()
 
 
 def test_without_a_name_the_run_is_named_by_time_and_network(cifar_edge: RunCommand, tmp_path: Path) -> None:

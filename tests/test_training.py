@@ -15,6 +15,8 @@ from cifar_edge.data import Dataset
 from cifar_edge.errors import ModelError, RecipeError, TrainingError
 from cifar_edge.models import MODELS, build
 from cifar_edge.models.pixels import pixels_to_input
+from cifar_edge.training import loop
+from cifar_edge.training.augmentation import relight
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.loop import fit, logits_of
 from cifar_edge.training.recipe import Recipe
@@ -71,6 +73,19 @@ def test_the_run_holds_what_a_person_and_a_program_want(run: Path) -> None:
         with Image.open(run / f"{name}.png") as picture:
             assert min(picture.size) > 300
             assert np.asarray(picture.convert("L")).std() > 5
+
+
+def test_each_stage_has_a_light_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sample: Dataset) -> None:
+    seen = []
+
+    def told(images: torch.Tensor, generator: torch.Generator, **strengths: float) -> torch.Tensor:
+        seen.append(strengths)
+        return relight(images, generator, **strengths)
+
+    monkeypatch.setattr(loop, "relight", told)
+    recipe = Recipe(epochs=1, fold_epochs=1, brightness=0.1, contrast=0.2, fold_brightness=0.3, fold_contrast=0.4)
+    train(recipe, sample, tmp_path / "run", device="cpu")
+    assert seen == [{"brightness": 0.1, "contrast": 0.2}, {"brightness": 0.3, "contrast": 0.4}]
 
 
 def test_one_seed_gives_one_set_of_weights(tmp_path: Path, sample: Dataset) -> None:

@@ -17,6 +17,9 @@ from cifar_edge.files import is_released
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--epochs", type=click.IntRange(min=1), default=5, show_default=True, help="Epochs of fine-tuning.")
 @click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a key of the fine-tuning, fold_*; repeatable."
+)
+@click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to train."
 )
 @own_data_options
@@ -24,6 +27,7 @@ from cifar_edge.files import is_released
 def command(
     run: Path,
     epochs: int,
+    settings: tuple[str, ...],
     device: str,
     data: str | None,
     holdout: float | None,
@@ -36,7 +40,7 @@ def command(
     It is the last stage of train, for a RUN that had none or a shorter one. The folded network, in the run's
     deploy.safetensors, is what export --quantize makes int8 of.
 
-    Example: cifar-edge fold runs/20261122-204232-gn-cnn --epochs 20
+    Example: cifar-edge fold runs/20261122-204232-gn-cnn --epochs 20 --set fold_contrast=0.5
     """
     with needs("train"):
         from cifar_edge.training.checkpoint import load_network
@@ -48,5 +52,5 @@ def command(
         raise ModelError(f"{run} is a released model, which is never written to; give a run")
     dataset = load_again(load_network(folder).data, data, offline, holdout, strict)
     with interruptible("the run is as it was; fold it again") as stop, watching(0, epochs, stop) as watcher:
-        summary = fold_run(folder, dataset, epochs=epochs, device=device, watcher=watcher)
+        summary = fold_run(folder, dataset, epochs=epochs, settings=settings, device=device, watcher=watcher)
     click.echo(json.dumps({**summary, "folder": str(folder)}, indent=2) if as_json else told(summary, folder))

@@ -8,6 +8,9 @@ from cifar_edge.spec import PIXEL_ZERO_POINT
 _CHUNK = 5_000
 """Images augmented at a time, so that index tensors stay small."""
 
+_RELIT = 500
+"""Images that are held as floats at a time: they fit into a processor's cache."""
+
 
 def augment(images: Tensor, generator: torch.Generator, *, crop: int, flip: bool, cutout: int) -> Tensor:
     """Shifted, mirrored and cut-out copies of ``images``.
@@ -42,6 +45,39 @@ def augment(images: Tensor, generator: torch.Generator, *, crop: int, flip: bool
         in_rows = (down >= top) & (down < top + cutout)
         in_columns = (across >= left) & (across < left + cutout)
         result.masked_fill_((in_rows[:, :, None] & in_columns[:, None, :])[..., None], PIXEL_ZERO_POINT)
+    return result
+
+
+def relight(images: Tensor, generator: torch.Generator, *, brightness: float, contrast: float) -> Tensor:
+    """``images`` in another light: brighter or darker, then with more or less contrast; each by a factor of its own.
+
+    Pixels are multiplied by a factor from [1 - ``brightness``, 1 + ``brightness``]; then their distance from the mean
+    of their image by one from [1 - ``contrast``, 1 + ``contrast``]; each time cut to 0..255. Both as torchvision's
+    ColorJitter, but for the mean, which here is that of all channels alike.
+
+    Args:
+        images: uint8 ``[n, height, width, 3]`` on any device.
+        generator: a CPU generator, used where a strength is not 0.
+        brightness: from 0 for none to 1.
+        contrast: from 0 for none to 1.
+
+    Returns:
+        uint8, the shape and device of ``images``; ``images`` itself where nothing is asked.
+    """
+    if not brightness and not contrast:
+        return images
+
+    def factors(strength: float) -> Tensor:
+        uniform = torch.rand(len(images), 1, 1, 1, generator=generator)
+        return (1 + strength * (2 * uniform - 1)).to(images.device)
+
+    brighter, stronger = factors(brightness), factors(contrast)
+    result = torch.empty_like(images)
+    for start in range(0, len(images), _RELIT):
+        part = slice(start, start + _RELIT)
+        pixels = images[part].float().mul_(brighter[part]).clamp_(0, 255)
+        means = pixels.mean(dim=(1, 2, 3), keepdim=True)
+        result[part] = pixels.sub_(means).mul_(stronger[part]).add_(means).clamp_(0, 255).round_()
     return result
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cifar_edge.errors import Interrupted, TrainingError
 from cifar_edge.models.pixels import pixels_to_input
-from cifar_edge.training.augmentation import augment
+from cifar_edge.training.augmentation import augment, relight
 from cifar_edge.training.checkpoint import derived_seed, new_generator
 from cifar_edge.training.ranks import all_ranks, sharing_ranks
 from cifar_edge.training.recipe import Recipe
@@ -93,6 +93,7 @@ def fit(
         generator = new_generator(recipe.seed, number)
         order = torch.randperm(len(images), generator=generator).to(images.device)
         seen = augment(images[order], generator, crop=recipe.crop, flip=recipe.flip, cutout=recipe.cutout)
+        seen = relight(seen, generator, brightness=recipe.brightness, contrast=recipe.contrast)
         targets = labels[order]
         mixtures = _mixtures(steps, recipe.mixup, recipe.seed, number)
         if not done:

@@ -58,6 +58,12 @@ class Recipe:
     cutout: int = 0
     """Side of the square set to grey in each image, in pixels; 0 for none (DeVries & Taylor 2017, arXiv:1708.04552)."""
 
+    brightness: float = 0.0
+    """Each image's brightness is changed by a factor from [1 - it, 1 + it]; 0 for none. In the training only."""
+
+    contrast: float = 0.0
+    """As ``brightness``: the distance of pixels from their image's mean."""
+
     mixup: float = 0.0
     """Alpha of mixup's Beta distribution, one draw a step; 0 for none (Zhang et al. 2018, arXiv:1710.09412)."""
 
@@ -77,7 +83,13 @@ class Recipe:
     """Epochs of fine-tuning after the norms were folded; 0 leaves the network as it is."""
 
     fold_learning_rate: float = 0.1
-    """Peak of the schedule of that fine-tuning; all else is as in the training."""
+    """Peak of the schedule of that fine-tuning; what has no ``fold_`` of its own is as in the training."""
+
+    fold_brightness: float = 0.0
+    """``brightness`` of that fine-tuning: without norms a network has to learn what light does (docs/folding.md)."""
+
+    fold_contrast: float = 0.0
+    """``contrast`` of that fine-tuning."""
 
     precision: str = "auto"
     """Arithmetic of forward and backward: ``bf16`` (autocast), ``fp32``, or ``auto``, resolved by the machine."""
@@ -163,6 +175,8 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "epochs": (1, 100_000),
     "fold_epochs": (0, 100_000),
     "fold_learning_rate": (0.0, 100.0),
+    "fold_brightness": (0.0, 1.0),
+    "fold_contrast": (0.0, 1.0),
     "seed": (0, 2**31 - 1),
     "holdout": (0, 1_000_000),
     "batch_size": (1, 65_536),
@@ -173,6 +187,8 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "label_smoothing": (0.0, 0.99),
     "crop": (0, 16),
     "cutout": (0, 32),
+    "brightness": (0.0, 1.0),
+    "contrast": (0.0, 1.0),
     "mixup": (0.0, 10.0),
     "average_decay": (0.0, 0.999999),
     "distillation_weight": (0.0, 1.0),

@@ -1,7 +1,7 @@
 """A run: a recipe, a data set and a folder in; weights, metrics, summary and pictures out."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.data.origin import Origin
-from cifar_edge.errors import CifarEdgeError, Interrupted, TrainingError
+from cifar_edge.errors import CifarEdgeError, Interrupted, RecipeError, TrainingError
 from cifar_edge.files import remove_leftovers, write_text
 from cifar_edge.models.summary import summarize
 from cifar_edge.runtime.resolve import SUMMARY, WEIGHTS, resolve_run
@@ -135,7 +135,13 @@ def resume(folder: Path, dataset: Dataset, *, device: str = "auto", watcher: Wat
 
 
 def fold_run(
-    folder: Path, dataset: Dataset, *, epochs: int, device: str = "auto", watcher: Watcher | None = None
+    folder: Path,
+    dataset: Dataset,
+    *,
+    epochs: int,
+    settings: Sequence[str] = (),
+    device: str = "auto",
+    watcher: Watcher | None = None,
 ) -> dict[str, Any]:
     """Fold the norms of a finished run and fine-tune what is left; writes ``deploy.safetensors`` into the run.
 
@@ -145,13 +151,14 @@ def fold_run(
     Args:
         folder: of the run.
         dataset: the one it was trained on.
-        epochs: of fine-tuning; all else as the run's recipe says.
+        epochs: of fine-tuning; all else as the run's recipe says, but for
+        settings: ``key=value``, of the keys that begin with ``fold_``.
         device: one of `cifar_edge.training.machine.DEVICES`.
         watcher: told of progress.
 
     Raises:
         ModelError: the folder holds no finished run.
-        RecipeError: the run's recipe is damaged.
+        RecipeError: the run's recipe is damaged, or ``settings`` are wrong.
         TrainingError: the network's norms cannot be folded, the data is another, the loss is not finite, the memory is
             too small, or another process holds the run.
         Interrupted: the watcher said stop.
@@ -161,8 +168,14 @@ def fold_run(
         raise TrainingError(f"the norms of {trained.name} follow ReLU and cannot be folded; gn-cnn's can")
     if change := trained.data.change(dataset):
         raise TrainingError(f"{change}; give that with --data")
+    for setting in settings:
+        if not setting.startswith("fold_"):
+            raise RecipeError(
+                f"{setting!r} is of the training, which is done; a key of the fine-tuning begins with fold_"
+            )
     where = choose_device(device)
-    recipe = resolve_precision(Recipe.from_file(folder / RECIPE).with_values(fold_epochs=epochs), where)
+    recipe = Recipe.from_file(folder / RECIPE).updated(settings).with_values(fold_epochs=epochs)
+    recipe = resolve_precision(recipe, where)
     summary = _read_summary(folder)
     with held(folder), memory_for(recipe):
         stages = Stages(recipe, dataset, folder, where, watcher or Watcher())

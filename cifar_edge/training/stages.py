@@ -101,7 +101,12 @@ class Stages:
             self.save("fold", None)
         order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(_FIT_SEED))
         seen = self.images[order[:_FIT_IMAGES].to(self.device)]
-        recipe = self.recipe.with_values(epochs=self.recipe.fold_epochs, learning_rate=self.recipe.fold_learning_rate)
+        recipe = self.recipe.with_values(
+            epochs=self.recipe.fold_epochs,
+            learning_rate=self.recipe.fold_learning_rate,
+            brightness=self.recipe.fold_brightness,
+            contrast=self.recipe.fold_contrast,
+        )
         tuned = self._fit("fold", with_batch_norm(fold(network, seen), seen), recipe)
         assert isinstance(tuned, BatchNormNetwork)
         folded = without_batch_norm(tuned)
