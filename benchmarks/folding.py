@@ -157,7 +157,12 @@ class Ablation:
         fitted = fold(self.network, seen)
         if case.learning_rate is None:
             return fitted
-        recipe = self.recipe.with_values(epochs=case.epochs, learning_rate=case.learning_rate)
+        recipe = self.recipe.with_values(
+            epochs=case.epochs,
+            learning_rate=case.learning_rate,
+            brightness=self.recipe.fold_brightness,
+            contrast=self.recipe.fold_contrast,
+        )
         teacher = self.network if case.teacher == "self" else None
         start = with_batch_norm(fitted, seen) if case.form == "batch norm" else fitted.requires_grad_(True)
         tuned = fit(start, self.images, self.labels, recipe, teacher=teacher)

@@ -121,7 +121,7 @@ def main(run: str, device: str, max_epochs: int, data: str | None, offline: bool
                 continue
             network: nn.Module = ablation.network
             if epochs:
-                ablation.recipe = recipe.with_values(brightness=brightness, contrast=contrast)
+                ablation.recipe = recipe.with_values(fold_brightness=brightness, fold_contrast=contrast)
                 network = ablation.fold(
                     Case(
                         fit_images=USUAL_FIT,

@@ -134,6 +134,21 @@ def test_what_reading_or_classifying_raises_ends_the_stream() -> None:
         list(stream(range(100), zeros, overflow, 2))
 
 
+def test_where_no_further_thread_is_to_be_had_one_reads_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("can't start new thread")
+        started(thread)
+
+    def read(source: int) -> Pixels:
+        time.sleep(0.002)
+        return zeros(source)
+
+    started = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert list(stream(range(100), read, firsts, 3)) == [(number, number) for number in range(100)]
+
+
 def test_nothing_to_read_with() -> None:
     with pytest.raises(ValueError, match="at least one worker, not 0"):
         stream([], zeros, firsts, 0)
@@ -149,13 +164,17 @@ def test_a_stream_that_is_dropped_ends_its_threads(classifier: Classifier, sampl
 
 
 @pytest.mark.parametrize(("seconds", "readers"), [(0.0, 1), (0.002, 3)])
-def test_as_many_threads_read_as_pay(seconds: float, readers: int) -> None:
+def test_as_many_threads_read_as_pay(seconds: float, readers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = set()
 
     def read(source: int) -> Pixels:
         seen.add(threading.current_thread())
-        time.sleep(seconds)
+        if seconds:
+            time.sleep(seconds)
         return zeros(source)
+
+    if not seconds:
+        monkeypatch.setattr("cifar_edge.runtime.stream.perf_counter", lambda: 0.0)  # a busy machine makes reading slow
 
     assert list(stream(range(200), read, firsts, 3)) == [(number, number % 256) for number in range(200)]
     assert len(seen) == readers

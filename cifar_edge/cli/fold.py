@@ -37,7 +37,7 @@ def command(
 ) -> None:
     """Fold the norms of a finished run away.
 
-    It is the last stage of train, for a RUN that had none or a shorter one. The folded network, in the run's
+    It is the last stage of train, for a RUN that had none or another one. The folded network, in the run's
     deploy.safetensors, is what export --quantize makes int8 of.
 
     Example: cifar-edge fold runs/20261122-204232-gn-cnn --epochs 20 --set fold_contrast=0.5

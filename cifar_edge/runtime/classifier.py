@@ -166,9 +166,9 @@ class Classifier:
         missing.png: no such file
         dog
 
-        Images are read on ``workers`` threads (None: one a core), at most 16 a thread beyond what was answered, so that
-        memory does not grow with their number. ``images`` is consumed by a thread of its own, so that an answer need
-        not wait for the next image. To end early, close the generator or drop it.
+        Images are read on at most ``workers`` threads (None: one a core), at most 16 a thread beyond what was answered,
+        so that memory does not grow with their number. ``images`` is consumed by a thread of its own, so that an answer
+        need not wait for the next image. To end early, close the generator or drop it.
 
         Raises:
             ModelError: the model answers with numbers that are not finite.

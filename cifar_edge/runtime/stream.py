@@ -1,5 +1,6 @@
 """Any number of inputs, read on several threads and classified in batches, in their order and in constant memory."""
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -18,11 +19,10 @@ AHEAD = 16
 """Inputs in hand for each thread that reads: enough that none of them waits for another that reads a large picture."""
 
 _WORTH_SECONDS = 0.0002
-"""Of pictures that are read faster than this, another thread reads fewer a second: it waits for Python's lock."""
+"""Of pictures that are read faster than this, two threads read fewer a second than one: they wait for Python's lock."""
 
-_LONG_SECONDS = 0.001
-_RECENT = 32
-"""How fast pictures are read is averaged over about so many, each counting for `_LONG_SECONDS` at most."""
+_RECENT = 64
+"""How long reading takes is averaged over about so many pictures: a large one starts the next thread by itself."""
 
 _TELL_SECONDS = 0.002
 """How often a reader that has more to read tells what is done: each time costs a switch of threads."""
@@ -52,7 +52,7 @@ def stream(
 
     Args:
         sources: finite or not.
-        read: makes uint8 ``[32, 32, 3]`` of a source; runs on ``workers`` threads.
+        read: makes uint8 ``[32, 32, 3]`` of a source; runs on at most ``workers`` threads.
         classify: makes one answer each of uint8 ``[n, 32, 32, 3]``; runs on the thread that takes the answers.
         workers: threads that read, at most; None takes as many as `cores`. All but one start once they pay.
 
@@ -175,11 +175,14 @@ class _Reading(Generic[Source]):
     def _start_reader(self) -> None:
         with self._start:
             if len(self._readers) < self._workers and not self._stopped:
-                self._readers.append(Thread(target=self._read_all, daemon=True))
-                self._readers[-1].start()
+                reader = Thread(target=self._read_all, daemon=True)
+                reader.start()
+                self._readers.append(reader)
+                self._seconds = 0.0  # the next one has to pay anew
 
     def _read_all(self) -> None:
         told = perf_counter()
+        first = True
         while (slot := self._todo.get()) is not None and not self._stopped:
             began = perf_counter()
             try:
@@ -190,7 +193,9 @@ class _Reading(Generic[Source]):
             if self._todo.empty() or now - told > _TELL_SECONDS:
                 self._done.put(None)
                 told = now
-            if len(self._readers) < self._workers:
-                self._seconds += (min(now - began, _LONG_SECONDS) - self._seconds) / _RECENT
+            if not first and len(self._readers) < self._workers:
+                self._seconds += (now - began - self._seconds) / _RECENT
                 if self._seconds > _WORTH_SECONDS:
-                    self._start_reader()
+                    with contextlib.suppress(RuntimeError):  # no more threads to be had: the others go on
+                        self._start_reader()
+            first = False  # which did not count: it loads what reads pictures

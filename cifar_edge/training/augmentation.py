@@ -52,12 +52,12 @@ def relight(images: Tensor, generator: torch.Generator, *, brightness: float, co
     """``images`` in another light: brighter or darker, then with more or less contrast; each by a factor of its own.
 
     Pixels are multiplied by a factor from [1 - ``brightness``, 1 + ``brightness``]; then their distance from the mean
-    of their image by one from [1 - ``contrast``, 1 + ``contrast``]; each time cut to 0..255. Both as torchvision's
-    ColorJitter, but for the mean, which here is that of all channels alike.
+    of their image by one from [1 - ``contrast``, 1 + ``contrast``]; each time cut to 0..255, in the end rounded.
+    The ranges are those of torchvision's ColorJitter; the mean is that of all channels alike.
 
     Args:
         images: uint8 ``[n, height, width, 3]`` on any device.
-        generator: a CPU generator, used where a strength is not 0.
+        generator: a CPU generator, not used where both strengths are 0.
         brightness: from 0 for none to 1.
         contrast: from 0 for none to 1.
 

@@ -44,7 +44,7 @@ class Recipe:
     """Nesterov momentum of SGD."""
 
     weight_decay: float = 3e-4
-    """On convolution and linear weights; norms and biases have none."""
+    """On tensors of more than one dimension: convolution and linear weights, and s8-layer's norms."""
 
     label_smoothing: float = 0.0
     """Share of the target spread over all classes."""
@@ -56,7 +56,8 @@ class Recipe:
     """Mirror half of the images."""
 
     cutout: int = 0
-    """Side of the square set to grey in each image, in pixels; 0 for none (DeVries & Taylor 2017, arXiv:1708.04552)."""
+    """Side of the square set to grey in each image, before its light changes, in pixels; 0 for none (DeVries & Taylor
+    2017, arXiv:1708.04552)."""
 
     brightness: float = 0.0
     """Each image's brightness is changed by a factor from [1 - it, 1 + it]; 0 for none. In the training only."""

@@ -145,14 +145,14 @@ def fold_run(
 ) -> dict[str, Any]:
     """Fold the norms of a finished run and fine-tune what is left; writes ``deploy.safetensors`` into the run.
 
-    It is the last stage of `train`, for a run that had none or a shorter one; returns the new ``summary.json``. The run
+    It is the last stage of `train`, for a run that had none or another one; returns the new ``summary.json``. The run
     is as it was until all is done: what is interrupted is begun again.
 
     Args:
         folder: of the run.
         dataset: the one it was trained on.
-        epochs: of fine-tuning; all else as the run's recipe says, but for
-        settings: ``key=value``, of the keys that begin with ``fold_``.
+        epochs: of fine-tuning.
+        settings: other changes of the run's recipe, as ``key=value``; of keys that begin with ``fold_`` only.
         device: one of `cifar_edge.training.machine.DEVICES`.
         watcher: told of progress.
 
@@ -169,10 +169,8 @@ def fold_run(
     if change := trained.data.change(dataset):
         raise TrainingError(f"{change}; give that with --data")
     for setting in settings:
-        if not setting.startswith("fold_"):
-            raise RecipeError(
-                f"{setting!r} is of the training, which is done; a key of the fine-tuning begins with fold_"
-            )
+        if not setting.startswith("fold_") or setting.startswith("fold_epochs"):
+            raise RecipeError(f"{setting!r} is no other key of the fine-tuning; they begin with fold_")
     where = choose_device(device)
     recipe = Recipe.from_file(folder / RECIPE).updated(settings).with_values(fold_epochs=epochs)
     recipe = resolve_precision(recipe, where)

@@ -200,7 +200,7 @@ def _floating_state(network: nn.Module) -> list[Tensor]:
 def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     return [
-        # Convolutions, and s8-layer's norms: with a scale at every position they are as many as weights.
+        # Convolution and linear weights, and s8-layer's norms: with a scale at every position they are as many.
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         # Norms of channels, and biases: a decay would only fight the scale they are there to set.
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
