@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
 from queue import SimpleQueue
 from threading import Lock, Thread
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -19,10 +19,14 @@ AHEAD = 16
 """Inputs in hand for each thread that reads: enough that none of them waits for another that reads a large picture."""
 
 _WORTH_SECONDS = 0.0002
-"""Of pictures that are read faster than this, two threads read fewer a second than one: they wait for Python's lock."""
+"""Of pictures that take less processor time than this, two threads read fewer a second than one: they wait for Python's
+lock."""
 
-_RECENT = 64
-"""How long reading takes is averaged over about so many pictures: a large one starts the next thread by itself."""
+_RECENT = 32
+"""That time is averaged over about so many pictures."""
+
+_SLOW_SECONDS = 0.02
+"""One picture that takes so long by the clock, from a slow disk perhaps, starts the next thread by itself."""
 
 _TELL_SECONDS = 0.002
 """How often a reader that has more to read tells what is done: each time costs a switch of threads."""
@@ -184,7 +188,7 @@ class _Reading(Generic[Source]):
         told = perf_counter()
         first = True
         while (slot := self._todo.get()) is not None and not self._stopped:
-            began = perf_counter()
+            began, worked = perf_counter(), thread_time()
             try:
                 slot.result = self._read(slot.source)
             except BaseException as error:
@@ -194,8 +198,8 @@ class _Reading(Generic[Source]):
                 self._done.put(None)
                 told = now
             if not first and len(self._readers) < self._workers:
-                self._seconds += (now - began - self._seconds) / _RECENT
-                if self._seconds > _WORTH_SECONDS:
+                self._seconds += (thread_time() - worked - self._seconds) / _RECENT
+                if self._seconds > _WORTH_SECONDS or now - began > _SLOW_SECONDS:
                     with contextlib.suppress(RuntimeError):  # no more threads to be had: the others go on
                         self._start_reader()
             first = False  # which did not count: it loads what reads pictures
