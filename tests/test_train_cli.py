@@ -33,7 +33,7 @@ def test_train_fold_and_what_they_say(cifar_edge: RunCommand, trained: Path) -> 
         ("contrast=0.5", "begin with fold_"),
         ("fold_contrast=2", "not between 0.0 and 1.0"),
         ("fold_light=1", "no recipe"),
-        ("fold_epochs=2", "epochs are apart"),
+        ("fold_epochs=2", "given as epochs"),
     ],
 )
 def test_what_fold_cannot_set(cifar_edge: RunCommand, trained: Path, setting: str, message: str) -> None:

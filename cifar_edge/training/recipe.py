@@ -60,10 +60,10 @@ class Recipe:
     2017, arXiv:1708.04552)."""
 
     brightness: float = 0.0
-    """Each image's brightness is changed by a factor from [1 - it, 1 + it]; 0 for none. In the training only."""
+    """Each image's pixels are multiplied by a factor from [1 - it, 1 + it]; 0 for none. Folding has its own."""
 
     contrast: float = 0.0
-    """As ``brightness``: the distance of pixels from their image's mean."""
+    """The same for the distance of pixels from the mean of their image. Folding has its own."""
 
     mixup: float = 0.0
     """Alpha of mixup's Beta distribution, one draw a step; 0 for none (Zhang et al. 2018, arXiv:1710.09412)."""

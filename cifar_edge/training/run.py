@@ -170,7 +170,9 @@ def fold_run(
         raise TrainingError(f"{change}; give that with --data")
     for setting in settings:
         if not setting.startswith("fold_") or setting.startswith("fold_epochs"):
-            raise RecipeError(f"{setting!r} cannot be set: keys of the fine-tuning begin with fold_; epochs are apart")
+            raise RecipeError(
+                f"{setting!r} is not for folding: its keys begin with fold_; fold_epochs is given as epochs"
+            )
     where = choose_device(device)
     recipe = Recipe.from_file(folder / RECIPE).updated(settings).with_values(fold_epochs=epochs)
     recipe = resolve_precision(recipe, where)
