@@ -30,6 +30,7 @@ from cifar_edge.training.loop import fit, logits_of
 from cifar_edge.training.machine import DEVICES, choose_device, resolve_precision
 from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.run import RECIPE, training_images
+from cifar_edge.training.teacher import Teacher
 
 RESULTS = Path(__file__).parent / "results" / "folding.csv"
 FIT_IMAGES = (100, 500, 2_000, 5_000)
@@ -163,7 +164,7 @@ class Ablation:
             brightness=self.recipe.fold_brightness,
             contrast=self.recipe.fold_contrast,
         )
-        teacher = self.network if case.teacher == "self" else None
+        teacher = Teacher(self.network, recipe.precision) if case.teacher == "self" else None
         start = with_batch_norm(fitted, seen) if case.form == "batch norm" else fitted.requires_grad_(True)
         tuned = fit(start, self.images, self.labels, recipe, teacher=teacher)
         if isinstance(tuned, BatchNormNetwork):

@@ -100,7 +100,7 @@ def training_step(norm: str, batch_size: int, dataset: Dataset) -> Callable[[], 
     training = Training(norm=norm, batch_size=batch_size, learning_rate=1e-3, train_images=0, epochs=1, seed=0)
     torch.manual_seed(0)
     recipe = recipe_of(training, 0)
-    step = Step(build(recipe.model), None, recipe, torch.device("cpu"))
+    step = Step(build(recipe.model), recipe, torch.device("cpu"))
     step.start_epoch()
     part = torch.arange(batch_size) % len(dataset.train_labels)
     images, labels = torch.from_numpy(dataset.train_images)[part], torch.from_numpy(dataset.train_labels)[part]

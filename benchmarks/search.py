@@ -39,6 +39,7 @@ from cifar_edge.training.loop import Epoch, fit, logits_of
 from cifar_edge.training.machine import DEVICES, choose_device, resolve_precision
 from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.run import training_images
+from cifar_edge.training.teacher import Teacher
 
 PLOT = Path(__file__).parent.parent / "docs" / "search.png"
 RELEASED = search_space.write(GN_CNN_LAYERS)
@@ -145,7 +146,7 @@ def accuracy(
             images,
             labels,
             recipe,
-            teacher=teacher.network.to(where) if teacher else None,
+            teacher=Teacher(teacher.network.to(where), recipe.precision) if teacher else None,
             after_epoch=partial(_told, held_out, recipe.epochs),
         )
         accuracies = (_accuracy(average, *held_out), _accuracy(average, images, labels))

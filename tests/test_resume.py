@@ -77,12 +77,13 @@ def test_killed_at_random_moments_it_ends_the_same(tmp_path: Path, sample: Datas
 @pytest.mark.parametrize(
     "recipe",
     [
-        SHORT.with_values(fold_epochs=2, mixup=0.2, cutout=8),
+        SHORT.with_values(fold_epochs=2, mixup=0.2, cutout=8, muon_learning_rate=0.01),
         SHORT.with_values(model="s8-layer"),  # dropout
         SHORT.with_values(model="s8-batch", holdout=16, momentum=0.0),
         SHORT.with_values(teacher="gn-cnn", precision="fp32"),
+        SHORT.with_values(teacher="gn-cnn", copies=1, fold_epochs=2),
     ],
-    ids=["folded", "dropout", "batch-norm", "teacher"],
+    ids=["folded", "dropout", "batch-norm", "teacher", "copies"],
 )
 def test_stopped_after_every_third_step_it_ends_the_same(tmp_path: Path, few: Dataset, recipe: Recipe) -> None:
     train(recipe, few, tmp_path / "whole")

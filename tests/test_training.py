@@ -173,7 +173,7 @@ def test_a_step_is_the_gradient_step_of_the_loss(name: str, sample: Dataset) -> 
     recipe = Recipe(
         model=name, learning_rate=0.01, warmup=0.0, momentum=0.0, weight_decay=0.1, precision="fp32", average_decay=0.0
     )
-    step = Step(network, None, recipe, CPU)
+    step = Step(network, recipe, CPU)
     step.start_epoch()
     step(images, labels, 0.0)
     loss = F.cross_entropy(expected(pixels_to_input(images)), labels)
@@ -196,7 +196,7 @@ def test_mixup_mixes_images_and_losses(sample: Dataset) -> None:
     mixed = 0.3 * pixels_to_input(images) + 0.7 * pixels_to_input(images).flip(0)
     logits = network(mixed)
     expected = 0.3 * F.cross_entropy(logits, labels) + 0.7 * F.cross_entropy(logits, labels.flip(0))
-    step = Step(network, None, Recipe(mixup=1.0, precision="fp32"), CPU)
+    step = Step(network, Recipe(mixup=1.0, precision="fp32"), CPU)
     step(images, labels, 0.5, mixture=0.3)
     assert step.loss.item() == pytest.approx(expected.item(), rel=1e-5)
     assert step.correct.item() == int((logits.argmax(1) == labels.flip(0)).sum())

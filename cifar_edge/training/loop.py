@@ -15,6 +15,7 @@ from cifar_edge.training.checkpoint import derived_seed, new_generator
 from cifar_edge.training.ranks import all_ranks, sharing_ranks
 from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.step import Step, schedule
+from cifar_edge.training.teacher import Teacher
 
 _EVALUATION_BATCH = 500
 _STEPS_BETWEEN_CHECKS = 20
@@ -52,7 +53,7 @@ def fit(
     labels: Tensor,
     recipe: Recipe,
     *,
-    teacher: nn.Module | None = None,
+    teacher: Teacher | None = None,
     after_step: Callable[[int, int, int, Step], None] = lambda epoch, index, steps, step: None,
     after_epoch: Callable[[Epoch, nn.Module], None] = lambda epoch, average: None,
     start: Snapshot | None = None,
@@ -69,7 +70,7 @@ def fit(
         images: uint8 ``[n, 32, 32, 3]``.
         labels: int64 ``[n]``.
         recipe: resolved, so its precision is ``bf16`` or ``fp32``.
-        teacher: a frozen network to distil from, on the same device.
+        teacher: to distil from, on the same device.
         after_step: called with the epoch (from 1), the step in it (from 1), the steps of an epoch, and the `Step`.
         after_epoch: called with what the epoch gave and the averaged network, in evaluation mode.
         start: where to go on; None trains from the weights of ``network``.
@@ -83,18 +84,15 @@ def fit(
     batch = min(recipe.batch_size, len(images))
     steps = len(images) // batch
     ranks = sharing_ranks(network)
+    stop_alone = stop if all_ranks().count == 1 else lambda: False  # processes could not agree about it here
     stop = all_ranks().agreed(stop, images.device)
-    step = Step(network, teacher, recipe, images.device, ranks)
+    step = Step(network, recipe, images.device, ranks)
     first, done = 1, 0
     if start is not None:
         step.load_state(start.tensors)
         first, done = start.epoch + start.steps // steps, start.steps % steps
     for number in range(first, recipe.epochs + 1):
-        generator = new_generator(recipe.seed, number)
-        order = torch.randperm(len(images), generator=generator).to(images.device)
-        seen = augment(images[order], generator, crop=recipe.crop, flip=recipe.flip, cutout=recipe.cutout)
-        seen = relight(seen, generator, brightness=recipe.brightness, contrast=recipe.contrast)
-        targets = labels[order]
+        seen, targets, taught = _epoch(images, labels, recipe, number, teacher, stop_alone)
         mixtures = _mixtures(steps, recipe.mixup, recipe.seed, number)
         if not done:
             step.start_epoch()
@@ -102,7 +100,7 @@ def fit(
             part = ranks.share(index * batch, batch)
             position = ((number - 1) * steps + index + 1) / (recipe.epochs * steps)
             torch.manual_seed(derived_seed(recipe.seed, number, index + ranks.rank * steps))
-            step(seen[part], targets[part], position, mixtures[index])
+            step(seen[part], targets[part], position, mixtures[index], None if taught is None else taught[part])
             after_step(number, index + 1, steps, step)
             if (index + 1) % _STEPS_BETWEEN_CHECKS == 0 and not math.isfinite(step.loss.item()):
                 raise _diverged(number, recipe)
@@ -118,6 +116,25 @@ def fit(
         if stop():
             raise Interrupted(f"interrupted after epoch {number}/{recipe.epochs}")
     return step.average.eval()
+
+
+def _epoch(
+    images: Tensor, labels: Tensor, recipe: Recipe, number: int, teacher: Teacher | None, stop: Callable[[], bool]
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Augmented images, labels and teacher's logits of one epoch, in the order of its steps."""
+    generator = new_generator(recipe.seed, number)
+    order = torch.randperm(len(images), generator=generator).to(images.device)
+    if not recipe.copies:
+        seen = _augmented(images[order], recipe, generator)
+        return seen, labels[order], teacher.logits(seen, stop) if teacher else None
+    # Made in the order of the images, whatever the seed: the teacher knows them again.
+    seen = _augmented(images, recipe, new_generator(0, (number - 1) % recipe.copies))
+    return seen[order], labels[order], teacher.logits(seen, stop)[order] if teacher else None
+
+
+def _augmented(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    seen = augment(images, generator, crop=recipe.crop, flip=recipe.flip, cutout=recipe.cutout)
+    return relight(seen, generator, brightness=recipe.brightness, contrast=recipe.contrast)
 
 
 def _snapshot(step: Step, epoch: int, steps: int) -> Snapshot:

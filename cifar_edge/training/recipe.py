@@ -37,6 +37,10 @@ class Recipe:
     learning_rate: float = 0.15
     """Peak of the schedule."""
 
+    muon_learning_rate: float = 0.0
+    """Peak of the same schedule for the weights of convolutions by Muon, as a fraction of their norm, in the folding
+    too; 0 trains them by SGD as all the rest (Jordan 2024, https://kellerjordan.github.io/posts/muon)."""
+
     warmup: float = 0.2
     """Fraction of the steps in which the learning rate rises linearly; then it falls to zero as a cosine."""
 
@@ -48,6 +52,10 @@ class Recipe:
 
     label_smoothing: float = 0.0
     """Share of the target spread over all classes."""
+
+    copies: int = 0
+    """Augmented copies of each image, the same for every seed, one an epoch in turn; 0 for new ones in every epoch. A
+    teacher classifies each copy once, in whatever run, which makes it affordable on a CPU (docs/performance.md)."""
 
     crop: int = 4
     """Largest shift of the random crop, in pixels, the border reflected; 0 for none."""
@@ -72,7 +80,8 @@ class Recipe:
     """Decay per step of the moving average of the weights, which is what is evaluated and saved; 0 for none."""
 
     teacher: str = ""
-    """Run or released model to distil from; empty for none (Hinton et al. 2015, arXiv:1503.02531)."""
+    """Run or released model to distil from; empty for none (Hinton et al. 2015, arXiv:1503.02531). Of images that are
+    mixed it is not asked: their targets are mixed as well."""
 
     distillation_weight: float = 0.9
     """Share of the distillation loss where there is a teacher; the rest is cross-entropy."""
@@ -182,10 +191,12 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "holdout": (0, 1_000_000),
     "batch_size": (1, 65_536),
     "learning_rate": (0.0, 100.0),
+    "muon_learning_rate": (0.0, 1.0),
     "warmup": (0.0, 1.0),
     "momentum": (0.0, 0.9999),
     "weight_decay": (0.0, 1.0),
     "label_smoothing": (0.0, 0.99),
+    "copies": (0, 1_000),
     "crop": (0, 16),
     "cutout": (0, 32),
     "brightness": (0.0, 1.0),

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cifar_edge.data.cache import cache_folder
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import TrainingError
 from cifar_edge.files import write_text
@@ -24,6 +25,7 @@ from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.records import EpochRecord, Watcher, to_csv
 from cifar_edge.training.state import RunState, save_state
 from cifar_edge.training.step import Step
+from cifar_edge.training.teacher import Teacher
 
 _HOLDOUT_SEED = 12345
 _FIT_SEED = 1
@@ -63,7 +65,7 @@ class Stages:
         self.recipe, self.dataset, self.folder, self.device, self.watcher = recipe, dataset, folder, device, watcher
         self.images, self.labels, self.held_out = training_images(dataset, recipe.holdout, device)
         self.test = _tensors(dataset.test_images, dataset.test_labels, device)
-        self.teacher = _teacher(recipe.teacher, dataset.labels, device)
+        self.teacher = _teacher(recipe, dataset.labels, device, watcher)
         self.state = state
         self.records: list[EpochRecord] = list(state.records) if state else []
 
@@ -176,10 +178,16 @@ def _tensors(images: Any, labels: Any, device: torch.device) -> tuple[Tensor, Te
     return torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
 
 
-def _teacher(name: str, labels: tuple[str, ...], device: torch.device) -> nn.Module | None:
-    if not name:
+def _teacher(recipe: Recipe, labels: tuple[str, ...], device: torch.device, watcher: Watcher) -> Teacher | None:
+    if not recipe.teacher:
         return None
-    trained = load_network(resolve_run(name).path)
+    trained = load_network(resolve_run(recipe.teacher).path)
     if trained.labels != labels:
-        raise TrainingError(f"the teacher {name} knows other classes: {listed(trained.labels)}")
-    return trained.network.to(device)
+        raise TrainingError(f"the teacher {recipe.teacher} knows other classes: {listed(trained.labels)}")
+    memory = None
+    if recipe.copies:
+        memory = cache_folder() / "teachers"
+        watcher.note(
+            f"{recipe.teacher} classifies {recipe.copies} copies of the images, each once; until then epochs are slower"
+        )
+    return Teacher(trained.network.to(device), recipe.precision, memory)

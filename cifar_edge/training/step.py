@@ -2,13 +2,14 @@
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cifar_edge.models.pixels import pixels_to_input
+from cifar_edge.training.muon import Muon
 from cifar_edge.training.ranks import Ranks
 from cifar_edge.training.recipe import Recipe
 
@@ -39,13 +40,12 @@ class Step:
     def __init__(
         self,
         network: nn.Module,
-        teacher: nn.Module | None,
         recipe: Recipe,
         device: torch.device,
         ranks: Ranks = _ALONE,
     ) -> None:
         self._ranks = ranks
-        self.network, self.teacher, self.recipe, self.device = network, teacher, recipe, device
+        self.network, self.recipe, self.device = network, recipe, device
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.batch_size = 0
         self.loss = torch.zeros((), device=device)
@@ -53,8 +53,11 @@ class Step:
         self._learning_rate = torch.zeros((), device=device)
         self._mixture = torch.ones((), device=device)
         self._pace = torch.zeros((), device=device)
-        self._optimizer = torch.optim.SGD(
-            _parameter_groups(network, recipe.weight_decay),
+        self._muon_rate = torch.zeros((), device=device)
+        matrices = _matrices(network) if recipe.muon_learning_rate else []
+        self._muon = Muon(matrices, self._muon_rate, recipe.momentum)
+        self._sgd = torch.optim.SGD(
+            _parameter_groups(network, recipe.weight_decay, matrices),
             lr=self._learning_rate,
             momentum=recipe.momentum,
             nesterov=recipe.momentum > 0,
@@ -70,8 +73,7 @@ class Step:
         state = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         state |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
         for name, parameter in self.network.named_parameters():
-            momentum = self._optimizer.state[parameter].get("momentum_buffer")
-            if momentum is not None:
+            if (momentum := self._optimizer_of(parameter).state[parameter].get("momentum_buffer")) is not None:
                 state[f"momentum.{name}"] = momentum
         return state | {"loss": self.loss, "correct": self.correct, "calls": torch.tensor(self._calls)}
 
@@ -89,12 +91,16 @@ class Step:
         self.average.load_state_dict(part("average."))
         parameters = dict(self.network.named_parameters())
         for name, momentum in part("momentum.").items():
-            buffer = torch.empty_like(parameters[name], requires_grad=False).copy_(momentum)
-            self._optimizer.state[parameters[name]]["momentum_buffer"] = buffer
+            parameter = parameters[name]
+            buffer = torch.empty_like(parameter, requires_grad=False).copy_(momentum)
+            self._optimizer_of(parameter).state[parameter]["momentum_buffer"] = buffer
         self.loss.copy_(state["loss"])
         self.correct.copy_(state["correct"])
         self._calls = int(state["calls"])
         self.network.train()
+
+    def _optimizer_of(self, parameter: nn.Parameter) -> torch.optim.SGD | Muon:
+        return self._muon if parameter in self._muon.state else self._sgd
 
     def is_finite(self) -> bool:
         """Whether the losses since `start_epoch` and all weights are finite; waits for a GPU."""
@@ -107,7 +113,14 @@ class Step:
         self.correct.zero_()
         self.network.train()
 
-    def __call__(self, images: Tensor, labels: Tensor, position: float, mixture: float = 1.0) -> None:
+    def __call__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        position: float,
+        mixture: float = 1.0,
+        teacher_logits: Tensor | None = None,
+    ) -> None:
         """Take one step.
 
         Args:
@@ -115,76 +128,88 @@ class Step:
             labels: int64 ``[batch]``.
             position: where in the whole training this step stands, in [0, 1].
             mixture: share of each image in its mixture with another of the batch, in [0, 1] (mixup).
+            teacher_logits: what a teacher says of the images, not mixed, float ``[batch, classes]``; None at every call
+                trains without one.
         """
         self.batch_size = len(images) * self._ranks.count
         self._mixture.fill_(mixture)
-        self._learning_rate.fill_(self.recipe.learning_rate * schedule(position, self.recipe.warmup))
+        fraction = schedule(position, self.recipe.warmup)
+        self._learning_rate.fill_(self.recipe.learning_rate * fraction)
+        self._muon_rate.fill_(self.recipe.muon_learning_rate * fraction)
         # A young average forgets faster, or a short training would be averaged with its own random start.
         self._pace.fill_(1.0 - min(self.recipe.average_decay, (1 + self._calls) / (10 + self._calls)))
         self._calls += 1
         if self.device.type != "cuda":
-            self._step(images, labels)
+            self._step(images, labels, teacher_logits)
         elif self._eager_steps < _EAGER_STEPS:
             self._eager_steps += 1
             # A capture needs its warm-up on a side stream: see PyTorch's notes on CUDA graphs.
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
-                self._step(images, labels)
+                self._step(images, labels, teacher_logits)
             torch.cuda.current_stream().wait_stream(stream)
         else:
             if self._graph is None:
-                self._capture(images, labels)
+                self._capture(images, labels, teacher_logits)
             self._images.copy_(images)
             self._labels.copy_(labels)
+            if self._teacher_logits is not None:
+                assert teacher_logits is not None
+                self._teacher_logits.copy_(teacher_logits)
             assert self._graph is not None
             self._graph.replay()
 
-    def _capture(self, images: Tensor, labels: Tensor) -> None:
+    def _capture(self, images: Tensor, labels: Tensor, teacher_logits: Tensor | None) -> None:
         self._images, self._labels = images.clone(), labels.clone()
+        self._teacher_logits = None if teacher_logits is None else teacher_logits.clone()
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
-            self._step(self._images, self._labels)
+            self._step(self._images, self._labels, self._teacher_logits)
 
-    def _step(self, images: Tensor, labels: Tensor) -> None:
-        loss, correct = self._objective(images, labels)
-        self._optimizer.zero_grad(set_to_none=True)
+    def _step(self, images: Tensor, labels: Tensor, teacher_logits: Tensor | None) -> None:
+        loss, correct = self._objective(images, labels, teacher_logits)
+        self.network.zero_grad(set_to_none=True)
         loss.backward()
         loss = loss.detach()
         if self._ranks.count > 1:
             share = correct.float()
             self._ranks.average([p.grad for p in self.network.parameters() if p.grad is not None] + [loss, share])
             correct = (share * self._ranks.count).round().long()
-        self._optimizer.step()
+        self._sgd.step()
+        self._muon.step()
         with torch.no_grad():
             self.loss += loss
             self.correct += correct
             self._update_average()
 
-    def _loss_and_correct(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _loss_and_correct(self, images: Tensor, labels: Tensor, teacher_logits: Tensor | None) -> tuple[Tensor, Tensor]:
         recipe = self.recipe
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             inputs = pixels_to_input(images)
             if recipe.mixup:
                 inputs = torch.lerp(inputs.flip(0), inputs, self._mixture)
             logits = self.network(inputs).float()
-            loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+            loss = self._loss(logits, labels, teacher_logits)
             if recipe.mixup:
-                other = F.cross_entropy(logits, labels.flip(0), label_smoothing=recipe.label_smoothing)
-                loss = torch.lerp(other, loss, self._mixture)
-            if self.teacher is not None:
-                with torch.no_grad():
-                    targets = self.teacher(inputs).float()
-                distance = F.kl_div(
-                    F.log_softmax(logits / recipe.temperature, 1),
-                    F.log_softmax(targets / recipe.temperature, 1),
-                    reduction="batchmean",
-                    log_target=True,
-                )
-                weight = recipe.distillation_weight
-                loss = (1 - weight) * loss + weight * recipe.temperature**2 * distance
+                # Linear in the targets, so mixed losses are the loss of mixed targets, the teacher's included.
+                others = None if teacher_logits is None else teacher_logits.flip(0)
+                loss = torch.lerp(self._loss(logits, labels.flip(0), others), loss, self._mixture)
         mostly = torch.where(self._mixture < 0.5, labels.flip(0), labels)
         return loss, (logits.argmax(1) == mostly).sum()
+
+    def _loss(self, logits: Tensor, labels: Tensor, teacher_logits: Tensor | None) -> Tensor:
+        recipe = self.recipe
+        loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+        if teacher_logits is None:
+            return loss
+        distance = F.kl_div(
+            F.log_softmax(logits / recipe.temperature, 1),
+            F.log_softmax(teacher_logits.float() / recipe.temperature, 1),
+            reduction="batchmean",
+            log_target=True,
+        )
+        return (1 - recipe.distillation_weight) * loss + recipe.distillation_weight * recipe.temperature**2 * distance
 
     def _update_average(self) -> None:
         old, new = _floating_state(self.average), _floating_state(self.network)
@@ -197,8 +222,17 @@ def _floating_state(network: nn.Module) -> list[Tensor]:
     return [*network.parameters(), *(buffer for buffer in network.buffers() if buffer.is_floating_point())]
 
 
-def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+def _matrices(network: nn.Module) -> list[nn.Parameter]:
+    """Weights of convolutions, but for depthwise ones, which are no matrices."""
+    return [p for p in network.parameters() if p.requires_grad and p.ndim == 4 and p.shape[1] > 1]
+
+
+def _parameter_groups(
+    network: nn.Module, weight_decay: float, others: Sequence[nn.Parameter]
+) -> list[dict[str, object]]:
+    """All parameters but the ``others``, by whether they decay."""
+    left_out = set(others)
+    parameters = [p for p in network.parameters() if p.requires_grad and p not in left_out]
     return [
         # Convolution and linear weights, and s8-layer's norms: with a scale at every position they are as many.
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},

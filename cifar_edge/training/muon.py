@@ -1,0 +1,62 @@
+"""Muon: an optimiser whose steps for a matrix of weights have no preferred direction."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+_ITERATIONS = 5
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""Of the quintic iteration, chosen by its author for speed: singular values end between 0.7 and 1.2, not at 1."""
+_TINY = 1e-12
+
+
+class Muon:
+    """Nesterov momentum, orthogonalised (Jordan 2024, https://kellerjordan.github.io/posts/muon).
+
+    A convolution's weights are a matrix of a row for each output channel. Its momentum's singular values are all set to
+    about one, so that rare directions are learned as fast as common ones. A step moves the weights by ``rate`` times
+    their norm, and then gives them the norm they had before: what follows a convolution here is a norm, to which that
+    means nothing, and a decay of the weights is not needed.
+
+    Args:
+        weights: of convolutions, float ``[out, in, height, width]``; their gradients are there at each `step`.
+        rate: scalar tensor, read at each step.
+        momentum: in [0, 1).
+
+    Attributes:
+        state: for each of the weights its ``momentum_buffer``: all that later steps depend on, named as torch does.
+    """
+
+    def __init__(self, weights: Sequence[nn.Parameter], rate: Tensor, momentum: float) -> None:
+        self._rate, self._momentum = rate, momentum
+        self.state = {weight: {"momentum_buffer": torch.zeros_like(weight, requires_grad=False)} for weight in weights}
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move all weights by one step."""
+        for weight, state in self.state.items():
+            assert weight.grad is not None
+            momentum = state["momentum_buffer"].mul_(self._momentum).add_(weight.grad)
+            ahead = orthogonalized((weight.grad + self._momentum * momentum).flatten(1)).view_as(weight)
+            norm = weight.norm()
+            weight.sub_(ahead * (self._rate * norm / ahead.norm().clamp_min(_TINY)))
+            weight.mul_(norm / weight.norm().clamp_min(_TINY))
+
+
+def orthogonalized(matrix: Tensor) -> Tensor:
+    """The ``matrix`` with its singular values set to about one: by Newton and Schulz's iteration, without finding them.
+
+    Args:
+        matrix: float32 ``[rows, columns]``.
+
+    Returns:
+        float32 ``[rows, columns]``, singular values between 0.7 and 1.2 but for those near zero.
+    """
+    a, b, c = _COEFFICIENTS
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
+    wide = wide / wide.norm().clamp_min(_TINY)
+    for _ in range(_ITERATIONS):
+        gram = wide @ wide.mT
+        wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
+    return wide if matrix.shape[0] <= matrix.shape[1] else wide.mT

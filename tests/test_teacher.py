@@ -1,0 +1,168 @@
+"""What a teacher says is right, and is asked for once."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from cifar_edge.data import Dataset
+from cifar_edge.errors import Interrupted
+from cifar_edge.models import build
+from cifar_edge.models.pixels import pixels_to_input
+from cifar_edge.training import loop
+from cifar_edge.training.checkpoint import load_network
+from cifar_edge.training.loop import fit, logits_of
+from cifar_edge.training.recipe import Recipe
+from cifar_edge.training.run import Watcher, train
+from cifar_edge.training.step import Step
+from cifar_edge.training.teacher import Teacher
+
+CPU = torch.device("cpu")
+
+
+class Counting(nn.Module):
+    """The released gn-cnn, which counts the images it is asked about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = load_network("gn-cnn").network
+        self.asked = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.asked += len(x)
+        logits: Tensor = self.network(x)
+        return logits
+
+
+@pytest.fixture
+def images(sample: Dataset) -> Tensor:
+    return torch.from_numpy(sample.train_images)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_it_says_what_its_network_says(images: Tensor, precision: str) -> None:
+    logits = Teacher(Counting(), precision).logits(images)
+    assert logits.dtype == torch.float16
+    expected = logits_of(load_network("gn-cnn").network, images)
+    torch.testing.assert_close(logits.float(), expected, rtol=0, atol=0.02 if precision == "fp32" else 0.4)
+
+
+def test_it_is_asked_once_about_the_same_images(tmp_path: Path, images: Tensor) -> None:
+    first = Counting()
+    said = Teacher(first, "fp32", tmp_path).logits(images)
+    again = Counting()
+    teacher = Teacher(again, "fp32", tmp_path)
+    torch.testing.assert_close(teacher.logits(images), said, rtol=0, atol=0)
+    assert (first.asked, again.asked) == (len(images), 0)
+    teacher.logits(images.flip(0))
+    assert again.asked == len(images)
+
+
+def test_another_teacher_or_precision_is_asked_again(tmp_path: Path, images: Tensor) -> None:
+    Teacher(Counting(), "fp32", tmp_path).logits(images)
+    rounder, other = Counting(), Counting()
+    next(other.parameters()).mul_(1.001)
+    Teacher(rounder, "bf16", tmp_path).logits(images)
+    Teacher(other, "fp32", tmp_path).logits(images)
+    assert rounder.asked == other.asked == len(images)
+
+
+@pytest.mark.parametrize("damage", [b"", b"no safetensors", None])
+def test_a_damaged_memory_is_made_again(tmp_path: Path, images: Tensor, damage: bytes | None) -> None:
+    said = Teacher(Counting(), "fp32", tmp_path).logits(images)
+    (file,) = tmp_path.rglob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:-100] if damage is None else damage)
+    again = Counting()
+    torch.testing.assert_close(Teacher(again, "fp32", tmp_path).logits(images), said, rtol=0, atol=0)
+    assert again.asked == len(images)
+
+
+def test_it_stops_when_told(images: Tensor) -> None:
+    network = Counting()
+    answers = iter([False, True])
+    with pytest.raises(Interrupted, match="teacher"):
+        Teacher(network, "fp32").logits(images, lambda: next(answers))
+    assert 0 < network.asked < len(images)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_copy_is_shown_to_the_teacher_once_whatever_the_seed(
+    tmp_path: Path, sample: Dataset, images: Tensor, seed: int
+) -> None:
+    labels = torch.from_numpy(sample.train_labels)
+    recipe = Recipe(epochs=5, copies=2, batch_size=100, precision="fp32")
+
+    def asked(recipe: Recipe) -> int:
+        network = Counting()
+        fit(build("s8-group"), images, labels, recipe, teacher=Teacher(network, "fp32", tmp_path))
+        return network.asked
+
+    assert asked(recipe) == 2 * len(images)
+    assert asked(recipe.with_values(seed=seed, epochs=3)) == 0
+    assert asked(recipe.with_values(copies=3, epochs=3)) == len(images)
+
+
+def test_copies_come_back_in_turn_in_another_order(
+    monkeypatch: pytest.MonkeyPatch, sample: Dataset, images: Tensor
+) -> None:
+    epochs: list[Tensor] = []
+
+    class Watched(Step):
+        def __call__(self, images: Tensor, *others: Any) -> None:
+            epochs.append(images)
+            super().__call__(images, *others)
+
+    monkeypatch.setattr(loop, "Step", Watched)
+    recipe = Recipe(epochs=4, copies=2, batch_size=len(images), precision="fp32")
+    fit(build("s8-group"), images, torch.from_numpy(sample.train_labels), recipe)
+    first, second, third, fourth = ({image.numpy().tobytes() for image in epoch} for epoch in epochs)
+    assert first == third != second == fourth
+    assert not torch.equal(epochs[0], epochs[2])
+
+
+def test_mixtures_have_mixed_targets(images: Tensor) -> None:
+    """A step goes down the gradient of the loss whose targets are mixed, labels and teacher's distribution alike."""
+    torch.manual_seed(0)
+    network = build("gn-cnn")
+    few, labels, share, temperature, weight = images[:16], torch.arange(16) % 10, 0.3, 2.0, 0.7
+    taught = 3 * torch.randn(16, 10)
+
+    def mixed(tensor: Tensor) -> Tensor:
+        return share * tensor + (1 - share) * tensor.flip(0)
+
+    logits = network(mixed(pixels_to_input(few)))
+    hard = F.cross_entropy(logits, mixed(F.one_hot(labels, 10).float()))
+    soft = F.cross_entropy(logits / temperature, mixed(F.softmax(taught / temperature, 1)))
+    parameters = list(network.parameters())
+    gradients = torch.autograd.grad((1 - weight) * hard + weight * temperature**2 * soft, parameters)
+    expected = [old - 0.1 * gradient for old, gradient in zip(parameters, gradients, strict=True)]
+    recipe = Recipe(
+        mixup=1.0,
+        precision="fp32",
+        temperature=temperature,
+        distillation_weight=weight,
+        learning_rate=0.1,
+        warmup=0.0,
+        momentum=0.0,
+        weight_decay=0.0,
+    )
+    Step(network, recipe, CPU)(few, labels, 0.0, share, taught)
+    for new, wanted in zip(network.parameters(), expected, strict=True):
+        torch.testing.assert_close(new, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_a_run_with_copies_keeps_what_the_teacher_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, few: Dataset
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    recipe = Recipe(epochs=3, fold_epochs=2, copies=2, batch_size=16, teacher="gn-cnn", precision="fp32")
+    notes: list[str] = []
+    train(recipe, few, tmp_path / "run", watcher=Watcher(note=notes.append))
+    kept = list((tmp_path / "cache").rglob("*.safetensors"))
+    assert len(kept) == 2
+    assert all(load_file(file)["logits"].shape == (64, 10) for file in kept)
+    assert notes == ["gn-cnn classifies 2 copies of the images, each once; until then epochs are slower"]
