@@ -146,7 +146,7 @@ def accuracy(
             images,
             labels,
             recipe,
-            teacher=Teacher(teacher.network.to(where), recipe.precision) if teacher else None,
+            teacher=Teacher(teacher.network.to(where), recipe) if teacher else None,
             after_epoch=partial(_told, held_out, recipe.epochs),
         )
         accuracies = (_accuracy(average, *held_out), _accuracy(average, images, labels))

@@ -16,9 +16,11 @@ RESULTS = Path(__file__).parent / "results" / "search.csv"
 SETTINGS = (
     "epochs",
     "learning_rate",
+    "muon_learning_rate",
     "batch_size",
     "weight_decay",
     "label_smoothing",
+    "copies",
     "crop",
     "cutout",
     "mixup",
@@ -46,9 +48,11 @@ class Training:
     group_size: int | None
     epochs: int
     learning_rate: float
+    muon_learning_rate: float
     batch_size: int
     weight_decay: float
     label_smoothing: float
+    copies: int
     crop: int
     cutout: int
     mixup: float

@@ -85,7 +85,10 @@ def test_killed_at_random_moments_it_ends_the_same(tmp_path: Path, sample: Datas
     ],
     ids=["folded", "dropout", "batch-norm", "teacher", "copies"],
 )
-def test_stopped_after_every_third_step_it_ends_the_same(tmp_path: Path, few: Dataset, recipe: Recipe) -> None:
+def test_stopped_after_every_third_step_it_ends_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, few: Dataset, recipe: Recipe
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     train(recipe, few, tmp_path / "whole")
     folder = tmp_path / "parts"
     with pytest.raises(Interrupted):

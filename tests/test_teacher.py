@@ -22,6 +22,7 @@ from cifar_edge.training.step import Step
 from cifar_edge.training.teacher import Teacher
 
 CPU = torch.device("cpu")
+COPIES = Recipe(copies=2, precision="fp32")
 
 
 class Counting(nn.Module):
@@ -38,6 +39,11 @@ class Counting(nn.Module):
         return logits
 
 
+@pytest.fixture(autouse=True)
+def _empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def images(sample: Dataset) -> Tensor:
     return torch.from_numpy(sample.train_images)
@@ -45,39 +51,39 @@ def images(sample: Dataset) -> Tensor:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_it_says_what_its_network_says(images: Tensor, precision: str) -> None:
-    logits = Teacher(Counting(), precision).logits(images)
+    logits = Teacher(Counting(), Recipe(precision=precision)).logits(images)
     assert logits.dtype == torch.float16
     expected = logits_of(load_network("gn-cnn").network, images)
     torch.testing.assert_close(logits.float(), expected, rtol=0, atol=0.02 if precision == "fp32" else 0.4)
 
 
-def test_it_is_asked_once_about_the_same_images(tmp_path: Path, images: Tensor) -> None:
+def test_it_is_asked_once_about_the_same_images(images: Tensor) -> None:
     first = Counting()
-    said = Teacher(first, "fp32", tmp_path).logits(images)
+    said = Teacher(first, COPIES).logits(images)
     again = Counting()
-    teacher = Teacher(again, "fp32", tmp_path)
+    teacher = Teacher(again, COPIES)
     torch.testing.assert_close(teacher.logits(images), said, rtol=0, atol=0)
     assert (first.asked, again.asked) == (len(images), 0)
     teacher.logits(images.flip(0))
     assert again.asked == len(images)
 
 
-def test_another_teacher_or_precision_is_asked_again(tmp_path: Path, images: Tensor) -> None:
-    Teacher(Counting(), "fp32", tmp_path).logits(images)
+def test_another_teacher_or_precision_is_asked_again(images: Tensor) -> None:
+    Teacher(Counting(), COPIES).logits(images)
     rounder, other = Counting(), Counting()
     next(other.parameters()).mul_(1.001)
-    Teacher(rounder, "bf16", tmp_path).logits(images)
-    Teacher(other, "fp32", tmp_path).logits(images)
+    Teacher(rounder, COPIES.with_values(precision="bf16")).logits(images)
+    Teacher(other, COPIES).logits(images)
     assert rounder.asked == other.asked == len(images)
 
 
 @pytest.mark.parametrize("damage", [b"", b"no safetensors", None])
 def test_a_damaged_memory_is_made_again(tmp_path: Path, images: Tensor, damage: bytes | None) -> None:
-    said = Teacher(Counting(), "fp32", tmp_path).logits(images)
+    said = Teacher(Counting(), COPIES).logits(images)
     (file,) = tmp_path.rglob("*.safetensors")
     file.write_bytes(file.read_bytes()[:-100] if damage is None else damage)
     again = Counting()
-    torch.testing.assert_close(Teacher(again, "fp32", tmp_path).logits(images), said, rtol=0, atol=0)
+    torch.testing.assert_close(Teacher(again, COPIES).logits(images), said, rtol=0, atol=0)
     assert again.asked == len(images)
 
 
@@ -85,20 +91,18 @@ def test_it_stops_when_told(images: Tensor) -> None:
     network = Counting()
     answers = iter([False, True])
     with pytest.raises(Interrupted, match="teacher"):
-        Teacher(network, "fp32").logits(images, lambda: next(answers))
+        Teacher(network, Recipe(precision="fp32")).logits(images, lambda: next(answers))
     assert 0 < network.asked < len(images)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_copy_is_shown_to_the_teacher_once_whatever_the_seed(
-    tmp_path: Path, sample: Dataset, images: Tensor, seed: int
-) -> None:
+def test_a_copy_is_shown_to_the_teacher_once_whatever_the_seed(sample: Dataset, images: Tensor, seed: int) -> None:
     labels = torch.from_numpy(sample.train_labels)
-    recipe = Recipe(epochs=5, copies=2, batch_size=100, precision="fp32")
+    recipe = COPIES.with_values(epochs=5, batch_size=100)
 
     def asked(recipe: Recipe) -> int:
         network = Counting()
-        fit(build("s8-group"), images, labels, recipe, teacher=Teacher(network, "fp32", tmp_path))
+        fit(build("s8-group"), images, labels, recipe, teacher=Teacher(network, recipe))
         return network.asked
 
     assert asked(recipe) == 2 * len(images)
@@ -155,10 +159,7 @@ def test_mixtures_have_mixed_targets(images: Tensor) -> None:
         torch.testing.assert_close(new, wanted, rtol=1e-4, atol=1e-6)
 
 
-def test_a_run_with_copies_keeps_what_the_teacher_said(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, few: Dataset
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def test_a_run_with_copies_keeps_what_the_teacher_said(tmp_path: Path, few: Dataset) -> None:
     recipe = Recipe(epochs=3, fold_epochs=2, copies=2, batch_size=16, teacher="gn-cnn", precision="fp32")
     notes: list[str] = []
     train(recipe, few, tmp_path / "run", watcher=Watcher(note=notes.append))

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cifar_edge.data.cache import cache_folder
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import TrainingError
 from cifar_edge.files import write_text
@@ -184,10 +183,8 @@ def _teacher(recipe: Recipe, labels: tuple[str, ...], device: torch.device, watc
     trained = load_network(resolve_run(recipe.teacher).path)
     if trained.labels != labels:
         raise TrainingError(f"the teacher {recipe.teacher} knows other classes: {listed(trained.labels)}")
-    memory = None
     if recipe.copies:
-        memory = cache_folder() / "teachers"
         watcher.note(
             f"{recipe.teacher} classifies {recipe.copies} copies of the images, each once; until then epochs are slower"
         )
-    return Teacher(trained.network.to(device), recipe.precision, memory)
+    return Teacher(trained.network.to(device), recipe)

@@ -9,9 +9,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from cifar_edge.data.cache import cache_folder
 from cifar_edge.errors import Interrupted
 from cifar_edge.files import write_bytes
 from cifar_edge.models.pixels import pixels_to_input
+from cifar_edge.training.recipe import Recipe
 
 _BATCH = 250
 _LOGITS = "logits"
@@ -20,17 +22,21 @@ _LOGITS = "logits"
 class Teacher:
     """A frozen network that classifies the images of a whole epoch at once, before the student sees them.
 
+    Where the recipe has copies, which come again, what it says of them is kept in the cache, for later runs too.
+
     Args:
         network: float32 ``[batch, 3, 32, 32]`` in, logits out; on the device of the images.
-        precision: ``bf16`` or ``fp32``.
-        memory: a folder for what it said of images that will come again; None if none will.
+        recipe: of the student, resolved.
     """
 
-    def __init__(self, network: nn.Module, precision: str, memory: Path | None = None) -> None:
-        # Channels last: a tenth to a third less time for wide residual networks, on a CPU and on a GPU.
+    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+        # Channels last: a tenth to a third less time for wide residual networks.
         self._network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        self._precision = precision
-        self._memory = memory / _digest(precision.encode(), *network.state_dict().values())[:16] if memory else None
+        self._precision = recipe.precision
+        self._memory: Path | None = None
+        if recipe.copies:
+            identity = _digest(recipe.precision.encode(), *network.state_dict().values())
+            self._memory = cache_folder() / "teachers" / identity[:16]
 
     def logits(self, images: Tensor, stop: Callable[[], bool] = lambda: False) -> Tensor:
         """What it says of ``images``.
@@ -44,7 +50,7 @@ class Teacher:
 
         Raises:
             Interrupted: ``stop`` said so.
-            CifarEdgeError: the memory cannot be written.
+            CifarEdgeError: the cache cannot be written.
         """
         if self._memory is None:
             return self._computed(images, stop)
@@ -53,7 +59,6 @@ class Teacher:
             return load_file(path)[_LOGITS].to(images.device)
         except (OSError, SafetensorError, KeyError):  # not there yet, or damaged
             logits = self._computed(images, stop)
-            path.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(path, save({_LOGITS: logits.cpu()}))
             return logits
 
