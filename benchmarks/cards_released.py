@@ -49,6 +49,10 @@ def training(model: Released) -> str:
     """How it was trained, and how to do that again."""
     recipe, summary = model.recipe, model.summary
     told = f"{recipe.epochs} epochs by [{RECIPE}]({RECIPE}), seed {recipe.seed}, on {summary['train_images']:,} images"
+    if recipe.copies:
+        told += f" in {recipe.copies} augmented copies"
+    if recipe.muon_learning_rate:
+        told += f", its convolutions by Muon ({recipe.muon_learning_rate:g})"
     if recipe.mixup:
         told += f", with mixup ({recipe.mixup:g})"
     if recipe.teacher:
@@ -73,6 +77,8 @@ def training(model: Released) -> str:
         name = Path(recipe.teacher).name
         commands.insert(0, f"cifar-edge train --recipe models/{model.name}/{TEACHER} --name {name}")
     again = "To do it again (on a CPU with as many threads, on the same kind of machine, bit for bit):"
+    if on_cpu and recipe.teacher:
+        again = "To do it again (bit for bit with the same teacher; another machine trains another one):"
     if not on_cpu:
         again = "To do it again (a GPU gives other weights each time, as another seed would):"
     released = [

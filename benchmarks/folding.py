@@ -1,4 +1,4 @@
-"""How good norm folding is, by images of the fit, epochs of fine-tuning, teacher, and form of the fine-tuning.
+"""How good norm folding is, by images of the fit, and epochs, teacher, form and optimiser of the fine-tuning.
 
     python benchmarks/folding.py runs/NAME
 
@@ -40,6 +40,8 @@ USUAL_DRAW = 1
 """As in `cifar_edge.training.run`."""
 EPOCHS = (1, 2, 5, 10)
 AFFINE_EPOCHS = 5
+MUON_RATES = (0.0025, 0.005, 0.01, 0.02)
+MUON_EPOCHS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,7 @@ class Case:
         form: ``batch norm``, or ``affine`` (biases stay what they are), while it is fine-tuned.
         learning_rate: peak of the schedule.
         temperature: of the distillation; None without a teacher.
+        muon_learning_rate: of the convolutions' weights; None where SGD trains them too.
     """
 
     fit_images: int
@@ -63,6 +66,7 @@ class Case:
     form: str = ""
     learning_rate: float | None = None
     temperature: float | None = None
+    muon_learning_rate: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +109,8 @@ def cases(recipe: Recipe) -> Iterator[Case]:
             low = replace(alone, learning_rate=recipe.fold_learning_rate / 10)
             yield from (replace(alone, form="affine"), replace(low, form="affine"), low)
             yield replace(low, form="affine", teacher="self", temperature=recipe.temperature)
+        if epochs == MUON_EPOCHS:
+            yield from (replace(alone, muon_learning_rate=rate) for rate in MUON_RATES)
 
 
 class Ablation:
@@ -161,6 +167,7 @@ class Ablation:
         recipe = self.recipe.with_values(
             epochs=case.epochs,
             learning_rate=case.learning_rate,
+            muon_learning_rate=case.muon_learning_rate or 0.0,
             brightness=self.recipe.fold_brightness,
             contrast=self.recipe.fold_contrast,
         )

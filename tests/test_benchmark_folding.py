@@ -86,6 +86,7 @@ def test_the_documentation_shows_the_fine_tunings() -> None:
     rows = [row for row in results_file.read(folding.RESULTS, folding.Result) if row.epochs and row.device == "cpu"]
     assert len(rows) > 8
     for row in rows:
-        (line,) = (each for each in lines if each.startswith(f"| {row.form} | {row.learning_rate:g} | {row.epochs} |"))
+        form = row.form if row.muon_learning_rate is None else f"{row.form}, Muon {row.muon_learning_rate:g}"
+        (line,) = (each for each in lines if each.startswith(f"| {form} | {row.learning_rate:g} | {row.epochs} |"))
         cell = line.split("|")[5 if row.teacher == "self" else 4].strip()
         assert cell == ("diverged" if row.held_out_accuracy is None else f"{row.held_out_accuracy * 100:.1f} %")
