@@ -78,7 +78,7 @@ def training(model: Released) -> str:
         commands.insert(0, f"cifar-edge train --recipe models/{model.name}/{TEACHER} --name {name}")
     again = "To do it again (on a CPU with as many threads, on the same kind of machine, bit for bit):"
     if on_cpu and recipe.teacher:
-        again = "To do it again (bit for bit with the same teacher; another machine trains another one):"
+        again = "To do it again (by the same teacher, threads and kind of machine bit for bit):"
     if not on_cpu:
         again = "To do it again (a GPU gives other weights each time, as another seed would):"
     released = [

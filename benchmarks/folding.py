@@ -3,8 +3,8 @@
     python benchmarks/folding.py runs/NAME
 
 The run has held-out images (``holdout`` in its recipe); they alone are judged by. What is not varied is as in the run's
-recipe. Each result is added to benchmarks/results/folding.csv at once, and what stands there is not measured again.
-docs/folding.md says what follows.
+recipe, but that SGD trains everything where no rate of Muon is given. Each result is added to
+benchmarks/results/folding.csv at once, and what stands there is not measured again. docs/folding.md says what follows.
 """
 
 import hashlib

@@ -122,7 +122,7 @@ def trainer(way: Way, model: str, images: Tensor, labels: Tensor) -> Callable[[]
     torch.manual_seed(0)
     network = build(model).train()
     if way.package:
-        step = Step(network, Recipe.default(model).with_values(precision="bf16"), _CPU)
+        step = Step(network, Recipe.default(model).with_values(precision="bf16", muon_learning_rate=0.0), _CPU)
 
         def package_epoch() -> None:
             step.start_epoch()

@@ -77,7 +77,7 @@ def test_killed_at_random_moments_it_ends_the_same(tmp_path: Path, sample: Datas
 @pytest.mark.parametrize(
     "recipe",
     [
-        SHORT.with_values(fold_epochs=2, mixup=0.2, cutout=8, muon_learning_rate=0.01),
+        SHORT.with_values(fold_epochs=2, mixup=0.2, cutout=8, muon_learning_rate=0.01, fold_muon_learning_rate=0.02),
         SHORT.with_values(model="s8-layer"),  # dropout
         SHORT.with_values(model="s8-batch", holdout=16, momentum=0.0),
         SHORT.with_values(teacher="gn-cnn", precision="fp32"),

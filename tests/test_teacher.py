@@ -17,7 +17,7 @@ from cifar_edge.training import loop
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.loop import fit, logits_of
 from cifar_edge.training.recipe import Recipe
-from cifar_edge.training.run import Watcher, train
+from cifar_edge.training.run import Watcher, resume, train
 from cifar_edge.training.step import Step
 from cifar_edge.training.teacher import Teacher
 
@@ -32,6 +32,7 @@ class Counting(nn.Module):
         super().__init__()
         self.network = load_network("gn-cnn").network
         self.asked = 0
+        self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
         self.asked += len(x)
@@ -166,4 +167,33 @@ def test_a_run_with_copies_keeps_what_the_teacher_said(tmp_path: Path, few: Data
     kept = list((tmp_path / "cache").rglob("*.safetensors"))
     assert len(kept) == 2
     assert all(load_file(file)["logits"].shape == (64, 10) for file in kept)
-    assert notes == ["gn-cnn classifies 2 copies of the images, each once; until then epochs are slower"]
+    assert notes == ["the teacher classifies 2 copies of the images, each once: slower epochs"]
+    train(recipe.with_values(seed=1), few, tmp_path / "again", watcher=Watcher(note=notes.append))
+    assert len(notes) == 1
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing_but_itself(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, images: Tensor
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    network, notes = Counting(), list[str]()
+    teacher = Teacher(network, COPIES, notes.append)
+    torch.testing.assert_close(teacher.logits(images), teacher.logits(images), rtol=0, atol=0)
+    assert len(notes) == 2
+    assert "for this run only: cannot write" in notes[1]
+
+
+def test_stopped_while_the_teacher_works_it_goes_on_and_ends_the_same(tmp_path: Path, few: Dataset) -> None:
+    recipe = Recipe(epochs=2, batch_size=16, teacher="gn-cnn", precision="fp32")
+    train(recipe, few, tmp_path / "whole")
+    with pytest.raises(Interrupted, match="teacher"):
+        train(recipe, few, tmp_path / "parts", watcher=Watcher(stop=lambda: True))
+    answers = iter([False] * 5)  # in the first epoch once by the teacher and after each of four steps
+    with pytest.raises(Interrupted):
+        resume(tmp_path / "parts", few, watcher=Watcher(stop=lambda: next(answers, True)))
+    with pytest.raises(Interrupted, match="teacher"):
+        resume(tmp_path / "parts", few, watcher=Watcher(stop=lambda: True))
+    resume(tmp_path / "parts", few)
+    whole, parts = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)

@@ -44,7 +44,7 @@ def command(
     It is the last stage of train, for a RUN that had none or another one. The folded network, in the run's
     deploy.safetensors, is what export --quantize makes int8 of.
 
-    Example: cifar-edge fold runs/20261122-204232-gn-cnn --epochs 20 --set fold_contrast=0.5
+    Example: cifar-edge fold runs/20261123-043639-gn-cnn --epochs 20 --set fold_contrast=0.5
     """
     with needs("train"):
         from cifar_edge.training.checkpoint import load_network

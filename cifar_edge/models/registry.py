@@ -31,7 +31,9 @@ _REFERENCE_RECIPE = {"batch_size": 64, "learning_rate": 0.1, "crop": 2, "weight_
 """The reference underfits in its 20 epochs: small batches for more steps, a mild crop, little decay."""
 
 MODELS: Mapping[str, Family] = {
-    "gn-cnn": Family(gn_cnn, {"epochs": 15, "fold_epochs": 5, "muon_learning_rate": 0.01}),
+    "gn-cnn": Family(
+        gn_cnn, {"epochs": 15, "fold_epochs": 5, "muon_learning_rate": 0.01, "fold_muon_learning_rate": 0.01}
+    ),
     "s8-layer": Family(partial(reference_network, norm=layer_norm), _REFERENCE_RECIPE),
     "s8-group": Family(partial(reference_network, norm=group_norm), _REFERENCE_RECIPE),
     "s8-batch": Family(partial(reference_network, norm=batch_norm), _REFERENCE_RECIPE),

@@ -75,11 +75,11 @@ def fit(
         after_epoch: called with what the epoch gave and the averaged network, in evaluation mode.
         start: where to go on; None trains from the weights of ``network``.
         keep: called after each ``after_epoch``, and when ``stop`` ends the training; the weights it gets are finite.
-        stop: asked after each step.
+        stop: asked after each step, and between the teacher's batches.
 
     Raises:
         TrainingError: loss or weights are no longer finite.
-        Interrupted: ``stop`` said so, after ``keep``.
+        Interrupted: ``stop`` said so, after ``keep``; while the teacher works the state of the last epoch is kept.
     """
     batch = min(recipe.batch_size, len(images))
     steps = len(images) // batch

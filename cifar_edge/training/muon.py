@@ -16,8 +16,8 @@ class Muon:
 
     A convolution's weights are a matrix of a row for each output channel. Its momentum's singular values are all set to
     about one, so that rare directions are learned as fast as common ones. A step moves the weights by ``rate`` times
-    their norm, and then gives them the norm they had before: what follows a convolution here is a norm, to which that
-    means nothing, and a decay of the weights is not needed.
+    their norm, and then gives them the norm they had before: where a norm follows the convolution, as everywhere in
+    gn-cnn, that means nothing, and a decay of the weights is not needed.
 
     Args:
         weights: of convolutions, float ``[out, in, height, width]``; their gradients are there at each `step`.

@@ -26,7 +26,7 @@ class Recipe:
     """Passes over the training images."""
 
     seed: int = 0
-    """Decides initial weights, order and augmentation."""
+    """Decides initial weights, order and, without ``copies``, augmentation."""
 
     holdout: int = 0
     """Training images kept out of training, for choices, the same ones for every seed; 0 trains on all of them."""
@@ -38,24 +38,25 @@ class Recipe:
     """Peak of the schedule."""
 
     muon_learning_rate: float = 0.0
-    """Peak of the same schedule for the weights of convolutions by Muon, as a fraction of their norm, in the folding
-    too; 0 trains them by SGD as all the rest (Jordan 2024, https://kellerjordan.github.io/posts/muon)."""
+    """Peak of the same schedule for the weights of convolutions by Muon, as a fraction of their norm; 0 trains them by
+    SGD as all the rest. For networks like gn-cnn, where a norm follows each (Jordan 2024,
+    https://kellerjordan.github.io/posts/muon)."""
 
     warmup: float = 0.2
     """Fraction of the steps in which the learning rate rises linearly; then it falls to zero as a cosine."""
 
     momentum: float = 0.9
-    """Nesterov momentum of SGD."""
+    """Nesterov momentum of SGD and Muon."""
 
     weight_decay: float = 3e-4
-    """On tensors of more than one dimension: convolution and linear weights, and s8-layer's norms."""
+    """On tensors of more than one dimension that SGD trains: convolution and linear weights, and s8-layer's norms."""
 
     label_smoothing: float = 0.0
     """Share of the target spread over all classes."""
 
     copies: int = 0
     """Augmented copies of each image, the same for every seed, one an epoch in turn; 0 for new ones in every epoch. A
-    teacher classifies each copy once, in whatever run, which makes it affordable on a CPU (docs/performance.md)."""
+    teacher classifies each copy once, in whatever run, which makes it affordable on a CPU (docs/training.md)."""
 
     crop: int = 4
     """Largest shift of the random crop, in pixels, the border reflected; 0 for none."""
@@ -80,8 +81,8 @@ class Recipe:
     """Decay per step of the moving average of the weights, which is what is evaluated and saved; 0 for none."""
 
     teacher: str = ""
-    """Run or released model to distil from; empty for none (Hinton et al. 2015, arXiv:1503.02531). Of images that are
-    mixed it is not asked: their targets are mixed as well."""
+    """Run or released model to distil from; empty for none (Hinton et al. 2015, arXiv:1503.02531). With
+    ``mixup`` it sees the images unmixed, and what it says is mixed as the labels are."""
 
     distillation_weight: float = 0.9
     """Share of the distillation loss where there is a teacher; the rest is cross-entropy."""
@@ -94,6 +95,9 @@ class Recipe:
 
     fold_learning_rate: float = 0.1
     """Peak of the schedule of that fine-tuning; what has no ``fold_`` of its own is as in the training."""
+
+    fold_muon_learning_rate: float = 0.0
+    """``muon_learning_rate`` of that fine-tuning."""
 
     fold_brightness: float = 0.0
     """``brightness`` of that fine-tuning: without norms a network has to learn what light does (docs/folding.md)."""
@@ -185,6 +189,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "epochs": (1, 100_000),
     "fold_epochs": (0, 100_000),
     "fold_learning_rate": (0.0, 100.0),
+    "fold_muon_learning_rate": (0.0, 1.0),
     "fold_brightness": (0.0, 1.0),
     "fold_contrast": (0.0, 1.0),
     "seed": (0, 2**31 - 1),

@@ -105,6 +105,7 @@ class Stages:
         recipe = self.recipe.with_values(
             epochs=self.recipe.fold_epochs,
             learning_rate=self.recipe.fold_learning_rate,
+            muon_learning_rate=self.recipe.fold_muon_learning_rate,
             brightness=self.recipe.fold_brightness,
             contrast=self.recipe.fold_contrast,
         )
@@ -183,8 +184,4 @@ def _teacher(recipe: Recipe, labels: tuple[str, ...], device: torch.device, watc
     trained = load_network(resolve_run(recipe.teacher).path)
     if trained.labels != labels:
         raise TrainingError(f"the teacher {recipe.teacher} knows other classes: {listed(trained.labels)}")
-    if recipe.copies:
-        watcher.note(
-            f"{recipe.teacher} classifies {recipe.copies} copies of the images, each once; until then epochs are slower"
-        )
-    return Teacher(trained.network.to(device), recipe)
+    return Teacher(trained.network.to(device), recipe, watcher.note)

@@ -1,4 +1,4 @@
-"""One optimiser step: forward, loss, backward, SGD, moving average; on a GPU replayed as one CUDA graph."""
+"""One optimiser step: forward, loss, backward, SGD and Muon, moving average; on a GPU replayed as one CUDA graph."""
 
 import copy
 import math
@@ -192,7 +192,7 @@ class Step:
             logits = self.network(inputs).float()
             loss = self._loss(logits, labels, teacher_logits)
             if recipe.mixup:
-                # Linear in the targets, so mixed losses are the loss of mixed targets, the teacher's included.
+                # Up to a term without gradient, this is the loss of mixed targets, the teacher's included.
                 others = None if teacher_logits is None else teacher_logits.flip(0)
                 loss = torch.lerp(self._loss(logits, labels.flip(0), others), loss, self._mixture)
         mostly = torch.where(self._mixture < 0.5, labels.flip(0), labels)
