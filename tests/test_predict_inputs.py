@@ -212,10 +212,12 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk here")
 @pytest.mark.usefixtures("tree")
 def test_a_full_disk_is_one_line() -> None:
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [ENTRY_POINT, "predict", "--model", TINY, "b.png", "--jsonl"],
             stdout=full,
+            env=buffered,
             stderr=subprocess.PIPE,
             check=False,
             timeout=60,

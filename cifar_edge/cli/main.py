@@ -5,6 +5,8 @@ what is heavy is imported inside the command's function.
 """
 
 import errno
+import os
+import sys
 from typing import Any
 
 import click
@@ -40,10 +42,19 @@ class Commands(click.Group):
             if error.errno == errno.EPIPE:  # the reader of a pipe has gone: click ends without a word
                 raise
             text, exit_code = error_text(error), 1
+            _give_up_unwritable_output()
         except KeyboardInterrupt:
             text, exit_code = "Error: interrupted", Interrupted.exit_code
         click.echo(text, err=True)
         ctx.exit(exit_code)
+
+
+def _give_up_unwritable_output() -> None:
+    """Where stdout cannot be written, let Python not try again at its end, fail once more, and exit with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
