@@ -42,7 +42,7 @@ class Teacher:
 
         Args:
             images: uint8 ``[n, 32, 32, 3]``.
-            stop: asked after each batch.
+            stop: asked before each batch.
 
         Returns:
             float16 ``[n, classes]``, on the device of ``images``.
