@@ -4,8 +4,8 @@ GroupNorm computes its statistics from each image, so it cannot be folded exactl
 sum of a layer's normalised branches is approximated by an affine function of their convolutions, one scale a branch and
 channel and one shift a channel, fitted by least squares to what the GroupNorm layer itself gives on training images. An
 affine function folds exactly into the convolution before it, and a sum of convolutions is one convolution (RepVGG,
-arXiv:2101.03697). The folded network is then fine-tuned with batch norms in place of each bias, one for the convolution
-and one for the identity taken out of it, which fold exactly.
+arXiv:2101.03697). The folded network is then fine-tuned with a batch norm in place of each bias, which folds
+exactly.
 """
 
 import copy
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cifar_edge.models.folded import BatchNormLayer, BatchNormNetwork, FoldedNetwork, like
+from cifar_edge.models.folded import BatchNormNetwork, FoldedNetwork, like
 from cifar_edge.models.gn_cnn import Branch, GnCnn, GroupNormLayer
 from cifar_edge.models.pixels import pixels_to_input
 
@@ -107,67 +107,44 @@ def _kernel(branch: nn.Module, main: nn.Conv2d) -> Tensor:
 
 @torch.no_grad()
 def with_batch_norm(network: FoldedNetwork, images: Tensor) -> BatchNormNetwork:
-    """The same function, with batch norms in place of each bias, their statistics taken on ``images`` (uint8 NHWC)."""
+    """The same function, with a batch norm in place of each bias, its statistics taken on ``images`` (uint8 NHWC)."""
     activations = [pixels_to_input(part) for part in images.split(_BATCH)]
-    layers: list[BatchNormLayer] = []
+    convolutions: list[nn.Conv2d] = []
+    norms: list[nn.BatchNorm2d] = []
     for biased in network.convolutions:
         assert isinstance(biased, nn.Conv2d)
         assert biased.bias is not None
-        conv = like(biased, bias=False)
-        conv.weight.copy_(biased.weight)
-        layer = BatchNormLayer(conv).to(biased.weight.device)
-        if layer.identity_norm is not None:
-            # What stands in the middle of the kernel, from each channel to itself, is an identity times a scale.
-            middle = _middle(conv)
-            _start(layer.identity_norm, activations, middle.clone(), torch.zeros_like(middle))
-            middle.zero_()
-        _start(layer.norm, [conv(x) for x in activations], torch.ones_like(biased.bias), biased.bias)
-        layers.append(layer)
-        activations = [torch.relu(biased(x)) for x in activations]
-    return BatchNormNetwork(layers, copy.deepcopy(network.head)).requires_grad_(True)
-
-
-def _middle(conv: nn.Conv2d) -> Tensor:
-    """The weights from each channel to itself in the middle of the kernel: a view, ``[channels]``."""
-    row, column = conv.kernel_size[0] // 2, conv.kernel_size[1] // 2
-    weights = conv.weight.detach()[:, :, row, column]
-    return weights[:, 0] if conv.groups > 1 else weights.diagonal()
-
-
-def _start(norm: nn.BatchNorm2d, inputs: list[Tensor], scale: Tensor, shift: Tensor) -> None:
-    """Make ``norm`` ``scale * x + shift`` in evaluation mode, with the statistics of ``inputs``."""
-    variance, mean = torch.var_mean(torch.cat(inputs), dim=(0, 2, 3), correction=0)
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    norm.running_mean.copy_(mean)
-    norm.running_var.copy_(variance)
-    norm.weight.copy_(scale * (variance + norm.eps).sqrt())
-    norm.bias.copy_(shift + scale * mean)
+        plain = like(biased, bias=False)
+        plain.weight.copy_(biased.weight)
+        outputs = [plain(x) for x in activations]
+        variance, mean = torch.var_mean(torch.cat(outputs), dim=(0, 2, 3), correction=0)
+        norm = nn.BatchNorm2d(biased.out_channels).to(biased.weight.device)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.weight.copy_((variance + norm.eps).sqrt())
+        norm.bias.copy_(biased.bias + mean)
+        convolutions.append(plain)
+        norms.append(norm)
+        activations = [torch.relu(x + biased.bias[:, None, None]) for x in outputs]
+    made = BatchNormNetwork(convolutions, norms, copy.deepcopy(network.head))
+    return made.requires_grad_(True)
 
 
 @torch.no_grad()
 def without_batch_norm(network: BatchNormNetwork) -> FoldedNetwork:
-    """The same function in evaluation mode, batch norms and identities folded by the running statistics."""
+    """The same function in evaluation mode, each batch norm folded into its convolution by the running statistics."""
     convolutions: list[nn.Conv2d] = []
-    for layer in network.layers:
-        assert isinstance(layer, BatchNormLayer)
-        biased = like(layer.conv, bias=True)
+    for plain, norm in zip(network.convolutions, network.norms, strict=True):
+        assert isinstance(plain, nn.Conv2d)
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        biased = like(plain, bias=True)
         assert biased.bias is not None
-        scale, shift = _affine(layer.norm)
-        kernel = layer.conv.weight.double() * scale[:, None, None, None]
-        if layer.identity_norm is not None:
-            identity_scale, identity_shift = _affine(layer.identity_norm)
-            kernel += identity_scale[:, None, None, None] * _kernel(nn.Identity(), layer.conv).double()
-            shift = shift + identity_shift
-        biased.weight.copy_(kernel)
-        biased.bias.copy_(shift)
+        scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+        biased.weight.copy_(plain.weight.double() * scale[:, None, None, None])
+        biased.bias.copy_(norm.bias.double() - norm.running_mean.double() * scale)
         convolutions.append(biased)
     return FoldedNetwork(convolutions, copy.deepcopy(network.head)).eval().requires_grad_(False)
-
-
-def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Scale and shift of ``norm`` in evaluation mode, float64."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-    return scale, norm.bias.double() - norm.running_mean.double() * scale
