@@ -1,4 +1,4 @@
-"""How to choose the int8 scales of a folded network: of activations by several methods, of weights by three.
+"""How to choose the int8 scales of a folded network: of activations by six methods, of weights by four.
 
     python benchmarks/calibration.py runs/NAME --data cifar10.npz
 
@@ -17,13 +17,13 @@ import numpy.typing as npt
 import onnxruntime
 import results_file
 import torch
-from onnx import ModelProto, numpy_helper
 
 from cifar_edge.cli.loading import data_options, load
 from cifar_edge.errors import CifarEdgeError, ModelError, RecipeError
 from cifar_edge.export.calibration import CALIBRATION_IMAGES, LARGEST, Histogram, histograms, least_error_scale
 from cifar_edge.export.integer import integer_graph
 from cifar_edge.export.parity import Comparison, Logits, compare, torch_logits
+from cifar_edge.export.rounding import QuantizedWeights, fitted_weights, nearest_weights
 from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.runtime.resolve import resolve_run
 from cifar_edge.spec import INPUT_NAME, PIXEL_SCALE
@@ -37,7 +37,7 @@ DRAWS = 5
 CODES = LARGEST + 1
 
 Choose = Callable[[Histogram], float]
-Weights = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
+Weights = Callable[[FoldedNetwork, list[float], npt.NDArray[np.uint8]], list[QuantizedWeights]]
 
 
 @dataclass(frozen=True)
@@ -100,14 +100,19 @@ def _divergence(bins: npt.NDArray[np.float64], kept: int) -> float:
     return float((p * np.log(p / q)).sum())
 
 
-def eight_bits(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """All of int8, and on processors without VNNI saturated sums."""
-    return np.asarray(np.abs(rows).max(axis=1) / 127)
-
-
-def seven_bits(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Half of int8, as `reduce_range` of onnxruntime's tools has it: no sum of two saturates."""
-    return np.asarray(np.abs(rows).max(axis=1) / 63)
+def plain_weights(
+    network: FoldedNetwork, scales: list[float], images: npt.NDArray[np.uint8], largest: int
+) -> list[QuantizedWeights]:
+    """Each weight rounded to nearest, by the scale that makes ``largest`` of the largest of its channel."""
+    rounded = []
+    input_scales = [PIXEL_SCALE, *scales[:-2], scales[-1]]  # the last layer reads what the pool gives
+    for layer, input_scale in zip([*network.convolutions, network.head], input_scales, strict=True):
+        weights, bias = (values.detach().double().numpy() for values in (layer.weight, layer.bias))
+        chosen = np.maximum(np.abs(weights.reshape(len(weights), -1)).max(axis=1) / largest, 1e-12)
+        codes = np.rint(weights / chosen.reshape(-1, *[1] * (weights.ndim - 1))).astype(np.int8)
+        bias = np.rint(bias / (chosen * input_scale)).astype(np.int32)
+        rounded.append(QuantizedWeights(codes, chosen.astype(np.float32), bias))
+    return rounded
 
 
 ACTIVATIONS: dict[str, Choose] = {
@@ -118,28 +123,13 @@ ACTIVATIONS: dict[str, Choose] = {
     "99.99 %": partial(percentile, fraction=0.9999),
     "99.9 %": partial(percentile, fraction=0.999),
 }
-PAIRS = "8 bits, bounded pairs"
-WEIGHTS: dict[str, Weights] = {"8 bits": eight_bits, "7 bits": seven_bits}
-
-
-def with_weights(graph: ModelProto, network: FoldedNetwork, scales: list[float], choose: Weights) -> ModelProto:
-    """``graph`` with other scales of its weights, and the integers that follow from them."""
-    constants = {each.name: each for each in graph.graph.initializer}
-    layers = [*network.convolutions, network.head]
-    input_scales = [PIXEL_SCALE, *scales[:-2], scales[-1]]  # the last layer reads what the pool gives
-    for index, (layer, input_scale) in enumerate(zip(layers, input_scales, strict=True)):
-        weights, bias = (values.detach().double().numpy() for values in (layer.weight, layer.bias))
-        chosen = np.maximum(choose(weights.reshape(len(weights), -1)), 1e-12)
-        codes = np.rint(weights / chosen.reshape(-1, *[1] * (weights.ndim - 1))).astype(np.int8)
-        last = layer is network.head
-        for name, value in (
-            ("wh" if last else f"w{index}", codes.T if last else codes),
-            ("bh" if last else f"b{index}", np.rint(bias / (chosen * input_scale)).astype(np.int32)),
-            ("ls" if last else f"b{index}s", (chosen * input_scale).astype(np.float32)),
-            *([] if last else [(f"w{index}s", chosen.astype(np.float32))]),
-        ):
-            constants[name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), name))
-    return graph
+FITTED = "8 bits, bounded pairs, fitted"
+WEIGHTS: dict[str, Weights] = {
+    FITTED: fitted_weights,
+    "8 bits, bounded pairs": lambda network, scales, images: nearest_weights(network, scales),
+    "8 bits": partial(plain_weights, largest=127),  # on processors without VNNI its sums saturate
+    "7 bits": partial(plain_weights, largest=63),  # `reduce_range` of onnxruntime's tools: no sum of two saturates
+}
 
 
 class Trial:
@@ -163,26 +153,20 @@ class Trial:
         self._images = images.numpy()
         self._held_out, self._labels = (part.numpy() for part in held_out)
         self._reference = torch_logits(folded, self._held_out)
-        self._drawn = {(count, draw): self._histograms(count, draw) for count in IMAGES for draw in range(DRAWS)}
 
     def measure(self, activations: str, weights: str, count: int) -> Result:
         """Calibrate on ``count`` images, `DRAWS` times."""
-        found = [self._comparison(activations, weights, self._drawn[count, draw]) for draw in range(DRAWS)]
+        found = [self._comparison(activations, weights, count, draw) for draw in range(DRAWS)]
         figures = np.array([(100 * each.drop.value, each.agreement, each.snr_db) for each in found], float)
         spread = [
             round(float(value), 4) for pair in zip(figures.mean(0), figures.std(0), strict=True) for value in pair
         ]
         return Result(activations, weights, count, *spread)
 
-    def _histograms(self, count: int, draw: int) -> list[Histogram]:
-        chosen = np.random.default_rng(draw).choice(len(self._images), count, replace=False)
-        return histograms(self._network, self._images[chosen])
-
-    def _comparison(self, activations: str, weights: str, drawn: list[Histogram]) -> Comparison:
-        scales = [ACTIVATIONS[activations](histogram) for histogram in drawn]
-        graph = integer_graph(self._network, scales)
-        if weights != PAIRS:
-            graph = with_weights(graph, self._network, scales, WEIGHTS[weights])
+    def _comparison(self, activations: str, weights: str, count: int, draw: int) -> Comparison:
+        drawn = self._images[np.random.default_rng(draw).choice(len(self._images), count, replace=False)]
+        scales = [ACTIVATIONS[activations](histogram) for histogram in histograms(self._network, drawn)]
+        graph = integer_graph(self._network, scales, WEIGHTS[weights](self._network, scales, drawn))
         session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
         logits: Logits = session.run(None, {INPUT_NAME: self._held_out})[0]
         return compare(logits, self._reference, self._labels)
@@ -192,9 +176,10 @@ def cases() -> Iterator[tuple[str, str, int]]:
     """Activations by every method, then weights by the others."""
     for count in IMAGES:
         for activations in ACTIVATIONS:
-            yield activations, PAIRS, count
+            yield activations, FITTED, count
     for weights in WEIGHTS:
-        yield next(iter(ACTIVATIONS)), weights, CALIBRATION_IMAGES
+        if weights != FITTED:
+            yield next(iter(ACTIVATIONS)), weights, CALIBRATION_IMAGES
 
 
 @click.command()
@@ -209,7 +194,7 @@ def main(run: Path, data: str | None, offline: bool) -> None:
     results = [trial.measure(*case) for case in cases()]
     for row in results:
         click.echo(
-            f"{row.activations:<20} {row.weights:<22} {row.images:>5}  drop {row.drop:+.3f} +- {row.drop_spread:.3f}  "
+            f"{row.activations:<20} {row.weights:<30} {row.images:>5}  drop {row.drop:+.3f} +- {row.drop_spread:.3f}  "
             f"same class {row.agreement:.2%}  {row.snr_db:5.2f} +- {row.snr_db_spread:.2f} dB"
         )
     results_file.write(RESULTS, Result, results)

@@ -25,6 +25,7 @@ from cifar_edge.data import load_dataset
 from cifar_edge.export.calibration import activation_scales
 from cifar_edge.export.graphs import TO_NHWC
 from cifar_edge.export.integer import integer_graph
+from cifar_edge.export.rounding import fitted_weights
 from cifar_edge.files import released
 from cifar_edge.runtime.timing import machine, time_alternately
 from cifar_edge.spec import INPUT_NAME, OUTPUT_NAME
@@ -177,7 +178,8 @@ def main() -> None:
     assert folded is not None
     dataset = load_dataset("sample")
     images = np.concatenate([dataset.train_images, dataset.test_images])
-    shipped = integer_graph(folded, activation_scales(folded, dataset.train_images))
+    scales = activation_scales(folded, dataset.train_images)
+    shipped = integer_graph(folded, scales, fitted_weights(folded, scales, dataset.train_images))
     logits = session(shipped.SerializeToString()).run(None, {INPUT_NAME: dataset.train_images})[0]
     models = {
         SHIPPED: shipped,

@@ -29,6 +29,7 @@ from cifar_edge.data import load_dataset
 from cifar_edge.errors import CifarEdgeError
 from cifar_edge.export.calibration import activation_scales
 from cifar_edge.export.integer import integer_graph
+from cifar_edge.export.rounding import nearest_weights
 from cifar_edge.files import replacing
 from cifar_edge.models.gn_cnn import GN_CNN_LAYERS
 from cifar_edge.runtime.resolve import resolve_run
@@ -105,7 +106,8 @@ def _int8_session(spec: str, images: np.ndarray[Any, np.dtype[np.uint8]]) -> onn
     """The int8 graph of an untrained network: as fast as a trained one's."""
     torch.manual_seed(0)
     network = unfitted(search_space.candidate(spec)).eval().requires_grad_(False)
-    model = integer_graph(network, activation_scales(network, images))
+    scales = activation_scales(network, images)
+    model = integer_graph(network, scales, nearest_weights(network, scales))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

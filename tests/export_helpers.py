@@ -7,10 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from hypothesis import strategies as st
 from torch import nn
 
 from cifar_edge.data import Dataset
 from cifar_edge.models import build
+from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.models.gn_cnn import GnCnn
 from cifar_edge.models.pixels import PixelNetwork
 from cifar_edge.runtime.resolve import SUMMARY, WEIGHTS
@@ -55,6 +57,31 @@ def train(network: nn.Module, sample: Dataset) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+
+
+LAYER = st.fixed_dictionaries(
+    {
+        "channels": st.integers(1, 20),
+        "kernel": st.integers(1, 4),
+        "stride": st.integers(1, 2),
+        "depthwise": st.booleans(),
+        "groups": st.sampled_from([1, 1, 2]),
+    }
+)
+
+
+def build_folded(layers: list[dict[str, int]], classes: int) -> FoldedNetwork:
+    """An untrained network of these layers, drawn as `LAYER` says."""
+    convolutions, channels = [], 3
+    for layer in layers:
+        wanted, kernel = layer["channels"], layer["kernel"]
+        groups = channels if layer["depthwise"] else layer["groups"]
+        wanted = channels if layer["depthwise"] else wanted
+        if channels % groups or wanted % groups:
+            groups = 1
+        convolutions.append(nn.Conv2d(channels, wanted, kernel, layer["stride"], (kernel - 1) // 2, groups=groups))
+        channels = wanted
+    return FoldedNetwork(convolutions, nn.Linear(channels, classes)).eval().requires_grad_(False)
 
 
 def neighbours(codes: npt.NDArray[np.int8]) -> npt.NDArray[np.int_]:

@@ -3,13 +3,14 @@
 import numpy as np
 import onnx
 import pytest
-from calibration import ACTIVATIONS, WEIGHTS, least_divergence, percentile, with_weights
+from calibration import ACTIVATIONS, WEIGHTS, least_divergence, percentile
 from int8_forms import float_logits, integer_operators, nodes_run, session, tied, uint8_logits
 
 from cifar_edge.data import Dataset
 from cifar_edge.export.calibration import Histogram, activation_scales, histograms
 from cifar_edge.export.integer import integer_graph
 from cifar_edge.export.parity import compare, torch_logits
+from cifar_edge.export.rounding import nearest_weights
 from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.spec import INPUT_NAME
 
@@ -20,7 +21,7 @@ def scales(folded: FoldedNetwork, sample: Dataset) -> list[float]:
 
 
 def test_forms_are_one_function(folded: FoldedNetwork, scales: list[float], sample: Dataset) -> None:
-    shipped = integer_graph(folded, scales)
+    shipped = integer_graph(folded, scales, nearest_weights(folded, scales))
     run = {INPUT_NAME: sample.test_images}
     logits = session(shipped.SerializeToString()).run(None, run)[0]
     low, high = float(logits.min()), float(logits.max())
@@ -40,14 +41,15 @@ def test_ties_are_of_the_two_best_logits() -> None:
 @pytest.mark.parametrize("method", ACTIVATIONS)
 def test_methods_keep_the_classes(method: str, folded: FoldedNetwork, sample: Dataset) -> None:
     chosen = [ACTIVATIONS[method](histogram) for histogram in histograms(folded, sample.train_images)]
-    _check(integer_graph(folded, chosen), folded, sample)
+    _check(integer_graph(folded, chosen, nearest_weights(folded, chosen)), folded, sample)
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
 def test_other_weights_keep_the_classes(
     weights: str, folded: FoldedNetwork, scales: list[float], sample: Dataset
 ) -> None:
-    _check(with_weights(integer_graph(folded, scales), folded, scales, WEIGHTS[weights]), folded, sample)
+    chosen = WEIGHTS[weights](folded, scales, sample.train_images)
+    _check(integer_graph(folded, scales, chosen), folded, sample)
 
 
 def test_methods_on_a_known_histogram() -> None:

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from export_helpers import neighbours
+from export_helpers import LAYER, build_folded, neighbours
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, helper, numpy_helper
@@ -31,8 +31,9 @@ from cifar_edge.export.calibration import (
 from cifar_edge.export.debug import layer_signals
 from cifar_edge.export.fp32 import network_graph, with_pixels
 from cifar_edge.export.graphs import serialize
-from cifar_edge.export.integer import integer_graph, quantize_weights
+from cifar_edge.export.integer import integer_graph
 from cifar_edge.export.parity import compare, torch_logits
+from cifar_edge.export.rounding import QuantizedWeights, fitted_weights, nearest_weights, round_to_nearest
 from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.spec import (
     INPUT_NAME,
@@ -60,7 +61,8 @@ def exact(folded: FoldedNetwork) -> ModelProto:
 @pytest.fixture(scope="module")
 def graph(folded: FoldedNetwork, sample: Dataset) -> ModelProto:
     """Its int8 graph, calibrated on the sample."""
-    return integer_graph(folded, activation_scales(folded, sample.train_images))
+    scales = activation_scales(folded, sample.train_images)
+    return integer_graph(folded, scales, fitted_weights(folded, scales, sample.train_images))
 
 
 def session(model: ModelProto, optimized: Path | None = None) -> onnxruntime.InferenceSession:
@@ -193,7 +195,7 @@ def test_weights_are_within_half_a_code(shape: tuple[int, ...], magnitude: float
     weights = (generator.standard_normal(shape) * magnitude).astype(np.float32)
     layer = nn.Conv2d(shape[1], shape[0], (shape[2], shape[3]))
     layer.load_state_dict({"weight": torch.tensor(weights), "bias": torch.full((shape[0],), bias)})
-    codes, scales, biases = quantize_weights(layer, np.float32(0.05))
+    codes, scales, biases = round_to_nearest(layer, np.float32(0.05))
     errors = np.abs(codes * scales[:, None, None, None].astype(np.float64) - weights)
     assert (errors <= 0.5001 * scales[:, None, None, None]).all()
     assert np.abs(biases * (scales * 0.05) - bias).max() <= 0.5001 * (scales * 0.05).max() + 1e-6 * abs(bias)
@@ -205,38 +207,16 @@ def test_channels_without_weights_keep_their_bias() -> None:
     weights = torch.zeros(2, 3, 3, 3)
     weights[1] = 1e-30
     layer.load_state_dict({"weight": weights, "bias": torch.tensor([0.0, -7.5])})
-    codes, scales, bias = quantize_weights(layer, np.float32(1 / 64))
+    codes, scales, bias = round_to_nearest(layer, np.float32(1 / 64))
     assert not codes.any()
     assert bias * (scales / 64) == pytest.approx([0.0, -7.5])
 
 
-LAYER = st.fixed_dictionaries(
-    {
-        "channels": st.integers(1, 20),
-        "kernel": st.integers(1, 4),
-        "stride": st.integers(1, 2),
-        "depthwise": st.booleans(),
-        "groups": st.sampled_from([1, 1, 2]),
-    }
-)
-
-
-def build_folded(layers: list[dict[str, int]], classes: int) -> FoldedNetwork:
-    convolutions, channels = [], 3
-    for layer in layers:
-        wanted, kernel = layer["channels"], layer["kernel"]
-        groups = channels if layer["depthwise"] else layer["groups"]
-        wanted = channels if layer["depthwise"] else wanted
-        if channels % groups or wanted % groups:
-            groups = 1
-        convolutions.append(nn.Conv2d(channels, wanted, kernel, layer["stride"], (kernel - 1) // 2, groups=groups))
-        channels = wanted
-    return FoldedNetwork(convolutions, nn.Linear(channels, classes)).eval().requires_grad_(False)
-
-
 @torch.inference_mode()
-def rounding_bound(network: FoldedNetwork, scales: list[float], images: Array) -> Array:
-    """How far the logits can be off if every number is rounded to its nearest code and none is clipped.
+def rounding_bound(
+    network: FoldedNetwork, scales: list[float], weights: list[QuantizedWeights], images: Array
+) -> Array:
+    """How far the logits can be off if every activation is rounded to its nearest code and none is clipped.
 
     With errors of at most e_x, e_W and e_b in x, W and b, that of W x + b is at most (|W| + e_W) e_x + e_W |x| + e_b.
     """
@@ -246,42 +226,50 @@ def rounding_bound(network: FoldedNetwork, scales: list[float], images: Array) -
     error = torch.zeros_like(inputs[0])
     for index, layer in enumerate(network.convolutions):
         assert isinstance(layer, nn.Conv2d)
-        weight_error, bias_error = rounding_errors(layer, input_scales[index])
+        weight_error, bias_error = rounding_errors(layer, weights[index], input_scales[index])
         convolve = copy.deepcopy(layer)
         convolve.load_state_dict({"weight": layer.weight.abs() + weight_error, "bias": bias_error})
         error = convolve(error) + scales[index] / 2
         convolve.load_state_dict({"weight": weight_error, "bias": torch.zeros_like(bias_error)})
         error += convolve(inputs[index].abs())
     error = error.mean((2, 3)) + scales[-1] / 2
-    weight_error, bias_error = rounding_errors(network.head, scales[-1])
+    weight_error, bias_error = rounding_errors(network.head, weights[-1], scales[-1])
     pooled = inputs[-1].flatten(1)
     logit_error = error @ (network.head.weight.abs() + weight_error).T + pooled @ weight_error.T + bias_error
     return np.asarray(1.001 * logit_error + 1e-4)
 
 
-def rounding_errors(layer: nn.Conv2d | nn.Linear, input_scale: float) -> tuple[torch.Tensor, torch.Tensor]:
-    codes, scales, bias = (torch.tensor(part) for part in quantize_weights(layer, np.float32(input_scale)))
+def rounding_errors(
+    layer: nn.Conv2d | nn.Linear, weights: QuantizedWeights, input_scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    codes, scales, bias = (torch.tensor(part) for part in weights)
     assert layer.bias is not None
-    weights = codes * scales.reshape(-1, *[1] * (codes.ndim - 1))
-    return (weights - layer.weight).abs(), (bias * (scales * input_scale) - layer.bias).abs()
+    values = codes * scales.reshape(-1, *[1] * (codes.ndim - 1))
+    return (values - layer.weight).abs(), (bias * (scales * input_scale) - layer.bias).abs()
 
 
 @settings(max_examples=40, deadline=None)
-@given(layers=st.lists(LAYER, min_size=1, max_size=3), classes=st.integers(2, 12), seed=st.integers(0, 2**32 - 1))
+@given(
+    layers=st.lists(LAYER, min_size=1, max_size=3),
+    classes=st.integers(2, 12),
+    fitted=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
 def test_any_folded_network_is_computed_within_its_rounding(
-    sample: Dataset, layers: list[dict[str, int]], classes: int, seed: int
+    sample: Dataset, layers: list[dict[str, int]], classes: int, fitted: bool, seed: int
 ) -> None:
     torch.manual_seed(seed)
     network = build_folded(layers, classes)
     images = sample.test_images[:3]
     scales = [histogram.maximum / 255 or 1.0 for histogram in histograms(network, images)]
-    graph = integer_graph(network, scales)
+    weights = fitted_weights(network, scales, sample.train_images[:3]) if fitted else nearest_weights(network, scales)
+    graph = integer_graph(network, scales, weights)
     onnx.checker.check_model(graph, full_check=True)
     with tempfile.TemporaryDirectory() as folder:
         logits = session(graph, Path(folder, "optimized.onnx")).run([OUTPUT_NAME], {INPUT_NAME: images})[0]
         operators = Counter(node.op_type for node in onnx.load(Path(folder, "optimized.onnx")).graph.node)
     assert np.array_equal(logits, emulated(graph, images))
-    assert (np.abs(logits - torch_logits(network, images)) <= rounding_bound(network, scales, images)).all()
+    assert (np.abs(logits - torch_logits(network, images)) <= rounding_bound(network, scales, weights, images)).all()
     assert operators["QLinearConv"] == len(layers)
     assert operators["DequantizeLinear"] == 1
     assert not operators.keys() & {"Conv", "FusedConv", "QuantizeLinear"}
@@ -332,7 +320,8 @@ def test_activation_that_never_fires_has_a_scale(sample: Dataset) -> None:
     network.convolutions[0].load_state_dict({"weight": torch.zeros(4, 3, 3, 3), "bias": torch.full((4,), -1.0)})
     scales = activation_scales(network, sample.train_images[:2])
     assert scales == [1.0, 1.0]
-    logits = logits_of(integer_graph(network, scales), sample.test_images[:2])
+    weights = fitted_weights(network, scales, sample.train_images[:2])
+    logits = logits_of(integer_graph(network, scales, weights), sample.test_images[:2])
     assert logits == pytest.approx(np.tile(network.head.bias.numpy(), (2, 1)), abs=4e-3)
 
 
@@ -340,7 +329,8 @@ def test_activation_that_never_fires_has_a_scale(sample: Dataset) -> None:
 def test_debug_finds_the_damaged_layer(folded: FoldedNetwork, exact: ModelProto, sample: Dataset, damaged: int) -> None:
     scales = activation_scales(folded, sample.train_images)
     scales[damaged] *= 10
-    signals = layer_signals(exact, integer_graph(folded, scales), sample.test_images)
+    int8 = integer_graph(folded, scales, nearest_weights(folded, scales))
+    signals = layer_signals(exact, int8, sample.test_images)
     assert [signal.layer for signal in signals] == [
         *(f"convolution {index}" for index in range(1, 8)),
         "average pool 1 to logits",

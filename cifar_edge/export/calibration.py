@@ -15,7 +15,7 @@ CALIBRATION_IMAGES = 1024
 LARGEST = 255
 """The largest uint8. After ReLU nothing is negative, so that the zero point is 0 and every code is used."""
 
-_LARGEST_WEIGHT = 127
+LARGEST_WEIGHT = 127
 _SMALLEST_SCALE = 1e-12  # for channels whose weights are all zero
 _BATCH = 64
 _BINS = 4096
@@ -53,10 +53,15 @@ def weight_scales(weights: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     Returns:
         Positive, ``[output channels]``.
     """
-    rows = np.moveaxis(weights.astype(np.float64), 1, -1).reshape(len(weights), -1)  # (out, height * width * in)
+    rows = kernel_order(weights.astype(np.float64))
     pairs = np.pad(rows, ((0, 0), (0, rows.shape[1] % 2))).reshape(len(rows), -1, 2).sum(axis=2)
     largest = np.maximum(np.abs(rows).max(axis=1), np.abs(pairs).max(axis=1))
-    return np.asarray(np.maximum(largest / _LARGEST_WEIGHT, _SMALLEST_SCALE))
+    return np.asarray(np.maximum(largest / LARGEST_WEIGHT, _SMALLEST_SCALE))
+
+
+def kernel_order(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """``weights`` as ``[output channels, inputs]``, as kernels read them: height, width, input channel."""
+    return np.moveaxis(weights, 1, -1).reshape(len(weights), -1)
 
 
 def activation_scales(network: FoldedNetwork, images: npt.NDArray[np.uint8]) -> list[float]:
@@ -69,7 +74,7 @@ def activation_scales(network: FoldedNetwork, images: npt.NDArray[np.uint8]) -> 
     Returns:
         One scale for each convolution's output after ReLU, then one for the average pool's.
     """
-    return [least_error_scale(histogram) for histogram in histograms(network, calibration_images(images))]
+    return [least_error_scale(histogram) for histogram in histograms(network, images)]
 
 
 def histograms(network: FoldedNetwork, images: npt.NDArray[np.uint8]) -> list[Histogram]:

@@ -14,11 +14,12 @@ from torch import nn
 
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import ExportError
-from cifar_edge.export.calibration import activation_scales
+from cifar_edge.export.calibration import activation_scales, calibration_images
 from cifar_edge.export.fp32 import network_graph, with_pixels
 from cifar_edge.export.integer import integer_graph
 from cifar_edge.export.parity import Logits, torch_logits
 from cifar_edge.export.quantize import quantize as quantize_graph
+from cifar_edge.export.rounding import fitted_weights
 from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.models.summary import summarize
 from cifar_edge.spec import ModelMetadata
@@ -74,7 +75,9 @@ def _folded(folded: FoldedNetwork, trained: TrainedNetwork, dataset: Dataset, ab
     source = _finite_logits(folded, weights, dataset)
     costs = summarize(folded)
     about = replace(about, parameters=costs.parameters, macs=costs.macs, weights_sha256=_sha256(weights))
-    int8 = integer_graph(folded, activation_scales(folded, dataset.train_images))
+    images = calibration_images(dataset.train_images)
+    scales = activation_scales(folded, images)
+    int8 = integer_graph(folded, scales, fitted_weights(folded, scales, images))
     return [
         Conversion("folded fp32", with_pixels(network_graph(folded)), source, about, written=False),
         Conversion("int8", int8, source, _as_int8(about, trained)),

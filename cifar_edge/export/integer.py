@@ -6,38 +6,23 @@ runtime knows and onnxruntime fuses with them: what it runs are integers. docs/i
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
-from torch import Tensor, nn
+from torch import nn
 
-from cifar_edge.export.calibration import weight_scales
 from cifar_edge.export.graphs import TO_NCHW, TO_NHWC, logits_output, pixel_input
+from cifar_edge.export.rounding import QuantizedWeights
 from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.spec import INPUT_NAME, OUTPUT_NAME, PIXEL_SCALE, PIXEL_ZERO_POINT
 
 _OPSET = 13  # the first whose DequantizeLinear takes one scale a channel
 _IR_VERSION = 7  # of the same ONNX release
-_LARGEST_BIAS = 2**30  # half of int32: the other half is for the sum of products
 
 
-class QuantizedWeights(NamedTuple):
-    """The weights of one layer in integers.
-
-    Attributes:
-        codes: int8, of the shape of the weights, output channels first; a weight is about code * scale.
-        scales: float32 ``[output channels]``.
-        bias: int32 ``[output channels]``, in units of scale * the scale of the layer's input.
-    """
-
-    codes: npt.NDArray[np.int8]
-    scales: npt.NDArray[np.float32]
-    bias: npt.NDArray[np.int32]
-
-
-def integer_graph(network: FoldedNetwork, scales: Sequence[float]) -> ModelProto:
+def integer_graph(network: FoldedNetwork, scales: Sequence[float], weights: Sequence[QuantizedWeights]) -> ModelProto:
     """The contract's int8 graph of ``network``.
 
     onnxruntime runs convolutions and pools in NHWC, and puts a Transpose where that begins and ends. The two Transposes
@@ -47,6 +32,7 @@ def integer_graph(network: FoldedNetwork, scales: Sequence[float]) -> ModelProto
     Args:
         network: on the CPU.
         scales: of its activations, see `cifar_edge.export.calibration.activation_scales`.
+        weights: of its layers, the last one too, see `cifar_edge.export.rounding`.
     """
     graph = _Graph()
     scale = np.float32(PIXEL_SCALE)
@@ -54,13 +40,14 @@ def integer_graph(network: FoldedNetwork, scales: Sequence[float]) -> ModelProto
     pixel_quantization = [graph.constant("xs", scale), graph.constant("xz", np.uint8(PIXEL_ZERO_POINT))]
     x = graph.node("DequantizeLinear", ["x", *pixel_quantization], "xd")
     *output_scales, pool_scale = (np.float32(value) for value in scales)
-    for index, (layer, output_scale) in enumerate(zip(network.convolutions, output_scales, strict=True)):
+    *convolutions, head = weights
+    layers = zip(network.convolutions, convolutions, output_scales, strict=True)
+    for index, (layer, (codes, channel_scales, bias), output_scale) in enumerate(layers):
         assert isinstance(layer, nn.Conv2d)
-        codes, channel_scales, bias = quantize_weights(layer, scale)
-        weights = graph.dequantized(f"w{index}", codes, channel_scales)
+        kernel = graph.dequantized(f"w{index}", codes, channel_scales)
         x = graph.node(
             "Conv",
-            [x, weights, graph.dequantized(f"b{index}", bias, channel_scales * scale)],
+            [x, kernel, graph.dequantized(f"b{index}", bias, channel_scales * scale)],
             f"c{index}",
             kernel_shape=layer.kernel_size,
             strides=layer.stride,
@@ -72,27 +59,10 @@ def integer_graph(network: FoldedNetwork, scales: Sequence[float]) -> ModelProto
         scale = output_scale
     pooled, _ = graph.quantized("p", graph.node("GlobalAveragePool", [x], "g"), pool_scale)
     x = graph.node("Flatten", [graph.node("Transpose", [pooled], "pt", perm=TO_NHWC)], "f")
-    codes, channel_scales, bias = quantize_weights(network.head, pool_scale)
-    x = graph.node("MatMulInteger", [x, graph.constant("wh", codes.T)], "m")
-    x = graph.node("Add", [x, graph.constant("bh", bias)], "l")
-    graph.node("DequantizeLinear", [x, graph.constant("ls", channel_scales * pool_scale)], OUTPUT_NAME, axis=1)
+    x = graph.node("MatMulInteger", [x, graph.constant("wh", head.codes.T)], "m")
+    x = graph.node("Add", [x, graph.constant("bh", head.bias)], "l")
+    graph.node("DequantizeLinear", [x, graph.constant("ls", head.scales * pool_scale)], OUTPUT_NAME, axis=1)
     return graph.model(classes=network.head.out_features)
-
-
-def quantize_weights(layer: nn.Conv2d | nn.Linear, input_scale: np.floating[Any]) -> QuantizedWeights:
-    """Weights as symmetric int8 and biases as int32, by the scales of `cifar_edge.export.calibration.weight_scales`.
-
-    Args:
-        layer: with a bias.
-        input_scale: scale of the layer's input.
-    """
-    weights = _float64(layer.weight)
-    assert layer.bias is not None
-    bias = _float64(layer.bias)
-    # The bias of a channel whose weights are nearly zero must fit into int32, too.
-    scales = np.maximum(weight_scales(weights), np.abs(bias) / (input_scale * _LARGEST_BIAS)).astype(np.float32)
-    codes = np.rint(weights / scales.reshape(-1, *[1] * (weights.ndim - 1)))
-    return QuantizedWeights(codes.astype(np.int8), scales, np.rint(bias / (scales * input_scale)).astype(np.int32))
 
 
 class _Graph:
@@ -124,7 +94,3 @@ class _Graph:
     def model(self, classes: int) -> ModelProto:
         graph = helper.make_graph(self._nodes, "cifar-edge", [pixel_input()], [logits_output(classes)], self._constants)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
-
-
-def _float64(tensor: Tensor) -> npt.NDArray[np.float64]:
-    return tensor.detach().double().numpy()
