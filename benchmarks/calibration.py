@@ -32,7 +32,7 @@ from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.run import RECIPE, training_images
 
 RESULTS = Path(__file__).parent / "results" / "calibration.csv"
-IMAGES = (256, CALIBRATION_IMAGES, 4096)
+IMAGES = (64, 256, CALIBRATION_IMAGES)
 DRAWS = 5
 CODES = LARGEST + 1
 
