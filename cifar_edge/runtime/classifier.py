@@ -121,7 +121,7 @@ class Classifier:
         >>> answer.label, round(answer.score, 2)
         ('ship', 1.0)
         >>> [candidate.label for candidate in answer.top(3)]
-        ['ship', 'automobile', 'airplane']
+        ['ship', 'automobile', 'truck']
 
         Raises:
             ImageError: it is no readable image.
