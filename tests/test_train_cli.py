@@ -69,7 +69,7 @@ def test_a_saved_recipe_gives_the_same_weights(cifar_edge: RunCommand, trained: 
         (["train", "--set", "epoch=1"], 2, "no recipe has a key 'epoch'"),
         (["train", "--set", "learning_rate=fast"], 2, "is no float"),
         (["train", "--model", "resnet-50"], 2, "no network is called"),
-        (["train", "--recipe", "missing.toml"], 2, "cannot read the recipe"),
+        (["train", "--recipe", "missing.toml"], 2, "cannot read the recipe missing.toml: No such file or directory"),
         (["train", "--epochs", "0"], 2, "not in the range"),
         (["train", "--name", "../x"], 2, "no name of a folder"),
         (["train", "--data", "sample", "--set", "holdout=500"], 1, "leaves none"),

@@ -151,7 +151,7 @@ class Recipe:
         try:
             return cls.from_mapping(tomllib.loads(path.read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError(f"cannot read the recipe {path}: {error}") from error
+            raise RecipeError(f"cannot read the recipe {path}: {getattr(error, 'strerror', None) or error}") from error
         except tomllib.TOMLDecodeError as error:
             raise RecipeError(f"{path} is not TOML: {error}") from error
 
