@@ -270,6 +270,52 @@ def test_formats_that_are_other_peoples_programs_are_not_read() -> None:
     assert not {".eps", ".pdf", ".h5", ".mpg", ".txt", ""} & images.picture_suffixes()
 
 
+def jpeg_of(scans: int) -> bytes:
+    """A progressive JPEG whose last scan is repeated until there are so many."""
+    file = io.BytesIO()
+    Image.new("L", (64, 48), 200).save(file, "JPEG", progressive=True)
+    whole = file.getvalue()
+    assert whole.endswith(b"\xff\xd9")
+    first, *others = whole[:-2].split(b"\xff\xda")
+    return b"\xff\xda".join([first, *others, *[others[-1]] * (scans - len(others))]) + b"\xff\xd9"
+
+
+def test_a_jpeg_of_scans_without_end_is_refused() -> None:
+    plain, comment = jpeg_of(8), b"\xff\xfe" + (2 + 400).to_bytes(2) + b"\xff\xda" * 200
+    assert (read_pixels(jpeg_of(100)) == read_pixels(plain)).all()
+    many = jpeg_of(101)
+    assert failure(many) == "the given bytes: a JPEG of more than 100 scans"
+    # A marker without a segment hides none behind the length that it does not have.
+    last = many.rindex(b"\xff\xda")
+    assert "more than 100 scans" in failure(many[:last] + b"\xff\x01\xff\xff" + many[last:])
+    # What stands in a segment, or behind the picture, is no scan.
+    assert (read_pixels(plain[:2] + comment + plain[2:] + b"\xff\xda" * 200) == read_pixels(plain)).all()
+
+
+def test_a_jpeg_inside_a_blp_is_not_read() -> None:
+    header = b"BLP1" + struct.pack("<IIIIII", 0, 0, 9, 9, 4, 0)
+    assert failure(header + bytes(128)) == "the given bytes: a BLP with a JPEG inside, which is not read"
+
+
+def tiff_of_tiles(width: int, length: int, kind: int = 4) -> bytes:
+    """A TIFF of 10x10 pixels in one tile of ``width`` x ``length``, the width as a value of ``kind``."""
+    data = zlib.compress(bytes(width * length), 9)
+    tags = {256: 10, 257: 10, 258: 8, 259: 8, 262: 1, 277: 1, 322: width, 323: length, 324: 0, 325: len(data)}
+    tags[324] = 8 + 2 + 12 * len(tags) + 4
+    entries = b"".join(struct.pack("<HHII", tag, kind if tag == 322 else 4, 1, value) for tag, value in tags.items())
+    return b"II*\x00" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data
+
+
+def test_a_tiff_of_huge_tiles_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not read_pixels(tiff_of_tiles(256, 256)).any()
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 256 * 256 // 2 - 1)
+    assert failure(tiff_of_tiles(256, 256)) == "the given bytes: a picture of more than 65,534 pixels is too large"
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert not read_pixels(tiff_of_tiles(256, 256)).any()
+    for kind in (1, 2, 7):  # bytes, text, anything
+        assert failure(tiff_of_tiles(65, 256, kind)) == "the given bytes: a TIFF whose tiles have no size"
+
+
 def test_an_error_may_be_given_another_name() -> None:
     with pytest.raises(ImageError, match=r"^the camera: no bytes$"):
         read_pixels(b"", "the camera")

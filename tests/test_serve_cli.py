@@ -17,7 +17,9 @@ from service_helpers import PNG, Client, post, read_until_closed, wait_until
 from test_images import png_claiming
 from tiny import TINY
 
+from cifar_edge.cli import serve
 from cifar_edge.cli.main import main
+from cifar_edge.errors import CifarEdgeError
 from cifar_edge.web import build
 
 TOKEN = "0123456789abcdef"
@@ -80,6 +82,31 @@ def test_it_answers_what_it_has_begun_to_read_before_it_stops(pictures: list[Pat
         assert ended(running)[-1] == "stopped; requests: 2"
 
 
+def test_a_second_signal_ends_it_whatever_is_decoded(pictures: list[Path]) -> None:
+    program = (
+        "import threading, cifar_edge.cli.main as cli, cifar_edge.runtime.classifier as runtime\n"
+        "runtime.Classifier.predict = lambda *arguments, **options: threading.Event().wait()\n"
+        f"cli.main(['serve', {str(TINY)!r}, '--port', '0', '--quiet', '--workers', '1'])\n"
+    )
+    content = pictures[0].read_bytes()
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True) as running:
+        try:
+            assert running.stderr is not None
+            match = re.search(r":(\d+);", running.stderr.readline())
+            assert match
+            client = Client(int(match[1]))
+            with client.connect() as connection:
+                connection.sendall(post(content, len(content)))
+                wait_until(lambda: client.ask("GET", "/healthz").status == 200)
+                running.send_signal(signal.SIGINT)
+                with pytest.raises(ConnectionError):
+                    wait_until(lambda: client.connect().close())  # until it listens no more
+                running.send_signal(signal.SIGINT)
+                assert running.wait(30) == 0
+        finally:
+            running.kill()
+
+
 def test_the_host_header_is_that_of_this_machine() -> None:
     with process("--quiet") as (client, _, _):
         assert client.ask("GET", "/healthz", headers={"Host": "localhost"}).status == 200
@@ -116,6 +143,33 @@ def test_the_web_page_is_shown_with_the_same_model_if_it_is_built(
     assert list(tmp_path.glob("cifar-edge-*")) == []
 
 
+@pytest.mark.parametrize("missing", ["folder", "room"])
+def test_without_a_temporary_folder_it_serves_without_the_page(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise CifarEdgeError(f"cannot write {path}: No space left on device")
+
+    (tmp_path / "built").mkdir()
+    (tmp_path / "built" / "sw.js").write_text("1;")
+    monkeypatch.setattr(build, "found_page", lambda: tmp_path / "built")
+    if missing == "room":
+        monkeypatch.setattr("cifar_edge.web.site.write_bytes", full)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("" if missing == "room" else "missing")))
+    with serve._page(TINY) as page:
+        assert page is None
+        assert [path.name for path in tmp_path.iterdir()] == ["built"]
+    said = capsys.readouterr().err
+    assert said.startswith("serving without the web page: ")
+    assert len(said.splitlines()) == 1
+
+
+def test_an_origin_is_known_however_it_is_written() -> None:
+    with process("--quiet", "--cors-origin", "https://Example.org/") as (client, _, _):
+        answer = client.ask("GET", "/v1/model", headers={"Origin": "https://example.org"})
+        assert answer.headers["access-control-allow-origin"] == "https://example.org"
+
+
 def test_an_address_that_others_reach_needs_a_token() -> None:
     with process("--host", "0.0.0.0", "--quiet", CIFAR_EDGE_TOKEN=TOKEN) as (client, running, said):
         assert "serving at http://0.0.0.0:" in said
@@ -142,6 +196,9 @@ def test_a_picture_of_too_many_pixels_is_refused_unread() -> None:
         (["--token", "with a space in it, too"], "visible ASCII"),
         (["--token", TOKEN, "--no-auth"], "exclude each other"),
         (["--workers", "0"], "workers"),
+        (["--cors-origin", "example.org"], "'example.org' is no origin; give scheme://host"),
+        (["--cors-origin", "https://example.org/page"], "is no origin"),
+        (["--cors-origin", "https://ex ample.org"], "is no origin"),
     ],
 )
 def test_wrong_usage(arguments: list[str], message: str) -> None:

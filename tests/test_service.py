@@ -240,6 +240,9 @@ def test_pages_of_other_sites_may_not_ask_unless_told(contents: list[bytes]) -> 
         asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
         assert client.ask("OPTIONS", "/v1/predict", headers={"Origin": friend} | asked).status == 200
         assert client.ask("OPTIONS", "/v1/predict", headers={"Origin": stranger} | asked).status == 400
+    with serving(access=Access(origins=("*",))) as client:
+        answer = client.predict(contents[0], PNG | {"Origin": stranger, "Sec-Fetch-Site": "cross-site"})
+        assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, "*")
 
 
 def test_the_page_is_shown(tmp_path: Path) -> None:
@@ -250,6 +253,7 @@ def test_the_page_is_shown(tmp_path: Path) -> None:
         page = client.ask("GET", "/")
         assert b"The page" in page.body
         assert page.headers["content-security-policy"] == "frame-ancestors 'none'"
+        assert page.headers["cache-control"] == "no-cache"
         assert "javascript" in client.ask("GET", "/main.js").headers["content-type"]
         for path in ("/missing.js", "/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt"):
             client.ask("GET", path).problem(404)

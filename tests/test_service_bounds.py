@@ -1,17 +1,25 @@
 """The HTTP service at its bounds: it refuses, ends what is too slow, and finishes what it accepted."""
 
+import asyncio
+import gc
 import socket
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from threading import Event
 
 import pytest
 from service_helpers import Answer, Gate, post, read_until_closed, serving, wait_until
+from tiny import TINY
 
+from cifar_edge import Classifier
 from cifar_edge.service.limits import Limits
+from cifar_edge.service.pool import Pool
+from cifar_edge.service.problems import Problem
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +58,24 @@ def test_an_answer_that_takes_too_long_is_given_up_and_keeps_its_place(content: 
         assert gate.waiting == 1
         gate.open.set()
         wait_until(lambda: client.predict(content).status == 200)
+
+
+def test_what_was_given_up_holds_nothing_and_is_not_waited_for() -> None:
+    pool, gate, classifier = Pool(Limits(workers=1, waiting=1, answer_seconds=0.1)), Event(), Classifier(TINY)
+    held = weakref.ref(classifier)
+
+    async def ask(call: Callable[[], object]) -> None:
+        with pytest.raises(Problem, match=r"more than 0\.1 seconds"):
+            await pool.run(call)
+
+    asyncio.run(ask(gate.wait))
+    asyncio.run(ask(partial(classifier.predict, b"")))
+    del classifier
+    gc.collect()
+    assert held() is None
+    assert not pool.close()  # at once, though a call runs
+    gate.set()
+    wait_until(pool.close)
 
 
 def test_the_bodies_of_all_requests_are_bounded(content: bytes) -> None:

@@ -239,6 +239,16 @@ def test_a_transparent_colour_becomes_grey(mode: str) -> None:
     assert (pixels[16:] == 128).all()
 
 
+def test_a_transparent_grey_of_16_bits_is_no_other_grey_of_8() -> None:
+    levels = np.full((32, 32), 300, np.uint16)
+    levels[:16] = 301
+    content = encoded(Image.fromarray(levels), transparency=300)
+    assert Image.open(io.BytesIO(content)).info["transparency"] == 300
+    pixels = read_pixels(content)
+    assert (pixels[:16] == 1).all()
+    assert (pixels[16:] == 128).all()
+
+
 @pytest.mark.parametrize("mode", ["LA", "La", "PA", "RGBA", "RGBa"])
 def test_a_transparent_part_becomes_grey(frog: Pixels, mode: str) -> None:
     alpha = Image.fromarray(np.repeat(np.array([255, 0], np.uint8), 16)[:, None].repeat(32, axis=1))

@@ -1,8 +1,9 @@
 """`cifar-edge serve`: classify images over HTTP."""
 
+import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,10 +11,22 @@ import click
 
 from cifar_edge.cli.extras import needs
 from cifar_edge.cli.notes import note, quiet
+from cifar_edge.errors import CifarEdgeError
+from cifar_edge.runtime.messages import reason
 
 TOKEN_VARIABLE = "CIFAR_EDGE_TOKEN"
 _TOKEN = re.compile(r"[!-~]{16,512}")
 """Visible ASCII: what an Authorization header can carry."""
+_ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
+"""What browsers send as Origin (RFC 6454, section 6.2), or * for any."""
+
+
+def _origins(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    origins = tuple(origin.removesuffix("/").lower() for origin in given)
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise click.BadParameter(f"{origin!r} is no origin; give scheme://host or scheme://host:port.")
+    return origins
 
 
 @click.command("serve")
@@ -28,7 +41,14 @@ _TOKEN = re.compile(r"[!-~]{16,512}")
     help="What clients must send. Others on this machine see arguments: rather set the variable.",
 )
 @click.option("--no-auth", is_flag=True, help="Let everyone ask who reaches ADDRESS.")
-@click.option("--cors-origin", "origins", multiple=True, metavar="ORIGIN", help="Let pages of ORIGIN ask. Repeatable.")
+@click.option(
+    "--cors-origin",
+    "origins",
+    multiple=True,
+    metavar="ORIGIN",
+    callback=_origins,
+    help="Let pages of ORIGIN ask. Repeatable.",
+)
 @click.option("--workers", metavar="N", type=click.IntRange(1, 256), help="Threads that classify.  [default: cores]")
 def command(
     model: str | None,
@@ -79,17 +99,23 @@ def command(
         click.echo(f"serving at {server.url(listener)}; Ctrl+C stops it", err=True)
         requests = server.run(service, limits, listener, quiet())
     note(f"stopped; requests: {requests:,}")
+    if not service.close():
+        os._exit(0)  # Python would wait for threads that decode what nobody waits for any more
 
 
 @contextmanager
 def _page(model: Path) -> Iterator[Path | None]:
-    """The folder of the web page with ``model``, until the context ends; None where the page is not built."""
+    """The folder of the web page with ``model``, until the context ends; None where it is not built, or has no room."""
     from cifar_edge.web.build import found_page
     from cifar_edge.web.site import write_site
 
-    built = found_page()
-    if built is None:
-        yield None
-        return
-    with TemporaryDirectory(prefix="cifar-edge-") as folder:
-        yield write_site(built, model, Path(folder)).folder
+    built, page = found_page(), None
+    with ExitStack() as stack:
+        if built is not None:
+            try:
+                folder = stack.enter_context(TemporaryDirectory(prefix="cifar-edge-"))
+                page = write_site(built, model, Path(folder)).folder
+            except (OSError, CifarEdgeError) as error:
+                stack.close()
+                click.echo(f"serving without the web page: {reason(error)}", err=True)
+        yield page

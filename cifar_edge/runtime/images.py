@@ -4,7 +4,9 @@ import contextlib
 import ctypes
 import io
 import logging
+import math
 import os
+import re
 import stat
 import threading
 import warnings
@@ -15,6 +17,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError, _imaging
+from PIL.ImageFile import ImageFile
 
 from cifar_edge.errors import ImageError
 from cifar_edge.runtime.messages import display_name, reason
@@ -40,6 +43,18 @@ _LARGE_PIXELS = 16_000_000
 """Threads decode pictures of more pixels one after the other, so that their memory does not add up."""
 
 _one_large = threading.Lock()
+
+_MOST_SCANS = 100
+"""A JPEG of more is refused: encoders write a dozen, and one of a few bytes may take as long as the whole picture."""
+
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+"""In a JPEG, what no data between markers holds, and which begins something else than a restart of them."""
+
+_TEMPORARY, _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0x01, 0xD8, 0xD9, 0xDA
+_BLP_JPEG = 0
+"""What a BLP calls its compression."""
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
+"""Tags of TIFF."""
 
 # Pillow logs some of its errors besides raising them; a library that nobody asked to log keeps silent.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -112,19 +127,64 @@ def _pixels(source: ImageSource) -> npt.NDArray[np.uint8]:
 def _decoded(file: BinaryIO) -> npt.NDArray[np.uint8]:
     with _identified(file) as image:
         size = image.size
+        _refuse_endless(image, file)
         image.draft(None, (_DRAFT_SIDE, _DRAFT_SIDE))  # does nothing but to a JPEG
-        # Of a progressive JPEG all coefficients are kept, whatever the scale.
-        width, height = size if image.info.get("progressive") else image.size
-        with _one_large if width * height > _LARGE_PIXELS else contextlib.nullcontext():
+        with _one_large if _held_pixels(image, size) > _LARGE_PIXELS else contextlib.nullcontext():
             return to_pixels(image) if image.size == size else reduced_to_pixels(image, size)
 
 
-def _identified(file: BinaryIO) -> Image.Image:
-    start = file.tell()
+def _refuse_endless(image: ImageFile, file: BinaryIO) -> None:
+    """Refuse what takes far longer to decode than its bytes and pixels say."""
+    if image.format in {"JPEG", "MPO"}:
+        position = file.tell()
+        file.seek(0)
+        scans = _scans(file.read())
+        file.seek(position)
+        if scans > _MOST_SCANS:
+            raise ImageError(f"a JPEG of more than {_MOST_SCANS} scans")
+    if image.format == "BLP":
+        arguments = image.tile[0][3]
+        if isinstance(arguments, tuple) and arguments[0] == _BLP_JPEG:
+            raise ImageError("a BLP with a JPEG inside, which is not read")
+
+
+def _scans(jpeg: bytes) -> int:
+    """How many scans a JPEG has, up to one more than `_MOST_SCANS` (ITU-T T.81, annex B)."""
+    scans = position = 0
+    while scans <= _MOST_SCANS and (found := _MARKER.search(jpeg, position)):
+        position = found.end()
+        marker = jpeg[position - 1]
+        if marker == _END_OF_IMAGE:
+            break
+        scans += marker == _START_OF_SCAN
+        if marker not in {_TEMPORARY, _START_OF_IMAGE}:
+            position += int.from_bytes(jpeg[position : position + 2])  # the length of the segment, itself included
+    return scans
+
+
+def _held_pixels(image: Image.Image, size: tuple[int, int]) -> int:
+    """How many pixels are held to decode ``image``, which was opened with ``size`` and may be drafted.
+
+    Raises:
+        Image.DecompressionBombError: more than Pillow allows for the whole picture.
+        ImageError: a side of the tiles is no number.
+    """
+    # Of a progressive JPEG all coefficients are kept, whatever the scale; of a TIFF a whole tile, whatever its size.
+    width, height = size if image.info.get("progressive") else image.size
+    tags = getattr(image, "tag_v2", {})
+    sides = [tags.get(tag, 0) for tag in (_TILE_WIDTH, _TILE_LENGTH)]
+    if not all(isinstance(side, int) for side in sides):  # a text, times a number, would be a long one
+        raise ImageError("a TIFF whose tiles have no size")
+    tile: int = math.prod(sides)
+    if Image.MAX_IMAGE_PIXELS is not None and tile > 2 * Image.MAX_IMAGE_PIXELS:
+        raise Image.DecompressionBombError
+    return max(width * height, tile)
+
+
+def _identified(file: BinaryIO) -> ImageFile:
     try:
         return Image.open(file, formats=_COMMON)
     except UnidentifiedImageError:
-        file.seek(start)
         return Image.open(file, formats=readable_formats())
 
 

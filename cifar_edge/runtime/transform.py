@@ -144,7 +144,10 @@ def _rgb(image: Image.Image, white: float) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):
-        image = _grey(np.asarray(image).astype(np.float32) / 257.0)
+        levels, transparent = np.asarray(image), image.info.get("transparency")
+        image = _grey(levels.astype(np.float32) / 257.0)
+        if transparent is not None:
+            image.putalpha(Image.fromarray(np.where(levels == transparent, np.uint8(0), np.uint8(255))))
     elif image.mode == "F":
         image = _grey(_floats(image) * np.float32(255.0 / white))
     elif image.mode == "La":

@@ -76,7 +76,8 @@ class Authorized:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         # Fetch Metadata: browsers send it, and pages cannot change it. A form needs no CORS to be posted.
-        if headers.get("sec-fetch-site") == "cross-site" and headers.get("origin") not in self._access.origins:
+        allowed = {"*", headers.get("origin")} & set(self._access.origins)
+        if headers.get("sec-fetch-site") == "cross-site" and not allowed:
             raise Problem(HTTPStatus.FORBIDDEN, "a page of another site asks; --cors-origin allows one to")
         if self._token is not None:
             scheme, _, given = headers.get("authorization", "").partition(" ")

@@ -47,9 +47,9 @@ class Service:
         self.crowded: ASGIApp = Shield(_crowded, access)
         """The one for connections beyond ``limits.connections``: it tells them to come again."""
 
-    def close(self) -> None:
-        """End the threads, once the server has ended."""
-        self._pool.close()
+    def close(self) -> bool:
+        """End the threads, once the server has ended; False while one still decodes what nobody waits for any more."""
+        return self._pool.close()
 
     def _starlette(self, access: Access, page: Path | None) -> Starlette:
         api = [Route("/predict", self._predict, methods=["POST"]), Route("/model", self._describe_model)]

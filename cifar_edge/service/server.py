@@ -79,7 +79,6 @@ def run(service: Service, limits: Limits, listener: socket.socket, quiet: bool =
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     server.run(sockets=[listener])
-    service.close()
     return server.server_state.total_requests
 
 
