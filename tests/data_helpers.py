@@ -10,17 +10,21 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from cifar_edge.data import load_dataset
+from cifar_edge.data import load_dataset, npm
 from cifar_edge.data.corpus import Archive, Corpus, Fingerprints
-from cifar_edge.data.dataset import Arrays, Images
-from cifar_edge.data.transfer import Limits
+from cifar_edge.data.dataset import Arrays, Dataset, Images
+from cifar_edge.data.fetch import fetch
+from cifar_edge.data.transfer import Limits, Transfer
+from cifar_edge.errors import DataError
 from cifar_edge.spec import CIFAR10_LABELS
 
 TRAINING = tuple(f"data_batch_{number}" for number in range(1, 6))
@@ -29,6 +33,10 @@ PACKAGE = "small-images@1.2.3"
 
 BRISK = Limits(answer=2.0, rate=20_000.0, window=1.0)
 """Gives up within seconds; a loaded machine sends more than that over the loopback."""
+UNHURRIED = replace(BRISK, answer=60.0, window=60.0)
+"""For what is not about time: npm alone needs seconds on a loaded machine."""
+PATIENT = Limits(answer=2.0, rate=1_000.0, window=1.0)
+needs_npm = pytest.mark.skipif(npm.find_npm() is None, reason="npm is not installed")
 
 
 def sample_arrays() -> Arrays:
@@ -286,3 +294,21 @@ def wait_until(seconds: float, condition: Callable[[], bool]) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError
         time.sleep(0.02)
+
+
+def ignore_progress(transfer: Transfer) -> None:
+    """The progress of tests that do not look at it."""
+
+
+def fetch_from(
+    server: Mirrors, kinds: list[str], folder: Path, limits: Limits = BRISK
+) -> tuple[Dataset | None, list[str]]:
+    """What `fetch` returns with mirrors of these kinds, or None if it fails; and the lines it tells."""
+    lines: list[str] = []
+    corpus = small_corpus(*(server.url(kind) for kind in kinds))
+    try:
+        dataset = fetch(corpus, folder, report=lines.append, progress=ignore_progress, limits=limits, patient=PATIENT)
+    except DataError as error:
+        lines.append(str(error))
+        return None, lines
+    return dataset, lines

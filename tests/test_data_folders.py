@@ -6,6 +6,7 @@ import tempfile
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from own_helpers import write_pictures
 from PIL import Image
 
-from cifar_edge.data import Dataset, load_dataset
+from cifar_edge import runtime
+from cifar_edge.data import Dataset, decoding, load_dataset
 from cifar_edge.data.corpus import Fingerprints
 from cifar_edge.data.own import held_out
 from cifar_edge.errors import DataError
@@ -344,8 +346,22 @@ def test_a_damaged_cache_is_made_anew(split: Path, cache: Path, damage: Callable
 
 def test_another_rule_or_pillow_decodes_anew(split: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load_dataset(split)
-    monkeypatch.setattr("cifar_edge.data.decoding._RULE", "another")
+    monkeypatch.setattr("cifar_edge.data.decoding._rule", lambda: "another")
     assert told_by(split)[1] == [f"reading 12 pictures in {split}"]
+
+
+@pytest.mark.parametrize("module", [runtime.images, runtime.transform])
+def test_other_code_that_decodes_is_another_rule(
+    split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType
+) -> None:
+    load_dataset(split)
+    (tmp_path / "other.py").write_text("# changed")
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "other.py"))
+    decoding._rule.cache_clear()
+    try:
+        assert told_by(split)[1] == [f"reading 12 pictures in {split}"]
+    finally:
+        decoding._rule.cache_clear()
 
 
 def test_without_a_cache_it_goes_on(split: Path, cache: Path) -> None:

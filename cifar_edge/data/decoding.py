@@ -1,7 +1,7 @@
 """Own pictures decoded in parallel by the runtime's own transform, and kept so that the next command need not.
 
 The cache of a folder is one ``.npz``: the 32x32 pixels, and as JSON each file's name, size, time of change and SHA-256.
-A file of which one of the first three differs is decoded anew; all are, where the resize rule or Pillow has changed.
+A file of which one of the first three differs is decoded anew; all are, where what decodes them has changed.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,11 @@ from cifar_edge.data.fetch import Report
 from cifar_edge.data.folders import PictureFile
 from cifar_edge.errors import CifarEdgeError, ImageError
 from cifar_edge.files import replacing
+from cifar_edge.runtime import images, transform
 from cifar_edge.runtime.images import read_pixels
 from cifar_edge.runtime.messages import display_name
 from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE, RESIZE_RULE
 
-_RULE = f"1; {RESIZE_RULE}; Pillow {PIL.__version__}"
-"""What decided the pixels in a cache, besides the file; the number counts changes of the cache's own format."""
 _SHAPE = (IMAGE_SIZE, IMAGE_SIZE, IMAGE_CHANNELS)
 _BLOCK = 1_024
 _SECONDS_BETWEEN_LINES = 5.0
@@ -110,6 +110,16 @@ def _decode_one(root: Path, file: PictureFile) -> tuple[Images, str] | str:
     return f"{display_name(file.name)}: {why}"
 
 
+@cache
+def _rule() -> str:
+    """What decided the pixels in a cache, besides the file; the number counts changes of the cache's own format.
+
+    The modules that decode are in it as they are: who changes a pixel in them need not think of this cache.
+    """
+    modules = b"".join(Path(str(module.__file__)).read_bytes() for module in (images, transform))
+    return f"1; {RESIZE_RULE}; Pillow {PIL.__version__}; {hashlib.sha256(modules).hexdigest()}"
+
+
 def _cache_file(root: Path) -> Path:
     resolved = root.resolve()
     name = hashlib.sha256(os.fsencode(resolved)).hexdigest()[:16]
@@ -122,7 +132,7 @@ def _read_cache(path: Path) -> tuple[dict[tuple[str, int, int], tuple[int, str]]
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             about: dict[str, Any] = json.loads(file["about"].tobytes())
             pixels = file["pixels"]
-        if about["rule"] != _RULE or pixels.shape != (len(about["files"]), *_SHAPE) or pixels.dtype != np.uint8:
+        if about["rule"] != _rule() or pixels.shape != (len(about["files"]), *_SHAPE) or pixels.dtype != np.uint8:
             raise ValueError
         known = {
             (str(name), int(size), int(time)): (row, str(digest))
@@ -135,6 +145,6 @@ def _read_cache(path: Path) -> tuple[dict[tuple[str, int, int], tuple[int, str]]
 
 def _write_cache(path: Path, files: Sequence[tuple[PictureFile, str]], pixels: Images) -> None:
     rows = [(file.name, file.size, file.modified, digest) for file, digest in files]
-    about = json.dumps({"rule": _RULE, "files": rows})
+    about = json.dumps({"rule": _rule(), "files": rows})
     with replacing(path) as temporary:
         np.savez(temporary, about=np.frombuffer(about.encode(), np.uint8), pixels=pixels)

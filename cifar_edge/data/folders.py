@@ -9,12 +9,10 @@ import os
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-from PIL import Image
-
 from cifar_edge.errors import DataError
+from cifar_edge.runtime.images import picture_suffixes
 from cifar_edge.runtime.messages import display_name, listed
 
 SPLITS = ("train", "test")
@@ -196,15 +194,9 @@ def _check_pictures(root: Path, splits: Sequence[str], labels: Sequence[str], fi
         )
 
 
-@cache
-def _suffixes() -> frozenset[str]:
-    """Those of every format that Pillow reads, without their dots."""
-    return frozenset(suffix[1:] for suffix, name in Image.registered_extensions().items() if name in Image.OPEN)
-
-
 def _may_be_picture(name: str) -> bool:
     stem, _, suffix = name.rpartition(".")
-    return not stem or suffix.lower() in _suffixes()
+    return not stem or f".{suffix.lower()}" in picture_suffixes()
 
 
 def _shown(path: Path) -> str:

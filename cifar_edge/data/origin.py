@@ -48,7 +48,7 @@ class Origin:
         """
         try:
             return cls.from_record(json.loads((folder / SUMMARY).read_bytes())["data"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ModelError(f"{folder / SUMMARY} is missing or damaged; was the training interrupted?") from error
 
     @classmethod

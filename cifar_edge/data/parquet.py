@@ -59,7 +59,7 @@ def _read_split(files: list[Path]) -> tuple[Images, Images]:
     image_column = next((name for name in ("img", "image") if name in names), None)
     if image_column is None or "label" not in names:
         raise ValueError(f"columns {', '.join(names)}, but img or image, and label, are asked for")
-    images = [_decode(row["bytes"]) for row in table[image_column].to_pylist()]
+    images = [_decode(row["bytes"] if isinstance(row, dict) else row) for row in table[image_column].to_pylist()]
     return np.stack(images), labels_of(table["label"].to_pylist())
 
 
