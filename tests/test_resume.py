@@ -6,8 +6,10 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +24,7 @@ from cifar_edge.runtime.runs import held
 from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.records import Watcher
 from cifar_edge.training.run import resume, train
+from cifar_edge.training.stages import Stages
 
 KILLS = int(os.environ.get("KILLS", "3"))
 """How often a training is killed at the least; give more for a longer test."""
@@ -213,6 +216,26 @@ def test_a_run_that_is_trained_is_not_trained_twice(unfinished: Path, few: Datas
         resume(unfinished, few)
     resume(unfinished, few)
     assert load_file(unfinished / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("trained_now", "message"), [(True, "in the hands of another"), (False, "holds a run already")]
+)
+def test_what_another_process_began_meanwhile_is_left_as_it_is(
+    tmp_path: Path, few: Dataset, monkeypatch: pytest.MonkeyPatch, trained_now: bool, message: str
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+
+    def while_another_begins(*arguments: Any) -> Stages:
+        (folder / "state.safetensors").write_bytes(b"another's")
+        return Stages(*arguments)
+
+    monkeypatch.setattr("cifar_edge.training.run.Stages", while_another_begins)
+    with held(folder) if trained_now else nullcontext(), pytest.raises(TrainingError, match=message) as caught:
+        train(SHORT, few, folder)
+    assert "go on" not in str(caught.value)
+    assert [file.name for file in folder.iterdir()] == ["state.safetensors"]
 
 
 @pytest.mark.parametrize(

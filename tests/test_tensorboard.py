@@ -9,6 +9,9 @@ from click.testing import CliRunner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cifar_edge.cli.main import main
+from cifar_edge.cli.train import begin
+from cifar_edge.data import Dataset
+from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.records import EpochRecord, Watcher
 from cifar_edge.training.tensorboard import logged
 
@@ -47,6 +50,16 @@ def test_the_command_writes_a_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     result = CliRunner().invoke(main, ["train", *options])
     assert result.exit_code == 0, result.stderr
     assert [step for step, _ in scalars(tmp_path / "runs" / "run", "loss")] == [1, 2]
+
+
+def test_a_process_that_does_not_write_the_run_writes_no_log_there(
+    sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = Recipe.default("s8-group").with_values(epochs=1)
+    begin(recipe, sample, Path("runs", "run"), "cpu", tensorboard=True, place=lambda folder: Path("copy"))
+    assert not Path("runs").exists()
+    assert [step for step, _ in scalars(tmp_path / "copy", "loss")] == [1]
 
 
 def test_without_the_extra_it_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

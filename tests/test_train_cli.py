@@ -69,6 +69,13 @@ def test_a_saved_recipe_gives_the_same_weights(cifar_edge: RunCommand, trained: 
         (["train", "--set", "epoch=1"], 2, "no recipe has a key 'epoch'"),
         (["train", "--set", "learning_rate=fast"], 2, "is no float"),
         (["train", "--model", "resnet-50"], 2, "no network is called"),
+        (["train", "--set", "model=s8-group"], 2, "give another with --model"),
+        (["train", "--data", "sample", "--recipe", "misspelt.toml"], 1, "no network is called 's8_group'"),
+        (
+            ["train", "--data", "sample", "--model", "s8-group", "--fold-epochs", "5"],
+            2,
+            "fold_epochs = 5, but the norms of s8-group follow ReLU and cannot be folded",
+        ),
         (["train", "--recipe", "missing.toml"], 2, "cannot read the recipe missing.toml: No such file or directory"),
         (["train", "--epochs", "0"], 2, "not in the range"),
         (["train", "--name", "../x"], 2, "no name of a folder"),
@@ -80,12 +87,16 @@ def test_a_saved_recipe_gives_the_same_weights(cifar_edge: RunCommand, trained: 
         (["fold"], 2, "Missing argument"),
     ],
 )
-def test_bad_input_is_one_line(cifar_edge: RunCommand, arguments: list[str], exit_code: int, message: str) -> None:
+def test_bad_input_is_one_line(
+    cifar_edge: RunCommand, tmp_path: Path, arguments: list[str], exit_code: int, message: str
+) -> None:
+    (tmp_path / "misspelt.toml").write_text('model = "s8_group"\n')
     done = cifar_edge(*arguments)
     assert done.returncode == exit_code
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_name_that_is_taken(cifar_edge: RunCommand, trained: Path) -> None:

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 @click.option(
     "--fold-epochs", type=click.IntRange(min=0), help="Epochs of fine-tuning with the norms folded away; 0 for none."
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Decides initial weights, order and augmentation.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), help="Decides initial weights, order and, without copies, augmentation."
+)
 @click.option("--recipe", "file", type=click.Path(path_type=Path), metavar="FILE", help="A recipe.toml to train by.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one key of the recipe; repeatable.")
 @click.option("--name", help="Write to runs/NAME.  [default: the time and the network]")
@@ -73,6 +75,8 @@ def command(
         others |= {"--recipe": file, "--set": settings or None, "--name": name, "--tensorboard": tensorboard or None}
         if given := ", ".join(option for option, value in others.items() if value is not None):
             raise click.UsageError(f"--resume goes on by the run's own recipe; leave out {given}.")
+    if any(setting.partition("=")[0].strip() == "model" for setting in settings):
+        raise click.UsageError("--set changes the recipe of one network; give another with --model.")
     if name is not None and (Path(name).name != name or name in {"", ".", ".."}):
         raise click.BadParameter(f"{name!r} is no name of a folder.", param_hint="--name")
     with needs("train"):
@@ -108,10 +112,11 @@ def begin(
     note(f"training {recipe.model} on {dataset.name}, {len(dataset.train_labels)} images, in {folder}")
     if told_uneven := uneven(dataset):
         note(told_uneven)
+    written = place(folder)
     with interruptible(_go_on_with(folder)) as stop, watching(recipe.epochs, recipe.fold_epochs, stop) as watcher:
         if tensorboard:
-            watcher = _logged(watcher, folder, recipe.epochs)
-        return train(recipe, dataset, place(folder), device=device, watcher=watcher)
+            watcher = _logged(watcher, written, recipe.epochs)
+        return train(recipe, dataset, written, device=device, watcher=watcher)
 
 
 def go_on(
@@ -132,10 +137,12 @@ def go_on(
     recipe, done = state.recipe, f"{len(state.records)} epochs are done"
     dataset = load(state.data)
     note(f"going on with {recipe.model} on {dataset.name} in {folder}; {done}")
+    has_log = any(folder.glob("events.out.tfevents.*"))
+    written = place(folder)
     with interruptible(_go_on_with(folder)) as stop, watching(recipe.epochs, recipe.fold_epochs, stop) as watcher:
-        if any(folder.glob("events.out.tfevents.*")):
-            watcher = _logged(watcher, folder, recipe.epochs)
-        return folder, resume(place(folder), dataset, device=device, watcher=watcher)
+        if has_log:
+            watcher = _logged(watcher, written, recipe.epochs)
+        return folder, resume(written, dataset, device=device, watcher=watcher)
 
 
 def _logged(watcher: "Watcher", folder: Path, epochs: int) -> "Watcher":

@@ -104,7 +104,7 @@ def load_network(model: str | os.PathLike[str]) -> TrainedNetwork:
     try:
         summary = json.loads((folder / SUMMARY).read_text())
         temperatures = {str(precision): float(value) for precision, value in summary.get("temperature", {}).items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{folder / SUMMARY} is missing or damaged; was the training interrupted?") from error
     return TrainedNetwork(name, labels, network, folder / WEIGHTS, data, temperatures, folded)
 

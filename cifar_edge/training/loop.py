@@ -22,6 +22,10 @@ _STEPS_BETWEEN_CHECKS = 20
 """Reading the loss waits for a GPU to finish: not at every step."""
 
 
+class Diverged(TrainingError):
+    """A loss or weights that are no longer finite."""
+
+
 @dataclass(frozen=True, slots=True)
 class Epoch:
     """What one epoch gave: `loss` and `accuracy` (in [0, 1]) on the augmented training images, as they were seen."""
@@ -78,7 +82,8 @@ def fit(
         stop: asked after each step, and between the teacher's batches.
 
     Raises:
-        TrainingError: loss or weights are no longer finite.
+        Diverged: loss or weights are no longer finite.
+        TrainingError: the processes that train together cannot share a batch, or one of them has ended.
         Interrupted: ``stop`` said so, after ``keep``; while the teacher works the state of the last epoch is kept.
     """
     batch = min(recipe.batch_size, len(images))
@@ -143,9 +148,9 @@ def _snapshot(step: Step, epoch: int, steps: int) -> Snapshot:
     return Snapshot(epoch, steps, step.state())
 
 
-def _diverged(epoch: int, recipe: Recipe) -> TrainingError:
+def _diverged(epoch: int, recipe: Recipe) -> Diverged:
     rate = recipe.learning_rate
-    return TrainingError(f"the loss is no longer finite in epoch {epoch}; lower the learning rate ({rate})")
+    return Diverged(f"the loss is no longer finite in epoch {epoch}; lower the learning rate ({rate})")
 
 
 def _mixtures(steps: int, alpha: float, seed: int, epoch: int) -> list[float]:

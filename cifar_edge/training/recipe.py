@@ -133,7 +133,7 @@ class Recipe:
 
     @classmethod
     def from_mapping(cls, settings: Mapping[str, Any]) -> Self:
-        """A recipe from TOML's types; what is not named keeps its default.
+        """A recipe from TOML's types; what is not named keeps the default of this class, whatever the network.
 
         Raises:
             RecipeError: an unknown key, a value of the wrong type or out of its range.

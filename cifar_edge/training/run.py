@@ -16,6 +16,7 @@ from cifar_edge.data.dataset import Dataset
 from cifar_edge.data.origin import Origin
 from cifar_edge.errors import CifarEdgeError, Interrupted, RecipeError, TrainingError
 from cifar_edge.files import remove_leftovers, write_text
+from cifar_edge.models import build
 from cifar_edge.models.summary import summarize
 from cifar_edge.runtime.resolve import SUMMARY, WEIGHTS, resolve_run
 from cifar_edge.runtime.runs import FAILURE, RECIPE, STATE, held
@@ -24,7 +25,7 @@ from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.folding import can_fold
 from cifar_edge.training.loop import logits_of
 from cifar_edge.training.machine import choose_device, memory_for, resolve_precision
-from cifar_edge.training.ranks import all_ranks
+from cifar_edge.training.ranks import all_ranks, sharing_ranks
 from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.records import EpochRecord, Watcher
 from cifar_edge.training.stages import Stages, accuracy_of, training_images
@@ -60,14 +61,14 @@ def train(
         watcher: told of progress.
 
     Raises:
-        TrainingError: ``folder`` holds a run already, the held-out images leave too few, the loss is not finite, or the
-            memory is too small.
-        ModelError: the recipe's teacher is no trained network.
+        TrainingError: ``folder`` holds a run already, the held-out images leave too few, the loss is not finite, the
+            memory is too small, or the processes that train together cannot share a batch.
+        ModelError: there is no such network, or the recipe's teacher is no trained one.
+        RecipeError: the recipe folds norms of a network that has none that can be folded.
         Interrupted: the watcher said stop; `resume` goes on.
         CifarEdgeError: a file cannot be written.
     """
-    if any((folder / name).exists() for name in (RECIPE, STATE)):
-        raise TrainingError(f"{folder} holds a run already; give another --name")
+    _check_is_new(folder)
     where = choose_device(device)
     recipe = resolve_precision(recipe, where)
     state = RunState(
@@ -80,9 +81,12 @@ def train(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=0.0,
     )
-    with _failures_told(folder, recipe):
+    with memory_for(recipe):
         stages = Stages(recipe, dataset, folder, where, watcher or Watcher(), state)
-        with held(folder):
+        _check_can_train(stages)
+    with held(folder):
+        _check_is_new(folder)  # another process may have begun here, and ended, since
+        with _failures_told(folder, recipe):
             # The state first: a folder that holds a recipe can be resumed.
             save_state(folder, state)
             write_text(folder / RECIPE, recipe.to_toml())
@@ -165,7 +169,7 @@ def fold_run(
     """
     trained = load_network(folder)
     if not can_fold(trained.network):
-        raise TrainingError(f"the norms of {trained.name} follow ReLU and cannot be folded; gn-cnn's can")
+        raise TrainingError(_cannot_fold(trained.name))
     if change := trained.data.change(dataset):
         raise TrainingError(f"{change}; give that with --data")
     for setting in settings:
@@ -184,6 +188,24 @@ def fold_run(
         write_text(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
         write_text(folder / RECIPE, recipe.to_toml())
     return summary
+
+
+def _check_is_new(folder: Path) -> None:
+    if any((folder / name).exists() for name in (RECIPE, STATE)):
+        raise TrainingError(f"{folder} holds a run already; give another --name")
+
+
+def _check_can_train(stages: Stages) -> None:
+    """Find what no change of recipe.toml could mend later, before anything is written."""
+    recipe = stages.recipe
+    network = build(recipe.model, len(stages.dataset.labels))
+    if recipe.fold_epochs and not can_fold(network):
+        raise RecipeError(f"fold_epochs = {recipe.fold_epochs}, but {_cannot_fold(recipe.model)}")
+    sharing_ranks(network).share(0, min(recipe.batch_size, len(stages.images)))
+
+
+def _cannot_fold(name: str) -> str:
+    return f"the norms of {name} follow ReLU and cannot be folded; gn-cnn's can"
 
 
 def _finish(stages: Stages, state: RunState) -> dict[str, Any]:

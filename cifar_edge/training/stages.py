@@ -19,7 +19,7 @@ from cifar_edge.runtime.resolve import WEIGHTS, resolve_run
 from cifar_edge.runtime.runs import METRICS, RECIPE
 from cifar_edge.training.checkpoint import FOLDED_WEIGHTS, load_network, load_weights, save_weights
 from cifar_edge.training.folding import fold, with_batch_norm, without_batch_norm
-from cifar_edge.training.loop import Epoch, Snapshot, fit, logits_of
+from cifar_edge.training.loop import Diverged, Epoch, Snapshot, fit, logits_of
 from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.records import EpochRecord, Watcher, to_csv
 from cifar_edge.training.state import RunState, save_state
@@ -150,7 +150,7 @@ class Stages:
                 keep=lambda snapshot: self.save(stage, snapshot),
                 stop=self.watcher.stop,
             )
-        except TrainingError as error:
+        except Diverged as error:
             key = "learning_rate" if stage == "train" else "fold_learning_rate"
             raise TrainingError(f"{error}: {key} in {self.folder / RECIPE}") from error
 
