@@ -70,6 +70,7 @@ def test_fp32_passes_on_rounding() -> None:
         (5_000, 0, 0, "passed"),
         (10_000, 200, 150, "passed"),  # half a point
         (10_000, 0, 500, "passed"),  # better than PyTorch
+        (10_000, 200, 140, "inconclusive"),  # 0.6 points lost, of which 0.24 may be chance
     ],
 )
 def test_int8_verdicts(images: int, worse: int, better: int, verdict: str) -> None:
@@ -117,6 +118,11 @@ FP32 = row("fp32", microseconds=100, size=200_000)
         (row("int8", microseconds=160, size=50_000), "fp32", "slower here (1.60 times the latency), for 0.25 times"),
         (row("int8", microseconds=160, size=250_000), "fp32", "slower here (1.60 times the latency), and larger (1.25"),
         (row("int8", microseconds=40, size=50_000, images=300), "int8", "takes 5000 images, not 300"),
+        (
+            replace(row("int8", microseconds=40, size=50_000), verdict="inconclusive"),
+            "int8",
+            "whether it loses more than is allowed, these images do not tell",
+        ),
     ],
 )
 def test_report_says_which_to_deploy_and_why(int8: Row, deploy: str, reason: str) -> None:

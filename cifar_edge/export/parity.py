@@ -95,6 +95,10 @@ def judge_int8(comparison: Comparison, max_drop: float, reference: str) -> Verdi
         max_drop: points, not fractions of 1.
         reference: what that module is, for the message.
 
+    Returns:
+        ``passed`` if the loss, on `CONCLUSIVE_IMAGES` or more, is not larger; ``inconclusive`` if they are fewer,
+        or if it is larger by what may be chance.
+
     Raises:
         GateFailed: the loss is larger, with 95 % confidence.
     """
@@ -105,4 +109,4 @@ def judge_int8(comparison: Comparison, max_drop: float, reference: str) -> Verdi
             f"{drop.low * 100:.2f} to {drop.high * 100:.2f}, {drop.images} images), {max_drop:g} are allowed; "
             "nothing was written: export without --quantize, or allow more with --max-drop"
         )
-    return "passed" if drop.images >= CONCLUSIVE_IMAGES else "inconclusive"
+    return "passed" if drop.images >= CONCLUSIVE_IMAGES and drop.value * 100 <= max_drop else "inconclusive"

@@ -116,9 +116,9 @@ def _judge(conversion: Conversion, dataset: Dataset, trained: Logits, max_drop: 
     if about.precision == "fp32":
         verdict = judge_fp32(against_folded or comparison)
     else:
-        if against_folded is not None:
-            judge_int8(against_folded, max_drop, "the folded network")
-        verdict = judge_int8(comparison, max_drop, "the network as trained")
+        gates = [(against_folded, "the folded network"), (comparison, "the network as trained")]
+        verdicts = {judge_int8(each, max_drop, reference) for each, reference in gates if each is not None}
+        verdict = "inconclusive" if "inconclusive" in verdicts else "passed"
     right = accuracy(int(np.count_nonzero(logits.argmax(axis=1) == labels)), len(labels))
     # The file tells its own accuracy, so that it is complete only now; the graph is the one just judged.
     content = serialize(graph, replace(about, test_accuracy=right.value, test_images=right.images))
