@@ -130,6 +130,8 @@ class ModelMetadata:
         # The bounds keep the softmax finite, whatever the logits.
         if not 1e-3 <= known["temperature"] <= 1e3:
             raise ContractError(f"its metadata has temperature = {known['temperature']!r}")
+        if known["test_accuracy"] is not None and not 0 <= known["test_accuracy"] <= 1:
+            raise ContractError(f"its metadata has test_accuracy = {known['test_accuracy']!r}")
         if known["precision"] not in get_args(Precision):
             raise ContractError(f"its metadata has precision = {known['precision']!r}")
         if not all(isinstance(version, str) for version in known["versions"].values()):

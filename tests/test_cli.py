@@ -41,6 +41,7 @@ HEAVY = {
     "torchvision",
     "uvicorn",
 }
+CAT = str(CHECKOUT / "docs" / "images" / "cat.png")
 ERRORS = [value for value in vars(errors).values() if isinstance(value, type)]
 
 
@@ -133,6 +134,32 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
         assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "closed", "status"),
+    [
+        (["predict", CAT], ">&-", 1),
+        (["predict", CAT, "--jsonl"], ">&-", 1),
+        (["predict", CAT, "--resume", "answers.jsonl"], ">&-", 0),
+        (["data", "--data", "sample"], ">&-", 1),
+        (["predict", CAT], "2>&-", 0),
+        (["predict", CAT, "--resume", "answers.jsonl"], "2>&-", 0),
+        (["evaluate", "gn-cnn", "--data", "sample"], "2>&-", 0),
+        (["predict", CAT, "--json"], ">&- 2>&-", 1),
+    ],
+)
+def test_a_closed_stream_stops_what_has_to_be_printed_there_and_no_more(
+    arguments: list[str], closed: str, status: int, tmp_path: Path
+) -> None:
+    shell: list[str | Path] = ["sh", "-c", f'"$@" {closed}', "sh", ENTRY_POINT, *arguments]
+    done = subprocess.run(shell, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    errors = [line for line in done.stderr.splitlines() if not line.startswith(("model: ", "answers.jsonl: "))]
+    assert errors == (["Error: stdout is closed"] if status and "2" not in closed else [])
+    assert bool(done.stdout) == (closed == "2>&-" and "--resume" not in arguments)
+    if "--resume" in arguments:
+        assert len((tmp_path / "answers.jsonl").read_text().splitlines()) == 1
 
 
 def test_help_and_import_load_nothing_heavy(tmp_path: Path) -> None:

@@ -109,6 +109,14 @@ def test_nothing_that_is_missing_or_broken_stops_it(monkeypatch: pytest.MonkeyPa
     assert "predict takes no file, run, folder or released model is called 'nonsense'" in info()
 
 
+def test_the_current_folder_may_be_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deleted").mkdir()
+    monkeypatch.chdir(tmp_path / "deleted")
+    (tmp_path / "deleted").rmdir()
+    assert record()["runs"] == {"path": "runs", "states": {}, "exported": []}
+    assert record()["predict"]["error"] is None
+
+
 def test_missing_packages_are_said_with_their_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     from importlib import metadata
 

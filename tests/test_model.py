@@ -98,6 +98,7 @@ def test_an_error_of_onnxruntime_is_made_printable(refusal: Refusal) -> None:
         (b"batch", b"ba\xffch", "its metadata or a name in it is not UTF-8"),
         (b'"contract":1', b'"contract" 1', "its metadata is not JSON"),
         (b'"temperature":1.0', b'"temperature":0.0', "its metadata has temperature = 0.0"),
+        (b'"test_accuracy":null', b'"test_accuracy": NaN', "its metadata has test_accuracy = nan"),
     ],
 )
 def test_metadata_that_break_the_contract(old: bytes, new: bytes, reason: str, refusal: Refusal) -> None:

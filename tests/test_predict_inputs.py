@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,27 @@ def test_a_folder_needs_a_word_and_a_picture() -> None:
 
 
 @pytest.mark.usefixtures("tree")
+def test_links_that_lead_to_no_folder_do_not_hide_the_others() -> None:
+    Path("a/loop.png").symlink_to("loop.png")
+    Path("a/far").symlink_to("x" * 300)  # as the system refuses to follow one into a forbidden folder
+    result = predict("-r", "a")
+    assert result.exit_code == 1
+    assert [line.split()[-1] for line in result.stdout.splitlines()] == IN_A
+    assert result.stderr.splitlines()[1:] == [
+        "Error: a/loop.png: cannot be opened (Too many levels of symbolic links)",
+        "left out 4 files of folders: hidden, or no pictures by their suffixes",
+    ]
+
+
+@pytest.mark.parametrize("options", [[], ["-r"]])
+@pytest.mark.usefixtures("tree")
+def test_an_empty_name_is_no_folder(options: list[str]) -> None:
+    result = predict("", "b.png", *options)
+    assert (result.exit_code, len(result.stdout.splitlines())) == (1, 1)
+    assert result.stderr.splitlines()[1:] == ["Error: the name of an input is empty"]
+
+
+@pytest.mark.usefixtures("tree")
 def test_patterns_that_the_shell_did_not_expand() -> None:
     assert names("a/*.[jP]*") == ["a/10.jpg", "a/2.PNG"]
     assert names("a/*/*.webp", "b.*") == ["a/deep/x.webp", "b.png"]
@@ -114,6 +136,18 @@ def test_what_is_no_list(tree: Path) -> None:
     assert json.loads(predict("--from-file", "none", "--json").stdout) == []
 
 
+def test_a_bad_list_is_said_once_where_the_inputs_are_counted(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tree / "zeros").write_bytes(bytes(200_000))
+    monkeypatch.setattr("cifar_edge.cli.predict.alone_on_terminal", lambda results_elsewhere: True)
+    raised: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    before = set(threading.enumerate())
+    assert predict("--from-file", "zeros").stderr.count("Error: zeros is no list of names") == 1
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+    assert raised == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
@@ -123,6 +157,7 @@ def test_what_is_no_list(tree: Path) -> None:
         (["b.png", "--json", "--resume", "out.json"], "not with one JSON array"),
         (["b.png", "--workers", "0"], "--workers"),
         (["b.png", "--threshold", "2"], "--threshold"),
+        (["b.png", "--threshold", "nan"], "--threshold"),
     ],
 )
 @pytest.mark.usefixtures("tree")

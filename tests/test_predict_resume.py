@@ -17,6 +17,7 @@ from tiny import TINY
 
 from cifar_edge import Classifier
 from cifar_edge.cli.main import main
+from cifar_edge.cli.records import columns, csv_line
 from cifar_edge.data import Dataset
 
 NAMES = ["0.png", "1.png", "text.png", os.fsdecode(b"\xff.png"), 'line\r\nbreak, "quoted".png', "猫.png", "2.png"]
@@ -82,7 +83,7 @@ def _top(name: str) -> list[dict[str, str]]:
 
 @pytest.mark.parametrize("out", ["out.jsonl", "out.csv"])
 def test_every_cut_of_the_file_is_gone_on_from(out: str, folder: Path) -> None:
-    inputs = [*NAMES, "0.png", "missing.png", "0.png"]
+    inputs = [*NAMES, "0.png", "missing.png", "0.png", ""]
     assert predict(*inputs, "--resume", out).exit_code == 1
     whole = Path(out).read_bytes()
     assert whole.endswith(b"\n")
@@ -93,7 +94,10 @@ def test_every_cut_of_the_file_is_gone_on_from(out: str, folder: Path) -> None:
         assert Path(out).read_bytes() == whole
     done = predict(*inputs, "--resume", out)
     assert done.exit_code == 1  # there are failures in it
-    assert done.stderr.splitlines()[1:] == [f"{out}: 0 inputs added to {len(inputs)} that were there"]
+    assert done.stderr.splitlines()[1:] == [
+        f"{out}: 0 inputs added to {len(inputs)} that were there",
+        f"{out}: 3 of these are errors; delete their lines to try them again",
+    ]
     assert Path(out).read_bytes() == whole
     assert predict("new.png", *inputs, "--resume", out).exit_code == 1
     assert Path(out).read_bytes().startswith(whole)
@@ -105,8 +109,9 @@ def test_answers_of_another_model_are_told() -> None:
         assert predict("0.png", "missing.png", "--resume", out).exit_code == 1
         arguments = ["predict", "--model", "gn-cnn", "0.png", "missing.png", "1.png", "--resume", out]
         result = CliRunner().invoke(main, arguments)
-        assert result.stderr.splitlines()[-2:] == [
+        assert result.stderr.splitlines()[-3:] == [
             f"{out}: 1 inputs added to 2 that were there",
+            f"{out}: 1 of these are errors; delete their lines to try them again",
             f"{out}: 1 of these are answers of another model, see their field 'model'",
         ]
     assert [row["model"] for row in records_of(Path("out.csv").read_text())] == [
@@ -122,6 +127,15 @@ def test_a_file_without_failures_ends_well() -> None:
     assert len(Path("deep/out.jsonl").read_text().splitlines()) == 2
 
 
+def test_a_record_of_any_length_is_read_again() -> None:
+    Path("list").write_bytes(b"\xff" * 30_000)  # six characters each where it is escaped
+    for _ in range(2):
+        result = predict("--from-file", "list", "--resume", "out.csv")
+        assert (result.exit_code, result.stderr.count("none that predict writes")) == (1, 0)
+    assert Path("out.csv").stat().st_size > 131_072
+    assert "0 inputs added to 1 that were there" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("out", "content", "message"),
     [
@@ -129,6 +143,8 @@ def test_a_file_without_failures_ends_well() -> None:
         ("notes.txt", b"Buy milk.", "notes.txt holds something else than records of predict"),
         ("array.jsonl", b"[1]\n", "record 1 of array.jsonl is none"),
         ("null.jsonl", b'{"version":1,"input":"a","label":"b"}\n\x00\x00\n', "record 2 of null.jsonl is none"),
+        ("bytes.jsonl", b'{"input_base64":5}\n', "record 1 of bytes.jsonl is none"),
+        ("other.csv", csv_line(columns(1)) + b"1,a\rb\n", "record 2 of other.csv is none"),
         ("other.csv", b"name,age\n", "record 1 of other.csv is none that predict writes as CSV with the columns"),
         ("other.csv", b"name", "other.csv holds something else than records of predict"),
     ],
@@ -175,6 +191,8 @@ def test_a_killed_command_loses_nothing(folder: Path) -> None:
         kills += 1
     assert kills > 0
     subprocess.run(command, check=True, capture_output=True)
+    subprocess.run([*command[:-1], "whole.jsonl"], check=True, capture_output=True)
+    assert out.read_bytes() == (folder / "whole.jsonl").read_bytes()
     answered = [json.loads(line)["input"] for line in out.read_text().splitlines()]
     assert answered == (folder / "list").read_text().splitlines()
 

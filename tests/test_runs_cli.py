@@ -85,6 +85,7 @@ def test_garbage_is_passed_over(runs: Path) -> None:
         (runs / f"broken{number}").mkdir()
         (runs / f"broken{number}" / "state.safetensors").write_bytes(content)
     finished(runs / "no-epochs", "2026-03-01T10:00:00", epochs=None)
+    finished(runs / "endless", "2026-03-01T10:00:00", epochs=float("inf"), test_accuracy=0.5)
     finished(runs / "no-date", "yesterday", test_accuracy=0.5)
     (runs / "file").write_text("x")
     assert [record["path"] for record in json.loads(called("--json").stdout)] == [str(good)]

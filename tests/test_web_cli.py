@@ -4,6 +4,7 @@ What needs a browser is in test_web.py and test_web_parity.py.
 """
 
 import json
+import shlex
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -59,6 +60,14 @@ def test_the_folder_holds_the_page_and_the_model(page: Path, tmp_path: Path) -> 
     metadata = asdict(Classifier("gn-cnn").metadata)
     assert card == {**metadata, "labels": list(metadata["labels"]), "bytes": INT8.stat().st_size}
     assert max(map(len, result.stdout.splitlines())) < 80 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize(("name", "shown"), [("my page", "my page"), ("w\udcff", r"'w\udcff'")])
+def test_any_folder_is_shown_and_quoted(page: Path, name: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(page.parent)
+    first, _, last = web("gn-cnn", "--out", name).stdout.splitlines()
+    assert first.startswith(f"page      {shown}: 4 files, ")
+    assert last == f"try it    python -m http.server --directory {shlex.quote(shown)} --bind 127.0.0.1"
 
 
 def test_json_tells_every_file(page: Path, tmp_path: Path) -> None:

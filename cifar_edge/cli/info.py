@@ -113,8 +113,12 @@ def _runs() -> dict[str, Any]:
     from cifar_edge.runtime.resolve import RUNS, exported_runs
     from cifar_edge.runtime.runs import list_runs
 
+    try:
+        path = RUNS.absolute()
+    except FileNotFoundError:  # the current folder was deleted
+        path = RUNS
     return {
-        "path": str(RUNS.absolute()),
+        "path": str(path),
         "states": {run.path.name: run.state for run in list_runs()},
         "exported": [folder.name for folder in exported_runs()],
     }

@@ -95,7 +95,9 @@ class Inputs:
             yield from self._one(match)
 
     def _one(self, name: str) -> Iterator[Input]:
-        if not _is_folder(name):
+        if not name:  # Path("") would be the current folder
+            yield Input(name, ImageError("the name of an input is empty"))
+        elif not _is_folder(Path(name)):
             yield Input(name, name)
         elif not self._recursive:
             yield _error(name, "a folder, not a picture; --recursive reads the pictures in it")
@@ -130,7 +132,7 @@ class Inputs:
         names = []
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.is_dir():
+                if _is_folder(entry):
                     if not entry.is_symlink() and not entry.name.startswith("."):
                         names.append(entry.name + os.sep)
                 elif entry.name.startswith(".") or Path(entry.name).suffix.lower() not in suffixes:
@@ -154,10 +156,10 @@ def _error(name: str, reason: str) -> Input:
     return Input(name, ImageError(f"{display_name(name)}: {reason}"))
 
 
-def _is_folder(name: str) -> bool:
+def _is_folder(entry: "Path | os.DirEntry[str]") -> bool:
     try:
-        return Path(name).is_dir()
-    except (OSError, ValueError):  # a name too long, a null byte: reading it will say so
+        return entry.is_dir()
+    except (OSError, ValueError):  # a link to itself, a name too long, a null byte: reading it will say so
         return False
 
 

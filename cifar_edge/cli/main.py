@@ -5,6 +5,7 @@ what is heavy is imported inside the command's function.
 """
 
 import errno
+import io
 import os
 import sys
 from typing import Any
@@ -34,6 +35,7 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
+        _replace_closed_streams()
         try:
             return super().invoke(ctx)
         except CifarEdgeError as error:
@@ -47,6 +49,25 @@ class Commands(click.Group):
             text, exit_code = "Error: interrupted", Interrupted.exit_code
         click.echo(text, err=True)
         ctx.exit(exit_code)
+
+
+class _ClosedOutput(io.RawIOBase):
+    """What a stdout that was closed has behind it: results have nowhere to go, a command without any goes on."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        raise CifarEdgeError("stdout is closed")
+
+
+def _replace_closed_streams() -> None:
+    """Where stdout or stderr was closed (``>&-``), for which Python has None, have a stream all the same."""
+    if sys.stdout is None:
+        sys.stdout = io.TextIOWrapper(_ClosedOutput(), write_through=True)
+    if sys.stderr is None:
+        # A file, lest one that a command writes is given its number, to which libraries in C print.
+        sys.stderr = io.TextIOWrapper(io.FileIO(os.devnull, "w"), errors="backslashreplace")
 
 
 def _give_up_unwritable_output() -> None:

@@ -1,6 +1,7 @@
 """`cifar-edge predict`: what is on these pictures?"""
 
 import copy
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -101,6 +102,8 @@ def command(
         raise click.UsageError("stdin cannot be a picture and a list of names at once.")
     if null and listed is None:
         raise click.UsageError("--null is about the names of --from-file.")
+    if math.isnan(threshold):  # which is in click's range
+        raise click.UsageError("--threshold is a score from 0 to 1, not nan.")
     if out is not None:
         form = form or ("csv" if out.suffix == ".csv" else "jsonl")
         if form == "json":
@@ -141,6 +144,8 @@ def command(
         note(f"left out {inputs.skipped:,} files of folders: hidden, or no pictures by their suffixes")
     if done is not None:
         note(f"{out}: {progress.done:,} inputs added to {done.records:,} that were there")
+        if done.failed:
+            note(f"{out}: {done.failed:,} of these are errors; delete their lines to try them again")
         if others := sum(done.models.values()) - done.models[identity]:
             note(f"{out}: {others:,} of these are answers of another model, see their field 'model'")
     if progress.failed or (done is not None and done.failed):

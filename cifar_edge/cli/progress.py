@@ -1,5 +1,6 @@
 """How far a command is with many inputs: a bar on a terminal, counts for everyone."""
 
+import contextlib
 import sys
 from collections.abc import Iterable
 from threading import Thread
@@ -8,6 +9,7 @@ from time import monotonic
 import click
 
 from cifar_edge.cli.foot import Foot, bar
+from cifar_edge.errors import CifarEdgeError
 
 _SECONDS = 0.1
 """Between two looks at the bar."""
@@ -58,7 +60,8 @@ class Progress:
             self._foot.clear()
 
     def _count(self, everything: Iterable[object]) -> None:
-        self._total = sum(1 for _ in everything)
+        with contextlib.suppress(CifarEdgeError):  # whoever answers the inputs meets it too, and says it
+            self._total = sum(1 for _ in everything)
 
     def _text(self, seconds: float) -> str:
         rate = self.done / max(seconds, 1e-9)

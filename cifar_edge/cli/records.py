@@ -51,10 +51,10 @@ def name_of(said: Record) -> bytes:
         ValueError: it is no such record.
     """
     encoded = said.get("input_base64")
-    name = base64.b64decode(encoded) if encoded else str(said.get("input", "")).encode()
-    if not name:
+    name = encoded or said.get("input")
+    if not isinstance(name, str):
         raise ValueError("no name of an input")
-    return name
+    return base64.b64decode(name) if encoded else name.encode()
 
 
 class Writer(Protocol):

@@ -15,6 +15,9 @@ from cifar_edge.cli.records import Csv, JsonLines, Record, Writer, columns, csv_
 from cifar_edge.errors import CifarEdgeError
 from cifar_edge.files import try_lock
 
+_LONGEST_FIELD = (1 << 31) - 1
+"""Characters: Python reads fields of 131,072 unless told otherwise, and the error of a long name, escaped, has more."""
+
 
 class Done:
     """The inputs that a file has records of; for each a digest of its name is held, 16 bytes, not the name.
@@ -81,6 +84,7 @@ def resumed(path: Path, as_csv: bool, top: int) -> Iterator[tuple[Writer, Done]]
 
 def _read(path: Path, file: BinaryIO, header: list[str] | None, done: Done) -> int:
     """Count the whole records in ``file``; where they end."""
+    csv.field_size_limit(_LONGEST_FIELD)
     file.seek(0)
     end = 0
     for number, line in enumerate(_whole_lines(file, quoted=header is not None), start=1):
@@ -92,7 +96,7 @@ def _read(path: Path, file: BinaryIO, header: list[str] | None, done: Done) -> i
                 done.add(dict(zip(header, next(csv.reader([line.decode()])), strict=True)))
             elif line != csv_line(header):
                 raise ValueError("other columns")
-        except (ValueError, AttributeError, RecursionError) as error:
+        except (ValueError, AttributeError, RecursionError, csv.Error) as error:
             kind = "JSON Lines" if header is None else f"CSV with the columns {','.join(header)}"
             raise CifarEdgeError(f"record {number} of {path} is none that predict writes as {kind}") from error
     start = b'{"version":' if header is None else csv_line(header)

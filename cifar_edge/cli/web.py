@@ -1,6 +1,7 @@
 """`cifar-edge web`: a web page that classifies images in the browser."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,11 +46,13 @@ def _record(site: "Site", model: Path) -> dict[str, object]:
 
 
 def _lines(site: "Site") -> str:
-    total = sum(site.files.values())
+    from cifar_edge.runtime.messages import display_name
+
+    total, folder = sum(site.files.values()), display_name(str(site.folder))
     return "\n".join(
         [
-            f"page      {site.folder}: {len(site.files)} files, {total / 1e6:.1f} MB",
+            f"page      {folder}: {len(site.files)} files, {total / 1e6:.1f} MB",
             f"version   {site.version}",
-            f"try it    python -m http.server --directory {site.folder} --bind 127.0.0.1",
+            f"try it    python -m http.server --directory {shlex.quote(folder)} --bind 127.0.0.1",
         ]
     )

@@ -189,7 +189,7 @@ def _models(folder: Path) -> Iterator[Path]:
 def folders_in(parent: Path) -> list[Path]:
     """The folders in ``parent``; none where it is missing or cannot be read."""
     try:
-        return [entry for entry in parent.iterdir() if entry.is_dir()]
+        return [entry for entry in parent.iterdir() if _is(Path.is_dir, entry)]
     except OSError:
         return []
 

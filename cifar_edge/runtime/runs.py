@@ -71,7 +71,7 @@ def _status(folder: Path) -> RunStatus | None:
         epochs = int(summary["epochs"]) + int(summary.get("fold_epochs", 0))
         accuracy = float(summary.get("folded_test_accuracy", summary["test_accuracy"]))
         model = str(summary["model"])
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):  # the last of 1e999 epochs
         return None
     return RunStatus(folder, model, "finished", epochs, epochs, accuracy, created) if created else None
 

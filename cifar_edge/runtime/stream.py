@@ -51,8 +51,9 @@ def stream(
 ) -> Generator[tuple[Source, Answer | ImageError], None, None]:
     """Each source with its answer, or with the `ImageError` that ``read`` raised of it, in the order of ``sources``.
 
-    An answer comes as soon as it is known, even while ``sources`` has not brought the next one: it is consumed by a
-    thread of its own, at most `AHEAD` sources for each of ``workers`` beyond what was answered.
+    An answer is held back by 2 ms and the reading of one more source at most, never by one that ``sources`` has yet to
+    bring: it is consumed by a thread of its own, at most `AHEAD` sources for each of ``workers`` beyond what was
+    answered.
 
     Args:
         sources: finite or not.
