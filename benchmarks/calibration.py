@@ -158,10 +158,8 @@ class Trial:
         """Calibrate on ``count`` images, `DRAWS` times."""
         found = [self._comparison(activations, weights, count, draw) for draw in range(DRAWS)]
         figures = np.array([(100 * each.drop.value, each.agreement, each.snr_db) for each in found], float)
-        spread = [
-            round(float(value), 4) for pair in zip(figures.mean(0), figures.std(0), strict=True) for value in pair
-        ]
-        return Result(activations, weights, count, *spread)
+        pairs = zip(figures.mean(0), figures.std(0, ddof=1), strict=True)
+        return Result(activations, weights, count, *(round(float(value), 4) for pair in pairs for value in pair))
 
     def _comparison(self, activations: str, weights: str, count: int, draw: int) -> Comparison:
         drawn = self._images[np.random.default_rng(draw).choice(len(self._images), count, replace=False)]

@@ -122,6 +122,12 @@ def test_every_environment_variable_is_documented_and_no_other() -> None:
     assert "CIFAR_EDGE_MODEL" in named
 
 
+def test_the_check_on_a_device_expects_what_the_card_says() -> None:
+    (said,) = re.findall(r"the released int8 gn-cnn on (\d+)\)", (CHECKOUT / "docs" / "deploy.md").read_text())
+    (card,) = re.findall(r"the embedded sample[^:]*?(\d+) \(int8\)", (CHECKOUT / "models/gn-cnn/README.md").read_text())
+    assert said == card
+
+
 @pytest.mark.parametrize(("typed", "completed"), [("pre", "predict"), ("predict --thr", "--threshold")])
 def test_the_shell_completes_as_documented(typed: str, completed: str, tmp_path: Path) -> None:
     """By the very line of docs/environment.md, in bash."""
