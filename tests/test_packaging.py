@@ -102,11 +102,14 @@ def test_the_wheel_from_the_sdist_is_the_wheel_from_the_checkout(
     assert contents(tmp_path / sdist_and_wheel[1].name) == contents(sdist_and_wheel[1])
 
 
-def test_the_sdist_holds_no_runs_and_no_environment(sdist_and_wheel: tuple[Path, Path]) -> None:
+def test_the_sdist_holds_no_runs_but_the_kept_and_no_environment(sdist_and_wheel: tuple[Path, Path]) -> None:
     with tarfile.open(sdist_and_wheel[0]) as archive:
-        top = {name.split("/")[1] for name in archive.getnames()}
+        names = [name.split("/")[1:] for name in archive.getnames()]
+    top = {name[0] for name in names}
     assert {"pyproject.toml", "README.md", "LICENSE", "Makefile", "cifar_edge", "tests", *ZOO} <= top
-    assert top.isdisjoint({"runs", "dist", ".venv", ".git"})
+    assert top.isdisjoint({"dist", ".venv", ".git"})
+    kept = {path.name for path in (CHECKOUT / "runs" / "keep").iterdir()}
+    assert {(name[1], name[2]) for name in names if name[0] == "runs"} == {("keep", run) for run in kept}
 
 
 def test_the_wheel_predicts_without_torch(from_wheel: Path, pictures: list[Path], tmp_path: Path) -> None:
