@@ -165,7 +165,7 @@ def test_without_a_temporary_folder_it_serves_without_the_page(
 
 
 def test_an_origin_is_known_however_it_is_written() -> None:
-    with process("--quiet", "--cors-origin", "https://Example.org/") as (client, _, _):
+    with process("--quiet", "--cors-origin", "https://Example.org:443/") as (client, _, _):
         answer = client.ask("GET", "/v1/model", headers={"Origin": "https://example.org"})
         assert answer.headers["access-control-allow-origin"] == "https://example.org"
 

@@ -19,14 +19,18 @@ _TOKEN = re.compile(r"[!-~]{16,512}")
 """Visible ASCII: what an Authorization header can carry."""
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 """What browsers send as Origin (RFC 6454, section 6.2), or * for any."""
+_OWN_PORTS = {"http": ":80", "https": ":443"}
+"""What browsers leave out: the port that the scheme has anyway."""
 
 
 def _origins(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
-    origins = tuple(origin.removesuffix("/").lower() for origin in given)
-    for origin in origins:
+    origins = []
+    for written in given:
+        origin = written.removesuffix("/").lower()
         if not _ORIGIN.fullmatch(origin):
             raise click.BadParameter(f"{origin!r} is no origin; give scheme://host or scheme://host:port.")
-    return origins
+        origins.append(origin.removesuffix(_OWN_PORTS.get(origin.partition(":")[0], "")))
+    return tuple(origins)
 
 
 @click.command("serve")
