@@ -30,6 +30,10 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 """EXIF orientation -> what turns the picture upright (Exif 2.32, tag 0x0112); 1 is upright already."""
+_SIDEWAYS = frozenset({5, 6, 7, 8})
+"""Orientations of which rows become columns."""
+_FROM_THE_RIGHT, _FROM_BELOW = frozenset({2, 3, 6, 7}), frozenset({3, 4, 7, 8})
+"""Orientations of which the end of a stored row or column becomes the left, or the upper, edge."""
 
 
 def to_pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
@@ -45,7 +49,7 @@ def to_pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
     if 0 in image.size:
         raise ImageError(f"a picture of {image.width}x{image.height} has no pixels")
     image.load()  # before the look at EXIF: TIFF and AVIF turn themselves while they load
-    image = _turned(image, _turn(image))
+    image = _turned(image, _orientation(image))
     side = min(image.size)
     white = _white(image)
     if side <= IMAGE_SIZE:
@@ -77,8 +81,14 @@ def reduced_to_pixels(image: Image.Image, size: tuple[int, int]) -> npt.NDArray[
     """
     image.load()
     factor = next(each for each in (2, 4, 8) if image.size == tuple(-(-length // each) for length in size))
+    orientation = _orientation(image)
+    # Length of the picture, and how far the decoder's last pixel reaches beyond it, across and down.
+    extents = [(full, reduced * factor - full) for full, reduced in zip(size, image.size, strict=True)]
+    (width, right), (height, below) = reversed(extents) if orientation in _SIDEWAYS else extents
+    image = _turned(image, orientation)
     side = min(size)
-    left, top = ((length - side) // 2 for length in size)
+    left = (width - side) // 2 + (right if orientation in _FROM_THE_RIGHT else 0)
+    top = (height - side) // 2 + (below if orientation in _FROM_BELOW else 0)
     cells = np.floor(np.arange(IMAGE_SIZE + 1) * side / IMAGE_SIZE + 0.5).astype(np.int64)  # their edges
     box = (left // factor, top // factor, -(-(left + side) // factor), -(-(top + side) // factor))
     pixels = np.asarray(_rgb(image.crop(box), 255.0))
@@ -86,8 +96,7 @@ def reduced_to_pixels(image: Image.Image, size: tuple[int, int]) -> npt.NDArray[
     sums = _sums(rows.swapaxes(0, 1), cells + left % factor, factor).swapaxes(0, 1)
     lengths = np.diff(cells)
     counts = (lengths[:, None] * lengths)[..., None]
-    square = Image.fromarray(((2 * sums + counts) // (2 * counts)).astype(np.uint8))
-    return np.array(_turned(square, _turn(image)))
+    return ((2 * sums + counts) // (2 * counts)).astype(np.uint8)
 
 
 def _sums(pixels: npt.NDArray[np.integer], edges: npt.NDArray[np.int64], factor: int) -> npt.NDArray[np.int64]:
@@ -99,17 +108,17 @@ def _sums(pixels: npt.NDArray[np.integer], edges: npt.NDArray[np.int64], factor:
     return sums + np.diff(part.reshape(-1, *[1] * (pixels.ndim - 1)) * begun, axis=0)
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What turns a loaded picture upright."""
+def _orientation(image: Image.Image) -> int:
+    """How a loaded picture is stored, as EXIF counts it; 1, upright, where it does not say."""
     orientation = None
     # A camera's broken EXIF block, which Pillow parses with errors of any type, makes no picture unreadable.
     with contextlib.suppress(Exception):
         orientation = image.getexif().get(ExifTags.Base.Orientation)
-    return _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return orientation if isinstance(orientation, int) and orientation in _UPRIGHT else 1
 
 
-def _turned(image: Image.Image, turn: Image.Transpose | None) -> Image.Image:
-    return image if turn is None else image.transpose(turn)
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
 def _strips(side: int) -> Iterator[tuple[int, int]]:
