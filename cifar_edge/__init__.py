@@ -7,6 +7,7 @@ Everything public is named here and loaded at its first use, so that ``import ci
     print(Classifier().predict("photo.jpg").label)
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from cifar_edge.spec import ModelMetadata
 
 __version__ = "0.1.0"
+
+# From 1.29 on onnxruntime tells Microsoft of each session, unless this is set before it is loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "Classifier",

@@ -2,6 +2,7 @@
 
 import copy
 import multiprocessing
+import os
 import pickle
 import shutil
 import subprocess
@@ -143,3 +144,13 @@ print(label, len(set(sys.modules) - before) > 0)
 
 def test_it_says_which_it_is() -> None:
     assert repr(Classifier(TINY)) == f"<Classifier {TINY}>"
+
+
+def test_onnxruntime_sends_no_reports_and_keeps_none(tmp_path: Path) -> None:
+    """What it cannot send at once it keeps in the cache folder. Where tests seem to run it is silent by itself."""
+    quiet = ("CI", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS", "TF_BUILD", "GITHUB_ACTIONS")
+    environment = {name: value for name, value in os.environ.items() if name not in quiet}
+    environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    code = "from cifar_edge import Classifier; Classifier('gn-cnn')"
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert list(tmp_path.iterdir()) == []
