@@ -28,6 +28,14 @@ def test_the_calibration_error_of_a_case_done_by_hand() -> None:
     assert expected_calibration_error(logits, classes) == pytest.approx(expected, abs=1e-6)
 
 
+def test_a_bin_of_the_calibration_error_holds_its_upper_end() -> None:
+    # Scores of 1, the one bin edge that is exact in binary, and of 0.95: both in the last bin, where 1 too much for the
+    # wrong answer and 0.05 too little for the right one partly cancel. In bins of their own they would add up.
+    logits = np.array([[0, -1000], [np.log(19), 0]], np.float32)
+    classes = np.array([1, 0])
+    assert expected_calibration_error(logits, classes) == pytest.approx(abs(1.95 - 1) / 2, abs=1e-6)
+
+
 def test_a_classifier_that_says_what_it_knows_is_calibrated() -> None:
     logits, classes = drawn()
     assert expected_calibration_error(logits, classes) < 0.01

@@ -82,6 +82,27 @@ def test_the_fit_is_the_best_affine_one(sample: Dataset) -> None:
             parameter.div_(change)
 
 
+def test_a_later_layer_makes_the_best_of_what_the_folded_layers_before_it_give(sample: Dataset) -> None:
+    """Its target is that of the exact layers; what it is fitted on are their folded substitutes."""
+    torch.manual_seed(0)
+    network = GnCnn(10, (Layer(8, kernel=4, stride=2), Layer(8, pointwise=True))).eval().requires_grad_(False)
+    images = torch.from_numpy(sample.train_images[:100])
+    first, second = fold(network, images).convolutions
+    layer = network.layers[1]
+    assert isinstance(layer, GroupNormLayer)
+    x = pixels_to_input(images)
+    given, exact = torch.relu(first(x)), network.layers[0](x)
+    wanted = torch.stack([branch(exact) for branch in layer.branches]).sum(0)
+    convolved = [branch.conv(given) for branch in layer.branches if isinstance(branch, Branch)]
+
+    def by_channel(activation: torch.Tensor) -> torch.Tensor:
+        return activation.transpose(0, 1).flatten(1).double()
+
+    columns = torch.stack([by_channel(term) for term in [*convolved, torch.ones_like(given)]], 2)
+    best = columns @ torch.linalg.lstsq(columns, by_channel(wanted)[..., None]).solution
+    torch.testing.assert_close(by_channel(second(given)), best[..., 0], rtol=0, atol=1e-4)
+
+
 def test_batch_norm_in_and_out_changes_nothing(sample: Dataset) -> None:
     torch.manual_seed(0)
     network = GnCnn(10, EVERY_KIND).eval().requires_grad_(False)

@@ -38,6 +38,22 @@ def test_a_step_has_the_length_asked_for_and_keeps_the_norm() -> None:
     assert ((weight.detach() - before) * weight.grad).sum() < 0
 
 
+def test_a_step_looks_ahead_along_its_momentum() -> None:
+    torch.manual_seed(0)
+    weight = nn.Parameter(torch.randn(8, 4, 3, 3))
+    first, second = torch.randn(2, 8, 4, 3, 3)
+    muon = Muon([weight], torch.tensor(0.1), momentum=0.9)
+    weight.grad = first
+    muon.step()
+    before = weight.detach().clone()
+    weight.grad = second
+    muon.step()
+    momentum = 0.9 * first + second
+    ahead = orthogonalized((second + 0.9 * momentum).flatten(1)).view_as(before)
+    moved = before - 0.1 * before.norm() * ahead / ahead.norm()
+    torch.testing.assert_close(weight.detach(), moved * before.norm() / moved.norm())
+
+
 def test_without_a_gradient_it_stands_still() -> None:
     weight = nn.Parameter(torch.randn(8, 4, 3, 3))
     before = weight.detach().clone()

@@ -189,6 +189,48 @@ def test_a_step_is_the_gradient_step_of_the_loss(name: str, sample: Dataset) -> 
             torch.testing.assert_close(average, new)
 
 
+def test_later_steps_have_momentum_and_smooth_labels_and_the_average_is_young(few: Dataset) -> None:
+    """Three steps of SGD, compared with the same steps written out."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 10))
+    recipe = Recipe(
+        learning_rate=0.01,
+        warmup=0.0,
+        momentum=0.9,
+        weight_decay=0.1,
+        label_smoothing=0.2,
+        precision="fp32",
+        average_decay=0.15,
+    )
+    weights, bias = (parameter.detach().clone() for parameter in network.parameters())
+    averages = [weights, bias]
+    momenta = [torch.zeros_like(weights), torch.zeros_like(bias)]
+    losses = 0.0
+    step = Step(network, recipe, CPU)
+    # A young average's decays are 1/10, 2/11, 3/12 and so on, as long as they are below the recipe's.
+    for index, average_decay in enumerate((0.1, 0.15, 0.15)):
+        batch = slice(16 * index, 16 * (index + 1))
+        images, labels = torch.from_numpy(few.train_images[batch]), torch.from_numpy(few.train_labels[batch])
+        step(images, labels, 0.0)
+
+        inputs = pixels_to_input(images).flatten(1)
+        scores = (inputs @ weights.T + bias).log_softmax(1)
+        targets = 0.8 * torch.eye(10)[labels] + 0.2 / 10
+        losses -= (targets * scores).sum(1).mean().item()
+        slope = (scores.exp() - targets) / 16  # of the loss in the logits
+        gradients = [slope.T @ inputs + 0.1 * weights, slope.sum(0)]
+        momenta = [0.9 * momentum + gradient for momentum, gradient in zip(momenta, gradients, strict=True)]
+        weights = weights - 0.01 * (gradients[0] + 0.9 * momenta[0])
+        bias = bias - 0.01 * (gradients[1] + 0.9 * momenta[1])
+        averages = [
+            average_decay * average + (1 - average_decay) * new
+            for average, new in zip(averages, (weights, bias), strict=True)
+        ]
+        torch.testing.assert_close(list(network.state_dict().values()), [weights, bias], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(list(step.average.state_dict().values()), averages, rtol=1e-4, atol=1e-6)
+    assert step.loss.item() == pytest.approx(losses, rel=1e-5)
+
+
 def test_mixup_mixes_images_and_losses(sample: Dataset) -> None:
     torch.manual_seed(0)
     network = build("gn-cnn")
