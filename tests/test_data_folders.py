@@ -102,6 +102,8 @@ def test_any_names_become_labels_in_sorted_order(sample: Dataset, labels: list[s
 def test_a_class_may_be_called_train(tmp_path: Path, sample: Dataset) -> None:
     root = write_pictures(tmp_path, {"train": range(4), "bus": range(4, 8)}, sample)
     assert load_dataset(root, holdout=0.5).labels == ("bus", "train")
+    (root / "train" / "thumbnails").mkdir()
+    assert load_dataset(root, holdout=0.5).labels == ("bus", "train")
 
 
 @pytest.mark.parametrize(("classes", "kind"), [(2, np.uint8), (256, np.uint8), (257, np.uint16), (1000, np.uint16)])

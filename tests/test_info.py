@@ -78,7 +78,7 @@ def test_it_tells_which_model_predict_takes_and_why(monkeypatch: pytest.MonkeyPa
     summary = {"created": "2026-03-01T10:00:00Z", "epochs": 1, "test_accuracy": 0.5, "model": "gn-cnn"}
     Path("runs/old/summary.json").write_text(json.dumps(summary))
     assert record()["runs"]["states"] == {"old": "finished"}
-    assert "runs          1 finished, 2 exported, in" in info()
+    assert "runs            1 finished, 2 exported, in" in info()
     monkeypatch.setenv("CIFAR_EDGE_MODEL", "gn-cnn.fp32")
     assert record()["predict"]["model"].endswith("gn-cnn.fp32.onnx")
     assert record()["predict"]["why"] == "$CIFAR_EDGE_MODEL is 'gn-cnn.fp32'"
@@ -105,8 +105,17 @@ def test_nothing_that_is_missing_or_broken_stops_it(monkeypatch: pytest.MonkeyPa
     assert said["predict"]["model"] is None
     assert said["predict"]["error"].startswith("no file, run, folder or released model is called 'nonsense'")
     assert said["data"] == {"path": "~nobody-of-this-name/data", "there": False}
-    assert "runs          none, in" in info()
-    assert "predict takes no file, run, folder or released model is called 'nonsense'" in info()
+    assert "runs            none, in" in info()
+    assert "predict takes   no file, run, folder or released model is called 'nonsense'" in info()
+
+
+def test_a_user_may_have_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless(*arguments: object, **options: object) -> Path:
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.setattr("cifar_edge.data.cache.user_cache_path", homeless)
+    assert record()["data"] == {"path": "the cache", "there": False}
+    assert "cache           this user has no home to keep a cache in; set HOME or\n" in info()
 
 
 def test_the_current_folder_may_be_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,14 +138,14 @@ def test_missing_packages_are_said_with_their_remedy(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(metadata, "version", version)
     monkeypatch.setattr(metadata, "requires", lambda name: [*declared, 'pyarrow>=15; extra == "hub"'])
     assert record()["extras"] == {"train": {"torch": None, "onnx": "1.0"}, "hub": {"pyarrow": "1.0"}}
-    assert "  [train]     missing torch: pip install 'cifar-edge[train]'\n  [hub]       pyarrow 1.0\n" in info()
+    assert "  [train]       missing torch: pip install 'cifar-edge[train]'\n  [hub]         pyarrow 1.0\n" in info()
 
 
 def test_it_fits_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CIFAR_EDGE_MODEL", "gn-cnn")
     lines = info().splitlines()
     assert all(len(line) <= 80 or "/" in line for line in lines)
-    assert lines[0].startswith(f"cifar-edge    {__version__}, Python 3.")
+    assert lines[0].startswith(f"cifar-edge      {__version__}, Python 3.")
 
 
 def test_it_loads_no_model(tmp_path: Path) -> None:

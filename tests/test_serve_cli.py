@@ -19,7 +19,7 @@ from tiny import TINY
 
 from cifar_edge.cli import serve
 from cifar_edge.cli.main import main
-from cifar_edge.errors import CifarEdgeError
+from cifar_edge.errors import CifarEdgeError, DataError
 from cifar_edge.web import build
 
 TOKEN = "0123456789abcdef"
@@ -143,8 +143,8 @@ def test_the_web_page_is_shown_with_the_same_model_if_it_is_built(
     assert list(tmp_path.glob("cifar-edge-*")) == []
 
 
-@pytest.mark.parametrize("missing", ["folder", "room"])
-def test_without_a_temporary_folder_it_serves_without_the_page(
+@pytest.mark.parametrize("missing", ["folder", "room", "home"])
+def test_without_a_place_for_the_page_it_serves_without_the_page(
     missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(path: Path, content: bytes) -> None:
@@ -152,10 +152,16 @@ def test_without_a_temporary_folder_it_serves_without_the_page(
 
     (tmp_path / "built").mkdir()
     (tmp_path / "built" / "sw.js").write_text("1;")
-    monkeypatch.setattr(build, "found_page", lambda: tmp_path / "built")
+
+    def found() -> Path:
+        if missing == "home":
+            raise DataError("this user has no home to keep a cache in")
+        return tmp_path / "built"
+
+    monkeypatch.setattr(build, "found_page", found)
     if missing == "room":
         monkeypatch.setattr("cifar_edge.web.site.write_bytes", full)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("" if missing == "room" else "missing")))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("missing" if missing == "folder" else "")))
     with serve._page(TINY) as page:
         assert page is None
         assert [path.name for path in tmp_path.iterdir()] == ["built"]

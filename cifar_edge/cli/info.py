@@ -14,7 +14,7 @@ import click
 from cifar_edge import __version__
 
 WIDTH = 80
-_INDENT = 14
+_INDENT = 16
 
 _BASE = ("onnxruntime", "numpy", "Pillow", "click", "platformdirs")
 _NOT_FOR_USERS = ("bench", "dev")
@@ -82,8 +82,12 @@ def _processor() -> dict[str, Any]:
 
 def _cache() -> dict[str, Any]:
     from cifar_edge.data.cache import cache_folder
+    from cifar_edge.errors import DataError
 
-    folder = cache_folder()
+    try:
+        folder = cache_folder()
+    except DataError as error:
+        return {"path": None, "bytes": None, "error": str(error)}
     try:
         files = [file for file in folder.rglob("*") if file.is_file()]
         return {"path": str(folder), "bytes": sum(file.stat().st_size for file in files)}
@@ -94,12 +98,13 @@ def _cache() -> dict[str, Any]:
 def _data() -> dict[str, Any]:
     from cifar_edge.data import location
     from cifar_edge.data.load import DATA_VARIABLE
+    from cifar_edge.errors import DataError
 
     try:
         path = location()
         return {"path": None if path is None else str(path), "there": path is None or path.exists()}
-    except (OSError, RuntimeError):  # RuntimeError: a ~ that is nobody's home
-        return {"path": os.environ.get(DATA_VARIABLE), "there": False}
+    except (OSError, DataError):  # DataError: a ~ that is nobody's home, or no home for the cache
+        return {"path": os.environ.get(DATA_VARIABLE) or "the cache", "there": False}
 
 
 def _models() -> dict[str, list[str]]:
@@ -154,7 +159,7 @@ def text_report(record: dict[str, Any]) -> str:
         ("processor", f"{processor['name']}, {processor['cores']} cores"),
         ("  for int8", "unknown" if instructions is None else ", ".join(_told(instructions))),
         ("", processor["int8"]),
-        ("cache", f"{_shown(cache['path'])} ({size})"),
+        ("cache", cache["error"] if cache["path"] is None else f"{_shown(cache['path'])} ({size})"),
         ("data", "the sample inside this package" if data["path"] is None else _told_data(data)),
         ("models", "; ".join(f"{name} ({_precisions(name, files)})" for name, files in record["models"].items())),
         ("runs", f"{_counted(runs)}, in {_shown(runs['path'])}"),

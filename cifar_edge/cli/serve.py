@@ -113,13 +113,13 @@ def _page(model: Path) -> Iterator[Path | None]:
     from cifar_edge.web.build import found_page
     from cifar_edge.web.site import write_site
 
-    built, page = found_page(), None
+    page = None
     with ExitStack() as stack:
-        if built is not None:
-            try:
+        try:
+            if built := found_page():
                 folder = stack.enter_context(TemporaryDirectory(prefix="cifar-edge-"))
                 page = write_site(built, model, Path(folder)).folder
-            except (OSError, CifarEdgeError) as error:
-                stack.close()
-                click.echo(f"serving without the web page: {reason(error)}", err=True)
+        except (OSError, CifarEdgeError) as error:
+            stack.close()
+            click.echo(f"serving without the web page: {reason(error)}", err=True)
         yield page

@@ -14,8 +14,15 @@ _POLL_SECONDS = 0.2
 
 
 def cache_folder() -> Path:
-    """This user's cache, where the operating system keeps such things; ``~/.cache/cifar-edge`` on Linux."""
-    return user_cache_path("cifar-edge", appauthor=False)
+    """This user's cache, where the operating system keeps such things; ``~/.cache/cifar-edge`` on Linux.
+
+    Raises:
+        DataError: nobody knows where this user's home is.
+    """
+    try:
+        return user_cache_path("cifar-edge", appauthor=False)
+    except RuntimeError as error:
+        raise DataError("this user has no home to keep a cache in; set HOME or XDG_CACHE_HOME") from error
 
 
 @contextmanager

@@ -67,8 +67,19 @@ def has_classes(root: Path) -> bool:
 
 
 def is_split(root: Path) -> bool:
-    """Whether ``root`` holds ``train/CLASS`` or ``test/CLASS``; a folder ``train`` of pictures is a class like any."""
-    return any(has_classes(root / split) for split in SPLITS)
+    """Whether ``root`` holds ``train/CLASS`` and ``test/CLASS``, or one of them, with no pictures beside the classes.
+
+    A folder ``train`` of pictures is a class like any, whatever folders there are in it.
+
+    Raises:
+        DataError: the operating system refuses to look.
+    """
+    there = [root / split for split in SPLITS if has_classes(root / split)]
+    return len(there) == len(SPLITS) or any(not _has_pictures(folder) for folder in there)
+
+
+def _has_pictures(folder: Path) -> bool:
+    return any(Path(entry.name).suffix.lower() in picture_suffixes() for entry in _entries(folder))
 
 
 def list_pictures(root: Path) -> Listing:

@@ -15,6 +15,7 @@ from cifar_edge.data.own import load_own
 from cifar_edge.data.sample import load_sample
 from cifar_edge.data.transfer import Progress, Transfer
 from cifar_edge.errors import DataError
+from cifar_edge.runtime.messages import display_name
 
 DATA_VARIABLE = "CIFAR_EDGE_DATA"
 SAMPLE = "sample"
@@ -26,9 +27,18 @@ def ignore(line: str) -> None:
 
 
 def location(data: str | os.PathLike[str] | None = None) -> Path | None:
-    """The file or folder that `load_dataset` reads for the same argument; None for the embedded sample."""
+    """The file or folder that `load_dataset` reads for the same argument; None for the embedded sample.
+
+    Raises:
+        DataError: ``data`` is an empty name, or begins with the home of a user whose home, or who, is unknown.
+    """
+    if data is not None and not os.fspath(data):  # Path("") would be the current folder, and $UNSET is no name
+        raise DataError("the name of the data is empty")
     chosen = data or os.environ.get(DATA_VARIABLE) or cache_folder() / f"{CIFAR10.name}.npz"
-    return None if chosen == SAMPLE else Path(chosen).expanduser()
+    try:
+        return None if chosen == SAMPLE else Path(chosen).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"{display_name(os.fspath(chosen))}: there is no such home") from error
 
 
 def load_dataset(

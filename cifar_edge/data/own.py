@@ -10,7 +10,7 @@ import numpy.typing as npt
 from cifar_edge.data.dataset import Dataset, Labels
 from cifar_edge.data.decoding import Decoded, decode
 from cifar_edge.data.fetch import Report
-from cifar_edge.data.folders import is_split, list_pictures
+from cifar_edge.data.folders import SPLITS, is_split, list_pictures
 from cifar_edge.errors import DataError
 from cifar_edge.runtime.messages import display_name, listed
 
@@ -102,7 +102,8 @@ def held_out(digests: Digests, labels: Labels, holdout: float) -> Mask:
 def _check_holdout(root: Path, shown: str, holdout: float | None) -> None:
     split = is_split(root)
     if split and holdout is not None:
-        raise DataError(f"{shown} has train/ and test/; leave --holdout out, which is for one folder of classes")
+        there = " and ".join(f"{name}/" for name in SPLITS if (root / name).is_dir())
+        raise DataError(f"{shown} has {there}; leave --holdout out, which is for one folder of classes")
     if not split and holdout is None:
         raise DataError(
             f"{shown} is one folder of classes: give --holdout 0.2, to keep a fifth of them as test images, or make "
