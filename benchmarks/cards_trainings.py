@@ -11,7 +11,6 @@ one by the test images; each is exported for that as `cifar-edge export --quanti
 the run of the released network that held images out, go into models/gn-cnn/summary.json, whence the export takes them.
 """
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -96,7 +95,7 @@ def judge(run: Path, dataset: Dataset, quantize: bool) -> tuple[Training, dict[s
         holdout=recipe.holdout,
         images=len(dataset.test_labels),
         accuracy=accuracy,
-        weights_sha256=hashlib.sha256(trained.weights.read_bytes()).hexdigest(),
+        weights_sha256=trained.sha256,
     )
     return training, temperatures
 

@@ -7,7 +7,6 @@ recipe, but that SGD trains everything where no rate of Muon is given. Each resu
 benchmarks/results/folding.csv at once, and what stands there is not measured again. docs/folding.md says what follows.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -132,7 +131,7 @@ class Ablation:
             raise RecipeError(f"{run} holds out no images to judge by; train with --set holdout=5000")
         self.images, self.labels, self.held_out = images, labels, held_out
         self.network: GnCnn = trained.network.to(self.device)
-        self.weights_sha256 = hashlib.sha256(trained.weights.read_bytes()).hexdigest()
+        self.weights_sha256 = trained.sha256
         self.group_norm_accuracy = self.accuracy(self.network)
 
     def measure(self, case: Case) -> Result:

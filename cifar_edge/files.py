@@ -14,6 +14,9 @@ _PACKAGE = Path(__file__).resolve().parent
 _ZOO_IN_WHEEL = _PACKAGE / "_zoo"
 _CHECKOUT = _PACKAGE.parent
 
+_TEMPORARY = ".cifar-edge-"
+"""How the names begin of files that are only just being written."""
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -27,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY, suffix=path.suffix)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -69,7 +72,7 @@ def remove_leftovers(folder: Path) -> None:
         CifarEdgeError: the operating system refuses.
     """
     try:
-        for temporary in folder.glob(".*-????????.*"):
+        for temporary in folder.glob(f"{_TEMPORARY}*"):
             temporary.unlink()
     except OSError as error:
         raise CifarEdgeError(f"cannot write {folder}: {error.strerror or error}") from error

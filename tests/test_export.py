@@ -16,6 +16,7 @@ from torch import nn
 
 from cifar_edge.data import Dataset
 from cifar_edge.errors import ExportError, GateFailed
+from cifar_edge.export.conversion import conversions
 from cifar_edge.export.fp32 import network_graph
 from cifar_edge.export.parity import FP32_TOLERANCE, compare, torch_logits
 from cifar_edge.export.pipeline import export_network
@@ -24,8 +25,9 @@ from cifar_edge.export.report import Report
 from cifar_edge.models import MODELS
 from cifar_edge.models.summary import count_macs, count_parameters
 from cifar_edge.runtime.model import load, run
+from cifar_edge.runtime.resolve import WEIGHTS
 from cifar_edge.spec import INPUT_NAME, MAX_IR_VERSION, MAX_OPSET, Precision
-from cifar_edge.training.checkpoint import TrainedNetwork, load_network
+from cifar_edge.training.checkpoint import FOLDED_WEIGHTS, TrainedNetwork, load_network
 
 NETWORKS = sorted(MODELS.keys() - {"wrn-16-4"})
 """All but the teacher, which is not for devices, and a hundred times as slow."""
@@ -205,6 +207,19 @@ def test_quantization_is_deterministic(batch_norm_run: TrainedNetwork, sample: D
     assert first == second
 
 
+def test_each_precision_has_a_temperature_of_its_own(
+    batch_norm_run: TrainedNetwork, folded_run: Path, few: Dataset
+) -> None:
+    for trained, names in (
+        (batch_norm_run, ["fp32", "int8"]),
+        (load_network(folded_run), ["GroupNorm fp32", "folded fp32", "int8"]),
+    ):
+        tempered = replace(trained, temperatures={"fp32": 1.5, "int8": 2.5})
+        made = conversions(tempered, few, quantize=True)
+        assert [conversion.name for conversion in made] == names
+        assert [conversion.about.temperature for conversion in made] == [1.5] * (len(names) - 1) + [2.5]
+
+
 def test_report_tells_how_an_unfolded_network_gets_faster(folded_run: Path, sample: Dataset, tmp_path: Path) -> None:
     run_folder = shutil.copytree(folded_run, tmp_path / "run", ignore=shutil.ignore_patterns("deploy.safetensors"))
     report = export_network(load_network(run_folder), sample, tmp_path / "export", quantize=True, max_drop=100.0)
@@ -250,6 +265,16 @@ def test_failed_gates_leave_the_earlier_export(batch_norm_run: TrainedNetwork, s
     with pytest.raises(GateFailed, match=r"fp32 does not compute what PyTorch does"):
         export_network(steep, sample, tmp_path, quantize=False, max_drop=0.5)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_digest_is_that_of_the_weights_that_were_loaded(folded_run: Path, few: Dataset, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(folded_run, tmp_path / "run"))
+    loaded = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (WEIGHTS, FOLDED_WEIGHTS)}
+    trained = load_network(folder)
+    for name in loaded:
+        (folder / name).write_bytes(b"other weights")
+    made = conversions(trained, few, quantize=True)
+    assert [each.about.weights_sha256 for each in (made[0], made[-1])] == list(loaded.values())
 
 
 def test_network_that_answers_nan_is_refused(batch_norm_run: TrainedNetwork, sample: Dataset, tmp_path: Path) -> None:

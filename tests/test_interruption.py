@@ -1,5 +1,6 @@
 """Ctrl-C, a loss that explodes, a full disk, too little memory: one line, and what was there stays good."""
 
+import json
 import resource
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ENTRY_POINT
+from torch import Tensor
 
 from cifar_edge.cli.interruption import interruptible
 from cifar_edge.data import Dataset
@@ -97,12 +99,31 @@ def test_the_first_signal_loses_nothing_and_the_second_stops_at_once(
     assert (folder / "model.safetensors").read_bytes() == whole
 
 
-def test_an_interrupted_folding_leaves_the_run_as_it_was(tmp_path: Path, few: Dataset) -> None:
+def test_an_interrupted_folding_leaves_the_run_as_it_was(
+    tmp_path: Path, few: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     train(Recipe(epochs=1, fold_epochs=1, batch_size=16), few, tmp_path / "run")
     before = {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()}
     with pytest.raises(Interrupted):
         fold_run(tmp_path / "run", few, epochs=2, watcher=Watcher(stop=lambda: True))
     assert {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()} == before
+
+    def ends(logits: Tensor, labels: Tensor) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cifar_edge.training.stages.accuracy_of", ends)  # all is trained by then
+    with pytest.raises(KeyboardInterrupt):
+        fold_run(tmp_path / "run", few, epochs=2)
+    assert {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()} == before
+
+
+def test_another_folding_makes_the_fitted_temperature_void(tmp_path: Path, few: Dataset) -> None:
+    train(Recipe(epochs=1, fold_epochs=1, batch_size=16), few, tmp_path)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    (tmp_path / "summary.json").write_text(json.dumps({**summary, "temperature": {"fp32": 1.25, "int8": 1.5}}))
+    assert load_network(tmp_path).temperatures == {"fp32": 1.25, "int8": 1.5}
+    fold_run(tmp_path, few, epochs=1)
+    assert load_network(tmp_path).temperatures == {"fp32": 1.25}
 
 
 def test_a_loss_that_explodes_keeps_the_last_good_state(tmp_path: Path, few: Dataset) -> None:

@@ -23,8 +23,9 @@ from cifar_edge.errors import CifarEdgeError, Interrupted, ModelError, TrainingE
 from cifar_edge.runtime.runs import held
 from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.records import Watcher
-from cifar_edge.training.run import resume, train
+from cifar_edge.training.run import fold_run, resume, train
 from cifar_edge.training.stages import Stages
+from cifar_edge.training.state import load_state
 
 KILLS = int(os.environ.get("KILLS", "3"))
 """How often a training is killed at the least; give more for a longer test."""
@@ -120,8 +121,10 @@ def test_a_state_without_its_recipe_is_enough(unfinished: Path, few: Dataset) ->
     """A process may be killed between writing the two."""
     recipe = (unfinished / "recipe.toml").read_text()
     (unfinished / "recipe.toml").unlink()
-    (unfinished / ".state-ab12cd_3.safetensors").write_bytes(b"half of it")
+    (unfinished / ".cifar-edge-ab12cd_3.safetensors").write_bytes(b"half of it")
+    (unfinished / ".notes-20261123.txt").touch()  # somebody's own
     resume(unfinished, few)
+    (unfinished / ".notes-20261123.txt").unlink()
     assert (unfinished / "recipe.toml").read_text() == recipe
     assert not [file for file in unfinished.iterdir() if file.name.startswith((".", "state"))]
 
@@ -195,7 +198,24 @@ def test_own_pictures_that_were_changed_are_refused(tmp_path: Path, few: Dataset
     labels[5] = (labels[5] + 1) % 10
     with pytest.raises(TrainingError, match="cannot go on: /pictures is not what was trained on: other training"):
         resume(folder, replace(own, train_labels=labels))
+    with pytest.raises(Interrupted):
+        resume(folder, replace(own, folder=Path("/moved")), watcher=stopping_after(1))
+    assert load_state(folder).data.folder == "/moved"
     resume(folder, replace(own, folder=Path("/moved")))
+
+
+def test_classes_that_were_renamed_are_refused_once_there_are_weights(tmp_path: Path, few: Dataset) -> None:
+    folder, own = tmp_path / "run", replace(few, folder=Path("/pictures"))
+    renamed = replace(own, labels=("aircraft", *few.labels[1:]))
+    with pytest.raises(Interrupted):
+        train(SHORT.with_values(epochs=1, fold_epochs=1), own, folder, watcher=stopping_after(6))
+    assert load_state(folder).stage == "fold"
+    refusal = "knows the classes airplane, .* has aircraft, "
+    with pytest.raises(TrainingError, match=refusal):
+        resume(folder, renamed)
+    resume(folder, own)
+    with pytest.raises(TrainingError, match=refusal):
+        fold_run(folder, renamed, epochs=1)
 
 
 def test_what_costs_the_same_bits_is_told(unfinished: Path, few: Dataset) -> None:
@@ -236,6 +256,15 @@ def test_what_another_process_began_meanwhile_is_left_as_it_is(
         train(SHORT, few, folder)
     assert "go on" not in str(caught.value)
     assert [file.name for file in folder.iterdir()] == ["state.safetensors"]
+
+
+@pytest.mark.parametrize("summary", ["{", "{}", "[]"])
+def test_a_damaged_summary_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, summary: str) -> None:
+    (tmp_path / "runs" / "b").mkdir(parents=True)
+    (tmp_path / "runs" / "b" / "summary.json").write_text(summary)
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["train", "--resume", "b"])
+    assert (done.exit_code, done.output) == (1, "Error: runs/b/summary.json is damaged\n")
 
 
 @pytest.mark.parametrize(

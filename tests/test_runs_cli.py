@@ -3,14 +3,14 @@
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from cifar_edge.cli.main import main
 from cifar_edge.data.origin import Origin
-from cifar_edge.runtime.runs import held
+from cifar_edge.runtime.runs import held, is_held
 from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.records import EpochRecord
 from cifar_edge.training.state import RunState, save_state
@@ -71,6 +71,21 @@ def test_each_state_is_told(runs: Path) -> None:
         "created": ago[2],
         "failure": "why",
     }
+
+
+def test_a_run_that_may_only_be_read_is_seen_to_be_held(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user's, or on a disk that is mounted read-only."""
+    opened = Path.open
+
+    def read_only(path: Path, mode: str = "r") -> IO[Any]:
+        if mode != "rb":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, mode)
+
+    with held(runs / "hers"), monkeypatch.context() as patch:
+        patch.setattr(Path, "open", read_only)
+        assert is_held(runs / "hers")
+    assert not is_held(runs / "hers")
 
 
 def test_garbage_is_passed_over(runs: Path) -> None:

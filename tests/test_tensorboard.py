@@ -1,6 +1,7 @@
 """The log for TensorBoard, read back by TensorBoard's own reader."""
 
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,12 +32,14 @@ def scalars(folder: Path, tag: str) -> list[tuple[int, float]]:
 def test_a_resumed_run_goes_on_with_its_log(tmp_path: Path) -> None:
     told: list[EpochRecord] = []
     watcher = Watcher(epoch=lambda record, epochs: told.append(record))
-    first = logged(watcher, tmp_path, 2)
-    first.epoch(RECORDS[0], 2)
-    first.epoch(replace(RECORDS[1], loss=9.0), 2)  # killed before its state was saved
-    resumed = logged(watcher, tmp_path, 2)
-    for record in RECORDS[1:]:
-        resumed.epoch(record, 2)
+    threads = threading.active_count()
+    with logged(watcher, tmp_path, 2) as first:
+        first.epoch(RECORDS[0], 2)
+        first.epoch(replace(RECORDS[1], loss=9.0), 2)  # killed before its state was saved
+    with logged(watcher, tmp_path, 2) as resumed:
+        for record in RECORDS[1:]:
+            resumed.epoch(record, 2)
+    assert threading.active_count() == threads
     assert scalars(tmp_path, "loss") == [(1, 2.0), (2, 1.5), (3, 1.25)]
     assert scalars(tmp_path, "accuracy/training") == [(1, 0.2), (2, 0.4), (3, 0.5)]
     assert scalars(tmp_path, "accuracy/watched") == [(1, 0.25), (2, 0.5), (3, 0.75)]

@@ -113,9 +113,11 @@ def begin(
     if told_uneven := uneven(dataset):
         note(told_uneven)
     written = place(folder)
-    with interruptible(_go_on_with(folder)) as stop, watching(recipe.epochs, recipe.fold_epochs, stop) as watcher:
-        if tensorboard:
-            watcher = _logged(watcher, written, recipe.epochs)
+    with (
+        interruptible(_go_on_with(folder)) as stop,
+        watching(recipe.epochs, recipe.fold_epochs, stop) as watcher,
+        _logged(watcher, written, recipe.epochs, tensorboard) as watcher,
+    ):
         return train(recipe, dataset, written, device=device, watcher=watcher)
 
 
@@ -127,28 +129,36 @@ def go_on(
         from cifar_edge.training.run import resume
         from cifar_edge.training.state import load_state
     from cifar_edge.runtime.resolve import SUMMARY
-    from cifar_edge.runtime.runs import STATE, find_run
+    from cifar_edge.runtime.runs import STATE, find_run, read_summary
 
     folder = find_run(run)
     if (folder / SUMMARY).exists() and not (folder / STATE).exists():
+        summary = read_summary(folder)
         note(f"{folder} is finished: there is nothing to go on with")
-        return folder, json.loads((folder / SUMMARY).read_text())
+        return folder, summary
     state = load_state(folder)
     recipe, done = state.recipe, f"{len(state.records)} epochs are done"
     dataset = load(state.data)
     note(f"going on with {recipe.model} on {dataset.name} in {folder}; {done}")
     has_log = any(folder.glob("events.out.tfevents.*"))
     written = place(folder)
-    with interruptible(_go_on_with(folder)) as stop, watching(recipe.epochs, recipe.fold_epochs, stop) as watcher:
-        if has_log:
-            watcher = _logged(watcher, written, recipe.epochs)
+    with (
+        interruptible(_go_on_with(folder)) as stop,
+        watching(recipe.epochs, recipe.fold_epochs, stop) as watcher,
+        _logged(watcher, written, recipe.epochs, has_log) as watcher,
+    ):
         return folder, resume(written, dataset, device=device, watcher=watcher)
 
 
-def _logged(watcher: "Watcher", folder: Path, epochs: int) -> "Watcher":
+@contextmanager
+def _logged(watcher: "Watcher", folder: Path, epochs: int, wanted: bool) -> "Iterator[Watcher]":
+    if not wanted:
+        yield watcher
+        return
     with needs("tensorboard"):
         from cifar_edge.training.tensorboard import logged
-    return logged(watcher, folder, epochs)
+    with logged(watcher, folder, epochs) as watcher:
+        yield watcher
 
 
 def _go_on_with(folder: Path) -> str:

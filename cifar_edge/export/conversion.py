@@ -1,6 +1,5 @@
 """From a trained network to the graphs an export consists of, not judged yet."""
 
-import hashlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,7 +73,7 @@ def _folded(folded: FoldedNetwork, trained: TrainedNetwork, dataset: Dataset, ab
     weights = trained.weights.with_name(FOLDED_WEIGHTS)
     source = _finite_logits(folded, weights, dataset)
     costs = summarize(folded)
-    about = replace(about, parameters=costs.parameters, macs=costs.macs, weights_sha256=_sha256(weights))
+    about = replace(about, parameters=costs.parameters, macs=costs.macs, weights_sha256=trained.folded_sha256)
     images = calibration_images(dataset.train_images)
     scales = activation_scales(folded, images)
     int8 = integer_graph(folded, scales, fitted_weights(folded, scales, images))
@@ -100,7 +99,7 @@ def _metadata(trained: TrainedNetwork) -> ModelMetadata:
         labels=trained.labels,
         parameters=costs.parameters,
         macs=costs.macs,
-        weights_sha256=_sha256(trained.weights),
+        weights_sha256=trained.sha256,
         test_accuracy=None,
         test_images=0,
         versions={"torch": torch.__version__, "onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
@@ -111,8 +110,3 @@ def _metadata(trained: TrainedNetwork) -> ModelMetadata:
 
 def _as_int8(about: ModelMetadata, trained: TrainedNetwork) -> ModelMetadata:
     return replace(about, precision="int8", temperature=trained.temperatures.get("int8", 1.0))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -24,6 +24,7 @@ STATE = "state.safetensors"
 FAILURE = "failure.txt"
 """Why the training of an unfinished run ended, if it could still say so."""
 
+_SUMMARY_KEYS = {"model", "epochs", "parameters", "seconds", "device"}
 _LOCK = ".lock"
 _MAX_HEADER_BYTES = 16 * 1024 * 1024
 _ATTEMPTS, _PAUSE_SECONDS = 10, 0.1
@@ -120,6 +121,18 @@ def find_run(name: str) -> Path:
     raise ModelError(f"no run is called {display_name(name)!r}{hint}; give a folder, or the name of one under {RUNS}")
 
 
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The ``summary.json`` of a finished run.
+
+    Raises:
+        ModelError: it is damaged.
+    """
+    summary = record_in(folder / SUMMARY)
+    if not summary.keys() >= _SUMMARY_KEYS:
+        raise ModelError(f"{folder / SUMMARY} is damaged")
+    return summary
+
+
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Hold the run for this process, which alone may write to it; the folder is made if it is missing.
@@ -155,8 +168,8 @@ def held(folder: Path) -> Iterator[None]:
 
 def is_held(folder: Path) -> bool:
     """Whether a living process holds the run."""
-    try:
-        with (folder / _LOCK).open("r+b") as file:
+    # Read-only where it is another user's, or on a read-only disk; a network's file system locks only what is written.
+    for mode in ("r+b", "rb"):
+        with contextlib.suppress(OSError), (folder / _LOCK).open(mode) as file:
             return not try_lock(file)
-    except OSError:
-        return False
+    return False

@@ -1,5 +1,6 @@
 """Weights on disk: safetensors, with the name of the network and its labels beside the tensors."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -7,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from cifar_edge.data.origin import Origin
@@ -33,19 +34,40 @@ class TrainedNetwork:
         labels: class names in the order of the logits.
         network: the module in evaluation mode; float32 ``[batch, 3, 32, 32]`` in, logits out.
         weights: the safetensors file it came from.
+        sha256: of the bytes of that file that were loaded, hexadecimal.
         data: which data set it was trained on.
         temperatures: precision -> what the logits of its file are to be divided by before the softmax; empty where the
             summary has no ``temperature``.
         folded: the network with its norms folded, likewise in evaluation mode; None where the run has none.
+        folded_sha256: of the bytes that were loaded of its file; empty where the run has none.
     """
 
     name: str
     labels: tuple[str, ...]
     network: nn.Module
     weights: Path
+    sha256: str
     data: Origin
     temperatures: Mapping[str, float] = field(default_factory=dict)
     folded: FoldedNetwork | None = None
+    folded_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What `save_weights` wrote.
+
+    Attributes:
+        state: name -> tensor.
+        model: name of the network.
+        labels: class names in the order of the logits.
+        sha256: of the file's bytes, hexadecimal.
+    """
+
+    state: dict[str, Tensor]
+    model: str
+    labels: tuple[str, ...]
+    sha256: str
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor], model: str, labels: tuple[str, ...]) -> None:
@@ -59,33 +81,35 @@ def save_weights(path: Path, state: Mapping[str, Tensor], model: str, labels: tu
     write_bytes(path, save(tensors, {METADATA_KEY: json.dumps({"model": model, "labels": labels})}))
 
 
-def read_weights(path: Path) -> tuple[dict[str, Tensor], str, tuple[str, ...]]:
-    """Read what `save_weights` wrote: the tensors, the name of the network, the labels.
+def read_weights(path: Path) -> Weights:
+    """Read what `save_weights` wrote.
 
     Raises:
         ModelError: the file is missing, damaged, or was not written by `save_weights`.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})[METADATA_KEY])
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        return state, str(about["model"]), tuple(map(str, about["labels"]))
+        content = path.read_bytes()
+        state = load(content)
+        # safetensors reads metadata from paths alone. The format: a length of 8 bytes, a header of JSON, the tensors.
+        length = int.from_bytes(content[:8], "little")
+        about = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][METADATA_KEY])
+        labels = tuple(map(str, about["labels"]))
+        return Weights(state, str(about["model"]), labels, hashlib.sha256(content).hexdigest())
     except FileNotFoundError as error:
         raise ModelError(f"{path} is missing; is the run finished?") from error
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} holds no weights of a cifar-edge network ({error})") from error
 
 
-def load_weights(path: Path) -> tuple[nn.Module, str, tuple[str, ...]]:
-    """The network whose weights `save_weights` wrote, in evaluation mode; its name; the labels.
+def network_of(weights: Weights, path: Path) -> nn.Module:
+    """The network that has ``weights``, which were read from ``path``, in evaluation mode.
 
     Raises:
-        ModelError: the file holds no weights, or they do not fit the network they name.
+        ModelError: there is no such network, or they do not fit it.
     """
-    state, name, labels = read_weights(path)
-    network = build(name, len(labels))
-    _load_state(network, state, path)
-    return network, name, labels
+    network = build(weights.model, len(weights.labels))
+    _load_state(network, weights, path)
+    return network
 
 
 def load_network(model: str | os.PathLike[str]) -> TrainedNetwork:
@@ -95,23 +119,28 @@ def load_network(model: str | os.PathLike[str]) -> TrainedNetwork:
         ModelError: there is no such run or model, it holds no weights, or they do not fit the network they name.
     """
     folder = resolve_run(model).path
-    network, name, labels = load_weights(folder / WEIGHTS)
-    folded = None
-    if isinstance(network, GnCnn) and (folder / FOLDED_WEIGHTS).exists():
-        folded = unfitted(network)
-        _load_state(folded, read_weights(folder / FOLDED_WEIGHTS)[0], folder / FOLDED_WEIGHTS)
+    path, folded_path = folder / WEIGHTS, folder / FOLDED_WEIGHTS
+    weights = read_weights(path)
+    network = network_of(weights, path)
+    folded, folded_sha256 = None, ""
+    if isinstance(network, GnCnn) and folded_path.exists():
+        folded, folded_weights = unfitted(network), read_weights(folded_path)
+        folded_sha256 = folded_weights.sha256
+        _load_state(folded, folded_weights, folded_path)
     data = Origin.of_run(folder)
     try:
         summary = json.loads((folder / SUMMARY).read_text())
         temperatures = {str(precision): float(value) for precision, value in summary.get("temperature", {}).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{folder / SUMMARY} is missing or damaged; was the training interrupted?") from error
-    return TrainedNetwork(name, labels, network, folder / WEIGHTS, data, temperatures, folded)
+    return TrainedNetwork(
+        weights.model, weights.labels, network, path, weights.sha256, data, temperatures, folded, folded_sha256
+    )
 
 
-def _load_state(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+def _load_state(network: nn.Module, weights: Weights, path: Path) -> None:
     try:
-        network.load_state_dict(state)
+        network.load_state_dict(weights.state)
     except RuntimeError as error:
         raise ModelError(f"{path} does not fit the network that this cifar-edge builds") from error
     network.eval().requires_grad_(False)

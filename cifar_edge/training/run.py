@@ -1,6 +1,7 @@
 """A run: a recipe, a data set and a folder in; weights, metrics, summary and pictures out."""
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -18,8 +19,8 @@ from cifar_edge.errors import CifarEdgeError, Interrupted, RecipeError, Training
 from cifar_edge.files import remove_leftovers, write_text
 from cifar_edge.models import build
 from cifar_edge.models.summary import summarize
-from cifar_edge.runtime.resolve import SUMMARY, WEIGHTS, resolve_run
-from cifar_edge.runtime.runs import FAILURE, RECIPE, STATE, held
+from cifar_edge.runtime.resolve import SUMMARY, WEIGHTS
+from cifar_edge.runtime.runs import FAILURE, RECIPE, STATE, held, read_summary
 from cifar_edge.training import pictures
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.folding import can_fold
@@ -28,7 +29,7 @@ from cifar_edge.training.machine import choose_device, memory_for, resolve_preci
 from cifar_edge.training.ranks import all_ranks, sharing_ranks
 from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.records import EpochRecord, Watcher
-from cifar_edge.training.stages import Stages, accuracy_of, training_images
+from cifar_edge.training.stages import Stages, accuracy_of, check_classes, teacher_folder, training_images
 from cifar_edge.training.state import (
     RunState,
     changed_recipe,
@@ -108,7 +109,7 @@ def resume(folder: Path, dataset: Dataset, *, device: str = "auto", watcher: Wat
         What ``summary.json`` holds; of a finished run, what it held already.
 
     Raises:
-        ModelError: the folder holds no state, or not the weights that belong to it.
+        ModelError: the folder holds no state, or not the weights that belong to it; or a damaged ``summary.json``.
         RecipeError: the run's recipe is damaged.
         TrainingError: another process trains the run, or the data or recipe are others, or as `train`.
         Interrupted: as `train`.
@@ -120,7 +121,7 @@ def resume(folder: Path, dataset: Dataset, *, device: str = "auto", watcher: Wat
         if (folder / SUMMARY).exists():
             (folder / STATE).unlink(missing_ok=True)
             watcher.note(f"{folder} is finished: there is nothing to go on with")
-            return _read_summary(folder)
+            return read_summary(folder)
         state = load_state(folder)
         if change := state.data.change(dataset):
             raise TrainingError(f"{folder} cannot go on: {change}; give that with --data")
@@ -132,7 +133,7 @@ def resume(folder: Path, dataset: Dataset, *, device: str = "auto", watcher: Wat
         for what in (changed_recipe(state, folder, recipe), differences(state.environment, now)):
             if what:
                 watcher.note(f"changed since {folder} began, so its weights will be others: {what}")
-        state = replace(state, recipe=recipe, environment=now)
+        state = replace(state, recipe=recipe, environment=now, data=Origin.of(dataset))
         (folder / FAILURE).unlink(missing_ok=True)
         with _failures_told(folder, recipe):
             return _finish(Stages(recipe, dataset, folder, where, watcher, state), state)
@@ -172,6 +173,7 @@ def fold_run(
         raise TrainingError(_cannot_fold(trained.name))
     if change := trained.data.change(dataset):
         raise TrainingError(f"{change}; give that with --data")
+    check_classes(trained.labels, dataset)
     for setting in settings:
         if not setting.startswith("fold_") or setting.startswith("fold_epochs"):
             raise RecipeError(
@@ -180,10 +182,11 @@ def fold_run(
     where = choose_device(device)
     recipe = Recipe.from_file(folder / RECIPE).updated(settings).with_values(fold_epochs=epochs)
     recipe = resolve_precision(recipe, where)
-    summary = _read_summary(folder)
+    summary = read_summary(folder)
     with held(folder), memory_for(recipe):
         stages = Stages(recipe, dataset, folder, where, watcher or Watcher())
         summary |= stages.fold(trained.network.to(where))
+        summary.get("temperature", {}).pop("int8", None)  # it was fitted to the weights that were folded before
         stages.write_metrics(FOLD_METRICS)
         write_text(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
         write_text(folder / RECIPE, recipe.to_toml())
@@ -255,16 +258,11 @@ def _failures_told(folder: Path, recipe: Recipe) -> Iterator[None]:
             raise
         with suppress(CifarEdgeError):  # a full disk
             write_text(folder / FAILURE, f"{error}\n")
-        raise TrainingError(f"{error}; then go on: cifar-edge train --resume {folder}") from error
+        raise TrainingError(f"{error}; then go on: cifar-edge train --resume {shlex.quote(str(folder))}") from error
 
 
 def _environment(recipe: Recipe, device: torch.device) -> dict[str, Any]:
-    return environment(device, resolve_run(recipe.teacher).path / WEIGHTS if recipe.teacher else None)
-
-
-def _read_summary(folder: Path) -> dict[str, Any]:
-    summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text())
-    return summary
+    return environment(device, teacher_folder(recipe) / WEIGHTS if recipe.teacher else None)
 
 
 def _measured(name: str, logits: Tensor, labels: Tensor) -> dict[str, float | int]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cifar_edge.data.dataset import Dataset
-from cifar_edge.errors import TrainingError
+from cifar_edge.errors import ModelError, TrainingError
 from cifar_edge.files import write_text
 from cifar_edge.models import build
 from cifar_edge.models.folded import BatchNormNetwork
@@ -17,7 +17,7 @@ from cifar_edge.models.gn_cnn import GnCnn
 from cifar_edge.runtime.messages import listed
 from cifar_edge.runtime.resolve import WEIGHTS, resolve_run
 from cifar_edge.runtime.runs import METRICS, RECIPE
-from cifar_edge.training.checkpoint import FOLDED_WEIGHTS, load_network, load_weights, save_weights
+from cifar_edge.training.checkpoint import FOLDED_WEIGHTS, load_network, network_of, read_weights, save_weights
 from cifar_edge.training.folding import fold, with_batch_norm, without_batch_norm
 from cifar_edge.training.loop import Diverged, Epoch, Snapshot, fit, logits_of
 from cifar_edge.training.recipe import Recipe
@@ -90,7 +90,9 @@ class Stages:
         """Train and save the network, or load it if that is done; in evaluation mode."""
         recipe = self.recipe
         if self.state is not None and self.state.stage == "fold":
-            return load_weights(self.folder / WEIGHTS)[0].to(self.device)
+            weights = read_weights(self.folder / WEIGHTS)
+            check_classes(weights.labels, self.dataset)
+            return network_of(weights, self.folder / WEIGHTS).to(self.device)
         torch.manual_seed(recipe.seed)
         network = self._fit("train", build(recipe.model, len(self.dataset.labels)).to(self.device), recipe)
         save_weights(self.folder / WEIGHTS, network.state_dict(), recipe.model, self.dataset.labels)
@@ -112,11 +114,11 @@ class Stages:
         tuned = self._fit("fold", with_batch_norm(fold(network, seen), seen), recipe)
         assert isinstance(tuned, BatchNormNetwork)
         folded = without_batch_norm(tuned)
-        save_weights(self.folder / FOLDED_WEIGHTS, folded.state_dict(), recipe.model, self.dataset.labels)
         results: dict[str, Any] = {"fold_epochs": recipe.epochs}
         if self.held_out is not None:
             results["folded_holdout_accuracy"] = accuracy_of(logits_of(folded, self.held_out[0]), self.held_out[1])
         results["folded_test_accuracy"] = accuracy_of(logits_of(folded, self.test[0]), self.test[1])
+        save_weights(self.folder / FOLDED_WEIGHTS, folded.state_dict(), recipe.model, self.dataset.labels)
         return results
 
     def _fit(self, stage: str, network: nn.Module, recipe: Recipe) -> nn.Module:
@@ -169,6 +171,30 @@ def training_images(
     return images[kept], labels[kept], (images[out], labels[out])
 
 
+def check_classes(labels: tuple[str, ...], dataset: Dataset) -> None:
+    """Refuse a data set whose classes have other names than the ``labels`` of a network trained on it before.
+
+    Raises:
+        TrainingError: they have.
+    """
+    if labels != dataset.labels:
+        raise TrainingError(
+            f"the network knows the classes {listed(labels)}, but {dataset.name} has {listed(dataset.labels)} now"
+        )
+
+
+def teacher_folder(recipe: Recipe) -> Path:
+    """The folder of the recipe's teacher, which it has.
+
+    Raises:
+        ModelError: there is no such run or model.
+    """
+    try:
+        return resolve_run(recipe.teacher).path
+    except ModelError as error:
+        raise ModelError(f"the recipe's teacher: {error}") from error
+
+
 def accuracy_of(logits: Tensor, labels: Tensor) -> float:
     """Share of ``logits``, ``[n, classes]``, whose greatest is that of ``labels``, int64 ``[n]``."""
     return (logits.argmax(1) == labels).double().mean().item()
@@ -181,7 +207,7 @@ def _tensors(images: Any, labels: Any, device: torch.device) -> tuple[Tensor, Te
 def _teacher(recipe: Recipe, labels: tuple[str, ...], device: torch.device, watcher: Watcher) -> Teacher | None:
     if not recipe.teacher:
         return None
-    trained = load_network(resolve_run(recipe.teacher).path)
+    trained = load_network(teacher_folder(recipe))
     if trained.labels != labels:
         raise TrainingError(f"the teacher {recipe.teacher} knows other classes: {listed(trained.labels)}")
     return Teacher(trained.network.to(device), recipe, watcher.note)

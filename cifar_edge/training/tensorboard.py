@@ -1,5 +1,7 @@
 """The epochs of a run as TensorBoard shows them: ``tensorboard --logdir runs``."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +10,9 @@ from torch.utils.tensorboard import SummaryWriter
 from cifar_edge.training.records import EpochRecord, Watcher
 
 
-def logged(watcher: Watcher, folder: Path, epochs: int) -> Watcher:
-    """``watcher``, with the scalars of each epoch written to a log in ``folder`` as well.
+@contextmanager
+def logged(watcher: Watcher, folder: Path, epochs: int) -> Iterator[Watcher]:
+    """``watcher``, with the scalars of each epoch written to a log in ``folder`` as well, until the context ends.
 
     A log that is there goes on: what it holds from the first epoch to come onwards is hidden.
 
@@ -32,4 +35,8 @@ def logged(watcher: Watcher, folder: Path, epochs: int) -> Watcher:
         writer.flush()
         watcher.epoch(record, stage_epochs)
 
-    return replace(watcher, epoch=epoch)
+    try:
+        yield replace(watcher, epoch=epoch)
+    finally:
+        for writer in writers:  # each has a thread
+            writer.close()

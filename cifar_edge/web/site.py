@@ -8,7 +8,8 @@ from pathlib import Path
 
 from cifar_edge.errors import PageError
 from cifar_edge.files import write_bytes
-from cifar_edge.runtime.model import load
+from cifar_edge.runtime.messages import display_name
+from cifar_edge.runtime.model import load, read_model
 
 MODEL = "model.onnx"
 CARD = "model.json"
@@ -45,8 +46,8 @@ def write_site(page: Path, model: Path, out: Path) -> Site:
         CifarEdgeError: ``out`` cannot be written.
     """
     _check_is_ours(out)
-    metadata = asdict(load(model).metadata)
-    network = model.read_bytes()
+    network = read_model(model)
+    metadata = asdict(load(network, name=display_name(str(model))).metadata)
     files = {path.name: path.read_bytes() for path in sorted(page.iterdir())}
     worker = files.pop(WORKER)
     files[MODEL] = network
