@@ -1,5 +1,6 @@
 """The command line as a whole: help, exit codes, what is imported. Each command's own tests lie with its part."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -160,6 +161,17 @@ def test_a_closed_stream_stops_what_has_to_be_printed_there_and_no_more(
     assert bool(done.stdout) == (closed == "2>&-" and "--resume" not in arguments)
     if "--resume" in arguments:
         assert len((tmp_path / "answers.jsonl").read_text().splitlines()) == 1
+
+
+def test_what_the_encoding_of_stdout_lacks_is_escaped(tmp_path: Path) -> None:
+    (tmp_path / "\u732b.png").write_bytes(Path(CAT).read_bytes())
+    command: list[str | Path] = [ENTRY_POINT, "predict", "--model", "gn-cnn", "\u732b.png", CAT]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.decode("cp1252").splitlines()
+    assert first.endswith("  \\u732b.png")
+    assert second.endswith(str(CAT))
 
 
 def test_help_and_import_load_nothing_heavy(tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import TINY, tiny_logits
 
+from cifar_edge import Classifier
 from cifar_edge.data import Dataset
 from cifar_edge.errors import ContractError, ModelError
 from cifar_edge.runtime.model import MAX_MODEL_BYTES, load, run
+from cifar_edge.runtime.resolve import released_exports
 from cifar_edge.spec import CIFAR10_LABELS, METADATA_KEY, ModelMetadata
 
 
@@ -46,6 +48,13 @@ def test_the_tiny_model_answers_as_numpy_does(sample: Dataset, count: int, threa
     assert logits.shape == (count, 10)
     np.testing.assert_allclose(logits, tiny_logits(images), atol=1e-5)
     assert (metadata.model, metadata.labels) == ("tiny", CIFAR10_LABELS)
+
+
+def test_every_released_model_answers_no_image() -> None:
+    files = [file for found in released_exports().values() for file in found]
+    assert len(files) >= 8
+    for file in files:
+        assert Classifier(file).classify(np.empty((0, 32, 32, 3), np.uint8)) == []
 
 
 def test_a_model_is_loaded_from_bytes_too(sample: Dataset) -> None:

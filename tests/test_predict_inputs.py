@@ -96,13 +96,18 @@ def test_an_empty_name_is_no_folder(options: list[str]) -> None:
     assert result.stderr.splitlines()[1:] == ["Error: the name of an input is empty"]
 
 
-@pytest.mark.usefixtures("tree")
-def test_patterns_that_the_shell_did_not_expand() -> None:
+def test_patterns_that_the_shell_did_not_expand(tree: Path) -> None:
     assert names("a/*.[jP]*") == ["a/10.jpg", "a/2.PNG"]
     assert names("a/*/*.webp", "b.*") == ["a/deep/x.webp", "b.png"]
     assert names("[1].png") == ["[1].png"]
     assert names("?") == ["a"]
-    assert "a/deep/x.webp" in names("**/*.webp")
+    (tree / "a" / "deep" / "again").symlink_to(tree / "a")  # with a/up, one that leads back: no end, for glob
+    assert names("**/*.webp") == ["a/deep/x.webp"]
+    assert names("**/**/x.*") == ["a/deep/x.webp"]
+    assert names(f"{tree}/*/**/x.webp") == [f"{tree}/a/deep/x.webp"]
+    files = [*IN_A, "a/notes.txt", "a/picture.h5"]
+    assert names("a/**") == sorted([*files, "a/deep", "a/deep/again", "a/up"])
+    assert names("**.png", "empty/**/x") == ["[1].png", "b.png", "empty/**/x"]
     result = predict("*.nothing", "b.png")
     assert result.exit_code == 1
     assert "Error: *.nothing: no file has this name, and none matches it as a pattern\n" in result.stderr
@@ -115,7 +120,7 @@ def test_a_list_of_names(tree: Path) -> None:
     expected = list(map(os.fsdecode, strange))
     (tree / "list").write_bytes(b"\n".join(strange))
     assert names(listed=Path("list")) == expected
-    (tree / "list").write_bytes(b"\r\n\r\n".join(strange) + b"\r\n")
+    (tree / "list").write_bytes(b"\xef\xbb\xbf" + b"\r\n\r\n".join(strange) + b"\r\n")
     assert names("a.bmp", listed=Path("list")) == ["a.bmp", *expected]
     (tree / "list").write_bytes(b"\0".join([*strange, b"line\nbreak\r"]) + b"\0")
     assert names(listed=Path("list"), null=True) == [*expected, "line\nbreak\r"]

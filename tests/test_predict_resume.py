@@ -121,6 +121,16 @@ def test_answers_of_another_model_are_told() -> None:
     ]
 
 
+def test_a_file_that_an_editor_on_windows_saved_is_gone_on_with() -> None:
+    """As somebody does who deletes the lines of errors."""
+    for out in ("out.jsonl", "out.csv"):
+        assert predict("0.png", "missing.png", "1.png", "--resume", out).exit_code == 1
+        kept = [line for line in Path(out).read_bytes().splitlines() if b"missing" not in line]
+        Path(out).write_bytes(b"\r\n".join([*kept, b""]))
+        assert predict("0.png", "1.png", "2.png", "--resume", out).exit_code == 0
+        assert len(Path(out).read_bytes().splitlines()) == len(kept) + 1
+
+
 def test_a_file_without_failures_ends_well() -> None:
     for _ in range(2):
         assert predict("0.png", "1.png", "--resume", "deep/out.jsonl").exit_code == 0

@@ -56,6 +56,11 @@ def test_what_makes_no_recipe_is_one_line(setting: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_file_of_a_windows_editor(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_bytes(b"\xef\xbb\xbfepochs = 7\r\n")
+    assert Recipe.from_file(tmp_path / "recipe.toml").epochs == 7
+
+
 @pytest.mark.parametrize("content", [b"epochs = ", b"\xff\xfe", b"[a]\nb = 1"])
 def test_a_file_that_is_no_recipe(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "recipe.toml"

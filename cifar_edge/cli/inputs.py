@@ -1,7 +1,9 @@
 """Which pictures a command line means: files, folders, patterns, a list of names, one picture on stdin."""
 
+import codecs
 import glob
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,10 @@ STDIN = "-"
 
 _LONGEST_NAME = 1 << 16
 """No system has longer names: a list with a longer one is no list of names."""
+
+_SEPARATORS = re.escape("".join(filter(None, (os.sep, os.altsep))))
+_ANY_FOLDERS = re.compile(rf"(?:^|(?<=[{_SEPARATORS}]))\*\*(?:[{_SEPARATORS}]+|$)")
+"""The part of a pattern that stands for any number of folders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,8 @@ class Inputs:
     """The inputs of a command line, found while they are iterated over.
 
     Of a folder, files whose suffix is that of a format Pillow reads, in the order of their full names; hidden files and
-    folders, and links to folders, are left out. Only the names of the folders on the way down are held at a time.
+    folders, and links to folders, are left out; so they are where ``**`` stands. Of a folder that is read, only the
+    names of the folders on the way down are held at a time.
 
     Args:
         arguments: files, folders, patterns (``*``, ``?``, ``[a-z]``, ``**``) where no file has that very name, or
@@ -88,7 +95,7 @@ class Inputs:
         return self._listed is None or (str(self._listed) != STDIN and self._listed.is_file())
 
     def _matches(self, pattern: str) -> Iterator[Input]:
-        matches = sorted(glob.iglob(pattern, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+        matches = sorted(set(_expanded(pattern)))
         if not matches:
             yield _error(pattern, "no file has this name, and none matches it as a pattern")
         for match in matches:
@@ -143,6 +150,25 @@ class Inputs:
         return (folder + name for name in names)
 
 
+def _expanded(pattern: str) -> Iterator[str]:
+    """What a pattern matches. `glob` follows links where ``**`` stands, and never ends where two lead back."""
+    found = _ANY_FOLDERS.search(pattern)
+    if not found:
+        yield from glob.iglob(pattern)  # noqa: PTH207 - Path.glob takes no absolute pattern
+        return
+    head, tail = pattern[: found.start()], pattern[found.end() :] or "*"
+    folders = list(_expanded(head)) if glob.has_magic(head) else [head]
+    while folders:
+        folder = folders.pop()
+        yield from _expanded(glob.escape(folder) + tail)
+        try:
+            with os.scandir(folder or os.curdir) as entries:
+                below = [entry for entry in entries if _is_folder(entry) and not entry.name.startswith(".")]
+        except OSError:  # as glob: what cannot be listed has no matches
+            continue
+        folders += [folder + entry.name + os.sep for entry in below if not entry.is_symlink()]
+
+
 def _stdin() -> bytes:
     """What is on stdin, or one byte more than a picture may have, so that it is refused."""
     from cifar_edge.runtime.images import MAX_FILE_BYTES
@@ -175,6 +201,8 @@ def _names(listed: Path, separator: bytes) -> Iterator[bytes]:
         stdin = str(listed) == STDIN
         with open(0 if stdin else listed, "rb", buffering=0, closefd=not stdin) as file:
             while block := file.read(_LONGEST_NAME):
+                if separator == b"\n" and not rest:
+                    block = block.removeprefix(codecs.BOM_UTF8)  # of a list written on Windows
                 *names, rest = (rest + block).split(separator)
                 yield from filter(None, map(_stripped, names) if separator == b"\n" else names)
                 if len(rest) > _LONGEST_NAME:

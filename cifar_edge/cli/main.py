@@ -35,7 +35,7 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        _replace_closed_streams()
+        _prepare_streams()
         try:
             return super().invoke(ctx)
         except CifarEdgeError as error:
@@ -61,13 +61,18 @@ class _ClosedOutput(io.RawIOBase):
         raise CifarEdgeError("stdout is closed")
 
 
-def _replace_closed_streams() -> None:
-    """Where stdout or stderr was closed (``>&-``), for which Python has None, have a stream all the same."""
+def _prepare_streams() -> None:
+    """Where stdout or stderr was closed (``>&-``), for which Python has None, have a stream all the same.
+
+    And let stdout, as stderr does by itself, escape what its encoding has no byte for, such as a name in Chinese.
+    """
     if sys.stdout is None:
         sys.stdout = io.TextIOWrapper(_ClosedOutput(), write_through=True)
     if sys.stderr is None:
         # A file, lest one that a command writes is given its number, to which libraries in C print.
         sys.stderr = io.TextIOWrapper(io.FileIO(os.devnull, "w"), errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _give_up_unwritable_output() -> None:

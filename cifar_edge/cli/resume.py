@@ -1,5 +1,6 @@
 """A file of records that a command goes on with, wherever it was stopped: by its end, Ctrl-C, or kill -9."""
 
+import codecs
 import csv
 import json
 import os
@@ -94,7 +95,7 @@ def _read(path: Path, file: BinaryIO, header: list[str] | None, done: Done) -> i
                 done.add(json.loads(line))
             elif number > 1:
                 done.add(dict(zip(header, next(csv.reader([line.decode()])), strict=True)))
-            elif line != csv_line(header):
+            elif line.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n") != csv_line(header):  # an editor's
                 raise ValueError("other columns")
         except (ValueError, AttributeError, RecursionError, csv.Error) as error:
             kind = "JSON Lines" if header is None else f"CSV with the columns {','.join(header)}"

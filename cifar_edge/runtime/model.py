@@ -63,7 +63,9 @@ def run(session: Any, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     Raises:
         ModelError: a logit is not a finite number.
     """
-    starts = range(0, max(1, len(images)), BATCH)
+    if len(images) == 0:  # of which the graphs with GroupNorm cannot infer a shape
+        return run(session, np.zeros((1, *images.shape[1:]), np.uint8))[:0]
+    starts = range(0, len(images), BATCH)
     parts = [session.run([OUTPUT_NAME], {INPUT_NAME: images[start : start + BATCH]})[0] for start in starts]
     logits: npt.NDArray[np.float32] = np.concatenate(parts)
     if not np.isfinite(logits).all():

@@ -96,7 +96,8 @@ def reduced_to_pixels(image: Image.Image, size: tuple[int, int]) -> npt.NDArray[
     sums = _sums(rows.swapaxes(0, 1), cells + left % factor, factor).swapaxes(0, 1)
     lengths = np.diff(cells)
     counts = (lengths[:, None] * lengths)[..., None]
-    return ((2 * sums + counts) // (2 * counts)).astype(np.uint8)
+    means: npt.NDArray[np.uint8] = ((2 * sums + counts) // (2 * counts)).astype(np.uint8)
+    return means
 
 
 def _sums(pixels: npt.NDArray[np.integer], edges: npt.NDArray[np.int64], factor: int) -> npt.NDArray[np.int64]:

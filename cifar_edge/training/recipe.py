@@ -149,7 +149,7 @@ class Recipe:
             RecipeError: no such file, not TOML, or as `from_mapping`.
         """
         try:
-            return cls.from_mapping(tomllib.loads(path.read_text(encoding="utf-8")))
+            return cls.from_mapping(tomllib.loads(path.read_text(encoding="utf-8-sig")))
         except (OSError, UnicodeDecodeError) as error:
             raise RecipeError(f"cannot read the recipe {path}: {getattr(error, 'strerror', None) or error}") from error
         except tomllib.TOMLDecodeError as error:
