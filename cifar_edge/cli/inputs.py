@@ -154,7 +154,7 @@ def _expanded(pattern: str) -> Iterator[str]:
     """What a pattern matches. `glob` follows links where ``**`` stands, and never ends where two lead back."""
     found = _ANY_FOLDERS.search(pattern)
     if not found:
-        yield from glob.iglob(pattern)  # noqa: PTH207 - Path.glob takes no absolute pattern
+        yield from glob.iglob(pattern)  # noqa: PTH207 - Path.glob takes no absolute pattern, and finds what is hidden
         return
     head, tail = pattern[: found.start()], pattern[found.end() :] or "*"
     folders = list(_expanded(head)) if glob.has_magic(head) else [head]
@@ -200,9 +200,9 @@ def _names(listed: Path, separator: bytes) -> Iterator[bytes]:
         # Unbuffered: Python ends with a fatal error if a thread still waits for buffered stdin.
         stdin = str(listed) == STDIN
         with open(0 if stdin else listed, "rb", buffering=0, closefd=not stdin) as file:
+            mark = codecs.BOM_UTF8 if separator == b"\n" else b""  # of a list written on Windows
             while block := file.read(_LONGEST_NAME):
-                if separator == b"\n" and not rest:
-                    block = block.removeprefix(codecs.BOM_UTF8)  # of a list written on Windows
+                block, mark = block.removeprefix(mark), b""
                 *names, rest = (rest + block).split(separator)
                 yield from filter(None, map(_stripped, names) if separator == b"\n" else names)
                 if len(rest) > _LONGEST_NAME:

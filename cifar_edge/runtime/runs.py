@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from cifar_edge.errors import CifarEdgeError, ModelError, TrainingError
 from cifar_edge.files import try_lock
@@ -100,12 +100,24 @@ def _state_record(path: Path) -> dict[str, Any]:
     """What a state says of itself, read from the header of the safetensors file; empty where there is no such file."""
     try:
         with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length)) if length <= _MAX_HEADER_BYTES else {}
-        record = json.loads(header["__metadata__"][METADATA_KEY])
+            record = header_record(file)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def header_record(file: BinaryIO) -> Any:
+    """The JSON that cifar-edge keeps in the header of a safetensors file, whose own library reads it from paths alone.
+
+    The format is 8 bytes of the header's length, little-endian, the header in JSON, and the tensors.
+
+    Raises:
+        ValueError, KeyError, TypeError, RecursionError: there is none.
+    """
+    length = int.from_bytes(file.read(8), "little")
+    if length > _MAX_HEADER_BYTES:
+        raise ValueError(f"a header of {length:,} bytes")
+    return json.loads(json.loads(file.read(length))["__metadata__"][METADATA_KEY])
 
 
 def find_run(name: str) -> Path:

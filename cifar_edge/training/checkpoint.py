@@ -1,6 +1,7 @@
 """Weights on disk: safetensors, with the name of the network and its labels beside the tensors."""
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from cifar_edge.models import build
 from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.models.gn_cnn import GnCnn
 from cifar_edge.runtime.resolve import SUMMARY, WEIGHTS, resolve_run
+from cifar_edge.runtime.runs import header_record
 from cifar_edge.spec import METADATA_KEY
 from cifar_edge.training.folding import unfitted
 
@@ -90,9 +92,7 @@ def read_weights(path: Path) -> Weights:
     try:
         content = path.read_bytes()
         state = load(content)
-        # safetensors reads metadata from paths alone. The format: a length of 8 bytes, a header of JSON, the tensors.
-        length = int.from_bytes(content[:8], "little")
-        about = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][METADATA_KEY])
+        about = header_record(io.BytesIO(content))
         labels = tuple(map(str, about["labels"]))
         return Weights(state, str(about["model"]), labels, hashlib.sha256(content).hexdigest())
     except FileNotFoundError as error:
