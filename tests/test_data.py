@@ -27,7 +27,7 @@ from data_helpers import (
     write_folder,
 )
 
-from cifar_edge.data import Dataset, load_dataset, location
+from cifar_edge.data import Dataset, load_dataset, location, picture_digests
 from cifar_edge.data.cache import cache_folder
 from cifar_edge.data.corpus import CIFAR10, Corpus, Fingerprints
 from cifar_edge.data.dataset import Arrays
@@ -310,3 +310,11 @@ def test_data_never_imports_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_a_picture_is_known_by_its_pixels(sample: Dataset) -> None:
+    images = sample.train_images[:3]
+    expected = tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in images)
+    assert picture_digests(images) == expected
+    assert picture_digests(np.asfortranarray(images)) == expected, "the layout in memory does not matter"
+    assert picture_digests(images[:0]) == ()

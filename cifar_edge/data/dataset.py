@@ -1,5 +1,6 @@
 """A data set in memory: uint8 images and their labels, training and test apart."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +36,17 @@ def labels_of(values: object) -> ndarray[Any, dtype[uint8]]:
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels <= 255)).all():
         raise ValueError("its labels are no list of whole numbers from 0 to 255")
     return labels.astype(uint8)
+
+
+def picture_digests(images: Images) -> tuple[str, ...]:
+    """What tells pictures apart: of each the SHA-256 of its pixels, in hexadecimal.
+
+    Pictures of equal pixels are one picture to every network, whatever files they came in.
+
+    Args:
+        images: uint8 ``[n, 32, 32, 3]``, RGB, as networks are given them.
+    """
+    return tuple(hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in images)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
