@@ -15,7 +15,8 @@ from cifar_edge.models import build
 from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.models.gn_cnn import GnCnn
 from cifar_edge.models.pixels import PixelNetwork
-from cifar_edge.runtime.resolve import SUMMARY, WEIGHTS
+from cifar_edge.runtime.resolve import WEIGHTS
+from cifar_edge.runtime.runs import SUMMARY
 from cifar_edge.training.checkpoint import FOLDED_WEIGHTS, save_weights
 from cifar_edge.training.folding import fold
 

@@ -26,7 +26,7 @@ from cifar_edge.models.summary import summarize
 from cifar_edge.runtime.evaluate import Evaluation
 from cifar_edge.runtime.metrics import Estimate, accuracy, recall
 from cifar_edge.runtime.model import load, run
-from cifar_edge.runtime.resolve import SUMMARY
+from cifar_edge.runtime.runs import SUMMARY
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.run import RECIPE

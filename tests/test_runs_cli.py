@@ -7,27 +7,16 @@ from typing import IO, Any
 
 import pytest
 from click.testing import CliRunner, Result
+from run_helpers import unfinished
 
 from cifar_edge.cli.main import main
-from cifar_edge.data.origin import Origin
 from cifar_edge.runtime.runs import held, is_held
-from cifar_edge.training.recipe import Recipe
-from cifar_edge.training.records import EpochRecord
-from cifar_edge.training.state import RunState, save_state
 
 
 @pytest.fixture(autouse=True)
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return Path("runs")
-
-
-def unfinished(folder: Path, epochs: int, began: str) -> Path:
-    """A run of 20 epochs, 5 of folding, of which so many are done."""
-    records = [EpochRecord("train", number + 1, 0.1, 2.0, 0.3, 0.4, 1.0) for number in range(epochs)]
-    recipe = Recipe(epochs=15, fold_epochs=5)
-    save_state(folder, RunState("train", None, records, recipe, Origin("cifar10", ""), {}, began, 0.0))
-    return folder
 
 
 def finished(folder: Path, began: str, **summary: object) -> Path:

@@ -115,8 +115,8 @@ def _models() -> dict[str, list[str]]:
 
 
 def _runs() -> dict[str, Any]:
-    from cifar_edge.runtime.resolve import RUNS, exported_runs
-    from cifar_edge.runtime.runs import list_runs
+    from cifar_edge.runtime.resolve import exported_runs
+    from cifar_edge.runtime.runs import RUNS, list_runs
 
     try:
         path = RUNS.absolute()
@@ -131,7 +131,8 @@ def _runs() -> dict[str, Any]:
 
 def _predict() -> dict[str, str | None]:
     from cifar_edge.errors import ModelError
-    from cifar_edge.runtime.resolve import MODEL_VARIABLE, RUNS, resolve_model
+    from cifar_edge.runtime.resolve import MODEL_VARIABLE, resolve_model
+    from cifar_edge.runtime.runs import RUNS
 
     variable = os.environ.get(MODEL_VARIABLE)
     try:
@@ -140,8 +141,8 @@ def _predict() -> dict[str, str | None]:
         return {"model": None, "why": f"${MODEL_VARIABLE} is {variable!r}" if variable else None, "error": str(error)}
     if variable:
         why = f"${MODEL_VARIABLE} is {variable!r}"
-    elif found.reason == "released":
-        why = f"released; ${MODEL_VARIABLE} is not set, and there is no export under ./{RUNS}"
+    elif found.reason.startswith("released"):
+        why = f"{found.reason}; ${MODEL_VARIABLE} is not set, and there is no export under ./{RUNS}"
     else:
         why = f"{found.reason}; ${MODEL_VARIABLE} is not set"
     return {"model": str(found.path), "why": why, "error": None}

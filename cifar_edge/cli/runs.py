@@ -26,8 +26,7 @@ def command(as_json: bool) -> None:
 
     Example: cifar-edge runs
     """
-    from cifar_edge.runtime.resolve import RUNS
-    from cifar_edge.runtime.runs import list_runs
+    from cifar_edge.runtime.runs import RUNS, list_runs
 
     runs = list_runs()
     if as_json:

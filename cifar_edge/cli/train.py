@@ -128,8 +128,7 @@ def go_on(
     with needs("train"):
         from cifar_edge.training.run import resume
         from cifar_edge.training.state import load_state
-    from cifar_edge.runtime.resolve import SUMMARY
-    from cifar_edge.runtime.runs import STATE, find_run, read_summary
+    from cifar_edge.runtime.runs import STATE, SUMMARY, find_run, read_summary
 
     folder = find_run(run)
     if (folder / SUMMARY).exists() and not (folder / STATE).exists():

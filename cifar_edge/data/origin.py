@@ -10,7 +10,7 @@ from cifar_edge.data.corpus import Fingerprints
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import DataError, ModelError
 from cifar_edge.runtime.messages import display_name
-from cifar_edge.runtime.resolve import SUMMARY
+from cifar_edge.runtime.runs import SUMMARY
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,29 +5,43 @@ A MODEL is the name of a released model (``gn-cnn``; for one of its files ``gn-c
 inside the runs, never by those of the file system, which a copy changes.
 """
 
-import json
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from cifar_edge.errors import ModelError
 from cifar_edge.files import released, zoo
 from cifar_edge.runtime.messages import did_you_mean, display_name
+from cifar_edge.runtime.runs import (
+    RUNS,
+    STATE,
+    SUMMARY,
+    RunStatus,
+    folders_in,
+    list_runs,
+    path_is,
+    record_in,
+    time_of,
+)
 from cifar_edge.spec import Precision
 
 DEFAULT_MODEL = "gn-cnn"
 MODEL_VARIABLE = "CIFAR_EDGE_MODEL"
-RUNS = Path("runs")
 EXPORT = "export"
 REPORT = "report.json"
-SUMMARY = "summary.json"
 WEIGHTS = "model.safetensors"
 
-_MAX_RECORD_BYTES = 16 * 1024 * 1024
-"""No report or summary is larger; a file that is, is something else."""
+_STATES = {
+    "finished": "is not exported",
+    "running": "is still training",
+    "interrupted": "was interrupted",
+    "failed": "has failed",
+}
+"""What keeps a run from being taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +64,9 @@ class Resolved:
 def resolve_model(model: str | os.PathLike[str] | None = None) -> Resolved:
     """The ``.onnx`` file that ``model`` means.
 
-    None takes ``$CIFAR_EDGE_MODEL`` if it is set, else the newest export under ``./runs``, else the released gn-cnn. Of
-    an export in both precisions int8 is taken, unless its ``report.json`` says to deploy fp32.
+    None takes ``$CIFAR_EDGE_MODEL`` if it is set, else the newest export under ``./runs``, else the released gn-cnn;
+    the reason then tells of a run that was begun since. Of an export in both precisions int8 is taken, unless its
+    ``report.json`` says to deploy fp32.
 
     Raises:
         ModelError: there is no such model, or it is not exported, or a folder holds several.
@@ -62,10 +77,12 @@ def resolve_model(model: str | os.PathLike[str] | None = None) -> Resolved:
         return Resolved(_given_model(variable).path, f"${MODEL_VARIABLE}")
     for folder in exported_runs():
         try:
-            return Resolved(_exported_file(folder / EXPORT), f"newest export under {RUNS}")
+            found = _exported_file(folder / EXPORT)
         except ModelError:
             continue  # a report beside no models, or too many of them: not an export that `cifar-edge export` wrote
-    return _given_released(DEFAULT_MODEL, EXPORT)
+        exported = time_of(record_in(folder / EXPORT / REPORT).get("created"))
+        return Resolved(found, f"newest export under {RUNS}{_newer_run(exported)}")
+    return Resolved(_given_released(DEFAULT_MODEL, EXPORT).path, f"released{_newer_run(None)}")
 
 
 def precisions_beside(file: Path) -> list[Path]:
@@ -74,32 +91,72 @@ def precisions_beside(file: Path) -> list[Path]:
     if precision not in get_args(Precision):
         return [file]
     names = [file.with_name(f"{model}.{known}.onnx") for known in get_args(Precision)]
-    return [name for name in names if name == file or _is(Path.is_file, name)]
+    return [name for name in names if name == file or path_is(Path.is_file, name)]
 
 
 def resolve_run(model: str | os.PathLike[str] | None = None) -> Resolved:
     """The folder that holds the trained weights that ``model`` means: a run, or a released model's.
 
-    None takes the newest finished run under ``./runs``, else the released gn-cnn.
+    None takes the newest finished run under ``./runs``; where there is no run at all, the released gn-cnn.
 
     Raises:
-        ModelError: there is no such run or model, or it holds no weights.
+        ModelError: there is no such run or model, or it holds no weights; or for None, a run that was begun after the
+            newest finished one was interrupted or has failed, or no run is finished.
     """
     if model is None:
-        for folder in _newest_first(SUMMARY, "finished"):
-            if _is(Path.is_file, folder / WEIGHTS):
-                return Resolved(folder, f"newest finished run under {RUNS}")
-        return _given_released(DEFAULT_MODEL, "models")
+        return _newest_run()
     path, name = Path(model), display_name(os.fspath(model))
     if not os.fspath(model):  # Path("") would be the current folder
         raise ModelError("the name of the run or model is empty")
-    if _is(Path.is_dir, path):
-        if not _is(Path.is_file, path / WEIGHTS):
+    if path_is(Path.is_dir, path):
+        if path_is(Path.is_file, path / STATE) and not path_is(Path.is_file, path / SUMMARY):
+            raise ModelError(f"{name} is not finished; go on with it: cifar-edge train --resume {_shown(path)}")
+        if not path_is(Path.is_file, path / WEIGHTS):
             raise ModelError(f"{name} holds no {WEIGHTS}; is it a run, and is the run finished?")
         return Resolved(path, "")
-    if _is(Path.exists, path):
+    if path_is(Path.exists, path):
         raise ModelError(f"{name} is a file; give the folder of a run, or the name of a released model")
     return _given_released(os.fspath(model), "models")
+
+
+def _newest_run() -> Resolved:
+    finished = [folder for folder in _newest_first(SUMMARY, "finished") if path_is(Path.is_file, folder / WEIGHTS)]
+    newest = finished[0] if finished else None
+    alternatives = " or ".join([*(_shown(folder) for folder in finished[:1]), f"the released {DEFAULT_MODEL}"])
+    training = ""
+    for run in _unfinished_since(newest):
+        shown = _shown(run.path)
+        if run.state != "running":
+            raise ModelError(
+                f"the newest run, {shown}, {_STATES[run.state]}: go on with it, cifar-edge train --resume {shown}, or "
+                f"name what to take instead, such as {alternatives}"
+            )
+        training = training or shown
+    if newest is not None:
+        passed_over = f"; {training} is passed over: it is still training" if training else ""
+        return Resolved(newest, f"newest finished run under {RUNS}{passed_over}")
+    if training:
+        raise ModelError(f"{training} is still training, and no run is finished; wait, or name {alternatives}")
+    return _given_released(DEFAULT_MODEL, "models")
+
+
+def _unfinished_since(finished: Path | None) -> list[RunStatus]:
+    """The unfinished runs that were begun after the finished one, the last begun first; all of them for None."""
+    summary = record_in(finished / SUMMARY) if finished is not None else {}
+    since = time_of(summary.get("created")) or time_of(summary.get("finished"))
+    return [run for run in list_runs() if run.state != "finished" and (since is None or run.created > since)]
+
+
+def _newer_run(exported: datetime | None) -> str:
+    """What is to be said of the last begun run where it was begun after an export, or where there is no export."""
+    for run in list_runs()[:1]:
+        if exported is None or run.created > exported:
+            return f"; {'' if exported is None else 'the newer '}{_shown(run.path)} {_STATES[run.state]}"
+    return ""
+
+
+def _shown(folder: Path) -> str:
+    return display_name(shlex.quote(str(folder)))
 
 
 def exported_runs() -> Iterator[Path]:
@@ -116,14 +173,14 @@ def _given_model(model: str | os.PathLike[str]) -> Resolved:
     path, name = Path(model), display_name(os.fspath(model))
     if not os.fspath(model):  # Path("") would be the current folder
         raise ModelError("the name of the model is empty")
-    if _is(Path.is_dir, path):
+    if path_is(Path.is_dir, path):
         for folder in (path, path / EXPORT):
             if any(_models(folder)):
                 return Resolved(_exported_file(folder), "")
-        if _is(Path.is_file, path / WEIGHTS):
+        if path_is(Path.is_file, path / WEIGHTS):
             raise ModelError(f"{name} is not exported yet; run `cifar-edge export {name}` first")
         raise ModelError(f"{name} holds no .onnx file; give a run, a folder of models, or an .onnx file")
-    if _is(Path.exists, path):
+    if path_is(Path.exists, path):
         return Resolved(path, "")
     return _given_released(os.fspath(model), EXPORT)
 
@@ -137,7 +194,7 @@ def _given_released(model: str, kind: str) -> Resolved:
         file = folder / f"{model}.onnx"
         if not precision:
             return Resolved(_exported_file(folder), "released")
-        if _is(Path.is_file, file):
+        if path_is(Path.is_file, file):
             return Resolved(file, "released")
     elif model in names:
         return Resolved(released(f"{kind}/{model}"), "released")
@@ -184,39 +241,3 @@ def _models(folder: Path) -> Iterator[Path]:
         yield from (file for file in sorted(folder.glob("[!.]*.onnx")) if file.is_file())
     except OSError:
         return
-
-
-def folders_in(parent: Path) -> list[Path]:
-    """The folders in ``parent``; none where it is missing or cannot be read."""
-    try:
-        return [entry for entry in parent.iterdir() if _is(Path.is_dir, entry)]
-    except OSError:
-        return []
-
-
-def record_in(path: Path) -> dict[str, Any]:
-    """The JSON object in the file; an empty one where there is no file, or something else in it."""
-    try:
-        if not path.is_file() or path.stat().st_size > _MAX_RECORD_BYTES:
-            return {}
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
-def time_of(recorded: object) -> datetime | None:
-    """The time of an ISO 8601 string, in UTC where it names no zone; None of anything else."""
-    try:
-        time = datetime.fromisoformat(recorded) if isinstance(recorded, str) else None
-    except ValueError:
-        return None
-    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
-
-
-def _is(test: Any, path: Path) -> bool:
-    """A test of `pathlib.Path`, with "no" where the operating system refuses to look."""
-    try:
-        return bool(test(path))
-    except OSError:
-        return False

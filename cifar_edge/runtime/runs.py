@@ -1,4 +1,4 @@
-"""The folders of runs: what lies in them, which one is meant, who is training in it, and how far they are."""
+"""The folders of runs: what lies in them, which one is meant, who writes to it, and how far they are."""
 
 import contextlib
 import json
@@ -7,16 +7,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from cifar_edge.errors import CifarEdgeError, ModelError, TrainingError
 from cifar_edge.files import try_lock
 from cifar_edge.runtime.messages import did_you_mean, display_name
-from cifar_edge.runtime.resolve import RUNS, SUMMARY, folders_in, record_in, time_of
 from cifar_edge.spec import METADATA_KEY
 
+RUNS = Path("runs")
+SUMMARY = "summary.json"
+"""What a finished run says of itself."""
 RECIPE = "recipe.toml"
 METRICS = "metrics.csv"
 STATE = "state.safetensors"
@@ -27,6 +29,8 @@ FAILURE = "failure.txt"
 _SUMMARY_KEYS = {"model", "epochs", "parameters", "seconds", "device"}
 _LOCK = ".lock"
 _MAX_HEADER_BYTES = 16 * 1024 * 1024
+_MAX_RECORD_BYTES = 16 * 1024 * 1024
+"""No report or summary is larger; a file that is, is something else."""
 _ATTEMPTS, _PAUSE_SECONDS = 10, 0.1
 """Whoever looks whether a run is held holds it for a moment."""
 
@@ -65,9 +69,10 @@ def list_runs() -> list[RunStatus]:
 
 def _status(folder: Path) -> RunStatus | None:
     try:
-        if state := _state_record(folder / STATE):
-            return _unfinished(folder, state)
         summary = record_in(folder / SUMMARY)
+        # A summary ends the run, even if its process was killed before it could remove the state.
+        if not summary and (state := _state_record(folder / STATE)):
+            return _unfinished(folder, state)
         created = time_of(summary["created"])
         epochs = int(summary["epochs"]) + int(summary.get("fold_epochs", 0))
         accuracy = float(summary.get("folded_test_accuracy", summary["test_accuracy"]))
@@ -185,3 +190,39 @@ def is_held(folder: Path) -> bool:
         with contextlib.suppress(OSError), (folder / _LOCK).open(mode) as file:
             return not try_lock(file)
     return False
+
+
+def folders_in(parent: Path) -> list[Path]:
+    """The folders in ``parent``; none where it is missing or cannot be read."""
+    try:
+        return [entry for entry in parent.iterdir() if path_is(Path.is_dir, entry)]
+    except OSError:
+        return []
+
+
+def record_in(path: Path) -> dict[str, Any]:
+    """The JSON object in the file; an empty one where there is no file, or something else in it."""
+    try:
+        if not path.is_file() or path.stat().st_size > _MAX_RECORD_BYTES:
+            return {}
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def time_of(recorded: object) -> datetime | None:
+    """The time of an ISO 8601 string, in UTC where it names no zone; None of anything else."""
+    try:
+        time = datetime.fromisoformat(recorded) if isinstance(recorded, str) else None
+    except ValueError:
+        return None
+    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
+
+
+def path_is(test: Any, path: Path) -> bool:
+    """A test of `pathlib.Path`, with "no" where the operating system refuses to look."""
+    try:
+        return bool(test(path))
+    except OSError:
+        return False

@@ -19,8 +19,8 @@ from cifar_edge.files import write_bytes
 from cifar_edge.models import build
 from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.models.gn_cnn import GnCnn
-from cifar_edge.runtime.resolve import SUMMARY, WEIGHTS, resolve_run
-from cifar_edge.runtime.runs import header_record
+from cifar_edge.runtime.resolve import WEIGHTS, resolve_run
+from cifar_edge.runtime.runs import SUMMARY, header_record
 from cifar_edge.spec import METADATA_KEY
 from cifar_edge.training.folding import unfitted
 

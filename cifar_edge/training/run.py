@@ -19,8 +19,8 @@ from cifar_edge.errors import CifarEdgeError, Interrupted, RecipeError, Training
 from cifar_edge.files import remove_leftovers, write_text
 from cifar_edge.models import build
 from cifar_edge.models.summary import summarize
-from cifar_edge.runtime.resolve import SUMMARY, WEIGHTS
-from cifar_edge.runtime.runs import FAILURE, RECIPE, STATE, held, read_summary
+from cifar_edge.runtime.resolve import WEIGHTS
+from cifar_edge.runtime.runs import FAILURE, RECIPE, STATE, SUMMARY, held, read_summary
 from cifar_edge.training import pictures
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.folding import can_fold
