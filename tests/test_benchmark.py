@@ -1,7 +1,6 @@
 """`cifar-edge benchmark`, and the timing below it: what is measured, in which order, and how it is told."""
 
 import json
-import os
 import subprocess
 import sys
 from functools import partial
@@ -19,6 +18,7 @@ from cifar_edge.cli.benchmark import text_report
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset
 from cifar_edge.runtime.benchmark import Cost, Start, benchmark
+from cifar_edge.runtime.cores import cores
 from cifar_edge.runtime.resolve import precisions_beside
 from cifar_edge.runtime.timing import Latency, take_turns
 
@@ -96,7 +96,7 @@ def test_json_has_every_figure_of_every_model(both_precisions: Path) -> None:
     assert result.stderr.splitlines() == [f"model: {file}" for file in files]
     record = json.loads(result.stdout)
     assert (record["threads"], record["batch"]) == (2, 5)
-    assert str(os.cpu_count()) in record["machine"]
+    assert f", {cores()} cores, " in record["machine"]
     assert set(record["versions"]) == {"cifar-edge", "python", "onnxruntime", "numpy"}
     assert [(model["name"], model["path"]) for model in record["models"]] == [
         ("tiny.int8", str(files[0])),

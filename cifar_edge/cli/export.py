@@ -69,8 +69,10 @@ def command(
     with needs("train"):
         from cifar_edge.export.pipeline import export_network
         from cifar_edge.training.checkpoint import load_network
+        from cifar_edge.training.machine import limit_threads
     from cifar_edge.runtime.resolve import REPORT, resolve_run
 
+    limit_threads()
     resolved = resolve_run(model)
     trained = load_network(resolved.path)
     target = out or _default_folder(resolved.path, trained.name)

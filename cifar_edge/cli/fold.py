@@ -48,9 +48,11 @@ def command(
     """
     with needs("train"):
         from cifar_edge.training.checkpoint import load_network
+        from cifar_edge.training.machine import limit_threads
         from cifar_edge.training.run import fold_run
     from cifar_edge.runtime.resolve import resolve_run
 
+    limit_threads()
     folder = resolve_run(run).path
     if is_released(folder):
         raise ModelError(f"{run} is a released model, which is never written to; give a run")

@@ -69,12 +69,14 @@ def _extras() -> dict[str, dict[str, str | None]]:
 
 
 def _processor() -> dict[str, Any]:
+    from cifar_edge.runtime.cores import cores
     from cifar_edge.runtime.processor import cpuinfo, int8_instructions, int8_verdict, processor
 
     instructions = int8_instructions(cpuinfo())
     return {
         "name": processor(),
-        "cores": os.cpu_count(),
+        "cores": cores(),
+        "machine_cores": os.cpu_count(),
         "int8_instructions": instructions,
         "int8": int8_verdict(instructions),
     }
@@ -157,7 +159,7 @@ def text_report(record: dict[str, Any]) -> str:
         ("cifar-edge", f"{record['version']}, Python {record['python']}, {record['system']}"),
         ("packages", ", ".join(f"{name} {version or 'missing'}" for name, version in record["packages"].items())),
         *((f"  [{name}]", _told_extra(name, packages)) for name, packages in record["extras"].items()),
-        ("processor", f"{processor['name']}, {processor['cores']} cores"),
+        ("processor", f"{processor['name']}, {_told_cores(processor)}"),
         ("  for int8", "unknown" if instructions is None else ", ".join(_told(instructions))),
         ("", processor["int8"]),
         ("cache", cache["error"] if cache["path"] is None else f"{_shown(cache['path'])} ({size})"),
@@ -189,6 +191,12 @@ def _shown(path: str) -> str:
 
 def _told(instructions: dict[str, bool]) -> list[str]:
     return [f"{name} {'yes' if has else 'no'}" for name, has in instructions.items()]
+
+
+def _told_cores(processor: dict[str, Any]) -> str:
+    """Such as ``2 of 64 cores``, where an affinity or the quota of a container leaves so few."""
+    counts = dict.fromkeys([processor["cores"], processor["machine_cores"] or processor["cores"]])
+    return f"{' of '.join(map(str, counts))} cores"
 
 
 def _told_extra(name: str, packages: dict[str, str | None]) -> str:

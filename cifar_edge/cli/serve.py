@@ -81,8 +81,8 @@ def command(
         from cifar_edge.service.app import Service
         from cifar_edge.service.limits import Limits
     from cifar_edge.runtime.classifier import Classifier
+    from cifar_edge.runtime.cores import cores
     from cifar_edge.runtime.resolve import resolve_model
-    from cifar_edge.runtime.stream import cores
 
     if token is not None and no_auth:
         raise click.UsageError(f"--no-auth and a token (--token, ${TOKEN_VARIABLE}) exclude each other")

@@ -80,8 +80,10 @@ def command(
     if name is not None and (Path(name).name != name or name in {"", ".", ".."}):
         raise click.BadParameter(f"{name!r} is no name of a folder.", param_hint="--name")
     with needs("train"):
+        from cifar_edge.training.machine import limit_threads
         from cifar_edge.training.ranks import joined
         from cifar_edge.training.recipe import Recipe
+    limit_threads()
     with joined(device) as place:
         if resume is not None:
             load_its_data = partial(load_again, data=data, offline=offline, holdout=holdout, strict=strict)

@@ -26,6 +26,7 @@ from cifar_edge.data.folders import PictureFile
 from cifar_edge.errors import CifarEdgeError, ImageError
 from cifar_edge.files import replacing
 from cifar_edge.runtime import images, transform
+from cifar_edge.runtime.cores import cores
 from cifar_edge.runtime.images import read_pixels
 from cifar_edge.runtime.messages import display_name
 from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE, RESIZE_RULE
@@ -88,7 +89,7 @@ def _decode_new(root: Path, files: Sequence[PictureFile], report: Report) -> lis
     report(f"reading {len(files):,} pictures in {display_name(str(root))}")
     told = time.monotonic()
     found: list[tuple[Images, str] | str] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for start in range(0, len(files), _BLOCK):
             found += pool.map(lambda file: _decode_one(root, file), files[start : start + _BLOCK])
             if time.monotonic() - told >= _SECONDS_BETWEEN_LINES:

@@ -1,7 +1,6 @@
 """Any number of inputs, read on several threads and classified in batches, in their order and in constant memory."""
 
 import contextlib
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_edge.errors import ImageError
+from cifar_edge.runtime.cores import cores
 
 AHEAD = 16
 """Inputs in hand for each thread that reads: enough that none of them waits for another that reads a large picture."""
@@ -34,13 +34,6 @@ _TELL_SECONDS = 0.002
 Pixels = npt.NDArray[np.uint8]
 Source = TypeVar("Source")
 Answer = TypeVar("Answer")
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    # Not on every system, and where it is, it knows better than os.cpu_count: `taskset` and containers narrow it.
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def stream(

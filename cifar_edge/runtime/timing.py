@@ -1,6 +1,5 @@
 """How long models take, measured in alternation within one run, so that a drift of the machine meets all of them."""
 
-import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from cifar_edge.runtime.cores import cores
 from cifar_edge.runtime.processor import processor
 from cifar_edge.spec import INPUT_NAME, OUTPUT_NAME
 
@@ -120,5 +120,5 @@ def take_turns(
 
 
 def machine() -> str:
-    """The processor, its cores and the system, for people who read a figure measured on it."""
-    return f"{processor()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
+    """The processor, the cores this process may use, and the system, for people who read a figure measured on it."""
+    return f"{processor()}, {cores()} cores, {platform.system()} {platform.machine()}"

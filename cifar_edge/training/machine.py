@@ -1,14 +1,30 @@
 """What this machine trains on: device, arithmetic, memory."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from cifar_edge.errors import TrainingError
+from cifar_edge.runtime.cores import cores
 from cifar_edge.training.recipe import Recipe
 
 DEVICES = ("auto", "cpu", "cuda")
+
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""By these a user, or torchrun, says how many threads torch runs."""
+
+
+def limit_threads() -> None:
+    """Let torch run no more threads than this process may use cores, unless the environment says how many.
+
+    Torch minds the affinity, not the quota of a container: with a thread for each core of the host, all of them would
+    stand still together for most of the time. It is for commands, whose process is their own.
+    """
+    if cores() < torch.get_num_threads() and not any(os.environ.get(name) for name in _THREADS):
+        torch.set_num_threads(cores())
 
 
 def choose_device(name: str) -> torch.device:
