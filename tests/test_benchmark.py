@@ -17,7 +17,7 @@ from tiny import TINY
 from cifar_edge.cli.benchmark import text_report
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset
-from cifar_edge.runtime.benchmark import Cost, Start, benchmark
+from cifar_edge.runtime.benchmark import Cost, Start, benchmark, row_names
 from cifar_edge.runtime.cores import cores
 from cifar_edge.runtime.resolve import precisions_beside
 from cifar_edge.runtime.timing import Latency, take_turns
@@ -89,6 +89,28 @@ def test_models_take_turns_and_each_is_called_as_told(sample: Dataset, monkeypat
     assert first.images_per_second == 7 / 5
 
 
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["a/m.int8", "a/m.fp32"], ["m.int8", "m.fp32"]),
+        (["runs/1/export/m.int8", "runs/2/export/m.int8"], ["1", "2"]),
+        (["runs/1/export/m.int8", "runs/2/export/m.int8", "x/m.fp32"], ["1/m.int8", "2/m.int8", "m.fp32"]),
+        (["old/m.int8", "new/m.int8"], ["old", "new"]),
+        (["old/a/m", "new/a/m", "m", "../m"], ["old/a", "new/a", "here", "above"]),
+        (["export/m/m.int8", "runs/1/export/m.int8"], ["m", "1"]),
+        (["1/a/m", "1/b/m", "2/a/m"], ["1/a", "b", "2/a"]),
+        (["a/m", "c/../a/m", "b/m", "b/n"], ["a/m #1", "a/m #2", "b/m", "n"]),
+        (["a/line\nbreak", "a/m"], ["'line\\nbreak'", "m"]),
+    ],
+)
+def test_rows_are_named_by_what_differs(
+    files: list[str], names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "above" / "here" / "c").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "above" / "here")
+    assert row_names([Path(f"{file}.onnx") for file in files]) == names
+
+
 def test_json_has_every_figure_of_every_model(both_precisions: Path) -> None:
     files = [both_precisions / f"tiny.{precision}.onnx" for precision in ("int8", "fp32")]
     result = run(*files, "--json", "--threads", "2", "--batch", "5")
@@ -140,10 +162,12 @@ def test_the_report_fits_a_terminal_and_says_what_is_timed() -> None:
     assert "gn-cnn.fp32 100.0 200.0 400.0 100.0 200.0 400.0" in text
     assert "gn-cnn.fp32 52.9 kB 12.3 ms 60.0 MB 60.0 MB 10,000/s" in text
     assert "threads: 1 of " in text
-    bars = lines[lines.index("session.run, p50") + 1 :][:3]
+    first, name, *others = lines[lines.index("session.run, p50") + 1 :][:4]
+    bars = [first, *others]
+    assert name == "a-model-of-a-very-long-name.int8"
     assert [bar.count("#") for bar in bars] == [1, 1, 39]
     assert [bar.split()[-1] for bar in bars] == ["1.00", "0.25", "100.00"]
-    assert bars[1].startswith("...y-long-name.int8 #")
+    assert {bar.index("#") for bar in bars} == {20}
 
 
 def test_unknown_memory_is_told_as_such() -> None:

@@ -105,7 +105,7 @@ def test_a_wrong_example_would_be_noticed() -> None:
     for line in (
         "cifar-edge predcit x",
         "cifar-edge predict --tpo 3 x",
-        "cifar-edge evaluate",
+        "cifar-edge summary",
         "cifar-edge data --holdout 2",
     ):
         with pytest.raises(click.UsageError):

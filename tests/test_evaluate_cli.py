@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from conftest import CHECKOUT
 from tiny import TINY, tiny_logits
 
 from cifar_edge.cli.evaluate import text_report
@@ -83,8 +84,27 @@ def test_other_classes_are_refused(tmp_path: Path) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_a_missing_model_and_a_missing_argument() -> None:
+def test_a_missing_model() -> None:
     result = CliRunner().invoke(main, ["evaluate", "nonsense", "--data", "sample"])
     assert (result.exit_code, result.stdout) == (1, "")
     assert "'nonsense'" in result.stderr
-    assert CliRunner().invoke(main, ["evaluate"]).exit_code == 2
+
+
+def test_without_a_model_it_takes_what_predict_would_and_says_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    evaluate, picture = ["evaluate", "--data", "sample"], str(CHECKOUT / "docs" / "images" / "cat.png")
+    released = CliRunner().invoke(main, evaluate)
+    assert released.exit_code == 0
+    assert released.stdout.splitlines()[0].endswith("gn-cnn.int8.onnx (released)")
+    export = tmp_path / "runs" / "mine" / "export"
+    export.mkdir(parents=True)
+    (export / "tiny.int8.onnx").write_bytes(TINY.read_bytes())
+    (export / "report.json").write_text(json.dumps({"created": "2026-03-01T11:00:00Z"}))
+    for variable, why in (("", "newest export under runs"), (str(TINY), "$CIFAR_EDGE_MODEL")):
+        monkeypatch.setenv("CIFAR_EDGE_MODEL", variable)
+        result = CliRunner().invoke(main, [*evaluate, "--json"])
+        assert result.exit_code == 0
+        assert result.stderr == f"model: {json.loads(result.stdout)['model']} ({why})\n"
+        assert result.stderr == CliRunner().invoke(main, ["predict", picture]).stderr

@@ -75,6 +75,24 @@ def test_a_folder_needs_a_word_and_a_picture() -> None:
     ]
 
 
+@pytest.mark.parametrize("folder", ["photos", "a/photos/", "photos.2024", "b.png/deep", "line\nbreak"])
+@pytest.mark.parametrize("more", [[], ["b.png"], ["--resume", "out.jsonl"], ["--json"]])
+@pytest.mark.usefixtures("tree")
+def test_a_folder_that_is_not_there_is_wrong_usage(folder: str, more: list[str]) -> None:
+    result = predict("-r", folder, *more)
+    shown = folder if folder.isprintable() else ascii(folder)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1] == f"Error: Invalid value for '[INPUT]...': there is no folder {shown}."
+    assert not Path("out.jsonl").exists()
+
+
+@pytest.mark.usefixtures("tree")
+def test_a_picture_that_is_not_there_does_not_stop_a_folder() -> None:
+    result = predict("-r", "a", "gone.png", "*.gone")
+    assert (result.exit_code, len(result.stdout.splitlines())) == (1, len(IN_A))
+    assert "Error: gone.png: no such file\n" in result.stderr
+
+
 @pytest.mark.usefixtures("tree")
 def test_links_that_lead_to_no_folder_do_not_hide_the_others() -> None:
     Path("a/loop.png").symlink_to("loop.png")

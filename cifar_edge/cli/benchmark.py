@@ -10,7 +10,7 @@ import click
 from cifar_edge.cli.notes import note
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from cifar_edge.runtime.benchmark import Cost
@@ -83,25 +83,21 @@ def _record(costs: "Sequence[Cost]", threads: int, batch: int) -> dict[str, Any]
 
 
 def text_report(costs: "Sequence[Cost]", threads: int, batch: int) -> str:
-    """Tables and bars for people, at most `WIDTH` columns."""
+    """Tables and bars for people, at most `WIDTH` columns unless a name is longer."""
     from cifar_edge.runtime.timing import machine
 
-    latency = "{:<20}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}".format
-    rest = "{:<20}{:>11}{:>11}{:>11}{:>12}{:>15}".format
-    names = [_shortened(cost.name) for cost in costs]
+    latency = "{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}".format
+    rest = "{:>11}{:>11}{:>11}{:>12}{:>15}".format
     lines = [
         f"{'one image':<20}{'session.run, us':>30}{'Classifier.predict, us':>30}",
-        latency("", *("p50", "p90", "p99") * 2),
-        *(
-            latency(name, *_microseconds(cost.session_run), *_microseconds(cost.predict))
-            for name, cost in zip(names, costs, strict=True)
-        ),
+        *_row("", latency(*("p50", "p90", "p99") * 2)),
+        *_rows(costs, lambda cost: latency(*_microseconds(cost.session_run), *_microseconds(cost.predict))),
         "",
-        rest("", "size", "creation", "memory", "by model", f"batch {batch}"),
-        *(rest(name, *_cells(cost)) for name, cost in zip(names, costs, strict=True)),
+        *_row("", rest("size", "creation", "memory", "by model", f"batch {batch}")),
+        *_rows(costs, lambda cost: rest(*_cells(cost))),
         "",
         "session.run, p50",
-        *_bars(names, [cost.session_run.p50_seconds for cost in costs]),
+        *_rows(costs, _bars(costs)),
         "",
     ]
     return "\n".join([*lines, *_notes(threads, batch, machine())])
@@ -121,14 +117,29 @@ def _cells(cost: "Cost") -> list[str]:
     ]
 
 
-def _bars(names: "Sequence[str]", seconds: "Sequence[float]") -> list[str]:
-    """A bar each, the longest `BAR_WIDTH` long, with its value and its ratio to the first."""
-    longest = max(seconds)
-    return [
-        f"{name:<20}{'#' * max(1, round(BAR_WIDTH * value / longest)):<{BAR_WIDTH}}"
-        f"{value * 1e6:>10.1f} us{value / seconds[0]:>7.2f}"
-        for name, value in zip(names, seconds, strict=True)
-    ]
+def _bars(costs: "Sequence[Cost]") -> "Callable[[Cost], str]":
+    """What makes the bar of one of them, the longest `BAR_WIDTH` long, with its value and its ratio to the first."""
+    seconds = [cost.session_run.p50_seconds for cost in costs]
+
+    def bar(cost: "Cost") -> str:
+        value = cost.session_run.p50_seconds
+        return (
+            f"{'#' * max(1, round(BAR_WIDTH * value / max(seconds))):<{BAR_WIDTH}}"
+            f"{value * 1e6:>10.1f} us{value / seconds[0]:>7.2f}"
+        )
+
+    return bar
+
+
+def _rows(costs: "Sequence[Cost]", cells: "Callable[[Cost], str]") -> list[str]:
+    return [line for cost in costs for line in _row(cost.name, cells(cost))]
+
+
+def _row(name: str, cells: str) -> list[str]:
+    """A line of a table; two where the name needs one of its own."""
+    if len(name) < NAME_WIDTH:
+        return [f"{name:<{NAME_WIDTH}}{cells}"]
+    return [name, f"{'':<{NAME_WIDTH}}{cells}"]
 
 
 def _notes(threads: int, batch: int, machine: str) -> list[str]:
@@ -162,8 +173,3 @@ def _versions() -> dict[str, str]:
         "onnxruntime": onnxruntime.__version__,
         "numpy": np.__version__,
     }
-
-
-def _shortened(name: str) -> str:
-    """The name in `NAME_WIDTH` columns; its end is what tells precisions apart."""
-    return name if len(name) < NAME_WIDTH else f"...{name[4 - NAME_WIDTH :]}"

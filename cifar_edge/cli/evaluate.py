@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cifar_edge.cli import loading
+from cifar_edge.cli.notes import note
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,16 +25,19 @@ CONFUSIONS = 10
 
 
 @click.command("evaluate")
-@click.argument("model", metavar="MODEL")
+@click.argument("model", metavar="[MODEL]", required=False)
 @loading.own_data_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(model: str, data: str | None, holdout: float | None, strict: bool, offline: bool, as_json: bool) -> None:
+def command(
+    model: str | None, data: str | None, holdout: float | None, strict: bool, offline: bool, as_json: bool
+) -> None:
     """Measure the accuracy of MODEL on the test images.
 
     It is printed with its 95 % interval, class by class, and with the confusion matrix.
 
-    MODEL is a released name (gn-cnn; for one of its files gn-cnn.fp32), a run, a folder or an .onnx file. The export of
-    a run that was trained on own pictures is measured on those, unless --data is given.
+    MODEL is a released name (gn-cnn; for one of its files gn-cnn.fp32), a run, a folder or an .onnx file. Without it,
+    what predict would take. The export of a run that was trained on own pictures is measured on those, unless --data is
+    given.
 
     Example: cifar-edge evaluate gn-cnn --data sample
     """
@@ -46,6 +50,8 @@ def command(model: str, data: str | None, holdout: float | None, strict: bool, o
     from cifar_edge.spec import CIFAR10_LABELS
 
     found = resolve_model(model)
+    if model is None:
+        note(f"model: {found}")
     session, metadata = load(found.path)
     origin = _origin(found.path)
     if origin is None and data is None and not os.environ.get(DATA_VARIABLE) and metadata.labels != CIFAR10_LABELS:

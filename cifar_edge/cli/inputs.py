@@ -94,6 +94,16 @@ class Inputs:
         """Whether a second iteration finds the same again: not so where names come through a pipe."""
         return self._listed is None or (str(self._listed) != STDIN and self._listed.is_file())
 
+    def missing_folders(self) -> list[str]:
+        """The arguments that are nothing and have no suffix of a picture: folders that were meant, if any are read."""
+        if not self._recursive:
+            return []
+        from cifar_edge.runtime.images import picture_suffixes
+
+        suffixes = picture_suffixes()
+        names = [name for name in self._arguments if name not in {"", STDIN} and not glob.has_magic(name)]
+        return [name for name in names if Path(name).suffix.lower() not in suffixes and not os.path.lexists(name)]
+
     def _matches(self, pattern: str) -> Iterator[Input]:
         matches = sorted(set(_expanded(pattern)))
         if not matches:

@@ -16,6 +16,7 @@ from cifar_edge.cli.notes import error_text, note, quiet
 from cifar_edge.cli.progress import Progress, alone_on_terminal
 from cifar_edge.cli.records import Csv, JsonArray, JsonLines, Writer, record
 from cifar_edge.errors import ImageError
+from cifar_edge.runtime.messages import display_name
 
 if TYPE_CHECKING:
     from cifar_edge.cli.resume import Done
@@ -111,6 +112,8 @@ def command(
     if (engine == "ray") != (parquet is not None):
         raise click.UsageError("--engine ray and --parquet DIR go together.")
     inputs = Inputs(arguments, recursive, listed, null)
+    if missing := inputs.missing_folders():
+        raise click.BadParameter(f"there is no folder {display_name(missing[0])}.", param_hint="'[INPUT]...'")
     if parquet is not None:
         if form or strict or workers or STDIN in arguments:
             raise click.UsageError("--engine ray writes Parquet alone, in no order, of pictures in files.")

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -18,6 +18,7 @@ from cifar_edge.errors import ModelError
 from cifar_edge.runtime.classifier import Classifier
 from cifar_edge.runtime.messages import display_name, reason
 from cifar_edge.runtime.model import load
+from cifar_edge.runtime.resolve import EXPORT
 from cifar_edge.runtime.timing import ROUNDS, Latency, session_run, time_batches, time_singles
 
 PROCESSES = 5
@@ -47,7 +48,8 @@ class Cost:
     """What one model costs.
 
     Attributes:
-        name: what to call it: its file's name without suffix, numbered where several have the same.
+        name: what to call it: its file's name without suffix, or the run or folder by which files of one name differ,
+            or both; numbered where one file was given twice.
         path: its file.
         file_bytes: size of the file.
         session_run: one image, ``InferenceSession.run`` on a ready array.
@@ -107,7 +109,7 @@ def benchmark(
             images_per_second=batch / median(batches[index]),
             start=starts[index],
         )
-        for index, (name, path) in enumerate(zip(_names(paths), paths, strict=True))
+        for index, (name, path) in enumerate(zip(row_names(paths), paths, strict=True))
     ]
 
 
@@ -115,14 +117,41 @@ def _predict(classifier: Classifier, image: npt.NDArray[np.uint8]) -> Any:
     return lambda: classifier.predict(image)
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
-    stems = [display_name(path.name.removesuffix(".onnx")) for path in paths]
-    seen: Counter[str] = Counter()
+def row_names(paths: Sequence[Path]) -> list[str]:
+    """What tells the files apart: their names, their runs or folders, or both; a number where one file comes twice."""
+    files = [path.name.removesuffix(".onnx") for path in paths]
+    places = [_place(path) for path in paths]
     names = []
-    for stem in stems:
-        seen[stem] += 1
-        names.append(f"{stem} #{seen[stem]}" if stems.count(stem) > 1 else stem)
-    return names
+    for file, place in zip(files, places, strict=True):
+        rivals = {other for name, other in zip(files, places, strict=True) if name == file}
+        folders = _differing(place, rivals)
+        names.append(display_name("/".join(folders if folders and len(set(files)) == 1 else [*folders, file])))
+    seen: Counter[str] = Counter()
+    numbered = []
+    for name in names:
+        seen[name] += 1
+        numbered.append(f"{name} #{seen[name]}" if names.count(name) > 1 else name)
+    return numbered
+
+
+def _place(path: Path) -> tuple[str, ...]:
+    """The folders above a file, the nearest first; that of an export stands for its run."""
+    nearest_first = path.parent.resolve().parts[::-1]
+    return nearest_first[1:] if nearest_first[0] == EXPORT else nearest_first
+
+
+def _differing(place: tuple[str, ...], rivals: Collection[tuple[str, ...]]) -> list[str]:
+    """As few folders of ``place`` as tell it from the others among ``rivals``, the nearest ones, outermost first."""
+    found: list[str] = []
+    left = set(rivals)
+    for depth, name in enumerate(place):
+        if len(left) < 2:
+            break
+        alike = {other for other in left if other[depth : depth + 1] == (name,)}
+        if alike != left:
+            found.insert(0, name)
+        left = alike
+    return found
 
 
 def _starts(paths: Sequence[Path], threads: int, processes: int) -> list[Start]:
