@@ -115,7 +115,7 @@ class ModelMetadata:
             raise ContractError("its metadata is not JSON") from error
         if not isinstance(record, dict):
             raise ContractError("its metadata is not a JSON object")
-        if record.get("contract") != CONTRACT_VERSION or isinstance(record["contract"], bool):
+        if type(record.get("contract")) is not int or record["contract"] != CONTRACT_VERSION:
             raise ContractError(
                 f"it keeps contract version {record.get('contract')!r}, this cifar-edge knows {CONTRACT_VERSION}"
             )
@@ -125,6 +125,9 @@ class ModelMetadata:
             raise ContractError(f"its metadata lacks {', '.join(missing)}")
         for key, expected in _JSON_TYPES.items():
             if not isinstance(known[key], expected) or isinstance(known[key], bool):
+                raise ContractError(f"its metadata has {key} = {known[key]!r}")
+        for key in _COUNTS:
+            if known[key] < 0:
                 raise ContractError(f"its metadata has {key} = {known[key]!r}")
         known["labels"] = _labels(known["labels"])
         # The bounds keep the softmax finite, whatever the logits.
@@ -154,6 +157,8 @@ _JSON_TYPES: Mapping[str, Any] = {
     "created": str,
     "temperature": (float, int),
 }
+
+_COUNTS = ("parameters", "macs", "test_images")
 
 _PROMISED = {"input_layout": INPUT_LAYOUT, "pixel_map": PIXEL_MAP, "resize_rule": RESIZE_RULE}
 

@@ -23,6 +23,7 @@ include_patterns = [
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
     "cifar_edge/data/sample/README.md",
     "docs/**.md",
     "export/**.md",

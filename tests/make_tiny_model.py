@@ -41,7 +41,7 @@ def tiny_model(
     output_shape: tuple[str | int, ...] = ("batch", 10),
     classes: int = 10,
     bias: float = 0.0,
-    first_image_only: bool = False,
+    joined_images: bool = False,
 ) -> bytes:
     """The model; every argument but the default breaks one promise of the contract."""
     constants: dict[str, np.ndarray[Any, Any]] = {
@@ -51,7 +51,7 @@ def tiny_model(
         "bias": BIAS[:classes] + np.float32(bias),
         "axes": np.array([1, 2], np.int64),
     }
-    logits = "all" if first_image_only else output_name
+    logits = "all" if joined_images else output_name
     nodes = [
         helper.make_node("Cast", [input_name], ["float"], to=TensorProto.FLOAT),
         helper.make_node("Sub", ["float", "zero_point"], ["centred"]),
@@ -59,9 +59,9 @@ def tiny_model(
         helper.make_node("ReduceMean", ["real", "axes"], ["colour"], keepdims=0),
         helper.make_node("Gemm", ["colour", "weights", "bias"], [logits]),
     ]
-    if first_image_only:
-        constants["first"] = np.array([True])
-        nodes.append(helper.make_node("Compress", [logits, "first"], [output_name], axis=0))
+    if joined_images:
+        constants["batch"] = np.array([0], np.int64)
+        nodes.append(helper.make_node("ReduceMean", [logits, "batch"], [output_name], keepdims=1))
     graph = helper.make_graph(
         nodes,
         "tiny",

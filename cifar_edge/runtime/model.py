@@ -10,10 +10,16 @@ import onnxruntime
 
 from cifar_edge.errors import ContractError, ModelError
 from cifar_edge.runtime.messages import display_name, reason
+from cifar_edge.runtime.onnx_file import End, OnnxFile
+from cifar_edge.runtime.operators import check_graph
+from cifar_edge.runtime.protobuf import DamagedError
 from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE, INPUT_NAME, METADATA_KEY, OUTPUT_NAME, ModelMetadata
 
 MAX_MODEL_BYTES = 64 * 1024 * 1024
 """A larger file is refused unread: it is a thousand times the size of a model for the edge."""
+
+MAX_METADATA = 1_000_000
+"""Characters of JSON; a thousand classes with long names have a third of that."""
 
 BATCH = 64
 """Images classified in one run of the graph; more gain nothing at this size and need more memory."""
@@ -46,14 +52,20 @@ def load(source: str | os.PathLike[str] | bytes, threads: int = 1, name: str | N
         name, content = name or "the given model", source
     else:
         name, content = name or display_name(os.fspath(source)), read_model(source)
-    session = _session(name, content, threads)
+    if not content:
+        raise ModelError(f"{name} is empty, not an ONNX model")
+    if len(content) > MAX_MODEL_BYTES:
+        raise ModelError(f"{name} is larger than {MAX_MODEL_BYTES >> 20} MiB; a model for the edge is not")
     try:
-        metadata = _metadata(session)
-        _check_signature(session, len(metadata.labels))
+        metadata = _checked(content)
+        session = _session(content, threads)
+        _try(session, len(metadata.labels))
     except ContractError as error:
         raise ContractError(f"{name}: {reason(error)}") from error
     except UnicodeDecodeError as error:
         raise ContractError(f"{name}: its metadata or a name in it is not UTF-8") from error
+    except (DamagedError, ModelError) as error:
+        raise ModelError(f"{name} is damaged or no ONNX model: {reason(error)}") from error
     return Model(session, metadata)
 
 
@@ -92,41 +104,41 @@ def read_model(path: str | os.PathLike[str]) -> bytes:
         raise ModelError(f"cannot read the model {name}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _session(name: str, content: bytes, threads: int) -> Any:
-    if not content:
-        raise ModelError(f"{name} is empty, not an ONNX model")
-    if len(content) > MAX_MODEL_BYTES:
-        raise ModelError(f"{name} is larger than {MAX_MODEL_BYTES >> 20} MiB; a model for the edge is not")
+def _checked(content: bytes) -> ModelMetadata:
+    """What the file says of itself, once all of it has been looked at: onnxruntime does whatever a file asks for."""
+    file = OnnxFile.from_bytes(content)
+    text = file.metadata.get(METADATA_KEY)
+    if text is None:
+        raise ContractError(f"it has no {METADATA_KEY!r} metadata; make the file with `cifar-edge export`")
+    if len(text) > MAX_METADATA:
+        raise ContractError(f"its metadata has more than {MAX_METADATA:,} characters")
+    metadata = ModelMetadata.from_json(text)
+    expected_input = End(INPUT_NAME, "tensor(uint8)", (None, IMAGE_SIZE, IMAGE_SIZE, IMAGE_CHANNELS))
+    expected_output = End(OUTPUT_NAME, "tensor(float)", (None, len(metadata.labels)))
+    for kind, found, expected in (("input", file.inputs, expected_input), ("output", file.outputs, expected_output)):
+        if found != (expected,):
+            raise ContractError(f"its {kind} is {_shown(found)}, the contract says {_shown((expected,))}")
+    for batch in (1, BATCH):
+        check_graph(file, batch)
+    return metadata
+
+
+def _session(content: bytes, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _SILENT
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # No file names another one: that was looked at. If one did all the same, it would be looked for where nothing is.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     try:
         # enable_fallback=0: onnxruntime would print its error to stdout and try the same provider again.
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # its exceptions have no common base class but this one
-        raise ModelError(f"{name} is damaged or no ONNX model: {reason(error)}") from error
+        raise ModelError(str(error)) from error
 
 
-def _metadata(session: Any) -> ModelMetadata:
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    if text is None:
-        raise ContractError(f"it has no {METADATA_KEY!r} metadata; make the file with `cifar-edge export`")
-    return ModelMetadata.from_json(text)
-
-
-def _check_signature(session: Any, classes: int) -> None:
-    expected_input = (INPUT_NAME, "tensor(uint8)", ["batch", IMAGE_SIZE, IMAGE_SIZE, IMAGE_CHANNELS])
-    expected_output = (OUTPUT_NAME, "tensor(float)", ["batch", classes])
-    for kind, ends, expected in (
-        ("input", session.get_inputs(), expected_input),
-        ("output", session.get_outputs(), expected_output),
-    ):
-        # A dynamic dimension is a name, or None where it has none; only the first one may be dynamic, and must.
-        found = [(end.name, end.type, ["batch" if _dynamic(size) else size for size in end.shape]) for end in ends]
-        if found != [expected]:
-            raise ContractError(f"its {kind} is {_shown(found)}, the contract says {_shown([expected])}")
+def _try(session: Any, classes: int) -> None:
     two = np.zeros((2, IMAGE_SIZE, IMAGE_SIZE, IMAGE_CHANNELS), np.uint8)
     try:
         shape = run(session, two).shape
@@ -136,9 +148,6 @@ def _check_signature(session: Any, classes: int) -> None:
         raise ContractError(f"two images give logits of shape {list(shape)}, the contract says {[2, classes]}")
 
 
-def _dynamic(size: object) -> bool:
-    return not isinstance(size, int)
-
-
-def _shown(ends: list[tuple[str, str, list[Any]]]) -> str:
-    return "; ".join(f"{name!r} {kind} [{', '.join(map(str, shape))}]" for name, kind, shape in ends) or "missing"
+def _shown(ends: tuple[End, ...]) -> str:
+    shapes = [", ".join("batch" if size is None else str(size) for size in end.shape) for end in ends]
+    return "; ".join(f"{end.name!r} {end.type} [{shape}]" for end, shape in zip(ends, shapes, strict=True)) or "missing"
