@@ -1,10 +1,11 @@
-"""Files that appear whole or not at all, locks on them, and where the released ones lie."""
+"""Files that appear whole or not at all, and stay after a power cut; locks on them; where the released ones lie."""
 
+import ctypes
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -19,17 +20,22 @@ _TEMPORARY = ".cifar-edge-"
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path in the folder of ``path``; on success it becomes ``path``, on error it vanishes.
 
     The temporary name keeps the suffix, for writers that choose the format by it.
+
+    Args:
+        path: its folder is made if it is missing.
+        durable: wait until the file is on the disk, so that a power cut leaves it whole, or the one before. That is not
+            for what can be made again, such as caches.
 
     Raises:
         CifarEdgeError: the operating system refuses the write (a full disk, a read-only folder).
     """
     temporary: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY, suffix=path.suffix)
         os.close(handle)
         temporary = Path(name)
@@ -38,7 +44,11 @@ def replacing(path: Path) -> Iterator[Path]:
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
+        if durable:
+            _sync_file(temporary)
         temporary.replace(path)
+        if durable:
+            sync_folder(path.parent)
     except OSError as error:
         raise CifarEdgeError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
@@ -46,23 +56,65 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path``, whole or not at all.
+def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write ``content`` to ``path``, whole or not at all; for ``durable`` see `replacing`.
 
     Raises:
         CifarEdgeError: as `replacing`.
     """
-    with replacing(path) as temporary:
+    with replacing(path, durable=durable) as temporary:
         temporary.write_bytes(content)
 
 
-def write_text(path: Path, content: str) -> None:
-    """Write ``content`` to ``path`` as UTF-8, whole or not at all.
+def write_text(path: Path, content: str, *, durable: bool = True) -> None:
+    """Write ``content`` to ``path`` as UTF-8, whole or not at all; for ``durable`` see `replacing`.
 
     Raises:
         CifarEdgeError: as `replacing`.
     """
-    write_bytes(path, content.encode())
+    write_bytes(path, content.encode(), durable=durable)
+
+
+def make_folder(folder: Path) -> list[Path]:
+    """Make ``folder`` and what it lies in, where they are missing, and wait until they are on the disk.
+
+    Returns:
+        What was missing, the innermost first.
+
+    Raises:
+        OSError: the operating system refuses.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.is_dir()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        sync_folder(path.parent)
+    return missing
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Give two folders each other's name in one step; False where the system cannot, with both as they were."""
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2
+    except (AttributeError, OSError, TypeError):  # not Linux
+        return False
+    in_current_folder, both = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    names = (os.fsencode(path.absolute()) for path in (one, other))
+    return bool(renameat2(in_current_folder, next(names), in_current_folder, next(names), both) == 0)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in ``folder`` are on the disk, as far as the system can promise that."""
+    with suppress(OSError):  # Windows opens no folder, and some network file systems sync none
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -1,10 +1,8 @@
 """From a trained network to files on disk: convert, compare, measure, and only then write."""
 
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 
@@ -12,16 +10,15 @@ from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import ExportError
 from cifar_edge.export.conversion import Conversion, conversions
 from cifar_edge.export.debug import LayerSignal, layer_signals
+from cifar_edge.export.folder import REPORT_TEXT, model_file, replacing_export
 from cifar_edge.export.graphs import serialize
 from cifar_edge.export.parity import Comparison, Logits, Verdict, compare, judge_fp32, judge_int8
 from cifar_edge.export.report import Report, Row
-from cifar_edge.files import write_bytes
 from cifar_edge.runtime.messages import listed
 from cifar_edge.runtime.metrics import Estimate, accuracy
 from cifar_edge.runtime.model import load, run
 from cifar_edge.runtime.resolve import REPORT
-from cifar_edge.runtime.timing import machine, time_alternately
-from cifar_edge.spec import Precision
+from cifar_edge.runtime.timing import Timing, machine, time_alternately
 from cifar_edge.training.checkpoint import TrainedNetwork
 from cifar_edge.training.folding import can_fold
 
@@ -50,48 +47,20 @@ def export_network(
 
     Raises:
         GateFailed: a file differs from the PyTorch module by more than its gate allows.
-        ExportError: the data set has other classes than the network, the network answers NaN, or ``out`` cannot be
-            written to.
+        ExportError: the data set has other classes than the network, the network answers NaN, ``out`` cannot be
+            written to, or another process writes to it.
+        TrainingError: another process trains, folds or exports the run that ``out`` lies in.
     """
     if dataset.labels != trained.labels:
         raise ExportError(
             f"{trained.name} knows the classes {listed(trained.labels)}, the data set {dataset.name} has "
             f"{listed(dataset.labels)}; give the data it was trained on with --data"
         )
-    made = conversions(trained, dataset, quantize=quantize)
-    if debug is not None and quantize:
-        debug(layer_signals(made[-2].graph, made[-1].graph, dataset.train_images))
-    judged = [_judge(each, dataset, made[0].source, max_drop) for each in made]
-    timings = time_alternately(
-        {export.conversion.name: load(export.content).session for export in judged}, dataset.test_images
-    )
-    about = made[0].about
-    report = Report(
-        model=trained.name,
-        created=about.created,
-        rows=tuple(
-            Row(
-                name=export.conversion.name,
-                precision=export.conversion.about.precision,
-                file=_file(trained.name, export.conversion.about.precision) if export.conversion.written else None,
-                size=len(export.content),
-                accuracy=export.accuracy,
-                comparison=export.comparison,
-                against_folded=export.against_folded,
-                verdict=export.verdict,
-                timing=timings[export.conversion.name],
-            )
-            for export in judged
-        ),
-        max_drop=max_drop,
-        unfolded=trained.folded is None and can_fold(trained.network),
-        data=f"{dataset.name} ({dataset.source})",
-        machine=machine(),
-        versions=about.versions,
-    )
-    contents = {row.file: export.content for row, export in zip(report.rows, judged, strict=True) if row.file}
-    contents |= {"report.md": report.to_markdown().encode(), REPORT: report.to_json().encode()}
-    _replace_export(out, contents, {_file(trained.name, precision) for precision in get_args(Precision)})
+    with replacing_export(out) as replace:
+        judged = _judged(trained, dataset, quantize=quantize, max_drop=max_drop, debug=debug)
+        report = _report(trained, dataset, judged, max_drop)
+        contents = {row.file: export.content for row, export in zip(report.rows, judged, strict=True) if row.file}
+        replace(contents | {REPORT_TEXT: report.to_markdown().encode(), REPORT: report.to_json().encode()})
     return report
 
 
@@ -105,6 +74,20 @@ class _Judged:
     comparison: Comparison
     against_folded: Comparison | None
     verdict: Verdict
+
+
+def _judged(
+    trained: TrainedNetwork,
+    dataset: Dataset,
+    *,
+    quantize: bool,
+    max_drop: float,
+    debug: Callable[[Sequence[LayerSignal]], None] | None,
+) -> list[_Judged]:
+    made = conversions(trained, dataset, quantize=quantize)
+    if debug is not None and quantize:
+        debug(layer_signals(made[-2].graph, made[-1].graph, dataset.train_images))
+    return [_judge(each, dataset, made[0].source, max_drop) for each in made]
 
 
 def _judge(conversion: Conversion, dataset: Dataset, trained: Logits, max_drop: float) -> _Judged:
@@ -125,20 +108,32 @@ def _judge(conversion: Conversion, dataset: Dataset, trained: Logits, max_drop: 
     return _Judged(conversion, content, right, comparison, against_folded, verdict)
 
 
-def _file(model: str, precision: Precision) -> str:
-    return f"{model}.{precision}.onnx"
+def _report(trained: TrainedNetwork, dataset: Dataset, judged: Sequence[_Judged], max_drop: float) -> Report:
+    sessions = {export.conversion.name: load(export.content).session for export in judged}
+    timings = time_alternately(sessions, dataset.test_images)
+    about = judged[0].conversion.about
+    return Report(
+        model=trained.name,
+        created=about.created,
+        rows=tuple(_row(trained.name, export, timings[export.conversion.name]) for export in judged),
+        max_drop=max_drop,
+        unfolded=trained.folded is None and can_fold(trained.network),
+        data=f"{dataset.name} ({dataset.source})",
+        machine=machine(),
+        versions=about.versions,
+    )
 
 
-def _replace_export(out: Path, contents: Mapping[str, bytes], owned: set[str]) -> None:
-    """Put ``contents`` into ``out``, all of them or none, and remove what else of ``owned`` an earlier export left."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out, prefix=".export-") as staging:
-            for name, content in contents.items():
-                write_bytes(Path(staging, name), content)
-            for name in contents:
-                Path(staging, name).replace(out / name)
-        for name in owned - contents.keys():
-            (out / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise ExportError(f"cannot write to {out}: {error.strerror or error}") from error
+def _row(model: str, export: _Judged, timing: Timing) -> Row:
+    conversion = export.conversion
+    return Row(
+        name=conversion.name,
+        precision=conversion.about.precision,
+        file=model_file(model, conversion.about.precision) if conversion.written else None,
+        size=len(export.content),
+        accuracy=export.accuracy,
+        comparison=export.comparison,
+        against_folded=export.against_folded,
+        verdict=export.verdict,
+        timing=timing,
+    )

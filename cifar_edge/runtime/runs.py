@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from cifar_edge.errors import CifarEdgeError, ModelError, TrainingError
-from cifar_edge.files import try_lock
+from cifar_edge.files import make_folder, try_lock
 from cifar_edge.runtime.messages import did_you_mean, display_name
 from cifar_edge.spec import METADATA_KEY
 
@@ -151,10 +151,14 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path, busy: CifarEdgeError | None = None) -> Iterator[None]:
     """Hold the run for this process, which alone may write to it; the folder is made if it is missing.
 
     The operating system lets go of it when the process ends, however it ends.
+
+    Args:
+        folder: of the run.
+        busy: raised if another process holds it; None for the error below.
 
     Raises:
         TrainingError: another process holds it.
@@ -162,8 +166,8 @@ def held(folder: Path) -> Iterator[None]:
     """
     lock = folder / _LOCK
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for _ in range(_ATTEMPTS):
+            make_folder(folder)  # whoever let go of it removes an empty one
             file = lock.open("ab")
             # Whoever let go of the lock has removed the file too, perhaps since it was opened here.
             if try_lock(file) and lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat()):
@@ -171,7 +175,9 @@ def held(folder: Path) -> Iterator[None]:
             file.close()
             time.sleep(_PAUSE_SECONDS)
         else:
-            raise TrainingError(f"{folder} is in the hands of another process, which trains or folds it")
+            raise busy or TrainingError(
+                f"{folder} is in the hands of another process, which trains, folds or exports it"
+            )
     except OSError as error:
         raise CifarEdgeError(f"cannot write {folder}: {error.strerror or error}") from error
     with file:

@@ -20,7 +20,7 @@ from cifar_edge.files import remove_leftovers, write_text
 from cifar_edge.models import build
 from cifar_edge.models.summary import summarize
 from cifar_edge.runtime.resolve import WEIGHTS
-from cifar_edge.runtime.runs import FAILURE, RECIPE, STATE, SUMMARY, held, read_summary
+from cifar_edge.runtime.runs import FAILURE, METRICS, RECIPE, STATE, SUMMARY, held, read_summary
 from cifar_edge.training import pictures
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.folding import can_fold
@@ -240,6 +240,7 @@ def _finish(stages: Stages, state: RunState) -> dict[str, Any]:
         "data": Origin.of(dataset).to_record(),
         "versions": {name: version(name) for name in ("torch", "numpy", "safetensors")},
     }
+    stages.write_metrics(METRICS)
     write_text(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
     (folder / STATE).unlink(missing_ok=True)
     return summary

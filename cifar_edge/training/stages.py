@@ -80,11 +80,11 @@ class Stages:
             self.state, stage=stage, snapshot=snapshot, records=list(self.records), seconds=self.seconds()
         )
         save_state(self.folder, self.state)
-        self.write_metrics(METRICS)
+        self.write_metrics(METRICS, durable=False)  # the state has the records
 
-    def write_metrics(self, name: str) -> None:
+    def write_metrics(self, name: str, *, durable: bool = True) -> None:
         """Write the records so far as a CSV file of that name."""
-        write_text(self.folder / name, to_csv(self.records))
+        write_text(self.folder / name, to_csv(self.records), durable=durable)
 
     def train(self) -> nn.Module:
         """Train and save the network, or load it if that is done; in evaluation mode."""

@@ -61,7 +61,7 @@ class Teacher:
             self._tell(f"the teacher classifies {self._recipe.copies} copies of the images, each once: slower epochs")
             logits = self._computed(images, stop)
             try:
-                write_bytes(path, save({_LOGITS: logits.cpu()}))
+                write_bytes(path, save({_LOGITS: logits.cpu()}), durable=False)
             except CifarEdgeError as error:
                 self._tell(f"what the teacher says is kept for this run only: {error}")
         self._kept[path] = logits

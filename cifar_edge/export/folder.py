@@ -1,0 +1,105 @@
+"""The folder of an export: replaced as a whole or not at all, by one process at a time, whatever ends that process."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import get_args
+
+from cifar_edge.errors import ExportError
+from cifar_edge.files import exchange, make_folder, sync_folder, write_bytes
+from cifar_edge.runtime.resolve import REPORT, WEIGHTS
+from cifar_edge.runtime.runs import held, record_in
+from cifar_edge.spec import Precision
+
+REPORT_TEXT = "report.md"
+
+Replace = Callable[[Mapping[str, bytes]], None]
+"""Puts these files, by name, in the place of those of the earlier export."""
+
+
+@contextmanager
+def replacing_export(out: Path) -> Iterator[Replace]:
+    """Hold ``out``, and the run that it lies in, for this process; yield what replaces the export in it.
+
+    Files are written into a folder beside it, ``.NAME.work``, and come into their place, and the earlier ones go, in
+    one step. What a process that was killed left there is swept. Other files in ``out`` stay.
+
+    Raises:
+        ExportError: another process exports to it; it cannot be written, or not be replaced as a whole.
+        TrainingError: it lies in a run that another process trains, folds or exports.
+    """
+    out = out.resolve()
+    work = out.with_name(f".{out.name}.work")
+    made: list[Path] = []
+    try:
+        _check(out)
+        made = make_folder(work)
+        in_a_run = (out.parent / WEIGHTS).is_file()
+        with held(out.parent) if in_a_run else held(work, ExportError(f"{out} is being written by another export")):
+            work.mkdir(exist_ok=True)  # whoever held it before has removed it
+            _sweep(out, work)
+            yield lambda contents: _replace(out, work, contents)
+    except OSError as error:
+        raise ExportError(f"cannot write to {out}: {error.strerror or error}") from error
+    finally:
+        for folder in (work, *made):
+            with suppress(OSError):  # not empty: it is needed
+                folder.rmdir()
+
+
+def _check(out: Path) -> None:
+    """Refuse what cannot be given another name."""
+    if out.exists() and not out.is_dir():
+        raise ExportError(f"cannot write to {out}: it is a file")
+    current = Path.cwd().resolve()
+    if current.is_relative_to(out) or os.path.ismount(out):
+        what = "is the current folder, or holds it" if current.is_relative_to(out) else "is the root of a file system"
+        raise ExportError(f"{out} {what}, so that it cannot be replaced as a whole; give a folder in it")
+
+
+def _replace(out: Path, work: Path, contents: Mapping[str, bytes]) -> None:
+    staged, swap, before = (work / name for name in ("staged", "swap", "before"))
+    staged.mkdir(parents=True)
+    for name, content in contents.items():
+        write_bytes(staged / name, content)
+    if not out.exists():
+        staged.rename(out)
+    else:
+        shutil.copymode(out, staged)
+        staged.rename(swap)
+        if not exchange(swap, out):
+            out.rename(before)  # killed here, the next export brings it back
+            swap.rename(out)
+            before.rename(swap)
+    sync_folder(out.parent)
+    _sweep(out, work)
+
+
+def _sweep(out: Path, work: Path) -> None:
+    """Remove all but whole exports in their place, of an export that was killed, or has just been made."""
+    staged, swap, before = (work / name for name in ("staged", "swap", "before"))
+    if before.exists() and not out.exists():
+        before.rename(out)
+    elif before.exists():
+        before.rename(swap)
+    shutil.rmtree(staged, ignore_errors=True)
+    if swap.exists():
+        for name in _files(swap) | _files(out):
+            (swap / name).unlink(missing_ok=True)
+        for other in list(swap.iterdir()):  # not ours: they stay with the export
+            if not (out / other.name).exists():
+                other.rename(out / other.name)
+        shutil.rmtree(swap)
+
+
+def model_file(model: str, precision: Precision) -> str:
+    """The name of the file of ``model`` in an export."""
+    return f"{model}.{precision}.onnx"
+
+
+def _files(folder: Path) -> set[str]:
+    """The names that the files of an export may have of the model that the report in ``folder`` is about."""
+    model = Path(str(record_in(folder / REPORT).get("model"))).name
+    return {REPORT, REPORT_TEXT} | {model_file(model, precision) for precision in get_args(Precision)}
