@@ -3,7 +3,6 @@
 import ctypes
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,14 +35,10 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         make_folder(path.parent)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY, suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
+        name = path.parent / f"{_TEMPORARY}{os.urandom(8).hex()}{path.suffix}"
+        name.touch(exist_ok=False)  # by which it is as readable as any other file of the user's
+        temporary = name
         yield temporary
-        # mkstemp makes the file private; a result is as readable as any other file of the user's.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
         if durable:
             _sync_file(temporary)
         temporary.replace(path)

@@ -15,6 +15,7 @@ from cifar_edge.data import Dataset
 from cifar_edge.errors import ImageError
 from cifar_edge.runtime import transform
 from cifar_edge.runtime.images import read_pixels
+from cifar_edge.runtime.quiet import silence_pillow
 from cifar_edge.runtime.transform import reduced_to_pixels, to_pixels
 
 Pixels = npt.NDArray[np.uint8]
@@ -72,6 +73,7 @@ def test_exif_orientation_is_undone_before_the_crop(frog: Pixels, orientation: i
 
 
 def test_a_broken_exif_block_is_no_reason_to_refuse_a_picture(frog: Pixels) -> None:
+    silence_pillow()  # which warns of it
     content = encoded(Image.fromarray(frog), exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff broken")
     assert np.array_equal(read_pixels(content), frog)
 

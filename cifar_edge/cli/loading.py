@@ -51,7 +51,9 @@ def load(data: str | None, offline: bool, holdout: float | None = None, strict: 
         DataError: as `cifar_edge.data.load_dataset`.
     """
     from cifar_edge.data import load_dataset
+    from cifar_edge.runtime.quiet import silence_pillow
 
+    silence_pillow()
     if quiet() or not sys.stderr.isatty():
         return load_dataset(data, holdout=holdout, strict=strict, offline=offline, report=note)
     foot = Foot()

@@ -22,6 +22,7 @@ from cifar_edge.cli.records import record
 from cifar_edge.errors import CifarEdgeError, ImageError
 from cifar_edge.runtime.classifier import Classifier
 from cifar_edge.runtime.images import read_pixels
+from cifar_edge.runtime.quiet import silence_pillow
 from cifar_edge.runtime.stream import stream
 
 BLOCK = 10_000
@@ -91,6 +92,7 @@ class Worker:
     """A process that classifies the pictures of a table of names, one after the other on its one core."""
 
     def __init__(self, model: bytes, top: int, threshold: float) -> None:
+        silence_pillow()
         self._classifier, self._top, self._threshold = Classifier(model), top, threshold
 
     def __call__(self, table: Any) -> Any:

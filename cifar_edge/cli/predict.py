@@ -119,8 +119,10 @@ def command(
             raise click.UsageError("--engine ray writes Parquet alone, in no order, of pictures in files.")
         ctx.exit(_on_ray(inputs, model, parquet, top, threshold))
     from cifar_edge.runtime.classifier import Classifier
+    from cifar_edge.runtime.quiet import silence_pillow
     from cifar_edge.runtime.stream import stream
 
+    silence_pillow()
     classifier = Classifier(model)
     note(f"model: {classifier.source}")
     identity = classifier.metadata.identity

@@ -79,7 +79,8 @@ def is_split(root: Path) -> bool:
 
 
 def _has_pictures(folder: Path) -> bool:
-    return any(Path(entry.name).suffix.lower() in picture_suffixes() for entry in _entries(folder))
+    suffixes = picture_suffixes()
+    return any(Path(entry.name).suffix.lower() in suffixes for entry in _entries(folder))
 
 
 def list_pictures(root: Path) -> Listing:
@@ -124,9 +125,10 @@ def _listing(root: Path) -> Listing:
 
 
 def _list_class(folder: Path, parent: str, label: int, split: str, files: list[PictureFile], stray: list[str]) -> None:
+    suffixes = picture_suffixes()
     for entry in _entries(folder):
         name = f"{parent}{folder.name}/{entry.name}"
-        if _is_folder(entry) or not _may_be_picture(entry.name):
+        if _is_folder(entry) or not _may_be_picture(entry.name, suffixes):
             stray.append(name)
             continue
         try:
@@ -205,9 +207,9 @@ def _check_pictures(root: Path, splits: Sequence[str], labels: Sequence[str], fi
         )
 
 
-def _may_be_picture(name: str) -> bool:
+def _may_be_picture(name: str, suffixes: frozenset[str]) -> bool:
     stem, _, suffix = name.rpartition(".")
-    return not stem or f".{suffix.lower()}" in picture_suffixes()
+    return not stem or f".{suffix.lower()}" in suffixes
 
 
 def _shown(path: Path) -> str:

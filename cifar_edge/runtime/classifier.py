@@ -1,10 +1,12 @@
 """The front door of the runtime: a model, loaded once, that classifies images in any form."""
 
+import ctypes
 import io
 import os
 from collections.abc import Generator, Iterable
 from itertools import islice
 from typing import Any, Self, TypeVar
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +64,15 @@ class Classifier:
         self._run = self._session.run
         self._source = source
         self._given: tuple[bytes, int, str, str] | None = content, threads, source, name
+        _open_classifiers.add(self)
+
+    def _forked(self) -> None:
+        """In the child of a fork: what onnxruntime has here may be locked for ever, by threads that are not here."""
+        if self._given is not None:
+            # For ever, since to free it, even at the end of the process, would be to wait for these threads.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))
+            self._session = _Reopening(self)
+            self._run = self._session.run
 
     def __getstate__(self) -> tuple[bytes, int, str, str]:
         if self._given is None:
@@ -197,6 +208,29 @@ class _Closed:
 
     def run(self, *arguments: object) -> Any:
         raise ValueError(_CLOSED)
+
+
+class _Reopening:
+    """In the place of a session that was copied by a fork: the first prediction loads the model anew."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+
+    def run(self, *arguments: Any) -> Any:
+        self._classifier.__setstate__(self._classifier.__getstate__())
+        return self._classifier._run(*arguments)
+
+
+_open_classifiers: WeakSet[Classifier] = WeakSet()
+
+
+def _after_fork() -> None:
+    for classifier in _open_classifiers:
+        classifier._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _numbered_pixels(number: int, image: ImageSource) -> npt.NDArray[np.uint8]:

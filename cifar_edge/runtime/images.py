@@ -1,22 +1,18 @@
 """Reading a picture, from wherever it comes, into the pixels that a model reads; `ImageError` where there is none."""
 
 import contextlib
-import ctypes
 import io
-import logging
 import math
 import os
 import re
 import stat
 import threading
-import warnings
-from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError, _imaging
+from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from cifar_edge.errors import ImageError
@@ -56,14 +52,15 @@ _BLP_JPEG = 0
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 """Tags of TIFF."""
 
-# Pillow logs some of its errors besides raising them; a library that nobody asked to log keeps silent.
-logging.getLogger("PIL").addHandler(logging.NullHandler())
 
-# libtiff, inside Pillow, prints its errors besides reporting them. Where it cannot be reached so, they stay harmless.
-with contextlib.suppress(AttributeError, OSError):
-    _set_handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
-    _set_handler.argtypes, _set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
-    _set_handler(None)
+def _renew_locks() -> None:
+    global _one_large
+    _one_large = threading.Lock()
+
+
+# A fork copies a lock that another thread holds, but not the thread: the child would wait for it for ever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 def read_pixels(source: ImageSource, name: str | None = None) -> npt.NDArray[np.uint8]:
@@ -84,8 +81,7 @@ def read_pixels(source: ImageSource, name: str | None = None) -> npt.NDArray[np.
     """
     name = _name(source) if name is None else display_name(name)
     try:
-        with _silence:
-            return _pixels(source)
+        return _pixels(source)
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
     except UnidentifiedImageError as error:
@@ -95,6 +91,8 @@ def read_pixels(source: ImageSource, name: str | None = None) -> npt.NDArray[np.
         raise ImageError(f"{name}: a picture of more than {limit:,} pixels is too large") from error
     except MemoryError as error:
         raise ImageError(f"{name}: there is not enough memory for it") from error
+    except Warning as error:  # under `python -W error`
+        raise ImageError(f"{name}: Pillow warns of it, and here warnings are errors ({reason(error)})") from error
     except Exception as error:  # a decoder fed with damaged bytes raises whatever its parser stumbles over
         raise ImageError(f"{name}: damaged or truncated picture ({reason(error)})") from error
 
@@ -188,14 +186,15 @@ def _identified(file: BinaryIO) -> ImageFile:
         return Image.open(file, formats=readable_formats())
 
 
-@cache
 def readable_formats() -> tuple[str, ...]:
-    """Pillow's names of the formats that are read: all that it can decode by itself (not `NOT_READ`)."""
+    """Pillow's names of the formats that are read: all that it can decode by itself (not `NOT_READ`).
+
+    Plug-ins may register more at any time, so that the answer must not be kept.
+    """
     Image.init()
     return tuple(name for name in Image.ID if name not in NOT_READ)
 
 
-@cache
 def picture_suffixes() -> frozenset[str]:
     """The suffixes, in lower case and with their dot, of the files that Pillow takes for one of `readable_formats`."""
     formats = readable_formats()
@@ -231,31 +230,3 @@ def _opened(source: str | os.PathLike[str]) -> BinaryIO:
         raise ImageError("a link that leads nowhere" if path.is_symlink() else "no such file") from error
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         raise ImageError(f"cannot be opened ({getattr(error, 'strerror', None) or error})") from error
-
-
-class _Silence:
-    """Silences Python's warnings while any thread is inside.
-
-    `warnings.catch_warnings` alone would leave them silenced for good when two threads leave in the order they came.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._saved = warnings.catch_warnings(action="ignore")
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                self._saved = warnings.catch_warnings(action="ignore")
-                self._saved.__enter__()
-            self._inside += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                self._saved.__exit__(None, None, None)
-
-
-_silence = _Silence()

@@ -6,7 +6,6 @@ up. A 32x32 RGB picture passes bit for bit. Everything is done by Pillow in inte
 the same pixels on every machine.
 """
 
-import contextlib
 import math
 from collections.abc import Iterator
 
@@ -111,10 +110,12 @@ def _sums(pixels: npt.NDArray[np.integer], edges: npt.NDArray[np.int64], factor:
 
 def _orientation(image: Image.Image) -> int:
     """How a loaded picture is stored, as EXIF counts it; 1, upright, where it does not say."""
-    orientation = None
-    # A camera's broken EXIF block, which Pillow parses with errors of any type, makes no picture unreadable.
-    with contextlib.suppress(Exception):
+    try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Warning:  # where warnings are errors: to go on would give the picture another way up than elsewhere
+        raise
+    except Exception:  # a camera's broken EXIF block, parsed with errors of any type, makes no picture unreadable
+        return 1
     return orientation if isinstance(orientation, int) and orientation in _UPRIGHT else 1
 
 

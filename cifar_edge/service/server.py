@@ -13,6 +13,7 @@ import uvicorn
 from PIL import Image
 
 from cifar_edge.errors import CifarEdgeError
+from cifar_edge.runtime.quiet import silence_pillow
 from cifar_edge.service.app import Service
 from cifar_edge.service.connections import CLOSED_BEYOND, bounded_protocol
 from cifar_edge.service.limits import Limits
@@ -60,7 +61,8 @@ def url(listener: socket.socket) -> str:
 def run(service: Service, limits: Limits, listener: socket.socket, quiet: bool = False) -> int:
     """Answer requests until SIGINT or SIGTERM, then those that are accepted; how many there were.
 
-    It is meant to be all that the process does: it sets signal handlers, the log, and Pillow's limit of pixels.
+    It is meant to be all that the process does: it sets signal handlers, the log, Pillow's limit of pixels, and keeps
+    Pillow from writing on stderr.
 
     Args:
         service: what answers.
@@ -68,6 +70,7 @@ def run(service: Service, limits: Limits, listener: socket.socket, quiet: bool =
         listener: from `listen`.
         quiet: log no requests, only what goes wrong.
     """
+    silence_pillow()
     Image.MAX_IMAGE_PIXELS = limits.pixels // 2  # Pillow warns from here on, and refuses twice as many
     _allow_files(CLOSED_BEYOND * limits.connections + _OTHER_FILES)
     server = configured(service, limits, quiet)
