@@ -55,9 +55,10 @@ def training(model: Released) -> str:
         told += f", its convolutions by Muon ({recipe.muon_learning_rate:g})"
     if recipe.mixup:
         told += f", with mixup ({recipe.mixup:g})"
-    if recipe.teacher:
+    if recipe.teachers:
+        of = "teacher" if len(recipe.teachers) == 1 else f"{len(recipe.teachers)} teachers"
         told += (
-            f", distilled from the teacher of [{TEACHER}]({TEACHER}) (temperature {recipe.temperature:g}, weight "
+            f", distilled from the {of} of [{TEACHER}]({TEACHER}) (temperature {recipe.temperature:g}, weight "
             f"{recipe.distillation_weight:g})"
         )
     if recipe.fold_epochs:
@@ -73,11 +74,11 @@ def training(model: Released) -> str:
             )
     told = " ".join([told, *summary.get("notes", [])])
     commands = [f"cifar-edge train --recipe models/{model.name}/{RECIPE}"]
-    if recipe.teacher:
-        name = Path(recipe.teacher).name
-        commands.insert(0, f"cifar-edge train --recipe models/{model.name}/{TEACHER} --name {name}")
+    for index, teacher in reversed(list(enumerate(recipe.teachers))):
+        seed = f" --seed {index}" if index else ""
+        commands.insert(0, f"cifar-edge train --recipe models/{model.name}/{TEACHER}{seed} --name {Path(teacher).name}")
     again = "To do it again (on a CPU with as many threads, on the same kind of machine, bit for bit):"
-    if on_cpu and recipe.teacher:
+    if on_cpu and recipe.teachers:
         again = "To do it again (by the same teacher, threads and kind of machine bit for bit):"
     if not on_cpu:
         again = "To do it again (a GPU gives other weights each time, as another seed would):"

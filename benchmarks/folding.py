@@ -170,7 +170,7 @@ class Ablation:
             brightness=self.recipe.fold_brightness,
             contrast=self.recipe.fold_contrast,
         )
-        teacher = Teacher(self.network, recipe) if case.teacher == "self" else None
+        teacher = Teacher([self.network], recipe) if case.teacher == "self" else None
         start = with_batch_norm(fitted, seen) if case.form == "batch norm" else fitted.requires_grad_(True)
         tuned = fit(start, self.images, self.labels, recipe, teacher=teacher)
         if isinstance(tuned, BatchNormNetwork):

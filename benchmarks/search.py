@@ -124,15 +124,14 @@ def accuracy(
 ) -> None:
     """Train SPECS on all but 5,000 training images; their accuracy on those goes into the CSV file.
 
-    Sixteen epochs, if nothing else is set; a teacher is a run: --set teacher=runs/NAME.
+    Sixteen epochs, if nothing else is set; a teacher is a run: --set teacher=runs/NAME, or a list of some.
     """
     where = choose_device(device)
     recipe = search_results.recipe_of(settings, PROXY.with_values(holdout=HOLDOUT))
     recipe = resolve_precision(recipe, where)
-    teacher = load_network(resolve_run(recipe.teacher).path) if recipe.teacher else None
-    trainings = [
-        Training.of(search_space.canonical(spec), group_size, recipe, teacher.name if teacher else "") for spec in specs
-    ]
+    teachers = [load_network(resolve_run(name).path) for name in recipe.teachers]
+    taught_by = " ".join(teacher.name for teacher in teachers)
+    trainings = [Training.of(search_space.canonical(spec), group_size, recipe, taught_by) for spec in specs]
     for training in trainings:
         search_space.candidate(training.spec, group_size)  # a bad one is told before the first is trained
     images, labels, held_out = training_images(load(data, offline), recipe.holdout, where)
@@ -148,7 +147,7 @@ def accuracy(
             images,
             labels,
             recipe,
-            teacher=Teacher(teacher.network.to(where), recipe) if teacher else None,
+            teacher=Teacher([teacher.network.to(where) for teacher in teachers], recipe) if teachers else None,
             after_epoch=partial(_told, held_out, recipe.epochs),
         )
         accuracies = (_accuracy(average, *held_out), _accuracy(average, images, labels))

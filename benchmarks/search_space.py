@@ -6,14 +6,18 @@ One word a layer: its kind, its output channels, and where they differ from the 
     c   3x3 convolution with a parallel 1x1 branch at training time; an even kernel, such as ``c32k4s2``, has none
     n   convolution with an odd kernel and no 1x1 branch
     d   depthwise 3x3 convolution with a parallel 1x1 branch; no number: it keeps the channels of the layer before
+    e   the same without the 1x1 branch
     p   1x1 convolution
+    q   the same without the identity beside it
 
-Where shapes allow, every layer has the identity as one more branch. GroupNorm, ReLU, the pool and the classifier are
+Words in brackets, such as ``(e,q64)``, have a residual around them. Where shapes allow, every layer has the identity as
+one more branch. GroupNorm, ReLU, the pool and the classifier are
 in all of them: see `cifar_edge.models.gn_cnn`.
 """
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -27,7 +31,7 @@ from cifar_edge.training.folding import unfitted
 CLASSES = 10
 GROUP_SIZE = 4
 
-_WORD = re.compile(r"([cnp])([1-9]\d{0,2})(?:k([2-8]))?(?:s([2-4]))?|(d)(?:k([2-8]))?(?:s([2-4]))?")
+_WORD = re.compile(r"([cnpq])([1-9]\d{0,2})(?:k([2-8]))?(?:s([2-4]))?|([de])(?:k([2-8]))?(?:s([2-4]))?")
 _KERNEL = 3
 
 
@@ -39,17 +43,31 @@ def parse(spec: str) -> tuple[Layer, ...]:
     """
     layers: list[Layer] = []
     channels, size = IMAGE_CHANNELS, IMAGE_SIZE
+    opened: int | None = None
     for word in spec.split(","):
-        layer = _layer(word, channels)
+        if word.startswith("(") and opened is None:
+            word, opened = word.removeprefix("("), len(layers)
+        closes = word.endswith(")") and opened is not None
+        layer = _layer(word.removesuffix(")") if closes else word, channels)
         size = _size_after(layer, channels, size, f"{word!r} in {spec!r}")
         channels = layer.channels
         layers.append(layer)
+        if closes and opened is not None:
+            layers[-1] = replace(layer, residual=len(layers) - opened)
+            opened = None
+    if opened is not None:
+        raise ModelError(f"a bracket in {spec!r} is not closed")
     return tuple(layers)
 
 
 def write(layers: Sequence[Layer]) -> str:
     """The one spec of ``layers``: what `parse` reads back as them."""
-    return ",".join(_word(layer) for layer in layers)
+    words = [_word(layer) for layer in layers]
+    for index, layer in enumerate(layers):
+        if layer.residual:
+            words[index + 1 - layer.residual] = "(" + words[index + 1 - layer.residual]
+            words[index] += ")"
+    return ",".join(words)
 
 
 def canonical(spec: str) -> str:
@@ -71,7 +89,10 @@ def candidate(spec: str, group_size: int = GROUP_SIZE) -> GnCnn:
     for layer in layers:
         if layer.channels % group_size:
             raise ModelError(f"{layer.channels} channels in {spec!r} are no multiple of the group size {group_size}")
-    return GnCnn(CLASSES, layers, group_size)
+    try:
+        return GnCnn(CLASSES, layers, group_size)
+    except ValueError as error:
+        raise ModelError(f"{spec!r}: {error}") from error
 
 
 def costs(spec: str) -> tuple[int, int]:
@@ -89,15 +110,16 @@ def costs(spec: str) -> tuple[int, int]:
 def _layer(word: str, channels: int) -> Layer:
     match = _WORD.fullmatch(word)
     if match is None:
-        raise ModelError(f"{word!r} is no layer; write one as c32, n32k5s2, d, ds2 or p64")
+        raise ModelError(f"{word!r} is no layer; write one as c32, n32k5s2, d, es2 or p64")
     kind, width, kernel, stride, depthwise, depthwise_kernel, depthwise_stride = match.groups()
     if depthwise:
         size = int(depthwise_kernel or _KERNEL)
-        return Layer(channels, size, int(depthwise_stride or 1), depthwise=True, pointwise=size % 2 == 1)
-    if kind == "p":
+        pointwise = depthwise == "d" and size % 2 == 1
+        return Layer(channels, size, int(depthwise_stride or 1), depthwise=True, pointwise=pointwise)
+    if kind in {"p", "q"}:
         if kernel:
-            raise ModelError(f"{word!r} is no layer; p is a 1x1 convolution and takes no k")
-        return Layer(int(width), 1, int(stride or 1))
+            raise ModelError(f"{word!r} is no layer; {kind} is a 1x1 convolution and takes no k")
+        return Layer(int(width), 1, int(stride or 1), identity=kind == "p")
     size = int(kernel or _KERNEL)
     if kind == "n" and size % 2 == 0:
         raise ModelError(f"{word!r} is no layer; an even kernel has no 1x1 branch to leave out: write c for n")
@@ -116,9 +138,9 @@ def _size_after(layer: Layer, channels: int, size: int, where: str) -> int:
 
 def _word(layer: Layer) -> str:
     if layer.depthwise:
-        kind = "d"
+        kind = "d" if layer.pointwise or layer.kernel % 2 == 0 else "e"
     elif layer.kernel == 1:
-        kind = f"p{layer.channels}"
+        kind = f"{'p' if layer.identity else 'q'}{layer.channels}"
     else:
         kind = f"{'c' if layer.pointwise or layer.kernel % 2 == 0 else 'n'}{layer.channels}"
     kernel = "" if layer.kernel in {1, _KERNEL} else f"k{layer.kernel}"

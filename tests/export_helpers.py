@@ -67,13 +67,16 @@ LAYER = st.fixed_dictionaries(
         "stride": st.integers(1, 2),
         "depthwise": st.booleans(),
         "groups": st.sampled_from([1, 1, 2]),
+        "residual": st.sampled_from([0, 0, 1, 2]),
     }
 )
 
 
 def build_folded(layers: list[dict[str, int]], classes: int) -> FoldedNetwork:
-    """An untrained network of these layers, drawn as `LAYER` says."""
-    convolutions, channels = [], 3
+    """An untrained network of these layers, drawn as `LAYER` says; a residual that does not fit is left out."""
+    convolutions: list[nn.Conv2d] = []
+    residuals: list[int] = []
+    channels = 3
     for layer in layers:
         wanted, kernel = layer["channels"], layer["kernel"]
         groups = channels if layer["depthwise"] else layer["groups"]
@@ -82,7 +85,12 @@ def build_folded(layers: list[dict[str, int]], classes: int) -> FoldedNetwork:
             groups = 1
         convolutions.append(nn.Conv2d(channels, wanted, kernel, layer["stride"], (kernel - 1) // 2, groups=groups))
         channels = wanted
-    return FoldedNetwork(convolutions, nn.Linear(channels, classes)).eval().requires_grad_(False)
+        residual = layer.get("residual", 0)
+        inside = convolutions[len(convolutions) - residual :]
+        fits = len(inside) == residual < len(convolutions) and inside[0].in_channels == channels if residual else False
+        kept = all(each.stride == (1, 1) and each.kernel_size[0] % 2 == 1 for each in inside)
+        residuals.append(residual if fits and kept else 0)
+    return FoldedNetwork(convolutions, nn.Linear(channels, classes), residuals).eval().requires_grad_(False)
 
 
 def neighbours(codes: npt.NDArray[np.int8]) -> npt.NDArray[np.int_]:

@@ -82,6 +82,8 @@ def emulated(model: ModelProto, images: Array) -> Array:
     """What the file says, computed in integers with numpy and torch."""
     constants = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    shortcuts = {node.output[0]: node.input[1] for node in model.graph.node if node.op_type == "Add"}
+    passed_on: dict[str, Array] = {}
     x = images.transpose(0, 3, 1, 2).astype(np.int64) - int(constants["xz"])
     scale = constants["xs"]
     for index, node in enumerate(convolutions):
@@ -96,7 +98,10 @@ def emulated(model: ModelProto, images: Array) -> Array:
         ).numpy()
         factor = scale * constants[f"w{index}s"] / constants[f"y{index}s"]
         scale = constants[f"y{index}s"]
-        x = np.clip(np.rint(sums.astype(np.float32) * factor[:, None, None]), 0, 255).astype(np.int64)
+        x = np.rint(sums.astype(np.float32) * factor[:, None, None]).astype(np.int64)
+        if f"a{index}" in shortcuts:
+            x = np.clip(x, -128, 127) + passed_on[shortcuts[f"a{index}"]]
+        x = passed_on[f"yd{index}"] = np.clip(x, 0, 255)
     positions = x.shape[2] * x.shape[3]
     pooled = np.rint(x.sum((2, 3)).astype(np.float32) * (scale / (constants["ps"] * np.float32(positions))))
     sums = np.clip(pooled, 0, 255).astype(np.int64) @ constants["wh"].astype(np.int64) + constants["bh"]
@@ -224,6 +229,7 @@ def rounding_bound(
     inputs = [torch.tensor(images.transpose(0, 3, 1, 2) / 64.0 - 2.0).float(), *batch]
     input_scales = [1 / 64, *scales]
     error = torch.zeros_like(inputs[0])
+    errors = [error]
     for index, layer in enumerate(network.convolutions):
         assert isinstance(layer, nn.Conv2d)
         weight_error, bias_error = rounding_errors(layer, weights[index], input_scales[index])
@@ -232,11 +238,29 @@ def rounding_bound(
         error = convolve(error) + scales[index] / 2
         convolve.load_state_dict({"weight": weight_error, "bias": torch.zeros_like(bias_error)})
         error += convolve(inputs[index].abs())
+        if residual := network.residuals[index]:
+            error += errors[-residual]
+        errors.append(error)
     error = error.mean((2, 3)) + scales[-1] / 2
     weight_error, bias_error = rounding_errors(network.head, weights[-1], scales[-1])
-    pooled = inputs[-1].flatten(1)
+    pooled = inputs[len(network.convolutions) + 1].flatten(1)
     logit_error = error @ (network.head.weight.abs() + weight_error).T + pooled @ weight_error.T + bias_error
     return np.asarray(1.001 * logit_error + 1e-4)
+
+
+def unclipped_scales(network: FoldedNetwork, images: Array) -> list[float]:
+    """Scales by which no activation is clipped; a residual's shortcut, what is added to it and their sum share one."""
+    count = len(network.convolutions) + 1
+    found = histograms(network, images)
+    needed = [histogram.maximum / 255 for histogram in found[:count]]
+    added = iter(found[count:])
+    first = list(range(count))
+    for index, residual in enumerate(network.residuals):
+        if residual:
+            signed = next(added)
+            needed[index] = max(needed[index], signed.maximum / 127, -signed.minimum / 128)
+            first[index] = first[index - residual]
+    return [max(needed[other] for other in range(count) if first[other] == own) or 1.0 for own in first]
 
 
 def rounding_errors(
@@ -261,7 +285,7 @@ def test_any_folded_network_is_computed_within_its_rounding(
     torch.manual_seed(seed)
     network = build_folded(layers, classes)
     images = sample.test_images[:3]
-    scales = [histogram.maximum / 255 or 1.0 for histogram in histograms(network, images)]
+    scales = unclipped_scales(network, images)
     weights = fitted_weights(network, scales, sample.train_images[:3]) if fitted else nearest_weights(network, scales)
     graph = integer_graph(network, scales, weights)
     onnx.checker.check_model(graph, full_check=True)
@@ -271,6 +295,7 @@ def test_any_folded_network_is_computed_within_its_rounding(
     assert np.array_equal(logits, emulated(graph, images))
     assert (np.abs(logits - torch_logits(network, images)) <= rounding_bound(network, scales, weights, images)).all()
     assert operators["QLinearConv"] == len(layers)
+    assert operators["QLinearAdd"] == sum(residual > 0 for residual in network.residuals)
     assert operators["DequantizeLinear"] == 1
     assert not operators.keys() & {"Conv", "FusedConv", "QuantizeLinear"}
 

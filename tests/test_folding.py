@@ -19,6 +19,10 @@ EVERY_KIND = (
     Layer(12, kernel=5, depthwise=True),
     Layer(16, kernel=1),
     Layer(16, kernel=1),
+    Layer(16, depthwise=True),
+    Layer(16, kernel=1, identity=False, residual=2),
+    Layer(16, pointwise=True, residual=1),
+    Layer(16, depthwise=True, stride=2),
 )
 
 

@@ -52,7 +52,7 @@ def images(sample: Dataset) -> Tensor:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_it_says_what_its_network_says(images: Tensor, precision: str) -> None:
-    logits = Teacher(Counting(), Recipe(precision=precision)).logits(images)
+    logits = Teacher([Counting()], Recipe(precision=precision)).logits(images)
     assert logits.dtype == torch.float16
     expected = logits_of(load_network("gn-cnn").network, images)
     torch.testing.assert_close(logits.float(), expected, rtol=0, atol=0.02 if precision == "fp32" else 0.4)
@@ -60,9 +60,9 @@ def test_it_says_what_its_network_says(images: Tensor, precision: str) -> None:
 
 def test_it_is_asked_once_about_the_same_images(images: Tensor) -> None:
     first = Counting()
-    said = Teacher(first, COPIES).logits(images)
+    said = Teacher([first], COPIES).logits(images)
     again = Counting()
-    teacher = Teacher(again, COPIES)
+    teacher = Teacher([again], COPIES)
     torch.testing.assert_close(teacher.logits(images), said, rtol=0, atol=0)
     assert (first.asked, again.asked) == (len(images), 0)
     teacher.logits(images.flip(0))
@@ -70,21 +70,21 @@ def test_it_is_asked_once_about_the_same_images(images: Tensor) -> None:
 
 
 def test_another_teacher_or_precision_is_asked_again(images: Tensor) -> None:
-    Teacher(Counting(), COPIES).logits(images)
+    Teacher([Counting()], COPIES).logits(images)
     rounder, other = Counting(), Counting()
     next(other.parameters()).mul_(1.001)
-    Teacher(rounder, COPIES.with_values(precision="bf16")).logits(images)
-    Teacher(other, COPIES).logits(images)
+    Teacher([rounder], COPIES.with_values(precision="bf16")).logits(images)
+    Teacher([other], COPIES).logits(images)
     assert rounder.asked == other.asked == len(images)
 
 
 @pytest.mark.parametrize("damage", [b"", b"no safetensors", None])
 def test_a_damaged_memory_is_made_again(tmp_path: Path, images: Tensor, damage: bytes | None) -> None:
-    said = Teacher(Counting(), COPIES).logits(images)
+    said = Teacher([Counting()], COPIES).logits(images)
     (file,) = tmp_path.rglob("*.safetensors")
     file.write_bytes(file.read_bytes()[:-100] if damage is None else damage)
     again = Counting()
-    torch.testing.assert_close(Teacher(again, COPIES).logits(images), said, rtol=0, atol=0)
+    torch.testing.assert_close(Teacher([again], COPIES).logits(images), said, rtol=0, atol=0)
     assert again.asked == len(images)
 
 
@@ -92,7 +92,7 @@ def test_it_stops_when_told(images: Tensor) -> None:
     network = Counting()
     answers = iter([False, True])
     with pytest.raises(Interrupted, match="teacher"):
-        Teacher(network, Recipe(precision="fp32")).logits(images, lambda: next(answers))
+        Teacher([network], Recipe(precision="fp32")).logits(images, lambda: next(answers))
     assert 0 < network.asked < len(images)
 
 
@@ -103,7 +103,7 @@ def test_a_copy_is_shown_to_the_teacher_once_whatever_the_seed(sample: Dataset, 
 
     def asked(recipe: Recipe) -> int:
         network = Counting()
-        fit(build("s8-group"), images, labels, recipe, teacher=Teacher(network, recipe))
+        fit(build("s8-group"), images, labels, recipe, teacher=Teacher([network], recipe))
         return network.asked
 
     assert asked(recipe) == 2 * len(images)
@@ -178,7 +178,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_itself(
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     network, notes = Counting(), list[str]()
-    teacher = Teacher(network, COPIES, notes.append)
+    teacher = Teacher([network], COPIES, notes.append)
     torch.testing.assert_close(teacher.logits(images), teacher.logits(images), rtol=0, atol=0)
     assert len(notes) == 2
     assert "for this run only: cannot write" in notes[1]

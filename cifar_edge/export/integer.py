@@ -1,8 +1,10 @@
 """The int8 graph of a folded network, written node by node: integers from the pixels to the logits.
 
 Activations are uint8 with zero point 0, so that clipping at 0 is the ReLU; weights are int8 with one scale an output
-channel; sums and biases are int32. Convolutions and pool stand between DequantizeLinear and QuantizeLinear, which every
-runtime knows and onnxruntime fuses with them: what it runs are integers. docs/int8.md compares this form with others.
+channel; sums and biases are int32. What a residual's layer adds to its shortcut has zero point 128, and the scale of
+the shortcut and of their sum, so that the sum rounds nothing. Convolutions and pool stand between DequantizeLinear and
+QuantizeLinear, which every runtime knows and onnxruntime fuses with them: what it runs are integers. docs/int8.md
+compares this form with others.
 """
 
 from collections.abc import Sequence
@@ -13,6 +15,7 @@ import numpy.typing as npt
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import nn
 
+from cifar_edge.export.calibration import SIGNED_ZERO_POINT
 from cifar_edge.export.graphs import TO_NCHW, TO_NHWC, logits_output, pixel_input
 from cifar_edge.export.rounding import QuantizedWeights
 from cifar_edge.models.folded import FoldedNetwork
@@ -41,8 +44,9 @@ def integer_graph(network: FoldedNetwork, scales: Sequence[float], weights: Sequ
     x = graph.node("DequantizeLinear", ["x", *pixel_quantization], "xd")
     *output_scales, pool_scale = (np.float32(value) for value in scales)
     *convolutions, head = weights
-    layers = zip(network.convolutions, convolutions, output_scales, strict=True)
-    for index, (layer, (codes, channel_scales, bias), output_scale) in enumerate(layers):
+    inputs = [x]  # of each layer
+    layers = zip(network.convolutions, network.residuals, convolutions, output_scales, strict=True)
+    for index, (layer, residual, (codes, channel_scales, bias), output_scale) in enumerate(layers):
         assert isinstance(layer, nn.Conv2d)
         kernel = graph.dequantized(f"w{index}", codes, channel_scales)
         x = graph.node(
@@ -54,8 +58,11 @@ def integer_graph(network: FoldedNetwork, scales: Sequence[float], weights: Sequ
             pads=[*layer.padding, *layer.padding],
             group=layer.groups,
         )
-        quantized, quantization = graph.quantized(f"y{index}", x, output_scale)
-        x = graph.node("DequantizeLinear", [quantized, *quantization], f"yd{index}")
+        if residual:
+            added = graph.requantized(f"r{index}", x, output_scale, np.uint8(SIGNED_ZERO_POINT))
+            x = graph.node("Add", [added, inputs[-residual]], f"a{index}")
+        x = graph.requantized(f"y{index}", x, output_scale)
+        inputs.append(x)
         scale = output_scale
     pooled, _ = graph.quantized("p", graph.node("GlobalAveragePool", [x], "g"), pool_scale)
     x = graph.node("Flatten", [graph.node("Transpose", [pooled], "pt", perm=TO_NHWC)], "f")
@@ -86,10 +93,16 @@ class _Graph:
         inputs = [self.constant(name, integers), self.constant(f"{name}s", scales)]
         return self.node("DequantizeLinear", inputs, f"{name}d", axis=0)
 
-    def quantized(self, name: str, x: str, scale: np.float32) -> tuple[str, list[str]]:
-        """``x``, which ReLU clips, as uint8; and the names of its scale and zero point."""
-        quantization = [self.constant(f"{name}s", scale), self._zero]
+    def quantized(self, name: str, x: str, scale: np.float32, zero: np.uint8 | None = None) -> tuple[str, list[str]]:
+        """``x`` as uint8, cut off below the ``zero`` point's 0; and the names of its scale and zero point."""
+        zero_point = self._zero if zero is None else self.constant(f"{name}z", zero)
+        quantization = [self.constant(f"{name}s", scale), zero_point]
         return self.node("QuantizeLinear", [x, *quantization], name), quantization
+
+    def requantized(self, name: str, x: str, scale: np.float32, zero: np.uint8 | None = None) -> str:
+        """``x`` as uint8 and back: what the next node reads as floats, and onnxruntime as codes."""
+        codes, quantization = self.quantized(name, x, scale, zero)
+        return self.node("DequantizeLinear", [codes, *quantization], f"{name[0]}d{name[1:]}")
 
     def model(self, classes: int) -> ModelProto:
         graph = helper.make_graph(self._nodes, "cifar-edge", [pixel_input()], [logits_output(classes)], self._constants)

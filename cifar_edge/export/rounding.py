@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cifar_edge.export.calibration import LARGEST, LARGEST_WEIGHT, kernel_order, weight_scales
+from cifar_edge.export.calibration import LARGEST, LARGEST_WEIGHT, SIGNED_ZERO_POINT, kernel_order, weight_scales
 from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.spec import PIXEL_SCALE, PIXEL_ZERO_POINT
 
@@ -87,14 +87,19 @@ def fitted_weights(
         One for each convolution, then one for the last layer.
     """
     *output_scales, pool_scale = (np.float32(scale) for scale in scales)
-    x = torch.tensor(images).permute(0, 3, 1, 2).to(torch.int16) - PIXEL_ZERO_POINT
+    inputs = [torch.tensor(images).permute(0, 3, 1, 2).to(torch.int16) - PIXEL_ZERO_POINT]  # of each layer
     input_scale = np.float32(PIXEL_SCALE)
     fitted: list[QuantizedWeights] = []
-    for layer, output_scale in zip(_convolutions(network), output_scales, strict=True):
-        fitted.append(_fit(layer, input_scale, x))
-        x = torch.cat([_convolve(layer, fitted[-1], input_scale / output_scale, batch) for batch in x.split(_BATCH)])
+    layers = zip(_convolutions(network), network.residuals, output_scales, strict=True)
+    for layer, residual, output_scale in layers:
+        fitted.append(_fit(layer, input_scale, inputs[-1]))
+        batches = inputs[-1].split(_BATCH)
+        x = torch.cat([_convolve(layer, fitted[-1], input_scale / output_scale, batch) for batch in batches])
+        if residual:
+            x = x.clamp(-SIGNED_ZERO_POINT, LARGEST - SIGNED_ZERO_POINT) + inputs[-residual]
+        inputs.append(x.clamp(0, LARGEST).to(torch.int16))
         input_scale = output_scale
-    pooled = _rounded(x.double().mean((2, 3)) * float(input_scale / pool_scale))
+    pooled = (inputs[-1].double().mean((2, 3)) * float(input_scale / pool_scale)).round().clamp(0, LARGEST)
     return [*fitted, _fit(network.head, pool_scale, pooled)]
 
 
@@ -167,15 +172,11 @@ def _multiplied(layer: nn.Conv2d | nn.Linear, x: Tensor) -> Iterator[Tensor]:
 
 
 def _convolve(layer: nn.Conv2d, weights: QuantizedWeights, ratio: np.float32, x: Tensor) -> Tensor:
-    """Codes behind the ReLU, int16 NCHW; ``ratio`` is the scale of the input to that of the output."""
+    """Sums in units of the output's scale, rounded and not clipped; ``ratio`` is the input's scale to the output's."""
     assert not isinstance(layer.padding, str)
     kernel, bias = torch.tensor(weights.codes).double(), torch.tensor(weights.bias).double()
     sums = F.conv2d(x.double(), kernel, bias, layer.stride, layer.padding, groups=layer.groups)
-    return _rounded(sums * torch.tensor(weights.scales.astype(np.float64) * ratio)[:, None, None])
-
-
-def _rounded(values: Tensor) -> Tensor:
-    return values.round().clamp(0, LARGEST).to(torch.int16)
+    return (sums * torch.tensor(weights.scales.astype(np.float64) * ratio)[:, None, None]).round()
 
 
 def _convolutions(network: FoldedNetwork) -> list[nn.Conv2d]:

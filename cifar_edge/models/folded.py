@@ -1,4 +1,4 @@
-"""What is left of a gn-cnn once its norms are folded: convolutions with bias, ReLU, a pool and a linear layer."""
+"""What is left of a gn-cnn once its norms are folded: convolutions with bias, shortcuts, ReLU, a pool and a head."""
 
 from collections.abc import Sequence
 
@@ -7,18 +7,26 @@ from torch import Tensor, nn
 
 
 class FoldedNetwork(nn.Module):
-    """A plain chain: ReLU(conv(x)) layer after layer, global average pool, linear classifier."""
+    """ReLU(conv(x) + shortcut) layer after layer, global average pool, linear classifier.
 
-    def __init__(self, convolutions: Sequence[nn.Conv2d], head: nn.Linear) -> None:
+    Attributes:
+        residuals: of each layer how many layers back its shortcut begins, the layer counted; 0 where it has none.
+    """
+
+    def __init__(self, convolutions: Sequence[nn.Conv2d], head: nn.Linear, residuals: Sequence[int]) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(convolutions)
+        self.residuals = tuple(residuals)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.head = head
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, float32 ``[batch, classes]``, of float32 ``[batch, 3, 32, 32]``."""
-        for convolution in self.convolutions:
-            x = torch.relu(convolution(x))
+        inputs: list[Tensor] = []
+        for convolution, residual in zip(self.convolutions, self.residuals, strict=True):
+            inputs.append(x)
+            x = convolution(x)
+            x = torch.relu(x + inputs[-residual] if residual else x)
         logits: Tensor = self.head(self.pool(x).flatten(1))
         return logits
 
@@ -26,26 +34,36 @@ class FoldedNetwork(nn.Module):
 class BatchNormNetwork(nn.Module):
     """A `FoldedNetwork` while it is fine-tuned: a batch norm in place of each bias keeps it well conditioned."""
 
-    def __init__(self, convolutions: Sequence[nn.Conv2d], norms: Sequence[nn.BatchNorm2d], head: nn.Linear) -> None:
+    def __init__(
+        self,
+        convolutions: Sequence[nn.Conv2d],
+        norms: Sequence[nn.BatchNorm2d],
+        head: nn.Linear,
+        residuals: Sequence[int],
+    ) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(convolutions)
+        self.residuals = tuple(residuals)
         self.norms = nn.ModuleList(norms)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.head = head
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, float32 ``[batch, classes]``, of float32 ``[batch, 3, 32, 32]``."""
-        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            x = torch.relu(norm(convolution(x)))
+        inputs: list[Tensor] = []
+        for convolution, norm, residual in zip(self.convolutions, self.norms, self.residuals, strict=True):
+            inputs.append(x)
+            x = norm(convolution(x))
+            x = torch.relu(x + inputs[-residual] if residual else x)
         logits: Tensor = self.head(self.pool(x).flatten(1))
         return logits
 
 
 def like(convolution: nn.Conv2d, *, bias: bool) -> nn.Conv2d:
-    """A convolution of the same shape, stride, padding and groups; weights uninitialised but for PyTorch's default."""
+    """A convolution of the same class, shape, stride, padding and groups, with weights as PyTorch initialises them."""
     kernel, stride, padding = convolution.kernel_size, convolution.stride, convolution.padding
     assert not isinstance(padding, str)
-    made = nn.Conv2d(
+    made = type(convolution)(
         convolution.in_channels,
         convolution.out_channels,
         (kernel[0], kernel[1]),

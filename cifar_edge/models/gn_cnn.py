@@ -1,4 +1,4 @@
-"""gn-cnn, the product's default: a chain of GroupNorm layers that folds into plain convolutions.
+"""gn-cnn and its sizes: chains of GroupNorm layers, some with residuals, that fold into plain convolutions.
 
 Each layer is a sum of branches, every one with its own GroupNorm (Wu & He 2018, arXiv:1803.08494), then ReLU: the
 convolution itself, a 1x1 convolution where one is asked for, and the identity where shapes allow, as in RepVGG (Ding et
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from cifar_edge.models.depthwise import DepthwiseConv2d
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -22,6 +24,9 @@ class Layer:
         stride: step of the kernel, both ways.
         depthwise: one filter a channel; the number of channels does not change.
         pointwise: a parallel 1x1 branch at training time; only with an odd kernel above 1.
+        identity: a parallel identity branch at training time, where channels and stride allow one.
+        residual: how many layers back the shortcut begins whose input is added before the ReLU, this layer counted;
+            0 for none. The shapes at both ends are the same (He et al. 2016, arXiv:1512.03385).
     """
 
     channels: int
@@ -29,6 +34,8 @@ class Layer:
     stride: int = 1
     depthwise: bool = False
     pointwise: bool = False
+    identity: bool = True
+    residual: int = 0
 
 
 class Branch(nn.Module):
@@ -45,7 +52,7 @@ class Branch(nn.Module):
 
 
 class GroupNormLayer(nn.Module):
-    """ReLU(GN(conv(x)) + GN(conv1x1(x)) + GN(x)), with the branches that `Layer` asks for and shapes allow."""
+    """ReLU(GN(conv(x)) + GN(conv1x1(x)) + GN(x) + shortcut), of which `Layer` and shapes decide what is there."""
 
     def __init__(self, channels_in: int, layer: Layer, group_size: int) -> None:
         super().__init__()
@@ -54,41 +61,71 @@ class GroupNormLayer(nn.Module):
 
         def convolution(size: int) -> nn.Conv2d:
             padding = (size - 1) // 2
-            return nn.Conv2d(channels_in, channels, size, stride, padding, groups=conv_groups, bias=False)
+            kind = DepthwiseConv2d if layer.depthwise else nn.Conv2d
+            return kind(channels_in, channels, size, stride, padding, groups=conv_groups, bias=False)
 
         convs: list[nn.Module] = [convolution(kernel)]
         if layer.pointwise and kernel % 2 == 1 and kernel > 1:
             convs.append(convolution(1))
-        if channels == channels_in and stride == 1:
+        if layer.identity and channels == channels_in and stride == 1:
             convs.append(nn.Identity())
         self.branches = nn.ModuleList(Branch(conv, channels, group_size) for conv in convs)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``[batch, channels, height, width]`` in and out."""
-        total = self.branches[0](x)
+    def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
+        """``[batch, channels, height, width]`` in and out; a ``shortcut`` has the shape of what comes out."""
+        total = self.normalized(x)
+        return torch.relu(total if shortcut is None else total + shortcut)
+
+    def normalized(self, x: Tensor) -> Tensor:
+        """The sum of the branches, before shortcut and ReLU."""
+        total: Tensor = self.branches[0](x)
         for branch in self.branches[1:]:
             total = total + branch(x)
-        return torch.relu(total)
+        return total
 
 
 class GnCnn(nn.Module):
-    """A chain of `GroupNormLayer`, global average pool, and a linear classifier."""
+    """A chain of `GroupNormLayer`, global average pool, and a linear classifier.
+
+    Attributes:
+        residuals: `Layer.residual` of each layer.
+
+    Raises:
+        ValueError: a residual begins at the image or before it, or has other shapes at its ends.
+    """
 
     def __init__(self, classes: int, layers: Sequence[Layer], group_size: int = 4) -> None:
         super().__init__()
         stages: list[nn.Module] = []
         channels = 3
-        for layer in layers:
+        for index, layer in enumerate(layers):
+            _check_residual(layers, index)
             stages.append(GroupNormLayer(channels, layer, group_size))
             channels = layer.channels
         self.layers = nn.Sequential(*stages)
+        self.residuals = tuple(layer.residual for layer in layers)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.head = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, float32 ``[batch, classes]``, of float32 ``[batch, 3, 32, 32]``."""
-        logits: Tensor = self.head(self.pool(self.layers(x)).flatten(1))
+        inputs: list[Tensor] = []
+        for layer, residual in zip(self.layers, self.residuals, strict=True):
+            inputs.append(x)
+            x = layer(x, inputs[-residual]) if residual else layer(x)
+        logits: Tensor = self.head(self.pool(x).flatten(1))
         return logits
+
+
+def _check_residual(layers: Sequence[Layer], index: int) -> None:
+    """Refuse a residual whose shortcut does not fit the sum that it is added to."""
+    residual = layers[index].residual
+    if not 0 <= residual <= index:
+        raise ValueError(f"layer {index + 1} has a residual over {residual} layers, but {index} stand before it")
+    inside = layers[index + 1 - residual : index + 1]
+    before = layers[index - residual]
+    if residual and (before.channels != layers[index].channels or any(layer.stride != 1 for layer in inside)):
+        raise ValueError(f"layer {index + 1} has a residual whose ends have other shapes; keep channels and stride 1")
 
 
 GN_CNN_LAYERS = (
@@ -103,6 +140,36 @@ GN_CNN_LAYERS = (
 """What the search in benchmarks/ found best for its latency: 49,602 parameters for ten classes, 49,158 once folded."""
 
 
-def gn_cnn(classes: int) -> GnCnn:
-    """The released gn-cnn."""
-    return GnCnn(classes, GN_CNN_LAYERS)
+GN_CNN_MAX_LAYERS = (
+    Layer(32),  # (32, 32, 32)
+    Layer(32, depthwise=True),
+    Layer(32, kernel=1),
+    Layer(32, stride=2, depthwise=True),  # (32, 16, 16)
+    Layer(64, kernel=1),
+    *3 * (Layer(64, depthwise=True), Layer(64, kernel=1, identity=False, residual=2)),
+    Layer(64, stride=2, depthwise=True),  # (64, 8, 8)
+    Layer(96, kernel=1),
+    *2 * (Layer(96, depthwise=True), Layer(96, kernel=1, identity=False, residual=2)),
+)
+"""Depthwise layers buy depth: nineteen convolutions where gn-cnn has seven, at as many parameters.
+
+They are 49,514 for ten classes, 47,498 once folded. Depthwise widths are multiples of 16, since onnxruntime takes up to
+2.7 times as long for others.
+"""
+
+GN_CNN_NANO_LAYERS = (
+    Layer(16, kernel=4, stride=2),  # (16, 16, 16)
+    Layer(32, stride=2),  # (32, 8, 8)
+    Layer(32, depthwise=True),
+    Layer(32, kernel=1, identity=False, residual=2),
+    Layer(32, depthwise=True),
+    Layer(48, kernel=1),
+    Layer(48, depthwise=True),
+    Layer(64, kernel=1),
+)
+"""For the smallest devices: 13,498 parameters for ten classes, 12,970 once folded, and 0.9 million MACs."""
+
+
+def gn_cnn(classes: int, layers: Sequence[Layer] = GN_CNN_LAYERS) -> GnCnn:
+    """The released gn-cnn, or one of its sizes by their ``layers``."""
+    return GnCnn(classes, layers)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from cifar_edge.spec import PIXEL_ZERO_POINT
+from cifar_edge.training.recipe import Strength
 
 _CHUNK = 5_000
 """Images augmented at a time, so that index tensors stay small."""
@@ -48,18 +49,19 @@ def augment(images: Tensor, generator: torch.Generator, *, crop: int, flip: bool
     return result
 
 
-def relight(images: Tensor, generator: torch.Generator, *, brightness: float, contrast: float) -> Tensor:
+def relight(images: Tensor, generator: torch.Generator, *, brightness: Strength, contrast: Strength) -> Tensor:
     """``images`` in another light: brighter or darker, then with more or less contrast; each by a factor of its own.
 
-    Pixels are multiplied by a factor from [1 - ``brightness``, 1 + ``brightness``]; then their distance from the mean
-    of their image by one from [1 - ``contrast``, 1 + ``contrast``]; each time cut to 0..255, in the end rounded.
-    The ranges are those of torchvision's ColorJitter; the mean is that of all channels alike.
+    Pixels are multiplied by a factor within ``brightness``; then their distance from the mean of their image by one
+    within ``contrast``; each time cut to 0..255, in the end rounded. A strength s stands for factors from
+    [1 - s, 1 + s], two numbers for the least and the largest factor, as in torchvision's ColorJitter; the mean is that
+    of all channels alike.
 
     Args:
         images: uint8 ``[n, height, width, 3]`` on any device.
         generator: a CPU generator, not used where both strengths are 0.
-        brightness: from 0 for none to 1.
-        contrast: from 0 for none to 1.
+        brightness: from 0 for none to 1, or two factors.
+        contrast: from 0 for none to 1, or two factors.
 
     Returns:
         uint8, the shape and device of ``images``; ``images`` itself where nothing is asked.
@@ -67,9 +69,10 @@ def relight(images: Tensor, generator: torch.Generator, *, brightness: float, co
     if not brightness and not contrast:
         return images
 
-    def factors(strength: float) -> Tensor:
+    def factors(strength: Strength) -> Tensor:
+        low, high = strength if isinstance(strength, tuple) else (1 - strength, 1 + strength)
         uniform = torch.rand(len(images), 1, 1, 1, generator=generator)
-        return (1 + strength * (2 * uniform - 1)).to(images.device)
+        return ((low + high) / 2 + (high - low) / 2 * (2 * uniform - 1)).to(images.device)
 
     brighter, stronger = factors(brightness), factors(contrast)
     result = torch.empty_like(images)

@@ -4,8 +4,8 @@ GroupNorm computes its statistics from each image, so it cannot be folded exactl
 sum of a layer's normalised branches is approximated by an affine function of their convolutions, one scale a branch and
 channel and one shift a channel, fitted by least squares to what the GroupNorm layer itself gives on training images. An
 affine function folds exactly into the convolution before it, and a sum of convolutions is one convolution (RepVGG,
-arXiv:2101.03697). The folded network is then fine-tuned with a batch norm in place of each bias, which folds
-exactly.
+arXiv:2101.03697). A shortcut stays as it is: the fit of its layer makes up for what the shortcut has lost so far. The
+folded network is then fine-tuned with a batch norm in place of each bias, which folds exactly.
 """
 
 import copy
@@ -35,21 +35,30 @@ def fold(network: GnCnn, images: Tensor) -> FoldedNetwork:
         network: in evaluation mode.
         images: training images, uint8 ``[n, 32, 32, 3]``, on the device of ``network``; a thousand are plenty.
     """
-    exact = [pixels_to_input(part) for part in images.split(_BATCH)]
-    folded = list(exact)
+    exact = [[pixels_to_input(part) for part in images.split(_BATCH)]]  # what goes into each layer, batch by batch
+    folded = [exact[0]]
     convolutions: list[nn.Conv2d] = []
-    for layer in network.layers:
+    for layer, residual in zip(network.layers, network.residuals, strict=True):
         assert isinstance(layer, GroupNormLayer)
-        convolutions.append(_folded_layer(layer, exact, folded))
-        exact = [layer(x) for x in exact]
-        folded = [torch.relu(convolutions[-1](x)) for x in folded]
-    return FoldedNetwork(convolutions, copy.deepcopy(network.head)).eval().requires_grad_(False)
+        targets, shortcuts = [layer.normalized(x) for x in exact[-1]], None
+        if residual:
+            targets = [target + x for target, x in zip(targets, exact[-residual], strict=True)]
+            shortcuts = folded[-residual]
+        convolutions.append(_folded_layer(layer, targets, folded[-1], shortcuts))
+        outputs = [convolutions[-1](x) for x in folded[-1]]
+        if shortcuts:
+            outputs = [output + x for output, x in zip(outputs, shortcuts, strict=True)]
+        exact.append([torch.relu(x) for x in targets])
+        folded.append([torch.relu(x) for x in outputs])
+    head = copy.deepcopy(network.head)
+    return FoldedNetwork(convolutions, head, network.residuals).eval().requires_grad_(False)
 
 
 def unfitted(network: GnCnn) -> FoldedNetwork:
     """A folded network of the shape that `fold` makes of ``network``, for weights that were saved."""
     mains = [_convolutions(layer)[0] for layer in network.layers]
-    return FoldedNetwork([like(_checked(main), bias=True) for main in mains], copy.deepcopy(network.head))
+    convolutions = [like(_checked(main), bias=True) for main in mains]
+    return FoldedNetwork(convolutions, copy.deepcopy(network.head), network.residuals)
 
 
 def _convolutions(layer: nn.Module) -> list[nn.Module]:
@@ -62,16 +71,19 @@ def _checked(main: nn.Module) -> nn.Conv2d:
     return main
 
 
-def _folded_layer(layer: GroupNormLayer, exact: list[Tensor], folded: list[Tensor]) -> nn.Conv2d:
-    """Fit the layer's output before ReLU on ``exact`` by its branches' convolutions on ``folded``; merge them."""
+def _folded_layer(
+    layer: GroupNormLayer, targets: list[Tensor], inputs: list[Tensor], shortcuts: list[Tensor] | None
+) -> nn.Conv2d:
+    """Fit ``targets``, less the ``shortcuts``, by the branches' convolutions of ``inputs``; merge them into one."""
     branches = _convolutions(layer)
     main = _checked(branches[0])
     terms = len(branches) + 1
     channels = main.out_channels
     gram = torch.zeros(channels, terms, terms, dtype=torch.float64)
     moment = torch.zeros(channels, terms, dtype=torch.float64)
-    for x, reference in zip(folded, exact, strict=True):
-        target = torch.stack([branch(reference) for branch in layer.branches]).sum(0)
+    for index, (x, target) in enumerate(zip(inputs, targets, strict=True)):
+        if shortcuts:
+            target = target - shortcuts[index]
         columns = [branch(x) for branch in branches]
         stacked = torch.stack([*columns, torch.ones_like(columns[0])]).double()
         regressors = stacked.permute(2, 0, 1, 3, 4).flatten(2)  # (channels, terms, batch * height * width)
@@ -108,15 +120,15 @@ def _kernel(branch: nn.Module, main: nn.Conv2d) -> Tensor:
 @torch.no_grad()
 def with_batch_norm(network: FoldedNetwork, images: Tensor) -> BatchNormNetwork:
     """The same function, with a batch norm in place of each bias, its statistics taken on ``images`` (uint8 NHWC)."""
-    activations = [pixels_to_input(part) for part in images.split(_BATCH)]
+    inputs = [[pixels_to_input(part) for part in images.split(_BATCH)]]  # of each layer, batch by batch
     convolutions: list[nn.Conv2d] = []
     norms: list[nn.BatchNorm2d] = []
-    for biased in network.convolutions:
+    for biased, residual in zip(network.convolutions, network.residuals, strict=True):
         assert isinstance(biased, nn.Conv2d)
         assert biased.bias is not None
         plain = like(biased, bias=False)
         plain.weight.copy_(biased.weight)
-        outputs = [plain(x) for x in activations]
+        outputs = [plain(x) for x in inputs[-1]]
         variance, mean = torch.var_mean(torch.cat(outputs), dim=(0, 2, 3), correction=0)
         norm = nn.BatchNorm2d(biased.out_channels).to(biased.weight.device)
         assert norm.running_mean is not None
@@ -127,8 +139,11 @@ def with_batch_norm(network: FoldedNetwork, images: Tensor) -> BatchNormNetwork:
         norm.bias.copy_(biased.bias + mean)
         convolutions.append(plain)
         norms.append(norm)
-        activations = [torch.relu(x + biased.bias[:, None, None]) for x in outputs]
-    made = BatchNormNetwork(convolutions, norms, copy.deepcopy(network.head))
+        outputs = [x + biased.bias[:, None, None] for x in outputs]
+        if residual:
+            outputs = [x + shortcut for x, shortcut in zip(outputs, inputs[-residual], strict=True)]
+        inputs.append([torch.relu(x) for x in outputs])
+    made = BatchNormNetwork(convolutions, norms, copy.deepcopy(network.head), network.residuals)
     return made.requires_grad_(True)
 
 
@@ -147,4 +162,5 @@ def without_batch_norm(network: BatchNormNetwork) -> FoldedNetwork:
         biased.weight.copy_(plain.weight.double() * scale[:, None, None, None])
         biased.bias.copy_(norm.bias.double() - norm.running_mean.double() * scale)
         convolutions.append(biased)
-    return FoldedNetwork(convolutions, copy.deepcopy(network.head)).eval().requires_grad_(False)
+    head = copy.deepcopy(network.head)
+    return FoldedNetwork(convolutions, head, network.residuals).eval().requires_grad_(False)

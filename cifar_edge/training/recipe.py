@@ -14,6 +14,9 @@ from cifar_edge.runtime.messages import did_you_mean
 
 PRECISIONS = ("auto", "bf16", "fp32")
 
+Strength = float | tuple[float, float]
+"""Of a change of light: s for factors from [1 - s, 1 + s], or the least and the largest factor themselves."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -68,10 +71,11 @@ class Recipe:
     """Side of the square set to grey in each image, before its light changes, in pixels; 0 for none (DeVries & Taylor
     2017, arXiv:1708.04552)."""
 
-    brightness: float = 0.0
-    """Each image's pixels are multiplied by a factor from [1 - it, 1 + it]; 0 for none. Folding has its own."""
+    brightness: Strength = 0.0
+    """Each image's pixels are multiplied by a factor: 0.4 draws from [0.6, 1.4]; [0.6, 1.4] says the same, and a range
+    need not be even; 0 for none. Folding has its own."""
 
-    contrast: float = 0.0
+    contrast: Strength = 0.0
     """The same for the distance of pixels from the mean of their image. Folding has its own."""
 
     mixup: float = 0.0
@@ -80,9 +84,10 @@ class Recipe:
     average_decay: float = 0.998
     """Decay per step of the moving average of the weights, which is what is evaluated and saved; 0 for none."""
 
-    teacher: str = ""
-    """Run or released model to distil from; empty for none (Hinton et al. 2015, arXiv:1503.02531). With
-    ``mixup`` it sees the images unmixed, and what it says is mixed as the labels are."""
+    teacher: str | tuple[str, ...] = ""
+    """Run or released model to distil from; empty for none (Hinton et al. 2015, arXiv:1503.02531). Of several, in a
+    list, the probabilities are averaged. With ``mixup`` it sees the images unmixed, and what it says is mixed as the
+    labels are."""
 
     distillation_weight: float = 0.9
     """Share of the distillation loss where there is a teacher; the rest is cross-entropy."""
@@ -99,10 +104,10 @@ class Recipe:
     fold_muon_learning_rate: float = 0.0
     """``muon_learning_rate`` of that fine-tuning."""
 
-    fold_brightness: float = 0.0
+    fold_brightness: Strength = 0.0
     """``brightness`` of that fine-tuning: without norms a network has to learn what light does (docs/folding.md)."""
 
-    fold_contrast: float = 0.0
+    fold_contrast: Strength = 0.0
     """``contrast`` of that fine-tuning."""
 
     precision: str = "auto"
@@ -114,8 +119,12 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
-            if not low <= value <= high:
+            if not isinstance(value, tuple) and not low <= value <= high:
                 raise RecipeError(f"{name} = {value} is not between {low} and {high}")
+        for name in _STRENGTHS:
+            value = getattr(self, name)
+            if isinstance(value, tuple) and not 0 <= value[0] <= value[1] <= _LARGEST_FACTOR:
+                raise RecipeError(f"{name} = {list(value)} is no range of factors between 0 and {_LARGEST_FACTOR}")
         if self.precision not in PRECISIONS:
             raise RecipeError(f"precision = {self.precision!r} is none of {', '.join(PRECISIONS)}")
 
@@ -172,6 +181,13 @@ class Recipe:
                 changes[name.strip()] = text.strip()
         return type(self).from_mapping({**self.to_mapping(), **changes})
 
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """The teachers' names; empty for none."""
+        if isinstance(self.teacher, tuple):
+            return self.teacher
+        return (self.teacher,) if self.teacher else ()
+
     def with_values(self, **changes: Any) -> Self:
         """The recipe with some fields replaced; Python's types, already checked."""
         return replace(self, **changes)
@@ -212,6 +228,9 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "temperature": (0.1, 100.0),
 }
 
+_STRENGTHS = ("brightness", "contrast", "fold_brightness", "fold_contrast")
+_LARGEST_FACTOR = 10.0
+
 _DEFAULTS = Recipe()
 
 
@@ -219,8 +238,26 @@ def _typed(name: str, value: Any, kinds: Mapping[str, type]) -> Any:
     if name not in kinds:
         raise RecipeError(f"no recipe has a key {name!r}{did_you_mean(name, kinds)}; there are {', '.join(kinds)}")
     kind = kinds[name]
+    if isinstance(value, list | tuple):
+        parts = tuple(_of_kind(part, kind) for part in value)
+        if name in _STRENGTHS and len(parts) == 2 and None not in parts:
+            return parts
+        if name == "teacher" and None not in parts:
+            return parts
+    if (single := _of_kind(value, kind)) is None:
+        raise RecipeError(f"{name} = {value!r} is no {kind.__name__}{_LISTS.get(name, '')}")
+    return single
+
+
+def _of_kind(value: Any, kind: type) -> Any:
+    """``value`` if it is of that type, an integer also as a float; else None."""
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if type(value) is not kind:
-        raise RecipeError(f"{name} = {value!r} is no {kind.__name__}")
-    return value
+    return value if type(value) is kind else None
+
+
+_LISTS: Mapping[str, str] = {
+    **dict.fromkeys(_STRENGTHS, ", nor two of them, as in [0.6, 1.4]"),
+    "teacher": ", nor a list of them",
+}
+"""What a key takes beside a single value."""

@@ -29,7 +29,7 @@ from cifar_edge.training.machine import choose_device, memory_for, resolve_preci
 from cifar_edge.training.ranks import all_ranks, sharing_ranks
 from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.records import EpochRecord, Watcher
-from cifar_edge.training.stages import Stages, accuracy_of, check_classes, teacher_folder, training_images
+from cifar_edge.training.stages import Stages, accuracy_of, check_classes, teacher_folders, training_images
 from cifar_edge.training.state import (
     RunState,
     changed_recipe,
@@ -263,7 +263,7 @@ def _failures_told(folder: Path, recipe: Recipe) -> Iterator[None]:
 
 
 def _environment(recipe: Recipe, device: torch.device) -> dict[str, Any]:
-    return environment(device, teacher_folder(recipe) / WEIGHTS if recipe.teacher else None)
+    return environment(device, [folder / WEIGHTS for folder in teacher_folders(recipe)])
 
 
 def _measured(name: str, logits: Tensor, labels: Tensor) -> dict[str, float | int]:

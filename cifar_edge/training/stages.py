@@ -12,6 +12,7 @@ from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import ModelError, TrainingError
 from cifar_edge.files import write_text
 from cifar_edge.models import build
+from cifar_edge.models.depthwise import DepthwiseConv2d
 from cifar_edge.models.folded import BatchNormNetwork
 from cifar_edge.models.gn_cnn import GnCnn
 from cifar_edge.runtime.messages import listed
@@ -122,7 +123,7 @@ class Stages:
         return results
 
     def _fit(self, stage: str, network: nn.Module, recipe: Recipe) -> nn.Module:
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" or _is_faster_channels_last(network):
             network.to(memory_format=torch.channels_last)
         images, labels = self.test if self.held_out is None else self.held_out
 
@@ -157,6 +158,12 @@ class Stages:
             raise TrainingError(f"{error}: {key} in {self.folder / RECIPE}") from error
 
 
+def _is_faster_channels_last(network: nn.Module) -> bool:
+    """Whether a CPU trains it faster in that layout: depthwise convolutions gain by it, GroupNorm loses more."""
+    depthwise = any(isinstance(module, DepthwiseConv2d) for module in network.modules())
+    return depthwise and isinstance(network, BatchNormNetwork)
+
+
 def training_images(
     dataset: Dataset, holdout: int, device: torch.device
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
@@ -183,14 +190,14 @@ def check_classes(labels: tuple[str, ...], dataset: Dataset) -> None:
         )
 
 
-def teacher_folder(recipe: Recipe) -> Path:
-    """The folder of the recipe's teacher, which it has.
+def teacher_folders(recipe: Recipe) -> list[Path]:
+    """The folders of the recipe's teachers.
 
     Raises:
         ModelError: there is no such run or model.
     """
     try:
-        return resolve_run(recipe.teacher).path
+        return [resolve_run(name).path for name in recipe.teachers]
     except ModelError as error:
         raise ModelError(f"the recipe's teacher: {error}") from error
 
@@ -205,9 +212,8 @@ def _tensors(images: Any, labels: Any, device: torch.device) -> tuple[Tensor, Te
 
 
 def _teacher(recipe: Recipe, labels: tuple[str, ...], device: torch.device, watcher: Watcher) -> Teacher | None:
-    if not recipe.teacher:
-        return None
-    trained = load_network(teacher_folder(recipe))
-    if trained.labels != labels:
-        raise TrainingError(f"the teacher {recipe.teacher} knows other classes: {listed(trained.labels)}")
-    return Teacher(trained.network.to(device), recipe, watcher.note)
+    trained = [load_network(folder) for folder in teacher_folders(recipe)]
+    for name, teacher in zip(recipe.teachers, trained, strict=True):
+        if teacher.labels != labels:
+            raise TrainingError(f"the teacher {name} knows other classes: {listed(teacher.labels)}")
+    return Teacher([teacher.network.to(device) for teacher in trained], recipe, watcher.note) if trained else None

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -89,8 +89,8 @@ def load_state(folder: Path) -> RunState:
         raise ModelError(f"{path} holds no state that this cifar-edge can go on from ({error})") from error
 
 
-def environment(device: torch.device, teacher: Path | None) -> dict[str, Any]:
-    """What the weights depend on bit for bit, beside recipe and data; ``teacher`` is the file of its weights."""
+def environment(device: torch.device, teachers: Sequence[Path]) -> dict[str, Any]:
+    """What the weights depend on bit for bit, beside recipe and data; ``teachers`` are the files of their weights."""
     on_gpu = device.type == "cuda"
     return {
         "cifar-edge": __version__,
@@ -98,7 +98,7 @@ def environment(device: torch.device, teacher: Path | None) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "processes": all_ranks().count,
         "device": torch.cuda.get_device_name() if on_gpu else f"cpu ({torch.backends.cpu.get_cpu_capability()})",
-        "teacher": hashlib.sha256(teacher.read_bytes()).hexdigest()[:16] if teacher else "none",
+        "teacher": " ".join(hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in teachers) or "none",
     }
 
 
