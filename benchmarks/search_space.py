@@ -102,7 +102,7 @@ def costs(spec: str) -> tuple[int, int]:
         ModelError: as `parse`.
     """
     with torch.device("meta"):
-        network = GnCnn(CLASSES, parse(spec), group_size=1)  # the size of the groups changes neither
+        network = candidate(spec, group_size=1)  # the size of the groups changes neither
         folded: FoldedNetwork = unfitted(network)
     return summarize(network).parameters, summarize(folded).macs
 

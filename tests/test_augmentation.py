@@ -65,6 +65,16 @@ def test_each_image_has_a_light_of_its_own(sample: Dataset, brightness: float, c
     assert (seen is images) == (brightness == contrast == 0)
 
 
+def test_a_range_of_light_need_not_be_even(sample: Dataset) -> None:
+    images = torch.from_numpy(sample.train_images)
+    even = relight(images, new_generator(0), brightness=0.25, contrast=0.5)
+    assert torch.equal(even, relight(images, new_generator(0), brightness=(0.75, 1.25), contrast=(0.5, 1.5)))
+    grey = torch.full((400, 32, 32, 3), 100, dtype=torch.uint8)
+    levels = relight(grey, new_generator(1), brightness=(0.3, 0.9), contrast=0.0)[:, 0, 0, 0]
+    assert 30 <= levels.min() < 33
+    assert 87 < levels.max() <= 90
+
+
 def test_the_generator_decides(sample: Dataset) -> None:
     images = torch.from_numpy(sample.train_images)
 

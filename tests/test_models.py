@@ -10,8 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from cifar_edge.cli.main import main
 from cifar_edge.errors import ModelError
 from cifar_edge.models import MODELS, build
+from cifar_edge.models.depthwise import DepthwiseConv2d
+from cifar_edge.models.gn_cnn import GnCnn, Layer
 from cifar_edge.models.pixels import PixelNetwork, pixels_to_input
 from cifar_edge.models.summary import count_macs, count_parameters, summarize
+from cifar_edge.training.folding import unfitted
 
 # As published: layer, output, parameters.
 REFERENCE_TABLE = """\
@@ -106,8 +109,47 @@ def test_logits_of_a_fresh_reference_network_tell_images_apart(name: str) -> Non
     assert logits.std(0).mean() > 0.01
 
 
-def test_gn_cnn_keeps_its_budget() -> None:
-    assert count_parameters(build("gn-cnn")) <= 50_000
+@pytest.mark.parametrize(
+    ("name", "parameters", "macs"),
+    [("gn-cnn", 50_000, 7e6), ("gn-cnn-max", 50_000, 9e6), ("gn-cnn-nano", 16_000, 1.2e6)],
+)
+def test_each_size_keeps_its_budget_in_both_forms(name: str, parameters: int, macs: float) -> None:
+    network = build(name)
+    assert isinstance(network, GnCnn)
+    folded = summarize(unfitted(network))
+    assert count_parameters(network) <= parameters
+    assert folded.parameters <= parameters
+    assert folded.macs <= macs
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (Layer(8), Layer(8, stride=2, residual=1)),
+        (Layer(8), Layer(12, residual=1)),
+        (Layer(8, residual=1), Layer(8)),
+        (Layer(8), Layer(8, residual=2)),
+        (Layer(8), Layer(8, residual=-1)),
+    ],
+)
+def test_a_residual_that_does_not_fit_is_an_error(layers: tuple[Layer, ...]) -> None:
+    with pytest.raises(ValueError, match="has a residual"):
+        GnCnn(10, layers)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "size"), [(3, 2, 16), (3, 2, 15), (5, 2, 8), (3, 3, 16), (4, 2, 9)])
+def test_depthwise_convolutions_train_as_any_other(kernel: int, stride: int, size: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(4, 6, size, size)
+    plain = torch.nn.Conv2d(6, 6, kernel, stride, (kernel - 1) // 2, groups=6)
+    ours = DepthwiseConv2d(6, 6, kernel, stride, (kernel - 1) // 2, groups=6)
+    ours.load_state_dict(plain.state_dict())
+    for network in (plain, ours):
+        network(x).square().sum().backward()
+    torch.testing.assert_close(ours(x), plain(x))
+    torch.testing.assert_close(ours.eval()(x), plain(x), rtol=0, atol=0)
+    for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -17,7 +17,7 @@ from search_results import Row
 
 from cifar_edge.data import Dataset
 from cifar_edge.errors import DataError, ModelError
-from cifar_edge.models.gn_cnn import GN_CNN_LAYERS, GnCnn, Layer
+from cifar_edge.models.gn_cnn import GN_CNN_LAYERS, GN_CNN_MAX_LAYERS, GN_CNN_NANO_LAYERS, GnCnn, Layer
 from cifar_edge.models.summary import count_macs
 from cifar_edge.training.folding import fold
 
@@ -59,6 +59,18 @@ def test_what_the_words_mean() -> None:
         Layer(32, kernel=1, stride=2),
     )
     assert search_space.canonical("c32k3,c16k2s2") == "c32,c16k2s2"
+    assert search_space.parse("n16,(e,q16),(p16),es2") == (
+        Layer(16),
+        Layer(16, depthwise=True),
+        Layer(16, kernel=1, identity=False, residual=2),
+        Layer(16, kernel=1, residual=1),
+        Layer(16, stride=2, depthwise=True),
+    )
+
+
+@pytest.mark.parametrize("layers", [GN_CNN_LAYERS, GN_CNN_MAX_LAYERS, GN_CNN_NANO_LAYERS])
+def test_every_size_of_gn_cnn_can_be_written(layers: tuple[Layer, ...]) -> None:
+    assert search_space.parse(search_space.write(layers)) == layers
 
 
 BAD = {
@@ -74,6 +86,10 @@ BAD = {
     "n32k4s2": "write c for n",
     "c32,c32k4": "give a stride",
     "c8s4,c8s4,c8s4,c8k4s2": "larger than the 1x1",
+    "q64k3": "takes no k",
+    "c8,(d,p8": "not closed",
+    "c8,((d,p8))": "no layer",
+    "c8,d,p8)": "no layer",
 }
 
 

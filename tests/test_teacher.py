@@ -78,6 +78,18 @@ def test_another_teacher_or_precision_is_asked_again(images: Tensor) -> None:
     assert rounder.asked == other.asked == len(images)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_of_several_the_probabilities_are_averaged(images: Tensor, temperature: float) -> None:
+    first, second = Counting(), Counting()
+    next(second.parameters()).mul_(0.5)
+    recipe = COPIES.with_values(temperature=temperature)
+    said = Teacher([first, second], recipe).logits(images).float()
+    alone = [Teacher([each], recipe).logits(images).float() for each in (first, second)]
+    assert first.asked == second.asked == len(images), "what each said alone is in the cache"
+    mean = sum((logits / temperature).softmax(1) for logits in alone) / 2
+    torch.testing.assert_close((said / temperature).softmax(1), mean, rtol=0, atol=1e-3)
+
+
 @pytest.mark.parametrize("damage", [b"", b"no safetensors", None])
 def test_a_damaged_memory_is_made_again(tmp_path: Path, images: Tensor, damage: bytes | None) -> None:
     said = Teacher([Counting()], COPIES).logits(images)

@@ -151,7 +151,7 @@ GN_CNN_MAX_LAYERS = (
     Layer(96, kernel=1),
     *2 * (Layer(96, depthwise=True), Layer(96, kernel=1, identity=False, residual=2)),
 )
-"""Depthwise layers buy depth: nineteen convolutions where gn-cnn has seven, at as many parameters.
+"""Depthwise layers buy depth: seventeen convolutions where gn-cnn has seven, at as many parameters.
 
 They are 49,514 for ten classes, 47,498 once folded. Depthwise widths are multiples of 16, since onnxruntime takes up to
 2.7 times as long for others.
