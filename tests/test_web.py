@@ -7,14 +7,20 @@ import numpy as np
 import pytest
 from browser import Host, serving
 from playwright.sync_api import Browser, Page, expect
+from service_helpers import serving as service_serving
 from web_helpers import PagePerson, Pixels, Watched, install_sources, photos, png, write
 
 from cifar_edge import Classifier
+from cifar_edge.files import released
+from cifar_edge.service.access import Access
+from cifar_edge.web.build import built_page
+from cifar_edge.web.site import site_files
 
 # npm fetches what the page is built of; Chromium must be installed.
 pytestmark = [pytest.mark.browser, pytest.mark.network]
 pytest_plugins = ["web_fixtures"]
 
+TOKEN = "0123456789abcdef"
 WAITING = """async () => {
     const registration = await navigator.serviceWorker.ready;
     while (!registration.waiting) await new Promise((resolve) => setTimeout(resolve, 50));
@@ -225,3 +231,37 @@ def test_another_version_replaces_what_was_kept(watched: tuple[Page, Watched], t
         (now,) = again.evaluate("caches.keys()")
         assert now != kept
     assert seen.errors == []
+
+
+# From a service that has a token
+
+
+def test_a_service_with_a_token_gives_its_model_to_who_has_it(
+    watched: tuple[Page, Watched], cat: bytes, axe: str
+) -> None:
+    page, seen = watched
+    files = site_files(built_page(print), released("export/gn-cnn/gn-cnn.int8.onnx"), keep_model=False)[1]
+    with service_serving(access=Access(token=TOKEN), page=files) as service:
+        page.goto(f"http://127.0.0.1:{service.port}/")
+        token, state = page.get_by_label("Token", exact=True), page.locator("#state")
+        expect(token).to_be_focused()
+        expect(state).to_have_text("Waiting for the token.")
+        page.evaluate(axe)
+        violations = page.evaluate("axe.run().then(({violations}) => violations)")
+        assert [(each["id"], each["nodes"][0]["html"]) for each in violations] == []
+        page.keyboard.type("ein Wort von früher")  # no token, and no header
+        page.keyboard.press("Enter")
+        expect(token).to_be_focused()
+        token.fill("x" * 16)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert").filter(has_text="another token")).to_be_visible()
+        token.fill(TOKEN)
+        page.get_by_role("button", name="Load the network").click()
+        expect(state).to_have_text("Ready.")
+        expect(token).to_be_hidden()
+        PagePerson(page).classify(cat)
+        expect(page.locator("#scores li").first).to_contain_text("cat")
+        assert page.evaluate("caches.keys()") == []  # nothing of it is kept for who comes later
+        page.reload()
+        expect(token).to_be_focused()
+    assert all("401" in error for error in seen.errors)  # the browser's own words, of each that was refused

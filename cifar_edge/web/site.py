@@ -46,20 +46,38 @@ def write_site(page: Path, model: Path, out: Path) -> Site:
         CifarEdgeError: ``out`` cannot be written.
     """
     _check_is_ours(out)
+    version, files = site_files(page, model)
+    for name, content in files.items():
+        write_bytes(out / name, content)
+    return Site(out, version, {name: len(content) for name, content in files.items()})
+
+
+def site_files(page: Path, model: Path, keep_model: bool = True) -> tuple[str, dict[str, bytes]]:
+    """The version of the page with ``model``, and its files: name -> content, the service worker last.
+
+    Args:
+        page: as for `write_site`.
+        model: likewise.
+        keep_model: whether the service worker keeps the model for offline use. It must not where the model needs a
+            token: the worker has none, and a browser would show the model later to people without one.
+
+    Raises:
+        ModelError: as `write_site`.
+        OSError: ``page`` cannot be read.
+    """
     network = read_model(model)
     metadata = asdict(load(network, name=display_name(str(model))).metadata)
     files = {path.name: path.read_bytes() for path in sorted(page.iterdir())}
     worker = files.pop(WORKER)
     files[MODEL] = network
     files[CARD] = json.dumps({**metadata, "bytes": len(network)}, indent=2).encode()
-    version = _version({**files, WORKER: worker})
+    unkept = {INDEX} if keep_model else {INDEX, MODEL, CARD}
     # The start page is kept under the folder's own address, by which a browser asks for it.
-    kept = ["./", *sorted(name for name in files if name != INDEX)]
+    kept = ["./", *sorted(files.keys() - unkept)]
+    version = _version({**files, WORKER: worker})
     line = f"self.PRECACHE = {json.dumps({'version': version, 'files': kept})};\n"
     files[WORKER] = line.encode() + worker
-    for name, content in files.items():
-        write_bytes(out / name, content)
-    return Site(out, version, {name: len(content) for name, content in files.items()})
+    return version, files
 
 
 def _check_is_ours(out: Path) -> None:

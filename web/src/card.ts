@@ -1,5 +1,7 @@
 /** What is known of the network: `model.json`, written beside `model.onnx` from that file's own metadata. */
 
+import { fetchModelFile } from "./access";
+
 export interface Card {
   /** Size of `model.onnx`. */
   readonly bytes: number;
@@ -17,9 +19,7 @@ export interface Card {
 }
 
 export async function loadCard(): Promise<Card> {
-  const response = await fetch("model.json");
-  if (!response.ok) throw new Error(`model.json: ${response.status} ${response.statusText}`);
-  return (await response.json()) as Card;
+  return (await (await fetchModelFile("model.json")).json()) as Card;
 }
 
 const number = new Intl.NumberFormat("en");

@@ -2,6 +2,7 @@
 
 import * as ort from "onnxruntime-web/wasm";
 
+import { fetchModelFile } from "./access";
 import type { Card } from "./card";
 import { IMAGE_SIZE } from "./transform";
 
@@ -28,7 +29,8 @@ export class Classifier {
     // More threads need headers (COOP, COEP) that a plain static host does not send, and gain nothing at this size.
     ort.env.wasm.numThreads = 1;
     ort.env.wasm.wasmPaths = { wasm: new URL("ort-wasm-simd-threaded.wasm", document.baseURI).href };
-    const session = await ort.InferenceSession.create("model.onnx", { executionProviders: ["wasm"] });
+    const network = new Uint8Array(await (await fetchModelFile("model.onnx")).arrayBuffer());
+    const session = await ort.InferenceSession.create(network, { executionProviders: ["wasm"] });
     const classifier = new Classifier(session, card);
     // The first run allocates memory; no picture should wait for it.
     await classifier.classify(new Uint8Array(IMAGE_SIZE * IMAGE_SIZE * 3));

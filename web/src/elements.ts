@@ -7,6 +7,9 @@ function element<T extends HTMLElement>(id: string, type: new () => T): T {
 }
 
 export const elements = {
+  access: element("access", HTMLFormElement),
+  token: element("token", HTMLInputElement),
+  refused: element("refused", HTMLElement),
   invitation: element("invitation", HTMLElement),
   picture: element("picture", HTMLCanvasElement),
   video: element("video", HTMLVideoElement),

@@ -1,3 +1,4 @@
+import { needsToken } from "./access";
 import { Camera } from "./camera";
 import { loadCard } from "./card";
 import { Classifier } from "./classifier";
@@ -116,7 +117,7 @@ if (!Camera.available) {
 try {
   await classifier;
   view.showState("Ready.");
-  if (await keepOffline()) view.showState("Ready. Works offline, too.");
+  if (!needsToken() && (await keepOffline())) view.showState("Ready. Works offline, too.");
 } catch (error) {
   view.showState("Not ready.");
   view.showProblem(`The page could not be loaded: ${reason(error)}. Reload it.`);
