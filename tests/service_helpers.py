@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
-from pathlib import Path
 from threading import Event
 from time import monotonic, sleep
 from typing import Any
@@ -127,7 +126,7 @@ class Gate(Classifier):
 def serving(
     limits: Limits | None = None,
     access: Access | None = None,
-    page: Path | None = None,
+    page: Mapping[str, bytes] | None = None,
     classifier: Classifier | None = None,
 ) -> Iterator[Client]:
     """A service that runs until the context ends, by default with the model of tests/data/tiny.onnx."""

@@ -2,12 +2,14 @@
 
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,14 +21,17 @@ from tiny import TINY
 
 from cifar_edge.cli import serve
 from cifar_edge.cli.main import main
-from cifar_edge.errors import CifarEdgeError, DataError
-from cifar_edge.web import build
+from cifar_edge.errors import DataError
+from cifar_edge.service.page import MODEL_FILES
+from cifar_edge.web import build, site
 
 TOKEN = "0123456789abcdef"
 
 
 @contextmanager
-def process(*arguments: str, **variables: str) -> Iterator[tuple[Client, "subprocess.Popen[str]", str]]:
+def process(
+    *arguments: str, preexec_fn: Callable[[], None] | None = None, **variables: str
+) -> Iterator[tuple[Client, "subprocess.Popen[str]", str]]:
     """A service of tests/data/tiny.onnx on a free port, with what it said until it was ready; killed at the end."""
     with subprocess.Popen(
         [ENTRY_POINT, "serve", TINY, "--port", "0", *arguments],
@@ -34,14 +39,16 @@ def process(*arguments: str, **variables: str) -> Iterator[tuple[Client, "subpro
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=preexec_fn,
     ) as running:
         try:
             assert running.stderr is not None
-            said = running.stderr.readline()
-            if "--quiet" not in arguments:
-                said += running.stderr.readline()
-            match = re.search(r":(\d+);", said)
-            assert match, said + running.stderr.read()
+            lines = iter(running.stderr.readline, "")
+            said = ""
+            while not (match := re.search(r":(\d+); Ctrl", said)):
+                line = next(lines, None)
+                assert line, said
+                said += line
             yield Client(int(match[1])), running, said
         finally:
             running.kill()
@@ -127,47 +134,44 @@ def test_the_other_loopback_address() -> None:
 def test_the_web_page_is_shown_with_the_same_model_if_it_is_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folders = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(tmp_path)}
-    with process("--quiet", **folders) as (client, _, _):
+    cache = str(tmp_path / "cache")
+    with process("--quiet", XDG_CACHE_HOME=cache, TMPDIR=str(tmp_path)) as (client, _, _):
         assert b"cifar-edge web --out DIR" in client.ask("GET", "/").body
-    monkeypatch.setenv("XDG_CACHE_HOME", folders["XDG_CACHE_HOME"])
+    monkeypatch.setenv("XDG_CACHE_HOME", cache)
     built = build._in_cache(build._sources())
     built.mkdir(parents=True)
     (built / "index.html").write_text("<title>The page</title>")
     (built / "sw.js").write_text("1;")
-    with process("--quiet", **folders) as (client, running, _):
+    with process("--quiet", XDG_CACHE_HOME=cache, TMPDIR=str(tmp_path)) as (client, running, _):
         assert b"The page" in client.ask("GET", "/").body
         assert client.ask("GET", "/model.onnx").body == TINY.read_bytes()
-        running.terminate()
-        assert ended(running) == []
-    assert list(tmp_path.glob("cifar-edge-*")) == []
+        assert b"model.onnx" in client.ask("GET", "/sw.js").body
+        running.kill()
+    with process("--quiet", CIFAR_EDGE_TOKEN=TOKEN, XDG_CACHE_HOME=cache) as (client, running, _):
+        assert b"The page" in client.ask("GET", "/").body
+        for name in MODEL_FILES:
+            client.ask("GET", f"/{name}").problem(401)
+            opened = client.ask("GET", f"/{name}", headers={"Authorization": f"Bearer {TOKEN}"})
+            assert opened.body == (TINY.read_bytes() if name == site.MODEL else opened.body)
+        # The service worker has no token, and must not ask for what needs one.
+        worker = client.ask("GET", "/sw.js").body
+        assert all(name.encode() not in worker for name in MODEL_FILES)
+    assert {site.MODEL, site.CARD} == MODEL_FILES
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]  # nothing is left, however it ends
 
 
-@pytest.mark.parametrize("missing", ["folder", "room", "home"])
-def test_without_a_place_for_the_page_it_serves_without_the_page(
-    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_page_that_cannot_be_read_is_told_and_does_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(path: Path, content: bytes) -> None:
-        raise CifarEdgeError(f"cannot write {path}: No space left on device")
+    def homeless() -> Path:
+        raise DataError("this user has no home to keep a cache in")
 
-    (tmp_path / "built").mkdir()
-    (tmp_path / "built" / "sw.js").write_text("1;")
-
-    def found() -> Path:
-        if missing == "home":
-            raise DataError("this user has no home to keep a cache in")
-        return tmp_path / "built"
-
-    monkeypatch.setattr(build, "found_page", found)
-    if missing == "room":
-        monkeypatch.setattr("cifar_edge.web.site.write_bytes", full)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("missing" if missing == "folder" else "")))
-    with serve._page(TINY) as page:
-        assert page is None
-        assert [path.name for path in tmp_path.iterdir()] == ["built"]
-    said = capsys.readouterr().err
-    assert said.startswith("serving without the web page: ")
-    assert len(said.splitlines()) == 1
+    for found in (lambda: tmp_path / "missing", homeless):
+        monkeypatch.setattr(build, "found_page", found)
+        assert serve._page(TINY, secured=False) is None
+        said = capsys.readouterr().err
+        assert said.startswith("serving without the web page: ")
+        assert len(said.splitlines()) == 1
 
 
 def test_an_origin_is_known_however_it_is_written() -> None:
@@ -177,13 +181,63 @@ def test_an_origin_is_known_however_it_is_written() -> None:
 
 
 def test_an_address_that_others_reach_needs_a_token() -> None:
-    with process("--host", "0.0.0.0", "--quiet", CIFAR_EDGE_TOKEN=TOKEN) as (client, running, said):
+    arguments = ("--host", "0.0.0.0", "--quiet", "--allow-host", "Edge.example")
+    with process(*arguments, CIFAR_EDGE_TOKEN=TOKEN) as (client, running, said):
         assert "serving at http://0.0.0.0:" in said
-        client.ask("GET", "/v1/model", headers={"Host": "edge.example"}).problem(401)
-        opened = client.ask("GET", "/v1/model", headers={"Host": "edge.example", "Authorization": f"Bearer {TOKEN}"})
-        assert opened.status == 200
+        bearer = {"Authorization": f"Bearer {TOKEN}"}
+        for host in ("edge.example", "edge.example:8000", "192.168.0.7:8000", "localhost"):
+            client.ask("GET", "/v1/model", headers={"Host": host}).problem(401)
+            assert client.ask("GET", "/v1/model", headers={"Host": host} | bearer).status == 200
+        client.ask("GET", "/v1/model", headers={"Host": "evil.example"} | bearer).problem(421)
         running.terminate()
         assert TOKEN not in said + "".join(ended(running))
+
+
+def few_files(most: int) -> Callable[[], None]:
+    """What a process does before it begins, so that it may open ``most`` files."""
+    return partial(resource.setrlimit, resource.RLIMIT_NOFILE, (most, most))
+
+
+def test_more_connections_than_open_files_are_served_and_stop_at_once() -> None:
+    with process("--quiet", preexec_fn=few_files(256)) as (client, running, _), ExitStack() as stack:
+        for _ in range(400):
+            stack.enter_context(client.connect())
+        for _ in range(3):
+            assert client.ask("GET", "/healthz").status == 200
+            assert client.ask("GET", "/v1/model").status == 200
+        running.terminate()
+        (line,) = ended(running)
+        assert line.endswith("all 128 connections are taken: those that wait longest are closed")
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="only Linux takes files from a process that runs")
+def test_a_system_out_of_files_is_one_line() -> None:
+    with process("--quiet") as (client, running, _), ExitStack() as stack:
+        usual = resource.prlimit(running.pid, resource.RLIMIT_NOFILE)
+        assert client.ask("GET", "/healthz").status == 200
+        resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (20, usual[1]))
+        for _ in range(50):
+            stack.enter_context(client.connect())
+        assert running.stderr is not None
+        assert "no more connections can be accepted" in running.stderr.readline()
+        resource.prlimit(running.pid, resource.RLIMIT_NOFILE, usual)
+        assert client.ask("GET", "/healthz").status == 200
+        running.terminate()
+        assert ended(running) == []
+
+
+@pytest.mark.parametrize(("most", "connections"), [(1024, 896), (300, 172)])
+def test_the_number_of_connections_follows_the_limit_of_open_files(most: int, connections: int) -> None:
+    with process(preexec_fn=few_files(most)) as (_, _, said):
+        assert f"connections: {connections} at most" in said
+
+
+def test_too_few_open_files_are_told() -> None:
+    done = subprocess.run(
+        [ENTRY_POINT, "serve", TINY], preexec_fn=few_files(100), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Error: a process may open only 100 files here, too few to serve; allow 144 (ulimit -n)\n"
 
 
 def test_a_picture_of_too_many_pixels_is_refused_unread() -> None:
@@ -202,6 +256,7 @@ def test_a_picture_of_too_many_pixels_is_refused_unread() -> None:
         (["--token", "with a space in it, too"], "visible ASCII"),
         (["--token", TOKEN, "--no-auth"], "exclude each other"),
         (["--workers", "0"], "workers"),
+        (["--allow-host", "edge.example:8000"], "'edge.example:8000' is no name of a host"),
         (["--cors-origin", "example.org"], "'example.org' is no origin; give scheme://host"),
         (["--cors-origin", "https://example.org/page"], "is no origin"),
         (["--cors-origin", "https://ex ample.org"], "is no origin"),

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from service_helpers import BOUNDARY, FORM, PNG, Client, form, serving
+from service_helpers import BOUNDARY, FORM, PNG, Answer, Client, form, read_until_closed, serving
 from test_images import corpus
 from tiny import TINY
 
@@ -126,6 +126,31 @@ def test_top_is_a_whole_number(client: Client, contents: list[bytes], top: str) 
     assert "top must be" in client.predict(contents[0], query=f"?top={top}").problem(400)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "known"),
+    [
+        ("POST", "/v1/predict", "known query parameters: top"),
+        ("GET", "/v1/model", "takes no query parameters"),
+        ("GET", "/healthz", "takes no query parameters"),
+        ("GET", "/openapi.json", "takes no query parameters"),
+    ],
+)
+def test_a_query_parameter_that_is_not_heeded_is_refused(
+    client: Client, contents: list[bytes], method: str, path: str, known: str
+) -> None:
+    body = contents[0] if method == "POST" else None
+    for query in ("threshold=0.9", "x", "Top=1", "top=1&threshold=0.9", "%74hreshold=0.9"):
+        detail = client.ask(method, f"{path}?{query}", body).problem(400)
+        assert (known in detail, "unknown" in detail, "hreshold" in detail) == (True, True, False)
+    for query in ("", "&"):
+        assert client.ask(method, f"{path}?{query}", body).status == 200
+
+
+def test_top_is_said_once(client: Client, contents: list[bytes]) -> None:
+    assert "twice" in client.predict(contents[0], query="?top=1&top=2").problem(400)
+    assert len(client.predict(contents[0], query="?%74op=2").json["predictions"][0]["top"]) == 2
+
+
 def test_top_may_be_more_than_there_are_classes(client: Client, contents: list[bytes]) -> None:
     assert len(client.predict(contents[0], query="?top=1000").json["predictions"][0]["top"]) == 10
 
@@ -172,6 +197,8 @@ def test_its_own_description(client: Client) -> None:
         ("GET", "/v1/predict", 405),
         ("DELETE", "/v1/model", 405),
         ("POST", "/healthz", 405),
+        ("GET", "/healthz/", 404),
+        ("GET", "/v1/model/", 404),
     ],
 )
 def test_what_is_not_there(client: Client, method: str, path: str, status: int) -> None:
@@ -188,11 +215,21 @@ def test_every_answer_has_the_security_headers(client: Client, path: str) -> Non
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_what_is_not_http_is_refused(client: Client) -> None:
-    for nonsense in (b"nonsense\r\n\r\n", bytes(range(256)) * 10, b"GET / HTTP/1.1\r\n" + b"X: " + bytes(200_000)):
+def test_what_is_not_http_is_refused_as_everything_is(client: Client) -> None:
+    for nonsense in (b"nonsense\r\n\r\n", bytes(range(256)) * 10, b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"):
         with client.connect() as connection:
             connection.sendall(nonsense)
-            assert connection.makefile("rb").readline().split()[1:2] in ([b"400"], [])
+            head, _, body = read_until_closed(connection).partition(b"\r\n\r\n")
+        status, *headers = head.decode().split("\r\n")
+        fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in headers)}
+        answer = Answer(int(status.split()[1]), fields, body)
+        assert "no HTTP/1.1" in answer.problem(400)
+        assert {name.lower(): value for name, value in SECURITY_HEADERS.items()}.items() <= fields.items()
+        assert fields["connection"] == "close"
+        assert fields["date"]
+    with client.connect() as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\n" + b"X: " + bytes(200_000))
+        assert connection.makefile("rb").readline().split()[1:2] in ([b"400"], [])
     assert client.ask("GET", "/healthz").status == 200
 
 
@@ -213,6 +250,20 @@ def test_the_api_needs_the_token(secured: Client, contents: list[bytes], header:
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
+def test_the_model_of_the_page_needs_the_token_too() -> None:
+    page = {name: name.encode() for name in ("index.html", "main.js", "sw.js", "model.json", "model.onnx")}
+    with serving(access=Access(token=TOKEN), page=page) as client:
+        for name in ("model.json", "model.onnx"):
+            for method in ("GET", "HEAD"):
+                assert client.ask(method, f"/{name}").status == 401
+            client.ask("GET", f"/{name}").problem(401)
+            assert client.ask("GET", f"/{name}", headers={"Authorization": f"Bearer {TOKEN}"}).body == name.encode()
+            for path in (f"/%6d{name[1:]}", f"/x/../{name}", f"//{name}", f"/{name}/", f"/{name}?x"):
+                assert client.ask("GET", path).status in (401, 404)
+        for path in ("/", "/main.js", "/sw.js"):
+            assert client.ask("GET", path).status == 200
+
+
 def test_the_token_opens_the_api(secured: Client, contents: list[bytes]) -> None:
     for header in (f"Bearer {TOKEN}", f"bearer  {TOKEN}"):
         assert secured.predict(contents[0], PNG | {"Authorization": header}).status == 200
@@ -230,6 +281,21 @@ def test_a_name_rebound_to_this_machine_is_refused(contents: list[bytes]) -> Non
             assert answer.headers["x-content-type-options"] == "nosniff"
 
 
+def test_every_address_is_a_name_of_a_service_that_listens_at_all() -> None:
+    with serving(access=Access(hosts=frozenset({"localhost", "edge.example"}), any_address=True)) as client:
+        for host in (
+            "localhost:1",
+            "edge.example",
+            "EDGE.example:80",
+            "192.168.0.7:8000",
+            "[2001:db8::1]:8000",
+            "[::1]",
+        ):
+            assert client.ask("GET", "/healthz", headers={"Host": host}).status == 200
+        for host in ("evil.example", "192.168.0.7.evil.example", "1", "0x7f000001", "192.168.0.7@evil.example", ""):
+            assert "--allow-host" in client.ask("GET", "/healthz", headers={"Host": host}).problem(421)
+
+
 def test_pages_of_other_sites_may_not_ask_unless_told(contents: list[bytes]) -> None:
     friend, stranger = "https://friend.example", "https://stranger.example"
     with serving(access=Access(origins=(friend,))) as client:
@@ -239,24 +305,72 @@ def test_pages_of_other_sites_may_not_ask_unless_told(contents: list[bytes]) -> 
             assert answer.headers.get("access-control-allow-origin") == (friend if status == 200 else None)
         asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
         assert client.ask("OPTIONS", "/v1/predict", headers={"Origin": friend} | asked).status == 200
-        assert client.ask("OPTIONS", "/v1/predict", headers={"Origin": stranger} | asked).status == 400
+        client.ask("OPTIONS", "/v1/predict", headers={"Origin": stranger} | asked).problem(403)
     with serving(access=Access(origins=("*",))) as client:
         answer = client.predict(contents[0], PNG | {"Origin": stranger, "Sec-Fetch-Site": "cross-site"})
         assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, "*")
 
 
-def test_the_page_is_shown(tmp_path: Path) -> None:
-    (tmp_path / "index.html").write_text("<title>The page</title>")
-    (tmp_path / "main.js").write_text("1;")
-    (tmp_path.parent / "secret.txt").write_text("secret")
-    with serving(page=tmp_path) as client:
-        page = client.ask("GET", "/")
-        assert b"The page" in page.body
-        assert page.headers["content-security-policy"] == "frame-ancestors 'none'"
-        assert page.headers["cache-control"] == "no-cache"
-        assert "javascript" in client.ask("GET", "/main.js").headers["content-type"]
-        for path in ("/missing.js", "/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt"):
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("localhost:8000", "http://localhost:8000", 200),
+        ("LOCALHOST:8000", "http://localhost:8000", 200),
+        ("[::1]:8000", "http://[::1]:8000", 200),
+        ("edge.example", "http://edge.example", 200),
+        ("edge.example", "https://edge.example", 200),  # a proxy speaks https for us
+        ("edge.example:443", "https://edge.example", 200),
+        ("localhost:8000", "http://localhost:3000", 403),
+        ("localhost:8000", "http://localhost", 403),
+        ("localhost:8000", "http://127.0.0.1:8000", 403),
+        ("localhost:8000", "http://stranger.example", 403),
+        ("localhost:8000", "http://localhost:8000.stranger.example", 403),
+        ("edge.example", "http://edge.example:443", 403),
+        ("edge.example", "ftp://edge.example", 403),
+        ("edge.example", "null", 403),
+        ("edge.example", "edge.example", 403),
+        ("edge.example", "", 403),
+    ],
+)
+def test_where_a_page_comes_from_is_seen_without_fetch_metadata(
+    client: Client, contents: list[bytes], host: str, origin: str, status: int
+) -> None:
+    """Browsers send no Sec-Fetch-Site to plain-http names, and same-site from another port."""
+    for answer in (
+        client.predict(contents[0], PNG | {"Host": host, "Origin": origin}),
+        client.ask("GET", "/healthz", headers={"Host": host, "Origin": origin}),
+    ):
+        assert answer.status == status
+        assert status == 200 or "another site" in answer.problem(403)
+
+
+def test_the_model_is_kept_from_pages_of_other_ports(client: Client) -> None:
+    for site, status in (("same-site", 403), ("cross-site", 403), ("same-origin", 200), ("none", 200)):
+        assert client.ask("GET", "/v1/model", headers={"Sec-Fetch-Site": site}).status == status
+
+
+def test_the_page_is_shown() -> None:
+    page = {"index.html": b"<title>The page</title>", "main.js": b"1;" * 100_000, "x.wasm": b"", "sw.js": b"1;"}
+    with serving(page=page) as client:
+        for path in ("/", "/index.html", "/?from=home"):
+            shown = client.ask("GET", path)
+            assert shown.body == page["index.html"]
+            assert shown.headers["content-type"].startswith("text/html")
+            assert shown.headers["content-security-policy"] == "frame-ancestors 'none'"
+            assert shown.headers["cache-control"] == "no-cache"
+            assert shown.headers["x-content-type-options"] == "nosniff"
+        script = client.ask("GET", "/main.js")
+        assert (script.body, script.headers["content-type"]) == (page["main.js"], "text/javascript; charset=utf-8")
+        head = client.ask("HEAD", "/main.js")
+        assert (head.status, head.headers["content-length"], head.body) == (200, "200000", b"")
+        assert client.ask("GET", "/x.wasm").headers["content-type"] == "application/wasm"
+        for known in (script.headers["etag"], f'"x", W/{script.headers["etag"]}'):
+            same = client.ask("GET", "/main.js", headers={"If-None-Match": known})
+            assert (same.status, same.body, same.headers["etag"]) == (304, b"", script.headers["etag"])
+        assert client.ask("GET", "/main.js", headers={"If-None-Match": '"x"'}).status == 200
+        for path in ("/missing.js", "/../secret.txt", "/%2e%2e/secret.txt", "/..%2fsecret.txt", "/main.js/"):
             client.ask("GET", path).problem(404)
+        client.ask("POST", "/", b"x").problem(405)
         assert client.ask("GET", "/v1/model").status == 200
 
 

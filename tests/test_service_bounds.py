@@ -8,6 +8,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -113,10 +114,14 @@ def test_a_connection_that_sends_on_after_its_answer_ends() -> None:
         assert status_of(drip(connection, bytes(1000))) == 413
 
 
-def test_an_answer_that_nobody_reads_ends(tmp_path: Path) -> None:
-    (tmp_path / "index.html").write_bytes(bytes(50_000_000))
-    with serving(Limits(exchange_seconds=0.5), page=tmp_path) as client, client.connect() as connection:
-        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+PAGE = {"index.html": bytes(50_000_000)}
+"""More than the system takes from the service and keeps for a client that does not read."""
+GET_PAGE = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def test_an_answer_that_nobody_reads_ends() -> None:
+    with serving(Limits(exchange_seconds=0.5), page=PAGE) as client, client.connect() as connection:
+        connection.sendall(GET_PAGE)
         held_until_closed(connection)
         assert len(read_until_closed(connection)) < 50_000_000
 
@@ -157,16 +162,41 @@ def held_until_closed(connection: socket.socket) -> None:
     wait_until(closed)
 
 
-def test_connections_beyond_the_limit_are_told_or_closed() -> None:
-    with serving(Limits(connections=2)) as client:
-        held = [client.connect() for _ in range(2)]
-        assert_busy(client.ask("GET", "/healthz"), "too many connections")
-        held += [client.connect() for _ in range(6)]
-        with client.connect() as connection:
-            assert read_until_closed(connection) == b""
-        for connection in held:
-            connection.close()
+def test_one_connection_too_many_closes_the_one_that_has_waited_longest(capfd: pytest.CaptureFixture[str]) -> None:
+    with serving(Limits(connections=4, header_seconds=1000.0)) as client, ExitStack() as stack:
+        held = [stack.enter_context(client.connect()) for _ in range(4)]
+        held[0].sendall(b"GET /healthz HT")  # a head that goes on for ever is no request
+        for gone in held[:3]:
+            held.append(stack.enter_context(client.connect()))
+            assert read_until_closed(gone) == b""
+        held[3].sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert status_of(read_until_closed(held[3])) == 200
+        for _ in range(50):
+            stack.enter_context(client.connect())
         wait_until(lambda: client.ask("GET", "/healthz").status == 200)
+    (line,) = capfd.readouterr().err.splitlines()  # however many there were
+    assert "all 4 connections are taken" in line
+
+
+def test_a_full_house_refuses_at_once_answers_health_and_recovers(capfd: pytest.CaptureFixture[str]) -> None:
+    with serving(Limits(requests=2, connections=5, last_seconds=0.1), page=PAGE) as client, ExitStack() as stack:
+        slow = [stack.enter_context(client.connect()) for _ in range(2)]
+        for connection in slow:
+            connection.sendall(GET_PAGE)
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 OK")
+        for _ in range(20):
+            stack.enter_context(client.connect())
+            assert_busy(client.ask("GET", "/v1/model"), "too many requests")
+            assert client.ask("GET", "/healthz").status == 200
+        for connection in slow:
+            connection.close()
+        wait_until(lambda: client.ask("GET", "/v1/model").status == 200)
+        stack.enter_context(client.connect()).sendall(GET_PAGE)
+        assert client.ask("GET", "/v1/model").status == 200
+    # One line each; that the service stops does not wait for who reads nothing: uvicorn would say that it cancels.
+    first, second = sorted(line[24:] for line in capfd.readouterr().err.splitlines())
+    assert first == "2 requests are in progress: others are told to come again"
+    assert second == "all 5 connections are taken: those that wait longest are closed"
 
 
 def test_many_pipelined_requests_are_answered_in_turn() -> None:

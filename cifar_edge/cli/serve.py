@@ -2,10 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import click
 
@@ -19,6 +16,8 @@ _TOKEN = re.compile(r"[!-~]{16,512}")
 """Visible ASCII: what an Authorization header can carry."""
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 """What browsers send as Origin (RFC 6454, section 6.2), or * for any."""
+_NAME = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|[0-9a-f:.]+")
+"""A host's name, or its address, as the Host header has it, without port or brackets."""
 _OWN_PORTS = {"http": ":80", "https": ":443"}
 """What browsers leave out: the port that the scheme has anyway."""
 
@@ -31,6 +30,14 @@ def _origins(context: click.Context, parameter: click.Parameter, given: tuple[st
             raise click.BadParameter(f"{origin!r} is no origin; give scheme://host or scheme://host:port.")
         origins.append(origin.removesuffix(_OWN_PORTS.get(origin.partition(":")[0], "")))
     return tuple(origins)
+
+
+def _names(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    names = [written.lower().removeprefix("[").removesuffix("]") for written in given]
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise click.BadParameter(f"{name!r} is no name of a host and no IP address; give it without port.")
+    return tuple(names)
 
 
 @click.command("serve")
@@ -46,6 +53,14 @@ def _origins(context: click.Context, parameter: click.Parameter, given: tuple[st
 )
 @click.option("--no-auth", is_flag=True, help="Let everyone ask who reaches ADDRESS.")
 @click.option(
+    "--allow-host",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    callback=_names,
+    help="Answer to NAME in the Host header, too. Repeatable.",
+)
+@click.option(
     "--cors-origin",
     "origins",
     multiple=True,
@@ -60,6 +75,7 @@ def command(
     port: int,
     token: str | None,
     no_auth: bool,
+    names: tuple[str, ...],
     origins: tuple[str, ...],
     workers: int | None,
 ) -> None:
@@ -70,8 +86,8 @@ def command(
 
     At / is the web page that cifar-edge web writes, with the same model, if that page was built before.
 
-    It listens to this machine alone. Any other ADDRESS needs a token, or --no-auth. --quiet logs no requests, only
-    where it listens and what goes wrong.
+    It listens to this machine alone. Any other ADDRESS needs a token, or --no-auth. Clients reach it by that ADDRESS,
+    or by the names that --allow-host adds. --quiet logs no requests, only where it listens and what goes wrong.
 
     Example: cifar-edge serve & curl -F image=@cat.png http://127.0.0.1:8000/v1/predict
     """
@@ -88,18 +104,21 @@ def command(
         raise click.UsageError(f"--no-auth and a token (--token, ${TOKEN_VARIABLE}) exclude each other")
     if token is not None and not _TOKEN.fullmatch(token):
         raise click.UsageError("a token is 16 to 512 visible ASCII characters; `openssl rand -hex 16` makes one")
-    limits = Limits(workers=workers or cores())
+    wanted = Limits(workers=workers or cores())
+    limits = server.fitted(wanted)
     resolved = resolve_model(model)
     classifier = Classifier(resolved.path)
-    with server.listen(host, port) as listener, _page(resolved.path) as page:
-        local = server.is_loopback(listener)
-        if not local and token is None and not no_auth:
+    with server.listen(host, port) as listener:
+        if not server.is_loopback(listener) and token is None and not no_auth:
             raise click.UsageError(
                 f"others can reach {host}: set ${TOKEN_VARIABLE} to a token that they must send, or give --no-auth"
             )
-        access = Access(token, server.loopback_names(listener) if local else None, origins)
-        service = Service(classifier, limits, access, page)
+        hosts = server.own_names(listener, host) | set(names)
+        access = Access(token, hosts, server.has_any_address(listener), origins)
+        service = Service(classifier, limits, access, _page(resolved.path, secured=token is not None))
         note(f"model: {resolved}")
+        if limits.connections < wanted.connections:
+            note(f"connections: {limits.connections:,} at most, as a process may open few files here (ulimit -n)")
         click.echo(f"serving at {server.url(listener)}; Ctrl+C stops it", err=True)
         requests = server.run(service, limits, listener, quiet())
     note(f"stopped; requests: {requests:,}")
@@ -107,19 +126,14 @@ def command(
         os._exit(0)  # Python would wait for threads that decode what nobody waits for any more
 
 
-@contextmanager
-def _page(model: Path) -> Iterator[Path | None]:
-    """The folder of the web page with ``model``, until the context ends; None where it is not built, or has no room."""
+def _page(model: Path, secured: bool) -> dict[str, bytes] | None:
+    """The files of the web page with ``model``; None where the page is not built, or cannot be read."""
     from cifar_edge.web.build import found_page
-    from cifar_edge.web.site import write_site
+    from cifar_edge.web.site import site_files
 
-    page = None
-    with ExitStack() as stack:
-        try:
-            if built := found_page():
-                folder = stack.enter_context(TemporaryDirectory(prefix="cifar-edge-"))
-                page = write_site(built, model, Path(folder)).folder
-        except (OSError, CifarEdgeError) as error:
-            stack.close()
-            click.echo(f"serving without the web page: {reason(error)}", err=True)
-        yield page
+    try:
+        if built := found_page():
+            return site_files(built, model, keep_model=not secured)[1]
+    except (OSError, CifarEdgeError) as error:
+        click.echo(f"serving without the web page: {reason(error)}", err=True)
+    return None

@@ -2,6 +2,8 @@
 
 import asyncio
 import hmac
+import ipaddress
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -10,6 +12,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cifar_edge.service.log import ACCESS
 from cifar_edge.service.problems import Problem, busy
 
 SECURITY_HEADERS: Mapping[str, str] = {
@@ -30,21 +33,34 @@ class Access:
 
     Attributes:
         token: what a client must send as ``Authorization: Bearer TOKEN`` to reach ``/v1/``; None lets everyone.
-        hosts: names, in lower case, that the Host header may have; None takes any. A service that only this machine
-            reaches takes its own names alone: a page of the web whose name was rebound to 127.0.0.1 has another.
-        origins: origins whose pages may ask from a browser (CORS), such as ``https://example.org``.
+        hosts: names and addresses, in lower case, that the Host header may have; None takes any. A page of the web
+            whose name was rebound to the address of this machine has another.
+        any_address: whether the Host header may also be any IP address: no name can be rebound to look like one.
+        origins: origins whose pages may ask from a browser (CORS), such as ``https://example.org``; ``*`` is all.
     """
 
     token: str | None = None
     hosts: frozenset[str] | None = None
+    any_address: bool = False
     origins: tuple[str, ...] = ()
+
+    def names_us(self, host: str) -> bool:
+        """Whether the Host header ``host`` is one of ours."""
+        if self.hosts is None:
+            return True
+        name = _name(host)
+        return name in self.hosts or (self.any_address and _is_address(name))
+
+    def lets(self, origin: str) -> bool:
+        """Whether pages of ``origin`` may ask by `origins`."""
+        return "*" in self.origins or origin in self.origins
 
 
 class Shield:
-    """Outermost: refuses a wrong Host header, adds `SECURITY_HEADERS` to every answer, and answers to the last."""
+    """Outermost: refuses a wrong Host and pages of other origins, adds `SECURITY_HEADERS` to every answer, logs it."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
-        self._app, self._hosts = app, access.hosts
+        self._app, self._access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
@@ -56,14 +72,26 @@ class Shield:
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
+                _log(scope, message["status"])
             await send(message)
 
-        app = self._app if self._hosts is None or _host(Headers(scope=scope)) in self._hosts else _misdirected
+        problem = self._refused(Headers(scope=scope))
         try:
-            await app(scope, receive, secured)
+            await (self._app if problem is None else problem.response())(scope, receive, secured)
         except asyncio.CancelledError:  # by uvicorn, of what is not done when the service has to stop
             if not started:
                 await busy("the service stops").response()(scope, receive, secured)
+
+    def _refused(self, headers: Headers) -> Problem | None:
+        host = headers.get("host", "")
+        if not self._access.names_us(host):
+            detail = "the Host header names no address of this service; --allow-host adds one"
+            return Problem(HTTPStatus.MISDIRECTED_REQUEST, detail)
+        # Browsers send it with all that one page's script or form asks of another's host, but for plain GETs, whose
+        # answers they keep from the page.
+        if all(_is_of(origin, host) or self._access.lets(origin) for origin in headers.getlist("origin")):
+            return None
+        return _other_site()
 
 
 class Authorized:
@@ -75,10 +103,10 @@ class Authorized:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
-        # Fetch Metadata: browsers send it, and pages cannot change it. A form needs no CORS to be posted.
-        allowed = {"*", headers.get("origin")} & set(self._access.origins)
-        if headers.get("sec-fetch-site") == "cross-site" and not allowed:
-            raise Problem(HTTPStatus.FORBIDDEN, "a page of another site asks; --cors-origin allows one to")
+        # Fetch Metadata: browsers that speak https, or with this machine, send it, also with what has no Origin.
+        elsewhere = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+        if elsewhere and not self._access.lets(headers.get("origin", "")):
+            raise _other_site()
         if self._token is not None:
             scheme, _, given = headers.get("authorization", "").partition(" ")
             # Headers are decoded as Latin-1, so that this gives the bytes that were sent.
@@ -88,14 +116,36 @@ class Authorized:
         await self._app(scope, receive, send)
 
 
-async def _misdirected(scope: Scope, receive: Receive, send: Send) -> None:
-    problem = Problem(HTTPStatus.MISDIRECTED_REQUEST, "the Host header names no address of this service")
-    await problem.response()(scope, receive, send)
+def _other_site() -> Problem:
+    return Problem(HTTPStatus.FORBIDDEN, "a page of another site asks; --cors-origin allows one to")
 
 
-def _host(headers: Headers) -> str | None:
-    """The name in the Host header, in lower case, without port or brackets; None if there is none."""
+def _log(scope: Scope, status: int) -> None:
+    if not ACCESS.isEnabledFor(logging.INFO):
+        return
+    host, port = scope["client"] or ("", 0)
+    target = b"?".join(filter(None, (scope["raw_path"], scope["query_string"]))).decode("latin-1")  # visible ASCII
+    ACCESS.info('%s:%d - "%s %s HTTP/%s" %d', host, port, scope["method"], target, scope["http_version"], status)
+
+
+def _name(host: str) -> str | None:
+    """The name in a Host header, in lower case, without port or brackets; None if there is none."""
     try:
-        return urlsplit("//" + headers.get("host", "")).hostname
+        return urlsplit(f"//{host}").hostname
     except ValueError:
         return None
+
+
+def _is_address(name: str | None) -> bool:
+    try:
+        ipaddress.ip_address(name or "")
+    except ValueError:
+        return False
+    return True
+
+
+def _is_of(origin: str, host: str) -> bool:
+    """Whether a page of ``origin`` came from ``host``. Of the schemes each may be: a proxy may speak https for us."""
+    scheme, _, given = origin.lower().partition("://")
+    usual = {"http": ":80", "https": ":443"}.get(scheme)
+    return usual is not None and given.removesuffix(usual) == host.lower().removesuffix(usual)

@@ -1,8 +1,8 @@
 """The service as an ASGI application: its addresses, and what each answers. docs/serve.md is its manual."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cifar_edge.runtime.classifier import Classifier
@@ -18,10 +18,13 @@ from cifar_edge.service.access import Access, Authorized, Shield
 from cifar_edge.service.answers import Record, records
 from cifar_edge.service.bodies import Bodies, boundary_of, images_of
 from cifar_edge.service.limits import Limits
+from cifar_edge.service.log import Rarely
 from cifar_edge.service.openapi import MOST_CLASSES, document
-from cifar_edge.service.page import page_route
+from cifar_edge.service.page import page_routes
 from cifar_edge.service.pool import Pool
 from cifar_edge.service.problems import HANDLERS, Problem, busy
+
+HEALTH = "/healthz"
 
 
 class Service:
@@ -31,33 +34,36 @@ class Service:
         classifier: used by several threads at once, which onnxruntime allows.
         limits: what is taken and held.
         access: who may ask.
-        page: the folder of the web page for ``/`` (see `cifar_edge.service.page`); None for a page that tells of it.
+        page: the files of the web page for ``/``, name -> content; None for a page that tells of it.
     """
 
     def __init__(
-        self, classifier: Classifier, limits: Limits, access: Access | None = None, page: Path | None = None
+        self,
+        classifier: Classifier,
+        limits: Limits,
+        access: Access | None = None,
+        page: Mapping[str, bytes] | None = None,
     ) -> None:
         access = access or Access()
         self._classifier, self._limits = classifier, limits
         self._bodies, self._pool = Bodies(limits), Pool(limits)
         self._model = asdict(classifier.metadata)
         self._document = document(classifier.labels, limits, secured=access.token is not None)
-        self.app: ASGIApp = Shield(self._starlette(access, page), access)
+        self.app: ASGIApp = Shield(_Door(self._starlette(access, page), limits), access)
         """The ASGI application."""
-        self.crowded: ASGIApp = Shield(_crowded, access)
-        """The one for connections beyond ``limits.connections``: it tells them to come again."""
 
     def close(self) -> bool:
         """End the threads, once the server has ended; False while one still decodes what nobody waits for any more."""
         return self._pool.close()
 
-    def _starlette(self, access: Access, page: Path | None) -> Starlette:
-        api = [Route("/predict", self._predict, methods=["POST"]), Route("/model", self._describe_model)]
+    def _starlette(self, access: Access, page: Mapping[str, bytes] | None) -> Starlette:
+        guards = [Middleware(Authorized, access)]
         routes: list[BaseRoute] = [
-            Mount("/v1", routes=api, middleware=[Middleware(Authorized, access)]),
-            Route("/healthz", _healthy),
-            Route("/openapi.json", self._openapi),
-            page_route(page),
+            Route("/v1/predict", _taking(self._predict, "top"), methods=["POST"], middleware=guards),
+            Route("/v1/model", _taking(self._describe_model), middleware=guards),
+            Route(HEALTH, _taking(_healthy)),
+            Route("/openapi.json", _taking(self._openapi)),
+            *page_routes(page, guards),
         ]
         cors = Middleware(
             CORSMiddleware,
@@ -65,7 +71,9 @@ class Service:
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization"],
         )
-        return Starlette(routes=routes, middleware=[cors] if access.origins else [], exception_handlers=HANDLERS)
+        app = Starlette(routes=routes, middleware=[cors] if access.origins else [], exception_handlers=HANDLERS)
+        app.router.redirect_slashes = False  # there is one address for each thing
+        return app
 
     async def _predict(self, request: Request) -> Response:
         boundary = boundary_of(request.headers.get("content-type"))
@@ -89,10 +97,43 @@ class Service:
         return JSONResponse(self._document)
 
 
-async def _crowded(scope: Scope, receive: Receive, send: Send) -> None:
-    response = busy("there are too many connections; try again").response()
-    response.headers["Connection"] = "close"
-    await response(scope, receive, send)
+class _Door:
+    """Refuses requests beyond ``limits.requests`` in progress, but for `HEALTH`."""
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self._app, self._most, self._inside = app, limits.requests, 0
+        self._full = Rarely(f"{self._most:,} requests are in progress: others are told to come again")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._inside >= self._most and scope["path"] != HEALTH:
+            self._full.say()
+            response = busy("there are too many requests; try again").response()
+            response.headers["Connection"] = "close"
+            await response(scope, receive, send)
+            return
+        self._inside += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._inside -= 1
+
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def _taking(endpoint: Endpoint, *known: str) -> Endpoint:
+    """``endpoint``, for requests with these query parameters and no others, each once at most."""
+    detail = f"known query parameters: {', '.join(known)}" if known else "this address takes no query parameters"
+
+    async def checked(request: Request) -> Response:
+        given = [name for name, _ in request.query_params.multi_items()]
+        if not set(given) <= set(known):
+            raise Problem(HTTPStatus.BAD_REQUEST, f"there is a query parameter that is unknown; {detail}")
+        if len(given) != len(set(given)):
+            raise Problem(HTTPStatus.BAD_REQUEST, f"there is a query parameter twice; {detail}")
+        return await endpoint(request)
+
+    return checked
 
 
 async def _healthy(request: Request) -> Response:

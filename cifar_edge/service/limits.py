@@ -14,12 +14,14 @@ class Limits:
         body_bytes: bytes of one request's body.
         held_bytes: bytes of the bodies of all requests together, from their first byte to their answer.
         pixels: pixels of one image; Pillow's limit is set to it (see `cifar_edge.service.server.run`).
-        connections: connections whose requests are answered. Those beyond are told to come again, and what is beyond
-            four times as many is closed.
+        requests: requests in progress, from the head to the last byte of the answer; one more is refused.
+        connections: connections; one more, and the one that has waited longest for a request is closed. Each takes one
+            file descriptor, and nothing else in the service grows with them (see `cifar_edge.service.server.fitted`).
         header_seconds: time to send a request's line and headers, from the connection or the last answer on.
         body_seconds: time to send its body.
         answer_seconds: time to wait for its answer, once it is read.
         exchange_seconds: time from the last header to the last byte of the answer, which a client may read slowly.
+        last_seconds: time for clients to read what they were being sent, once the service is told to stop.
         shutdown_seconds: time to finish what was accepted, once the service is told to stop.
     """
 
@@ -29,9 +31,11 @@ class Limits:
     body_bytes: int = 16 << 20
     held_bytes: int = 64 << 20
     pixels: int = 50_000_000
-    connections: int = 512
+    requests: int = 512
+    connections: int = 2048
     header_seconds: float = 10.0
     body_seconds: float = 30.0
     answer_seconds: float = 30.0
     exchange_seconds: float = 120.0
+    last_seconds: float = 1.0
     shutdown_seconds: int = 75

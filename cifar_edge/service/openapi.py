@@ -27,9 +27,14 @@ def document(labels: Sequence[str], limits: Limits, secured: bool) -> Json:
     if secured:
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     security: Json = {"security": [{"token": []}]} if secured else {}
-    refused = {"403": _problem("A page of another site asks, from a browser.")}
-    if secured:
-        refused["401"] = _problem("The token is missing or wrong.") | {"headers": {"WWW-Authenticate": _header()}}
+    refused = {
+        "400": _problem("There is a query parameter, and none is known."),
+        "403": _problem("A page of another site asks, from a browser."),
+        "421": _problem("The Host header names another machine."),
+        "503": _problem("The service is busy.") | {"headers": {"Retry-After": _header(str(RETRY_SECONDS))}},
+    }
+    unauthorized = _problem("The token is missing or wrong.") | {"headers": {"WWW-Authenticate": _header()}}
+    guarded = {**refused, "401": unauthorized} if secured else refused
     return {
         "openapi": "3.1.0",
         "info": {
@@ -39,27 +44,27 @@ def document(labels: Sequence[str], limits: Limits, secured: bool) -> Json:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": {
-            "/v1/predict": {"post": _predict(limits) | security | {"responses": _predict_responses(limits) | refused}},
+            "/v1/predict": {"post": _predict(limits) | security | {"responses": guarded | _predict_responses(limits)}},
             "/v1/model": {
                 "get": security
                 | {
                     "operationId": "model",
                     "summary": "The model, as its file describes it.",
-                    "responses": {"200": _json("The model.", "Model")} | refused,
+                    "responses": {"200": _json("The model.", "Model")} | guarded,
                 }
             },
             "/healthz": {
                 "get": {
                     "operationId": "health",
                     "summary": "Whether the service works.",
-                    "responses": {"200": _json("It does.", "Health")},
+                    "responses": {"200": _json("It does.", "Health")} | refused,
                 }
             },
             "/openapi.json": {
                 "get": {
                     "operationId": "openapi",
                     "summary": "This document.",
-                    "responses": {"200": {"description": "It.", "content": {"application/json": {}}}},
+                    "responses": {"200": {"description": "It.", "content": {"application/json": {}}}} | refused,
                 }
             },
         },
@@ -107,12 +112,11 @@ def _predict_responses(limits: Limits) -> Json:
     unread = _json("None of the images could be read.", "Unread", MEDIA_TYPE)
     return {
         "200": _json("At least one image was classified; those that could not be read say why.", "Predictions"),
-        "400": _problem("No body, a wrong form, too many images, or a wrong query."),
+        "400": _problem("No body, a wrong form, too many images, a wrong `top`, or an unknown query parameter."),
         "408": _problem(f"The body took more than {limits.body_seconds:g} seconds."),
         "413": _problem("The body is too large."),
         "415": _problem("The body is neither an image nor a form."),
         "422": unread,
-        "503": _problem("The service is busy.") | {"headers": {"Retry-After": _header(str(RETRY_SECONDS))}},
     }
 
 

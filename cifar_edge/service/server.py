@@ -1,11 +1,15 @@
 """The process around the service: its socket, its log, its signals."""
 
+import asyncio
 import contextlib
+import errno
 import ipaddress
 import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
@@ -15,11 +19,21 @@ from PIL import Image
 from cifar_edge.errors import CifarEdgeError
 from cifar_edge.runtime.quiet import silence_pillow
 from cifar_edge.service.app import Service
-from cifar_edge.service.connections import CLOSED_BEYOND, bounded_protocol
+from cifar_edge.service.connections import Connections, bounded_protocol
 from cifar_edge.service.limits import Limits
+from cifar_edge.service.log import Rarely, log_config
 
-_OTHER_FILES = 64
-"""File descriptors for everything but connections."""
+_QUEUE = 2048
+"""Connections that the system keeps until the service accepts them."""
+_UNREAD = 128 << 10
+"""Bytes of an answer that the system keeps for a client that does not read them; Linux takes twice as many."""
+_AT_ONCE = 16
+"""Connections that asyncio accepts before it looks after those it has."""
+_OTHER_FILES = 64 + 4 * _AT_ONCE
+"""File descriptors for everything but connections, and for those that are accepted and not yet counted."""
+_FEWEST = 16
+"""With fewer connections a service is of no use."""
+_OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -30,7 +44,9 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.create_server(address[:2], family=family, backlog=2048)
+        listener = socket.create_server(address[:2], family=family, backlog=_QUEUE)
+        # For each connection: or else the system takes megabytes of the page for everyone who does not read them.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNREAD)
         # Made anew of its number it knows that it is TCP, without which asyncio sets no TCP_NODELAY: 40 ms an answer.
         return socket.socket(fileno=listener.detach())
     except socket.gaierror as error:
@@ -47,9 +63,17 @@ def is_loopback(listener: socket.socket) -> bool:
     return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
-def loopback_names(listener: socket.socket) -> frozenset[str]:
-    """The names in a Host header by which this machine calls itself."""
-    return frozenset({"localhost", "127.0.0.1", "::1", listener.getsockname()[0]})
+def has_any_address(listener: socket.socket) -> bool:
+    """Whether ``listener`` listens at every address of this machine."""
+    return ipaddress.ip_address(listener.getsockname()[0]).is_unspecified
+
+
+def own_names(listener: socket.socket, host: str) -> frozenset[str]:
+    """What the Host header may be where ``host`` was given to listen at: that, and what every machine calls itself."""
+    names = {host.lower(), listener.getsockname()[0]}
+    if is_loopback(listener) or has_any_address(listener):
+        names |= {"localhost", "127.0.0.1", "::1"}
+    return frozenset(names)
 
 
 def url(listener: socket.socket) -> str:
@@ -72,7 +96,6 @@ def run(service: Service, limits: Limits, listener: socket.socket, quiet: bool =
     """
     silence_pillow()
     Image.MAX_IMAGE_PIXELS = limits.pixels // 2  # Pillow warns from here on, and refuses twice as many
-    _allow_files(CLOSED_BEYOND * limits.connections + _OTHER_FILES)
     server = configured(service, limits, quiet)
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -87,45 +110,84 @@ def run(service: Service, limits: Limits, listener: socket.socket, quiet: bool =
 
 def configured(service: Service, limits: Limits, quiet: bool = False) -> uvicorn.Server:
     """The server that `run` runs; making it sets the log."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            service.app,
-            http=bounded_protocol(limits, service.crowded),
-            ws="none",
-            loop="asyncio",
-            lifespan="off",
-            log_config=_log(quiet),
-            proxy_headers=False,
-            server_header=False,
-            timeout_graceful_shutdown=limits.shutdown_seconds,
-        )
+    connections = Connections(limits)
+    config = uvicorn.Config(
+        service.app,
+        http=bounded_protocol(limits, connections),
+        ws="none",
+        loop="asyncio",
+        lifespan="off",
+        log_config=log_config(quiet),
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=_AT_ONCE,
+        timeout_graceful_shutdown=limits.shutdown_seconds,
     )
+    return _Server(config, connections)
 
 
-def _allow_files(number: int) -> None:
-    """Raise the soft limit of open files, which is often 1,024, to ``number`` or as far as the system lets us."""
-    if sys.platform != "win32":
-        import resource
+def fitted(limits: Limits) -> Limits:
+    """``limits`` with no more connections than this process may open files; the soft limit is raised as far as needed.
 
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = number if hard == resource.RLIM_INFINITY else min(number, hard)
-        if soft != resource.RLIM_INFINITY and soft < wanted:
-            with contextlib.suppress(OSError, ValueError):  # where not even that is allowed, connections have to wait
-                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    Raises:
+        CifarEdgeError: that leaves too few.
+    """
+    files = _allow_files(limits.connections + _OTHER_FILES)
+    connections = min(limits.connections, files - _OTHER_FILES)
+    if connections < _FEWEST:
+        raise CifarEdgeError(
+            f"a process may open only {files} files here, too few to serve; allow {_FEWEST + _OTHER_FILES} (ulimit -n)"
+        )
+    return replace(limits, connections=connections, requests=min(limits.requests, connections // 2))
 
 
-def _log(quiet: bool) -> dict[str, Any]:
-    """A line a request, as uvicorn words it (client, method, address, status), and errors; all on stderr."""
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"line": {"format": "%(asctime)s %(message)s"}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-        "loggers": {
-            "uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
-            "uvicorn.access": {"level": "WARNING" if quiet else "INFO"},
-            "asyncio": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
-            # It logs what clients send.
-            "python_multipart": {"level": "CRITICAL", "propagate": False},
-        },
-    }
+class _Server(uvicorn.Server):
+    """uvicorn's, which accepts a few connections at a time, and none that begins while it stops."""
+
+    def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
+        super().__init__(config)
+        self._connections = connections
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().set_exception_handler(_told_rarely())
+        await super().startup(sockets)
+        for listener in sockets or []:
+            listener.listen(_QUEUE)  # asyncio has made the queue as short as what it accepts at once
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._connections.stopping = True
+        await super().shutdown(sockets)
+
+
+def _told_rarely() -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
+    """What asyncio calls with an error that nobody else sees: a traceback, unless all there is to say is known."""
+    out_of_files = Rarely("no more connections can be accepted: the system has no files or memory left for them")
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in _OUT_OF_FILES:
+            out_of_files.say()
+        else:
+            loop.default_exception_handler(context)
+
+    return handle
+
+
+def _allow_files(number: int) -> int:
+    """Raise the soft limit of open files, which is often 1,024, to ``number`` or as far as the system lets us.
+
+    Returns:
+        ``number``, or the limit where that is less.
+    """
+    if sys.platform == "win32":
+        return number
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = number if hard == resource.RLIM_INFINITY else min(number, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # where not even that is allowed, the soft limit stays
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return number if soft == resource.RLIM_INFINITY else min(number, soft)
