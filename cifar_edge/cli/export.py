@@ -57,8 +57,9 @@ def command(
     MODEL is a run or the name of a released model. Without it the newest finished run is taken; a newer one that was
     interrupted or has failed stops it; where there is no run at all, it is the released gn-cnn. The files go to
     RUN/export, those of a released model to runs/TIME-MODEL/export. Every file is compared with the PyTorch network on
-    the test images of the data it was trained on, and measured on this machine; the report says which one to deploy. If
-    a gate fails, the exit code is 3 and nothing is written.
+    the test images of the data it was trained on, and measured on this machine; the report says which one to deploy:
+    the fastest, but for an int8 that loses more than --max-drop (on few test images, more than one image). If a gate
+    fails, the exit code is 3 and nothing is written.
 
     Int8 is made of the network with its norms folded away, where the run has one: train and fold make it.
 

@@ -87,13 +87,14 @@ def judge_fp32(comparison: Comparison) -> Verdict:
     return "passed"
 
 
-def judge_int8(comparison: Comparison, max_drop: float, reference: str) -> Verdict:
+def judge_int8(comparison: Comparison, max_drop: float, reference: str, parts: str = "") -> Verdict:
     """Int8 may change a class here and there, but not lose more than ``max_drop`` points of accuracy.
 
     Args:
         comparison: with a PyTorch module.
         max_drop: points, not fractions of 1.
         reference: what that module is, for the message.
+        parts: what of the loss is due to what, for the message.
 
     Returns:
         ``passed`` if the loss, on `CONCLUSIVE_IMAGES` or more, is not larger; ``inconclusive`` if they are fewer,
@@ -106,7 +107,7 @@ def judge_int8(comparison: Comparison, max_drop: float, reference: str) -> Verdi
     if drop.low * 100 > max_drop:
         raise GateFailed(
             f"int8 loses {drop.value * 100:.2f} points of accuracy against {reference} (95 % interval "
-            f"{drop.low * 100:.2f} to {drop.high * 100:.2f}, {drop.images} images), {max_drop:g} are allowed; "
+            f"{drop.low * 100:.2f} to {drop.high * 100:.2f}, {drop.images} images), {max_drop:g} are allowed{parts}; "
             "nothing was written: export without --quantize, or allow more with --max-drop"
         )
     return "passed" if drop.images >= CONCLUSIVE_IMAGES and drop.value * 100 <= max_drop else "inconclusive"

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from torch import nn
 
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import ExportError
@@ -12,7 +14,16 @@ from cifar_edge.export.conversion import Conversion, conversions
 from cifar_edge.export.debug import LayerSignal, layer_signals
 from cifar_edge.export.folder import REPORT_TEXT, model_file, replacing_export
 from cifar_edge.export.graphs import serialize
-from cifar_edge.export.parity import Comparison, Logits, Verdict, compare, judge_fp32, judge_int8
+from cifar_edge.export.parity import (
+    CONCLUSIVE_IMAGES,
+    Comparison,
+    Logits,
+    Verdict,
+    compare,
+    judge_fp32,
+    judge_int8,
+    torch_logits,
+)
 from cifar_edge.export.report import Report, Row
 from cifar_edge.runtime.messages import listed
 from cifar_edge.runtime.metrics import Estimate, accuracy
@@ -39,7 +50,8 @@ def export_network(
 
     Args:
         trained: on the CPU, in evaluation mode.
-        dataset: its test images are those of the gates, its training images those of the calibration.
+        dataset: its test images are those of the gates, its training images those of the calibration; and where test
+            images are few, rounding is judged on both.
         out: made if it is missing; other files in it stay.
         quantize: also make int8.
         max_drop: points of accuracy that int8 may lose.
@@ -73,6 +85,7 @@ class _Judged:
     accuracy: Estimate
     comparison: Comparison
     against_folded: Comparison | None
+    rounding: Comparison | None
     verdict: Verdict
 
 
@@ -87,25 +100,54 @@ def _judged(
     made = conversions(trained, dataset, quantize=quantize)
     if debug is not None and quantize:
         debug(layer_signals(made[-2].graph, made[-1].graph, dataset.train_images))
-    return [_judge(each, dataset, made[0].source, max_drop) for each in made]
+    return [_judge(each, trained, made[0].source, dataset, max_drop) for each in made]
 
 
-def _judge(conversion: Conversion, dataset: Dataset, trained: Logits, max_drop: float) -> _Judged:
-    """Hold the gates: against the module that ``conversion`` was made of and, if it is another, that of ``trained``."""
+def _judge(
+    conversion: Conversion, trained: TrainedNetwork, exact: Logits, dataset: Dataset, max_drop: float
+) -> _Judged:
+    """Hold the gates: against the module that ``conversion`` was made of and the one that was trained.
+
+    Args:
+        conversion: of ``trained``.
+        trained: the network, and its folded form.
+        exact: logits of the network as trained, on the test images.
+        dataset: to judge by.
+        max_drop: points of accuracy that int8 may lose.
+    """
     graph, about, labels = conversion.graph, conversion.about, dataset.test_labels
-    logits = run(load(serialize(graph, about)).session, dataset.test_images)
-    comparison = compare(logits, trained, labels)
-    against_folded = None if conversion.source is trained else compare(logits, conversion.source, labels)
+    session = load(serialize(graph, about)).session
+    logits = run(session, dataset.test_images)
+    comparison = compare(logits, exact, labels)
+    against_folded = None if conversion.source is exact else compare(logits, conversion.source, labels)
+    rounding = None
     if about.precision == "fp32":
         verdict = judge_fp32(against_folded or comparison)
     else:
-        gates = [(against_folded, "the folded network"), (comparison, "the network as trained")]
-        verdicts = {judge_int8(each, max_drop, reference) for each, reference in gates if each is not None}
+        rounding = _rounding(session, logits, conversion, trained.folded or trained.network, dataset)
+        made_of, parts = "the network as trained", ""
+        if against_folded is not None:
+            folded, rounded = compare(conversion.source, exact, labels).drop.value, against_folded.drop.value
+            made_of = "the folded network"
+            parts = f" (on the test images folding lost {100 * folded:.2f}, rounding {100 * rounded:.2f})"
+        gates = [(rounding, made_of), (comparison, "the network as trained")]
+        verdicts = {judge_int8(each, max_drop, reference, parts) for each, reference in gates}
         verdict = "inconclusive" if "inconclusive" in verdicts else "passed"
     right = accuracy(int(np.count_nonzero(logits.argmax(axis=1) == labels)), len(labels))
     # The file tells its own accuracy, so that it is complete only now; the graph is the one just judged.
     content = serialize(graph, replace(about, test_accuracy=right.value, test_images=right.images))
-    return _Judged(conversion, content, right, comparison, against_folded, verdict)
+    return _Judged(conversion, content, right, comparison, against_folded, rounding, verdict)
+
+
+def _rounding(session: Any, logits: Logits, conversion: Conversion, network: nn.Module, dataset: Dataset) -> Comparison:
+    """Int8 against ``network``, which it was made of: on the training images too, where there are few test images."""
+    if len(dataset.test_labels) >= CONCLUSIVE_IMAGES:
+        return compare(logits, conversion.source, dataset.test_labels)
+    return compare(
+        np.concatenate([logits, run(session, dataset.train_images)]),
+        np.concatenate([conversion.source, torch_logits(network, dataset.train_images)]),
+        np.concatenate([dataset.test_labels, dataset.train_labels]),
+    )
 
 
 def _report(trained: TrainedNetwork, dataset: Dataset, judged: Sequence[_Judged], max_drop: float) -> Report:
@@ -134,6 +176,7 @@ def _row(model: str, export: _Judged, timing: Timing) -> Row:
         accuracy=export.accuracy,
         comparison=export.comparison,
         against_folded=export.against_folded,
+        rounding=export.rounding,
         verdict=export.verdict,
         timing=timing,
     )

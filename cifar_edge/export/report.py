@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cifar_edge.export.parity import CONCLUSIVE_IMAGES, Comparison, Verdict
+from cifar_edge.export.losses import Losses
+from cifar_edge.export.parity import Comparison, Verdict, judge_int8
 from cifar_edge.runtime.metrics import Estimate
 from cifar_edge.runtime.timing import LARGE_BATCH, Timing
 from cifar_edge.spec import Precision
@@ -24,6 +25,8 @@ class Row:
         accuracy: on the test images, with its 95 % interval.
         comparison: its logits against those of the PyTorch network as it was trained.
         against_folded: against those of the folded PyTorch network, if it was made of that one.
+        rounding: of int8, against those of the PyTorch network that it was made of, on all images at hand, the training
+            images among them, where test images are few; else on these.
         verdict: what its gates say.
         timing: what it takes on this machine, with one thread.
     """
@@ -35,6 +38,7 @@ class Row:
     accuracy: Estimate
     comparison: Comparison
     against_folded: Comparison | None
+    rounding: Comparison | None
     verdict: Verdict
     timing: Timing
 
@@ -65,8 +69,26 @@ class Report:
 
     @property
     def deploy(self) -> Precision:
-        """The file to deploy on a machine like this: the fastest at batch 1."""
+        """The file to deploy on a machine like this: the fastest at batch 1, but for an int8 that loses too much."""
+        return "fp32" if self._refused else self._fastest
+
+    @property
+    def _fastest(self) -> Precision:
         return min((row for row in self.rows if row.file), key=lambda row: row.timing.p50_seconds).precision
+
+    @property
+    def _refused(self) -> bool:
+        losses = self.losses
+        return losses is not None and self._fastest == "int8" and not losses.acceptable
+
+    @property
+    def losses(self) -> Losses | None:
+        """What int8 loses; None where there is none."""
+        int8 = self.rows[-1]
+        if int8.rounding is None:
+            return None
+        folding = self.rows[-2].comparison if int8.against_folded is not None else None
+        return Losses(folding, int8.rounding, int8.accuracy.images, self.max_drop)
 
     @property
     def reason(self) -> str:
@@ -76,11 +98,8 @@ class Report:
         why = self._comparison()
         if self.unfolded:
             why += "; int8 is fastest without norms, which `cifar-edge fold` folds away"
-        int8 = self.rows[-1]
-        if int8.verdict == "inconclusive" and self.deploy == "int8":
-            few = int8.accuracy.images < CONCLUSIVE_IMAGES
-            needed = f"to prove its accuracy takes {CONCLUSIVE_IMAGES} images, not {int8.accuracy.images}"
-            why += f"; {needed if few else 'whether it loses more than is allowed, these images do not tell'}"
+        if self.losses is not None and self._refused:
+            why += f", but {self.losses.refusal()}"
         return why
 
     def _comparison(self) -> str:
@@ -89,7 +108,7 @@ class Report:
         size = int8.size / fp32.size
         slower = f"int8 is slower here ({speed:.2f} times the latency)"
         larger = f"larger ({size:.2f} times the size)"
-        if self.deploy == "fp32":
+        if self._fastest == "fp32":
             return f"{slower}, and {larger}" if size > 1 else f"{slower}, for {size:.2f} times the size"
         faster = f"int8 has {speed:.2f} times the latency"
         return f"{faster}, though it is {larger}" if size > 1 else f"{faster} and {size:.2f} times the size of fp32"
@@ -119,7 +138,7 @@ class Report:
             f"image; batch {LARGE_BATCH}: throughput; `session.run` with one thread, all in turns within one run.",
             "",
         ]
-        lines += [f"- {line}" for line in _gates(self.rows[-1], self.max_drop)]
+        lines += [f"- {line}" for line in self._gates()]
         lines.append("")
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         lines += [f"Measured on {self.machine}; {versions}.", ""]
@@ -135,10 +154,25 @@ class Report:
             *_wrapped(f"{self.rows[0].accuracy.images} test images of {self.data}"),
             *_wrapped(f"one thread of {self.machine}"),
             *_wrapped(f"fp32 passed: logits within {self.rows[0].comparison.max_difference:.1g} of PyTorch's"),
-            *(line for gate in _gates(self.rows[-1], self.max_drop) for line in _wrapped(gate)),
+            *(line for gate in self._gates() for line in _wrapped(gate)),
             *_wrapped(f"deploy {self.deploy}: {self.reason}"),
         ]
         return "\n".join(lines)
+
+    def _gates(self) -> list[str]:
+        """What int8 loses, by each of its gates, and what the images can tell; nothing where there is no int8."""
+        int8, losses = self.rows[-1], self.losses
+        if losses is None:
+            return []
+        gates = [("the network as trained", int8.comparison)]
+        if int8.against_folded is not None:
+            gates.append(("the folded network", losses.rounding))
+        return [
+            f"int8 {judge_int8(each, self.max_drop, reference)}: against {reference} it loses "
+            f"{100 * each.drop.value:+.2f} points ({100 * each.drop.low:+.2f} to {100 * each.drop.high:+.2f}; "
+            f"{self.max_drop:g} allowed), {each.agreement:.2%} keep their class"
+            for reference, each in gates
+        ] + losses.limits()
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -169,21 +203,6 @@ def _markdown_row(row: Row) -> str:
         row.verdict,
     ]
     return f"| {' | '.join(cells)} |"
-
-
-def _gates(row: Row, max_drop: float) -> list[str]:
-    """What int8 loses, by each of its gates; nothing for another row."""
-    if row.precision != "int8":
-        return []
-    gates = [("the network as trained", row.comparison)]
-    if row.against_folded is not None:
-        gates.append(("the folded network", row.against_folded))
-    return [
-        f"int8 {row.verdict}: against {reference} it loses {100 * each.drop.value:+.2f} points "
-        f"({100 * each.drop.low:+.2f} to {100 * each.drop.high:+.2f}; {max_drop:g} allowed), "
-        f"{each.agreement:.2%} keep their class"
-        for reference, each in gates
-    ]
 
 
 def _wrapped(line: str) -> list[str]:
