@@ -24,7 +24,15 @@ class CifarEdgeError(Exception):
 
 
 class ImageError(CifarEdgeError):
-    """An input that is no readable image."""
+    """An input that is no readable image.
+
+    Attributes:
+        brief: the message without the words of the decoder that failed, which may repeat bytes of the picture.
+    """
+
+    def __init__(self, message: str, brief: str | None = None) -> None:
+        super().__init__(message)
+        self.brief = message if brief is None else brief
 
 
 class ModelError(CifarEdgeError):

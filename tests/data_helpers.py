@@ -197,7 +197,10 @@ class _Handler(BaseHTTPRequestHandler):
         kind = self.path.strip("/").split("/")[0]
         content = self.server.archive
         try:
-            if kind == "good":
+            if kind == "rude":
+                self.send_response(503, "\x1b]0;owned\x07\x9b2J" + "long " * 1000)
+                self.end_headers()
+            elif kind == "good":
                 self._send(content, ranges=True)
             elif kind == "moved":
                 self._redirect(self.server.url("good"))

@@ -63,6 +63,7 @@ def test_a_mirror_that_works(kind: str, server: Mirrors, tmp_path: Path) -> None
     ("kind", "reason"),
     [
         ("missing", "answers 404 Not Found"),
+        ("rude", r"^answers 503 \]0;owned 2J(long ?)+\.\.\.$"),
         ("dead", "no answer within 1 s"),
         ("trickle", "no answer within 2 s"),
         ("slow", r"too slow, \d+ kB/s over 1 s \(at least 20 kB/s is asked\)"),
@@ -88,6 +89,7 @@ def test_a_mirror_that_does_not(kind: str, reason: str, server: Mirrors, tmp_pat
         ("file:///etc/passwd", "neither an http:// nor an https:// address"),
         ("http://127.0.0.1:no-port/x", "port"),
         ("http:///x", "host"),
+        ("http://[::1/x", "neither an http:// nor an https:// address"),
     ],
 )
 def test_an_address_that_leads_nowhere(url: str, reason: str, tmp_path: Path) -> None:

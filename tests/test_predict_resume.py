@@ -1,5 +1,6 @@
 """`cifar-edge predict`: records as JSON Lines and CSV, and files of them that go on after any end."""
 
+import base64
 import csv
 import io
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from conftest import ENTRY_POINT
+from make_tiny_model import changed_metadata, tiny_model
 from PIL import Image
 from tiny import TINY
 
@@ -20,6 +22,8 @@ from cifar_edge.cli.main import main
 from cifar_edge.cli.records import columns, csv_line
 from cifar_edge.data import Dataset
 
+ZWNJ, ZWJ, OVERRIDE = "\u200c", "\u200d", "\u202e"
+PERSIAN, FAMILY = f"نیم{ZWNJ}فاصله.png", f"👩{ZWJ}👩{ZWJ}👧.png"
 NAMES = ["0.png", "1.png", "text.png", os.fsdecode(b"\xff.png"), 'line\r\nbreak, "quoted".png', "猫.png", "2.png"]
 
 
@@ -51,14 +55,73 @@ def test_csv_holds_the_same() -> None:
     array = json.loads(predict(*NAMES, "--json", "--top", "2").stdout)
     stdout = predict(*NAMES, "--csv", "--top", "2").stdout_bytes.decode()
     for said, row in zip(array, records_of(stdout), strict=True):
-        assert (row["version"], row["input"]) == ("1", said["input"])
-        assert row["input_base64"] == said.get("input_base64", "")
+        assert row["version"] == "1"
+        if row["input"] == said["input"]:
+            assert row["input_base64"] == said.get("input_base64", "")
+        else:  # such as a line break, which is escaped
+            assert base64.b64decode(row["input_base64"]).decode() == said["input"]
         assert row["error"] == said.get("error", "")
         assert row["model"] == said.get("model", "")
         for suffix, candidate in zip(("", "_2"), said.get("top", []), strict=False):
             assert row["label" + suffix] == candidate["label"]
             assert int(row["index" + suffix]) == candidate["index"]
             assert float(row["score" + suffix]) == candidate["score"]
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("=cmd|' .png", "'=cmd|' .png"),
+        ("+1.png", "'+1.png"),
+        ("-1.png", "'-1.png"),
+        ("@SUM(A1).png", "'@SUM(A1).png"),
+        ("\t=1.png", "'\\t=1.png'"),
+        ("\r=1.png", "'\\r=1.png'"),
+        ("\uff1d1.png", "'\uff1d1.png"),
+        ("\x1b[2J.png", "'\\x1b[2J.png'"),
+        (f"gnp{OVERRIDE}.png", "'gnp\\u202e.png'"),
+        ("'=1.png", "'=1.png"),
+        ("a=1.png", "a=1.png"),
+        (PERSIAN, PERSIAN),
+        (FAMILY, FAMILY),
+    ],
+)
+def test_cells_of_csv_do_nothing_and_the_name_is_there_whole(name: str, cell: str) -> None:
+    Path(name).write_bytes(Path("0.png").read_bytes())
+    for _ in range(2):
+        result = predict("--resume", "out.csv", "--", name)
+        assert result.exit_code == 0
+    assert "0 inputs added to 1 that were there" in result.stderr
+    (row,) = records_of(Path("out.csv").read_bytes().decode())
+    assert row["input"] == cell
+    assert (row["input_base64"] or base64.b64encode(name.encode()).decode()) == base64.b64encode(name.encode()).decode()
+    assert bool(row["input_base64"]) == (cell != name)
+
+
+def test_a_file_of_an_earlier_version_is_gone_on_with() -> None:
+    """In it names stand as they are."""
+    names = ["=1.png", "'=1.png", "line\nbreak.png", "-1.png"]
+    for name in names:
+        Path(name).write_bytes(Path("0.png").read_bytes())
+    lines = [csv_line(["1", name, "m", "cat", "3", "0.5", "", ""]) for name in names]
+    Path("out.csv").write_bytes(b"".join([csv_line(columns(1)), *lines]))
+    result = predict("--resume", "out.csv", "--", *names)
+    assert result.exit_code == 0
+    assert "0 inputs added to 4 that were there" in result.stderr
+
+
+def test_labels_in_csv_do_nothing(tmp_path: Path) -> None:
+    labels = ["=cmd|' /C calc'!A0", "\x1b]0;title\x07", *(f"class {number}" for number in range(8))]
+    (tmp_path / "hostile.onnx").write_bytes(tiny_model(metadata=changed_metadata(labels=labels, model="\x9b31m")))
+    result = CliRunner().invoke(main, ["predict", "--model", "hostile.onnx", "0.png", "--csv", "--top", "10"])
+    assert result.exit_code == 0
+    (row,) = records_of(result.stdout)
+    found = {int(row[f"index{suffix}"]): row[f"label{suffix}"] for suffix in ("", *(f"_{n}" for n in range(2, 11)))}
+    assert found[0] == "'=cmd|' /C calc'!A0"
+    assert found[1] == "'\\x1b]0;title\\x07'"
+    assert found[2] == "class 0"
+    assert row["model"].startswith("'\\x9b31m.")
+    assert not set(result.stdout) & {"\x1b", "\x07", "\x9b"}
 
 
 def test_below_the_threshold_the_answer_is_unknown() -> None:

@@ -55,6 +55,19 @@ def test_one_image_as_the_body(client: Client, contents: list[bytes], kind: str)
     assert answer.json == {"model": "tiny", "precision": "fp32", "predictions": [expected(0, contents[0], 3)]}
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"P5 SECRET-TOKEN 1 255 ", b"P6\n2 2\n255x1SECRET-TOKEN\n", b"GIF89aSECRET-TOKEN", b"qoifSECRET-TOKEN"],
+)
+def test_nothing_of_a_picture_is_repeated(client: Client, content: bytes) -> None:
+    answer = client.predict(content)
+    answer.problem(422)
+    (said,) = answer.json["predictions"]
+    assert said["error"].startswith("image 0: ")
+    assert b"SECRET" not in answer.body
+    assert b"TOKEN" not in answer.body
+
+
 def test_no_content_type_means_an_image(client: Client, contents: list[bytes]) -> None:
     assert client.predict(contents[0], {}).json["predictions"] == [expected(0, contents[0])]
 

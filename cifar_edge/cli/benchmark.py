@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cifar_edge.cli.notes import note
+from cifar_edge.cli.notes import note, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,9 +49,9 @@ def command(models: tuple[str, ...], threads: int, batch: int, as_json: bool) ->
     paths = _resolved(models)
     costs = benchmark(paths, load_dataset("sample").test_images, threads=threads, batch=batch)
     if as_json:
-        click.echo(json.dumps(_record(costs, threads, batch), indent=2))
+        say(json.dumps(_record(costs, threads, batch), indent=2))
     else:
-        click.echo(text_report(costs, threads, batch))
+        say(text_report(costs, threads, batch))
 
 
 def _resolved(models: "Sequence[str]") -> list["Path"]:

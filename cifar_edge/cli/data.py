@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cifar_edge.cli.loading import load, own_data_options, uneven
+from cifar_edge.cli.notes import say
 
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
@@ -36,9 +37,7 @@ def command(data: str | None, holdout: float | None, strict: bool, offline: bool
     dataset = load(data, offline, holdout, strict)
     path = location(data)
     record = _record(dataset, None if path is None else str(path.resolve()))
-    click.echo(
-        json.dumps(record, indent=2) if as_json else "\n".join([*_table(record), *filter(None, [uneven(dataset)])])
-    )
+    say(json.dumps(record, indent=2) if as_json else "\n".join([*_table(record), *filter(None, [uneven(dataset)])]))
 
 
 def _record(dataset: "Dataset", path: str | None) -> dict[str, Any]:

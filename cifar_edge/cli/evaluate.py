@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cifar_edge.cli import loading
-from cifar_edge.cli.notes import note
+from cifar_edge.cli.notes import note, say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,11 +69,11 @@ def command(
     if as_json:
         about = {"model": str(found.path), "name": metadata.model, "precision": metadata.precision}
         about["data"], about["source"] = dataset.name, dataset.source
-        click.echo(json.dumps(about | _record(evaluation), indent=2))
+        say(json.dumps(about | _record(evaluation), indent=2))
         return
-    click.echo(f"model     {found}")
-    click.echo(f"data      {dataset.name}, {evaluation.accuracy.images:,} test images")
-    click.echo(text_report(evaluation))
+    say(f"model     {found}")
+    say(f"data      {dataset.name}, {evaluation.accuracy.images:,} test images")
+    say(text_report(evaluation))
 
 
 def _origin(file: "Path") -> "Origin | None":

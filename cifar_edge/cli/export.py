@@ -10,7 +10,7 @@ import click
 
 from cifar_edge.cli.extras import needs
 from cifar_edge.cli.loading import load_again, own_data_options
-from cifar_edge.cli.notes import note
+from cifar_edge.cli.notes import note, say, tell
 from cifar_edge.files import is_released
 
 if TYPE_CHECKING:
@@ -85,9 +85,9 @@ def command(
         trained, dataset, target, quantize=quantize, max_drop=max_drop, debug=_tell_signals if debug else None
     )
     if as_json:
-        click.echo(json.dumps({**report.to_dict(), "folder": str(target)}, indent=2))
+        say(json.dumps({**report.to_dict(), "folder": str(target)}, indent=2))
     else:
-        click.echo(report.to_table())
+        say(report.to_table())
 
 
 def _default_folder(source: Path, name: str) -> Path:
@@ -98,12 +98,8 @@ def _default_folder(source: Path, name: str) -> Path:
 
 
 def _tell_signals(signals: "Sequence[LayerSignal]") -> None:
-    _tell("signal to noise behind each layer of int8, against float:")
+    tell("signal to noise behind each layer of int8, against float:")
     for signal in signals:
-        _tell(f"  {signal.layer:<28} {signal.snr_db:6.1f} dB")
+        tell(f"  {signal.layer:<28} {signal.snr_db:6.1f} dB")
     worst = sorted(signals, key=lambda signal: signal.added, reverse=True)[:LAYERS_NAMED]
-    _tell(f"most is lost in {', '.join(signal.layer for signal in worst)}")
-
-
-def _tell(message: str) -> None:
-    click.echo(message, err=True)
+    tell(f"most is lost in {', '.join(signal.layer for signal in worst)}")

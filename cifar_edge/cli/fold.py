@@ -8,6 +8,7 @@ import click
 from cifar_edge.cli.extras import needs
 from cifar_edge.cli.interruption import interruptible
 from cifar_edge.cli.loading import load_again, own_data_options
+from cifar_edge.cli.notes import say
 from cifar_edge.cli.train import told, watching
 from cifar_edge.errors import ModelError
 from cifar_edge.files import is_released
@@ -59,4 +60,4 @@ def command(
     dataset = load_again(load_network(folder).data, data, offline, holdout, strict)
     with interruptible("the run is as it was; fold it again") as stop, watching(0, epochs, stop) as watcher:
         summary = fold_run(folder, dataset, epochs=epochs, settings=settings, device=device, watcher=watcher)
-    click.echo(json.dumps({**summary, "folder": str(folder)}, indent=2) if as_json else told(summary, folder))
+    say(json.dumps({**summary, "folder": str(folder)}, indent=2) if as_json else told(summary, folder))

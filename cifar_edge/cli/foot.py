@@ -4,6 +4,8 @@ import shutil
 
 import click
 
+from cifar_edge.runtime.messages import fit, one_line
+
 _WIDTH = 24
 
 
@@ -22,11 +24,11 @@ class Foot:
     def line(self, text: str) -> None:
         """Print a line that stays."""
         self.clear()
-        click.echo(text, err=True)
+        click.echo(fit(text), err=True)
 
     def show(self, text: str) -> None:
         """Write over the line at the foot."""
-        text = text[: shutil.get_terminal_size().columns - 1]
+        text = one_line(text)[: shutil.get_terminal_size().columns - 1]
         click.echo("\r" + text.ljust(self._shown), err=True, nl=False)
         self._shown = len(text)
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from cifar_edge import __version__
+from cifar_edge.cli.notes import say
 
 WIDTH = 80
 _INDENT = 16
@@ -44,7 +45,7 @@ def command(as_json: bool) -> None:
         "runs": _runs(),
         "predict": _predict(),
     }
-    click.echo(json.dumps(record, indent=2) if as_json else text_report(record))
+    say(json.dumps(record, indent=2) if as_json else text_report(record))
 
 
 def _version(package: str) -> str | None:

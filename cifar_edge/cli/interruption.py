@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-import click
-
+from cifar_edge.cli.notes import tell
 from cifar_edge.errors import Interrupted
 
 _SAID = "stopping after this step; once more stops at once"
@@ -40,7 +39,7 @@ def interruptible(advice: str) -> Iterator[Callable[[], bool]]:
         for number, handler in before.items():
             signal.signal(number, handler)
         what = str(error) if isinstance(error, Interrupted) else "stopped at once"
-        click.echo(f"{what}; {advice}", err=True)
+        tell(f"{what}; {advice}")
         # Of processes that train together another one may have been asked.
         sys.exit(128 + (received[-1] if received else signal.SIGINT))
     finally:

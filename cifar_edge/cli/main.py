@@ -16,7 +16,7 @@ from cifar_edge import __version__
 from cifar_edge.cli import benchmark, data, evaluate, export, fold, info, predict, runs, serve, summary, train, web
 from cifar_edge.cli.notes import error_text, with_options
 from cifar_edge.errors import CifarEdgeError, Interrupted
-from cifar_edge.runtime.messages import did_you_mean
+from cifar_edge.runtime.messages import did_you_mean, fit
 
 
 class Commands(click.Group):
@@ -38,6 +38,11 @@ class Commands(click.Group):
         _prepare_streams()
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            message = error.format_message()  # it may repeat a stranger's name of a file
+            if fit(message) == message:
+                raise
+            raise click.UsageError(fit(message), error.ctx) from error
         except CifarEdgeError as error:
             text, exit_code = error_text(error), error.exit_code
         except OSError as error:

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from cifar_edge.runtime.messages import fit, one_line
+
 _QUIET, _VERBOSE = "cifar_edge.quiet", "cifar_edge.verbose"
 """Keys of click's ``Context.meta``, which a command shares with the group it is called by."""
 
@@ -27,16 +29,26 @@ def quiet() -> bool:
     return _told(_QUIET)
 
 
+def say(text: str) -> None:
+    """Print a result for people on stdout, whatever is in it: see `cifar_edge.runtime.messages`."""
+    click.echo(fit(text))
+
+
+def tell(text: str) -> None:
+    """Print a line on stderr, whatever is in it."""
+    click.echo(one_line(text), err=True)
+
+
 def note(text: str) -> None:
     """Print a line on stderr that is neither a result nor an error."""
     if not quiet():
-        click.echo(text, err=True)
+        tell(text)
 
 
 def error_text(error: Exception) -> str:
     """What is printed of ``error``: one line, below its traceback if that is wanted."""
     where = "".join(traceback.format_exception(error)) if _told(_VERBOSE) else ""
-    return f"{where}Error: {error}"
+    return f"{fit(where)}Error: {one_line(str(error))}"
 
 
 def _told(key: str) -> bool:

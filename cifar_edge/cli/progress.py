@@ -10,6 +10,7 @@ import click
 
 from cifar_edge.cli.foot import Foot, bar
 from cifar_edge.errors import CifarEdgeError
+from cifar_edge.runtime.messages import fit
 
 _SECONDS = 0.1
 """Between two looks at the bar."""
@@ -40,7 +41,7 @@ class Progress:
     def line(self, text: str) -> None:
         """Print a line on stderr, above the bar."""
         if self._foot is None:
-            click.echo(text, err=True)
+            click.echo(fit(text), err=True)
         else:
             self._foot.line(text)
 

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from cifar_edge.errors import ImageError
+from cifar_edge.runtime.messages import display_name
 
 if TYPE_CHECKING:
     from cifar_edge.runtime.results import Prediction
@@ -20,6 +21,9 @@ UNKNOWN = "unknown"
 """The label of an answer below the threshold."""
 
 Record = dict[str, Any]
+
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a cell begins with that a spreadsheet computes; the last four are the same in the width of Chinese letters."""
 
 
 def record(name: str, answer: "Prediction | ImageError", model: str, top: int, threshold: float) -> Record:
@@ -110,9 +114,12 @@ class Csv:
 
     def write(self, said: Record) -> None:
         flat = dict(said)
+        if inert(said["input"]) != said["input"]:
+            flat.setdefault("input_base64", base64.b64encode(said["input"].encode()).decode())
         for rank, candidate in enumerate(said.get("top", [])[1:], start=2):
             flat |= {f"{key}_{rank}": value for key, value in candidate.items()}
-        self._put([flat.get(column) for column in columns(self._top)])
+        values = [flat.get(column) for column in columns(self._top)]
+        self._put([inert(value) if isinstance(value, str) else value for value in values])
 
     def close(self) -> None:
         """There is nothing to write."""
@@ -128,8 +135,14 @@ def columns(top: int) -> list[str]:
     return ["version", "input", "model", "label", "index", "score", *further, "error", "input_base64"]
 
 
+def inert(text: str) -> str:
+    """``text`` for a cell that does nothing: no spreadsheet takes it for a formula, no terminal for a command."""
+    shown = display_name(text)
+    return f"'{shown}" if shown.startswith(_FORMULA) else shown
+
+
 def csv_line(values: list[Any]) -> bytes:
-    """One line of CSV; a field may hold line breaks, in quotes."""
+    """One line of CSV."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerow(values)  # so that fields with either are put in quotes
     return text.getvalue().removesuffix("\r\n").encode() + b"\n"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cifar_edge.cli.notes import note
+from cifar_edge.cli.notes import note, say
 
 if TYPE_CHECKING:
     from cifar_edge.runtime.runs import RunStatus
@@ -30,9 +30,9 @@ def command(as_json: bool) -> None:
 
     runs = list_runs()
     if as_json:
-        click.echo(json.dumps([_record(run) for run in runs], indent=2))
+        say(json.dumps([_record(run) for run in runs], indent=2))
     elif runs:
-        click.echo(text_table(runs, datetime.now(UTC)))
+        say(text_table(runs, datetime.now(UTC)))
     else:
         note(f"no runs under {RUNS}; cifar-edge train makes one")
 

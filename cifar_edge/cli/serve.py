@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from cifar_edge.cli.extras import needs
-from cifar_edge.cli.notes import note, quiet
+from cifar_edge.cli.notes import note, quiet, tell
 from cifar_edge.errors import CifarEdgeError
 from cifar_edge.runtime.messages import reason
 
@@ -119,7 +119,7 @@ def command(
         note(f"model: {resolved}")
         if limits.connections < wanted.connections:
             note(f"connections: {limits.connections:,} at most, as a process may open few files here (ulimit -n)")
-        click.echo(f"serving at {server.url(listener)}; Ctrl+C stops it", err=True)
+        tell(f"serving at {server.url(listener)}; Ctrl+C stops it")
         requests = server.run(service, limits, listener, quiet())
     note(f"stopped; requests: {requests:,}")
     if not service.close():
@@ -135,5 +135,5 @@ def _page(model: Path, secured: bool) -> dict[str, bytes] | None:
         if built := found_page():
             return site_files(built, model, keep_model=not secured)[1]
     except (OSError, CifarEdgeError) as error:
-        click.echo(f"serving without the web page: {reason(error)}", err=True)
+        tell(f"serving without the web page: {reason(error)}")
     return None

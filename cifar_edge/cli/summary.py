@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cifar_edge.cli.extras import needs
+from cifar_edge.cli.notes import say
 
 if TYPE_CHECKING:
     from cifar_edge.models.summary import Summary
@@ -29,7 +30,7 @@ def command(name: str, as_json: bool) -> None:
         from cifar_edge.models import build, summarize
 
     summary = summarize(build(name))
-    click.echo(_json(name, summary) if as_json else summary.to_table())
+    say(_json(name, summary) if as_json else summary.to_table())
 
 
 def _json(name: str, summary: "Summary") -> str:

@@ -15,7 +15,8 @@ import click
 from cifar_edge.cli.extras import needs
 from cifar_edge.cli.interruption import interruptible
 from cifar_edge.cli.loading import load, load_again, own_data_options, uneven
-from cifar_edge.cli.notes import note, quiet
+from cifar_edge.cli.notes import note, quiet, say
+from cifar_edge.runtime.messages import one_line
 
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
@@ -96,7 +97,7 @@ def command(
             recipe = Recipe.from_mapping({**recipe.to_mapping(), **changed})
             folder = Path("runs", name or f"{datetime.now():%Y%m%d-%H%M%S}-{recipe.model}")
             summary = begin(recipe, load(data, offline, holdout, strict), folder, device, tensorboard, place)
-        click.echo(json.dumps({**summary, "folder": str(folder)}, indent=2) if as_json else told(summary, folder))
+        say(json.dumps({**summary, "folder": str(folder)}, indent=2) if as_json else told(summary, folder))
 
 
 def begin(
@@ -215,7 +216,7 @@ def watching(epochs: int, fold_epochs: int, stop: Callable[[], bool]) -> "Iterat
             )
 
         def above(line: str) -> None:
-            progress.console.print(line, highlight=False, markup=False)
+            progress.console.print(one_line(line), highlight=False, markup=False)
 
         yield Watcher(step, lambda record, epochs: above(_line(record, epochs)), above, stop)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cifar_edge.cli.notes import note
+from cifar_edge.cli.notes import note, say
 
 if TYPE_CHECKING:
     from cifar_edge.web.site import Site
@@ -38,7 +38,7 @@ def command(model: str | None, out: Path, as_json: bool) -> None:
     note(f"model: {resolved}")
     page = built_page(note)
     site = write_site(page, resolved.path, out)
-    click.echo(json.dumps(_record(site, resolved.path), indent=2) if as_json else _lines(site))
+    say(json.dumps(_record(site, resolved.path), indent=2) if as_json else _lines(site))
 
 
 def _record(site: "Site", model: Path) -> dict[str, object]:

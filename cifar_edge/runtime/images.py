@@ -83,7 +83,7 @@ def read_pixels(source: ImageSource, name: str | None = None) -> npt.NDArray[np.
     try:
         return _pixels(source)
     except ImageError as error:
-        raise ImageError(f"{name}: {error}") from error
+        raise ImageError(f"{name}: {error}", f"{name}: {error.brief}") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: not a picture in any format that Pillow reads") from error
     except Image.DecompressionBombError as error:
@@ -94,7 +94,8 @@ def read_pixels(source: ImageSource, name: str | None = None) -> npt.NDArray[np.
     except Warning as error:  # under `python -W error`
         raise ImageError(f"{name}: Pillow warns of it, and here warnings are errors ({reason(error)})") from error
     except Exception as error:  # a decoder fed with damaged bytes raises whatever its parser stumbles over
-        raise ImageError(f"{name}: damaged or truncated picture ({reason(error)})") from error
+        brief = f"{name}: damaged or truncated picture"
+        raise ImageError(f"{brief} ({reason(error)})", brief) from error
 
 
 def _name(source: object) -> str:

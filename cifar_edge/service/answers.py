@@ -24,7 +24,7 @@ def _record(classifier: Classifier, number: int, image: bytes, top: int) -> Reco
     try:
         pixels = read_pixels(image, f"image {number}")
     except ImageError as error:
-        return {"image": number, "error": str(error)}
+        return {"image": number, "error": error.brief}
     answer = classifier.predict(pixels)
     return {
         "image": number,
