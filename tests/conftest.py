@@ -1,6 +1,7 @@
 """Shared by all tests: one thread a process, none of the user's settings, and `cifar-edge` as a process of its own."""
 
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,23 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 ENTRY_POINT = Path(sys.executable).parent / "cifar-edge"
+
+
+def sums_in_16_bits() -> bool:
+    """Whether this processor sums two products of int8 models in 16 bits, which saturate: x86 without VNNI.
+
+    Torch asks the processor itself, which in an emulation is another one than /proc/cpuinfo tells of.
+    """
+    import torch
+
+    has = torch.cpu.get_capabilities()
+    return platform.machine() in {"x86_64", "AMD64"} and not (has["avx512_vnni"] or has["avx_vnni"])
+
+
+def pytest_report_header() -> str:
+    """Which of the two kinds of processor for int8 these tests saw."""
+    return f"int8 sums in {'16 bits: x86 without VNNI' if sums_in_16_bits() else '32 bits'}"
+
 
 RunCommand = Callable[..., "subprocess.CompletedProcess[str]"]
 
