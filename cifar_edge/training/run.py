@@ -16,7 +16,7 @@ from torch import Tensor
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.data.origin import Origin
 from cifar_edge.errors import CifarEdgeError, Interrupted, RecipeError, TrainingError
-from cifar_edge.files import remove_leftovers, write_text
+from cifar_edge.files import write_text
 from cifar_edge.models import build
 from cifar_edge.models.summary import summarize
 from cifar_edge.runtime.resolve import WEIGHTS
@@ -117,7 +117,6 @@ def resume(folder: Path, dataset: Dataset, *, device: str = "auto", watcher: Wat
     """
     watcher = watcher or Watcher()
     with held(folder):
-        remove_leftovers(folder)
         if (folder / SUMMARY).exists():
             (folder / STATE).unlink(missing_ok=True)
             watcher.note(f"{folder} is finished: there is nothing to go on with")

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from cifar_edge.data.cache import cache_folder
+from cifar_edge.data.cache import cache_folder, locked
 from cifar_edge.data.npm import find_npm
 from cifar_edge.errors import PageError
 from cifar_edge.runtime.messages import reason
@@ -23,6 +23,8 @@ _SOURCES_IN_WHEEL = _PACKAGE / "_web"
 _PAGE_IN_WHEEL = _PACKAGE / "_page"
 _SOURCES_IN_CHECKOUT = _PACKAGE.parent / "web"
 
+_BUILD = "build-"
+"""How the names of folders begin in which npm builds."""
 _PARTS = ("src", "static", "build.mjs", "package.json", "package-lock.json", ".npmrc")
 """What the build reads, of all that lies in ``web/``; pyproject.toml lists the same for the wheel."""
 
@@ -44,7 +46,7 @@ def built_page(report: Callable[[str], object]) -> Path:
         report("building the page with npm, once: half a minute, 50 MB to download")
         sources = _sources()
         page = _in_cache(sources)
-        _build(npm, sources, page)
+        _build(npm, sources, page, report)
     return page
 
 
@@ -73,21 +75,25 @@ def _fingerprint(sources: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _build(npm: str, sources: Path, built: Path) -> None:
+def _build(npm: str, sources: Path, built: Path, report: Callable[[str], object]) -> None:
     """Build in a copy of the sources: npm leaves 200 MB of packages behind, and a wheel's folder may be read-only."""
-    try:
-        built.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=built.parent, prefix="web-") as temporary:
-            work = Path(temporary)
-            for part in _PARTS:
-                copy = shutil.copytree if (sources / part).is_dir() else shutil.copy
-                copy(sources / part, work / part)
-            _run([npm, "ci", "--omit=dev", "--no-audit", "--no-fund", "--loglevel=error"], work)
-            _run([npm, "run", "build", "--loglevel=error"], work)
-            if not built.is_dir():  # another process may have been faster
+    folder = built.parent / "web"
+    with locked(folder, lambda: report("another process is building it; waiting"), "or install a released wheel"):
+        if built.is_dir():
+            return
+        for leftover in folder.glob(f"{_BUILD}*"):  # of processes that were killed
+            shutil.rmtree(leftover, ignore_errors=True)
+        try:
+            with tempfile.TemporaryDirectory(dir=folder, prefix=_BUILD) as temporary:
+                work = Path(temporary)
+                for part in _PARTS:
+                    copy = shutil.copytree if (sources / part).is_dir() else shutil.copy
+                    copy(sources / part, work / part)
+                _run([npm, "ci", "--omit=dev", "--no-audit", "--no-fund", "--loglevel=error"], work)
+                _run([npm, "run", "build", "--loglevel=error"], work)
                 (work / "dist").rename(built)
-    except OSError as error:
-        raise PageError(f"cannot build the page in {built.parent}: {error.strerror or error}") from error
+        except OSError as error:
+            raise PageError(f"cannot build the page in {folder}: {error.strerror or error}") from error
 
 
 def _run(command: list[str], folder: Path) -> None:

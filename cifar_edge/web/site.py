@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cifar_edge.errors import PageError
-from cifar_edge.files import write_bytes
+from cifar_edge.files import remove_leftovers, write_bytes
 from cifar_edge.runtime.messages import display_name
 from cifar_edge.runtime.model import load, read_model
 
@@ -67,10 +67,10 @@ def site_files(page: Path, model: Path, keep_model: bool = True) -> tuple[str, d
     """
     network = read_model(model)
     metadata = asdict(load(network, name=display_name(str(model))).metadata)
-    files = {path.name: path.read_bytes() for path in sorted(page.iterdir())}
+    # The card first: a folder that holds it is known for a page of ours, also if this is killed before the others.
+    files = {CARD: json.dumps({**metadata, "bytes": len(network)}, indent=2).encode(), MODEL: network}
+    files |= {path.name: path.read_bytes() for path in sorted(page.iterdir())}
     worker = files.pop(WORKER)
-    files[MODEL] = network
-    files[CARD] = json.dumps({**metadata, "bytes": len(network)}, indent=2).encode()
     unkept = {INDEX} if keep_model else {INDEX, MODEL, CARD}
     # The start page is kept under the folder's own address, by which a browser asks for it.
     kept = ["./", *sorted(files.keys() - unkept)]
@@ -82,6 +82,7 @@ def site_files(page: Path, model: Path, keep_model: bool = True) -> tuple[str, d
 
 def _check_is_ours(out: Path) -> None:
     """An earlier page is replaced, an empty folder is filled; nothing else is touched."""
+    remove_leftovers(out)
     if out.is_dir() and any(out.iterdir()) and not (out / CARD).is_file():
         raise PageError(f"{out} is not empty and holds no page of cifar-edge; give another folder")
     if out.exists() and not out.is_dir():
