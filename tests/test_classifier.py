@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from conftest import RunCommand
 from PIL import Image
 from tiny import TINY, tiny_logits
 
-from cifar_edge import Classifier, ClassScore, ImageError, ModelError
+from cifar_edge import Classifier, ClassScore, ImageError, ModelError, Prediction
 from cifar_edge.data import Dataset
 from cifar_edge.runtime.images import ImageSource
 from cifar_edge.runtime.results import prediction
@@ -129,18 +131,47 @@ def test_results_are_values(classifier: Classifier, sample: Dataset) -> None:
         answer.label = "cat"  # type: ignore[misc] # that is what is tested
 
 
-def test_a_model_that_overflows_is_an_error_not_an_answer(sample: Dataset) -> None:
+@pytest.fixture(scope="module")
+def overflowing() -> bytes:
+    """The tiny model, with an infinite logit for what is bright red, which black test images do not show."""
     pytest.importorskip("onnx")
     from make_tiny_model import tiny_model
-    from tiny import WEIGHTS
+    from tiny import BIAS, WEIGHTS
 
     content = tiny_model()
-    first = WEIGHTS[0, 0].tobytes()
-    assert content.count(first) == 1
-    # The model says NaN of grey, which the loader's black test images do not show.
-    broken = content.replace(first, np.float32(np.nan).tobytes())
-    with pytest.raises(ModelError, match="not finite"):
-        Classifier(broken).predict(sample.test_images[0])
+    for value, large in ((WEIGHTS[0, 0], 1.5e38), (BIAS[0], 2e38)):
+        assert content.count(value.tobytes()) == 1
+        content = content.replace(value.tobytes(), np.float32(large).tobytes())
+    return content
+
+
+def test_what_overflows_a_model_is_an_error_that_names_it_and_the_others_go_on(overflowing: bytes) -> None:
+    white = np.full((32, 32, 3), 255, np.uint8)
+    black = np.zeros((70, 32, 32, 3), np.uint8)
+    classifier = Classifier(overflowing)
+    with pytest.raises(ModelError, match=r"^the given bytes: the model's answer is not finite$"):
+        classifier.predict(white)
+    with pytest.raises(ModelError, match=r"^image 70 of the batch: the model's answer is not finite$"):
+        classifier.predict_batch([*black, white, *black])
+    answers = [answer for _, answer in classifier.predict_iter([*black, white, *black])]
+    assert [isinstance(answer, Prediction) for answer in answers] == [True] * 70 + [False] + [True] * 70
+    assert isinstance(answers[70], ImageError)
+    assert str(answers[70]) == "the array: the model's answer is not finite"
+
+
+def test_a_command_goes_on_after_it(overflowing: bytes, tmp_path: Path, cifar_edge: RunCommand) -> None:
+    (tmp_path / "model.onnx").write_bytes(overflowing)
+    for name, colour in (("1.png", "black"), ("2.png", "white"), ("3.png", "black")):
+        Image.new("RGB", (32, 32), colour).save(tmp_path / name)
+    done = cifar_edge("predict", "--model", "model.onnx", "1.png", "2.png", "3.png", "--jsonl", "-q")
+    assert done.returncode == 1
+    assert done.stderr == "Error: 2.png: the model's answer is not finite\n"
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(record["input"], record.get("error")) for record in records] == [
+        ("1.png", None),
+        ("2.png", "2.png: the model's answer is not finite"),
+        ("3.png", None),
+    ]
 
 
 def test_it_knows_its_model() -> None:

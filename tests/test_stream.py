@@ -3,6 +3,9 @@
 import functools
 import io
 import itertools
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -124,15 +127,60 @@ def test_what_reading_or_classifying_raises_ends_the_stream() -> None:
             raise RuntimeError("a defect")
         return zeros(source)
 
-    def overflow(pixels: Pixels) -> list[int]:
-        raise ModelError("the model's answer is not finite")
+    def fail(pixels: Pixels) -> list[int]:
+        raise ValueError("the classifier is closed")
 
     answers = stream(range(100), read, firsts, 1)
     assert [next(answers) for _ in range(5)] == [(number, number) for number in range(5)]
     with pytest.raises(RuntimeError, match="a defect"):
         next(answers)
-    with pytest.raises(ModelError, match="not finite"):
-        list(stream(range(100), zeros, overflow, 2))
+    with pytest.raises(ValueError, match="the classifier is closed"):
+        list(stream(range(100), zeros, fail, 2))
+
+
+def test_what_the_model_has_no_answer_to_is_named_and_the_others_go_on() -> None:
+    def overflow(pixels: Pixels) -> list[int]:
+        if {7, 50} & set(firsts(pixels)):
+            raise ModelError("the model's answer is not finite")
+        return firsts(pixels)
+
+    answers = list(stream(range(100), zeros, overflow, 2, "picture {}".format))
+    for number, (given, answer) in enumerate(answers):
+        assert given == number
+        if number in (7, 50):
+            assert isinstance(answer, ImageError)
+            assert str(answer) == f"picture {number}: the model's answer is not finite"
+        else:
+            assert answer == number
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_stream_goes_on_where_it_began_and_ends_at_once_in_a_fork() -> None:
+    program = """
+import os, sys, time
+import numpy as np
+from cifar_edge.runtime.stream import stream
+
+def read(number):
+    time.sleep(0.001)
+    return np.zeros((32, 32, 3), np.uint8)
+
+answers = stream(range(300), read, list, 4)
+next(answers)
+child = os.fork()
+if child == 0:
+    try:
+        for _ in answers:
+            pass
+    except RuntimeError as error:
+        print(error)
+        answers.close()
+        sys.exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+assert sum(1 for _ in answers) == 299
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, timeout=60, check=True)
+    assert b"cannot go on in the child of a fork" in done.stdout
 
 
 def test_where_no_further_thread_is_to_be_had_one_reads_all(monkeypatch: pytest.MonkeyPatch) -> None:

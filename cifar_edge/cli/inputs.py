@@ -52,6 +52,13 @@ def read(given: Input) -> "npt.NDArray[np.uint8]":
     return read_pixels(given.source, "standard input" if isinstance(given.source, bytes) else None)
 
 
+def shown_name(given: Input) -> str:
+    """What errors call an input."""
+    from cifar_edge.runtime.messages import display_name
+
+    return "standard input" if isinstance(given.source, bytes) else display_name(given.name)
+
+
 class Inputs:
     """The inputs of a command line, found while they are iterated over.
 

@@ -22,6 +22,7 @@ from cifar_edge.cli.records import record
 from cifar_edge.errors import CifarEdgeError, ImageError
 from cifar_edge.runtime.classifier import Classifier
 from cifar_edge.runtime.images import read_pixels
+from cifar_edge.runtime.messages import display_name
 from cifar_edge.runtime.quiet import silence_pillow
 from cifar_edge.runtime.stream import stream
 
@@ -97,7 +98,7 @@ class Worker:
 
     def __call__(self, table: Any) -> Any:
         """The answers to a table of names, in the columns of `SCHEMA`."""
-        answers = stream(table.to_pylist(), _read, self._classifier.classify, workers=1)
+        answers = stream(table.to_pylist(), _read, self._classifier.classify, 1, _shown_name)
         model = self._classifier.metadata.identity
         rows = [
             {"position": line["position"]}
@@ -127,3 +128,7 @@ def _read(line: dict[str, Any]) -> Any:
     if line["error"] is not None:
         raise ImageError(line["error"])
     return read_pixels(os.fsdecode(line["path"]), os.fsdecode(line["name"]))
+
+
+def _shown_name(line: dict[str, Any]) -> str:
+    return display_name(os.fsdecode(line["name"]))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cifar_edge.cli.answers import lines
-from cifar_edge.cli.inputs import STDIN, Input, Inputs, read
+from cifar_edge.cli.inputs import STDIN, Input, Inputs, read, shown_name
 from cifar_edge.cli.notes import error_text, note, quiet
 from cifar_edge.cli.progress import Progress, alone_on_terminal
 from cifar_edge.cli.records import Csv, JsonArray, JsonLines, Writer, record
@@ -132,7 +132,7 @@ def command(
     with (
         _writer(form, out, top) as (writer, done),
         progress,
-        closing(stream(_left(inputs, done, progress), read, classifier.classify, workers)) as answers,
+        closing(stream(_left(inputs, done, progress), read, classifier.classify, workers, shown_name)) as answers,
     ):
         for given, answer in answers:
             failed = isinstance(answer, ImageError)

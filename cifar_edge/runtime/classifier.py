@@ -4,6 +4,7 @@ import ctypes
 import io
 import os
 from collections.abc import Generator, Iterable
+from contextlib import closing
 from itertools import islice
 from typing import Any, Self, TypeVar
 from weakref import WeakSet
@@ -13,12 +14,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from cifar_edge.errors import ImageError, ModelError
+from cifar_edge.runtime import taking
 from cifar_edge.runtime.images import ImageSource, read_pixels
 from cifar_edge.runtime.messages import display_name
 from cifar_edge.runtime.model import BATCH, load, read_model, run
 from cifar_edge.runtime.resolve import resolve_model
 from cifar_edge.runtime.results import Prediction, prediction
-from cifar_edge.runtime.stream import stream
+from cifar_edge.runtime.stream import answers_apart, stream
 from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE, INPUT_NAME, OUTPUT_NAME, ModelMetadata
 
 _SHAPE = (IMAGE_SIZE, IMAGE_SIZE, IMAGE_CHANNELS)
@@ -155,12 +157,15 @@ class Classifier:
 
         Raises:
             ImageError: one of them is no readable image; the message says which.
-            ModelError: the model answers with numbers that are not finite.
+            ModelError: the model answers with numbers that are not finite; the message says to which.
         """
         answers: list[Prediction] = []
         numbered = enumerate(images)
         while pixels := [_numbered_pixels(number, image) for number, image in islice(numbered, BATCH)]:
-            answers += self.classify(np.stack(pixels))
+            for number, answer in enumerate(answers_apart(self.classify, np.stack(pixels)), len(answers)):
+                if isinstance(answer, ModelError):
+                    raise ModelError(f"image {number} of the batch: {answer}") from answer
+                answers.append(answer)
         return answers
 
     def predict_iter(
@@ -179,14 +184,18 @@ class Classifier:
 
         Images are read on at most ``workers`` threads (None: one a core), at most 16 a thread beyond what was answered,
         so that memory does not grow with their number. ``images`` is consumed by a thread of its own, so that an answer
-        need not wait for the next image. To end early, close the generator or drop it.
+        need not wait for the next image. What can be changed after it was given (a frame, a buffer, an open file, a PIL
+        image) is taken before the next is asked for, and may then be refilled, rewound or closed; a file that a path
+        names may not. To end early, close the generator or drop it.
+
+        An image to which the model's answer is not finite has an `ImageError` as well.
 
         Raises:
-            ModelError: the model answers with numbers that are not finite.
             ValueError: ``workers`` is less than 1.
+            RuntimeError: it goes on in the child of a fork.
             Exception: whatever ``images`` raises, after the answers to all that came before.
         """
-        return stream(images, read_pixels, self.classify, workers)
+        return _as_given(stream(map(taking.take, images), taking.read, self.classify, workers, taking.name))
 
     def classify(self, pixels: npt.NDArray[np.uint8]) -> list[Prediction]:
         """Answers for images that are ready: uint8 ``[N, 32, 32, 3]``, RGB.
@@ -231,6 +240,14 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def _as_given(
+    answers: Generator[tuple[taking.Taken[Source], Prediction | ImageError], None, None],
+) -> Generator[tuple[Source, Prediction | ImageError], None, None]:
+    with closing(answers):
+        for taken, answer in answers:
+            yield taken.given, answer
 
 
 def _numbered_pixels(number: int, image: ImageSource) -> npt.NDArray[np.uint8]:

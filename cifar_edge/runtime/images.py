@@ -8,7 +8,7 @@ import re
 import stat
 import threading
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,11 @@ MAX_FILE_BYTES = 1 << 30
 NOT_READ = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 """Formats that Pillow knows by name only, or hands to another program: EPS is one itself, and may run for ever."""
 
-ImageSource = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | npt.NDArray[np.uint8]
+ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | npt.NDArray[np.uint8]
 """What can be classified: a path, an encoded picture as bytes or open file, a PIL image, or uint8 ``[H, W, 3]`` RGB."""
+
+_PIECE_BYTES = 1 << 20
+"""An open file is read in pieces of so many: to ask for all at once would set as much memory aside as it may have."""
 
 _COMMON = ("BMP", "GIF", "JPEG", "PPM", "PNG")
 """What Pillow loads by itself; the plugins of other formats, which take time, wait for a file that is none of these."""
@@ -79,7 +82,7 @@ def read_pixels(source: ImageSource, name: str | None = None) -> npt.NDArray[np.
             179 million pixels; `MAX_FILE_BYTES`), or an array is not uint8 ``[H, W, 3]``. The message is one line and
             names the source.
     """
-    name = _name(source) if name is None else display_name(name)
+    name = source_name(source) if name is None else display_name(name)
     try:
         return _pixels(source)
     except ImageError as error:
@@ -98,7 +101,8 @@ def read_pixels(source: ImageSource, name: str | None = None) -> npt.NDArray[np.
         raise ImageError(f"{brief} ({reason(error)})", brief) from error
 
 
-def _name(source: object) -> str:
+def source_name(source: object) -> str:
+    """What errors call ``source``: a path by its name, anything else by what it is."""
     if isinstance(source, Image.Image):
         source = getattr(source, "filename", None) or "the PIL image"
     if isinstance(source, str | os.PathLike):
@@ -118,8 +122,10 @@ def _pixels(source: ImageSource) -> npt.NDArray[np.uint8]:
             return _decoded(file)
     if isinstance(source, bytes):
         return _in_memory(source)
+    if isinstance(source, bytearray | memoryview):
+        return _in_memory(bytes(source))
     if hasattr(source, "read"):
-        return _decoded(source) if _seekable(source) else _in_memory(source.read(MAX_FILE_BYTES + 1))
+        return _in_memory(contents(source))
     raise ImageError("neither path, bytes, file, PIL image nor uint8 array [height, width, 3]")
 
 
@@ -202,8 +208,24 @@ def picture_suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
 
 
-def _seekable(file: BinaryIO) -> bool:
-    return not hasattr(file, "seekable") or file.seekable()
+def contents(file: Any) -> bytes:
+    """All bytes of an open file: from its beginning where it can be rewound, else from where it stands.
+
+    Raises:
+        ImageError: they are more than `MAX_FILE_BYTES`, or it was opened as text.
+        Exception: whatever the file raises.
+    """
+    if isinstance(file, io.TextIOBase):
+        raise ImageError("it was opened as text; open it in binary mode, 'rb'")
+    with contextlib.suppress(AttributeError, OSError):  # a pipe; a member of a tar that is read as a stream
+        file.seek(0)
+    pieces, size = [], 0
+    while piece := file.read(_PIECE_BYTES):  # as often as it brings some: a pipe brings what is there
+        size += len(piece)
+        if size > MAX_FILE_BYTES:
+            raise ImageError(f"it is larger than {MAX_FILE_BYTES >> 30} GiB")
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def _in_memory(content: bytes) -> npt.NDArray[np.uint8]:

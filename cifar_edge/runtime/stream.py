@@ -1,6 +1,7 @@
 """Any number of inputs, read on several threads and classified in batches, in their order and in constant memory."""
 
 import contextlib
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
@@ -12,7 +13,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from cifar_edge.errors import ImageError
+from cifar_edge.errors import ImageError, ModelError
 from cifar_edge.runtime.cores import cores
 
 AHEAD = 16
@@ -41,8 +42,11 @@ def stream(
     read: Callable[[Source], Pixels],
     classify: Callable[[Pixels], Iterable[Answer]],
     workers: int | None = None,
+    name: Callable[[Source], str] = str,
 ) -> Generator[tuple[Source, Answer | ImageError], None, None]:
-    """Each source with its answer, or with the `ImageError` that ``read`` raised of it, in the order of ``sources``.
+    """Each source with its answer, or with an `ImageError`, in the order of ``sources``.
+
+    That is what ``read`` raised of it, or it names a source to which the model has no answer: the others go on.
 
     An answer is held back by 2 ms and the reading of one more source at most, never by one that ``sources`` has yet to
     bring: it is consumed by a thread of its own, at most `AHEAD` sources for each of ``workers`` beyond what was
@@ -51,30 +55,45 @@ def stream(
     Args:
         sources: finite or not.
         read: makes uint8 ``[32, 32, 3]`` of a source; runs on at most ``workers`` threads.
-        classify: makes one answer each of uint8 ``[n, 32, 32, 3]``; runs on the thread that takes the answers.
+        classify: makes one answer each of uint8 ``[n, 32, 32, 3]``, or raises `ModelError`, where one of them has none;
+            runs on the thread that takes the answers.
         workers: threads that read, at most; None takes as many as `cores`. All but one start once they pay.
+        name: what errors call a source.
 
     Raises:
         ValueError: ``workers`` is less than 1.
-        Exception: whatever ``sources`` or ``classify`` raises, or ``read`` besides `ImageError`.
+        RuntimeError: it goes on in the child of a fork, where its threads are not.
+        Exception: whatever ``sources`` raises, ``classify`` besides `ModelError`, or ``read`` besides `ImageError`.
     """
     if workers is None:
         workers = cores()
     if workers < 1:
         raise ValueError(f"to read needs at least one worker, not {workers}")
-    return _answers(_Reading(sources, read, workers), classify)
+    return _answers(_Reading(sources, read, workers), classify, name)
+
+
+def answers_apart(classify: Callable[[Pixels], Iterable[Answer]], pixels: Pixels) -> list[Answer | ModelError]:
+    """An answer for each of ``pixels``, uint8 ``[n, 32, 32, 3]``; where there is none, what ``classify`` raises."""
+    try:
+        return list(classify(pixels))
+    except ModelError as error:
+        return [error] if len(pixels) == 1 else [answers_apart(classify, each[None])[0] for each in pixels]
 
 
 def _answers(
-    reading: "_Reading[Source]", classify: Callable[[Pixels], Iterable[Answer]]
+    reading: "_Reading[Source]", classify: Callable[[Pixels], Iterable[Answer]], name: Callable[[Source], str]
 ) -> Generator[tuple[Source, Answer | ImageError], None, None]:
     with reading:
         for slots in reading.ready():
             pixels = [slot.result for slot in slots if isinstance(slot.result, np.ndarray)]
-            answers = iter(classify(np.stack(pixels)) if pixels else [])
+            answers = iter(answers_apart(classify, np.stack(pixels)) if pixels else [])
             for slot in slots:
                 if isinstance(slot.result, np.ndarray):
-                    yield slot.source, next(answers)
+                    answer = next(answers)
+                    if isinstance(answer, ModelError):
+                        yield slot.source, ImageError(f"{name(slot.source)}: {answer}")
+                    else:
+                        yield slot.source, answer
                 elif isinstance(slot.result, ImageError):
                     yield slot.source, slot.result
                 elif slot.result is not None:
@@ -115,12 +134,15 @@ class _Reading(Generic[Source]):
         self._start = Lock()
 
     def __enter__(self) -> None:
+        self._process = os.getpid()
         for _ in range(AHEAD * self._workers):
             self._room.put(None)
         self._feeder.start()
         self._start_reader()
 
     def __exit__(self, *error: object) -> None:
+        if os.getpid() != self._process:
+            return  # in a fork: there are no threads, and one that is not there may hold the lock
         with self._start:
             self._stopped = True
         self._room.put(None)
@@ -134,8 +156,11 @@ class _Reading(Generic[Source]):
 
         Raises:
             BaseException: what the iterable raised, after all that it had brought before.
+            RuntimeError: in the child of a fork.
         """
         while True:
+            if os.getpid() != self._process:
+                raise RuntimeError("a stream of images cannot go on in the child of a fork, where its threads are not")
             ended = self._ended  # before the look at the order: what came in between is seen in the next round
             slots = []
             while self._order and self._order[0].result is not None:

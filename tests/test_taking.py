@@ -1,0 +1,234 @@
+"""What the caller changes after handing it over: each answer is that of the picture that was given."""
+
+import io
+import itertools
+import os
+import tarfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import TINY
+
+from cifar_edge import Classifier, ImageError, Prediction
+from cifar_edge.data import Dataset
+from cifar_edge.runtime.images import ImageSource, read_pixels
+from cifar_edge.runtime.stream import Pixels
+from cifar_edge.runtime.taking import MOST_COPIED_BYTES
+
+PICTURES = 60
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    return Classifier(TINY)
+
+
+def png(pixels: Pixels) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def frame(pictures: Pixels) -> Iterator[ImageSource]:
+    buffer = np.empty((32, 32, 3), np.uint8)
+    for picture in pictures:
+        buffer[:] = picture
+        yield buffer
+
+
+def large_frame(pictures: Pixels) -> Iterator[ImageSource]:
+    buffer = np.empty((32 * 38, 32 * 38, 3), np.uint8)
+    assert buffer.nbytes > MOST_COPIED_BYTES
+    for picture in pictures[:8]:
+        buffer[:] = picture.repeat(38, 0).repeat(38, 1)
+        yield buffer
+
+
+def byte_array(pictures: Pixels) -> Iterator[ImageSource]:
+    buffer = bytearray()
+    for picture in pictures:
+        buffer[:] = png(picture)
+        yield buffer
+
+
+def memory_view(pictures: Pixels) -> Iterator[ImageSource]:
+    buffer = bytearray(1 << 14)
+    for picture in pictures:
+        content = png(picture)
+        buffer[: len(content)] = content
+        with memoryview(buffer)[: len(content)] as view:
+            yield view  # which is released before the next one comes
+
+
+def rewound(pictures: Pixels) -> Iterator[ImageSource]:
+    file = io.BytesIO()
+    for picture in pictures:
+        file.seek(0)
+        file.truncate()
+        file.write(png(picture))
+        yield file
+
+
+def large_file(pictures: Pixels) -> Iterator[ImageSource]:
+    file = io.BytesIO()
+    for picture in pictures[:8]:
+        file.seek(0)
+        Image.fromarray(picture).resize((1300, 1300)).save(file, "BMP")
+        assert file.tell() > MOST_COPIED_BYTES
+        yield file
+
+
+def tar_members(pictures: Pixels, mode: Literal["r:", "r|"]) -> Iterator[ImageSource]:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for number, picture in enumerate(pictures):
+            member = tarfile.TarInfo(f"{number}.png")
+            member.size = len(png(picture))
+            archive.addfile(member, io.BytesIO(png(picture)))
+    file.seek(0)
+    with tarfile.open(mode=mode, fileobj=file) as archive:
+        for member in archive:
+            extracted = archive.extractfile(member)
+            assert extracted is not None
+            with extracted:
+                yield extracted
+
+
+def zip_members(pictures: Pixels) -> Iterator[ImageSource]:
+    with zipfile.ZipFile(io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, picture in enumerate(pictures):
+            archive.writestr(str(number), png(picture))
+        for name in archive.namelist():
+            with archive.open(name) as member:
+                yield member
+
+
+def pages(pictures: Pixels) -> Iterator[ImageSource]:
+    file = io.BytesIO()
+    first, *others = map(Image.fromarray, pictures)
+    first.save(file, "TIFF", save_all=True, append_images=others)
+    with Image.open(file) as image:
+        for number in range(len(pictures)):
+            image.seek(number)
+            yield image
+
+
+def painted(pictures: Pixels) -> Iterator[ImageSource]:
+    canvas = Image.new("RGB", (32, 32))
+    for picture in pictures:
+        canvas.paste(Image.fromarray(picture))
+        yield canvas
+
+
+def closed(pictures: Pixels) -> Iterator[ImageSource]:
+    for picture in pictures:
+        with Image.open(io.BytesIO(png(picture))) as image:
+            yield image
+
+
+def unbuffered_pipe(pictures: Pixels) -> Iterator[ImageSource]:
+    """Each read brings what is there, a part of the picture."""
+
+    def write(descriptor: int, content: bytes) -> None:
+        with io.FileIO(descriptor, "w") as file:
+            for start in range(0, len(content), 700):
+                file.write(content[start : start + 700])
+
+    for picture in pictures[:8]:
+        reader, writer = os.pipe()
+        thread = threading.Thread(target=write, args=(writer, png(picture)))
+        thread.start()
+        with io.FileIO(reader) as file:
+            yield file
+        thread.join()
+
+
+SOURCES: dict[str, Callable[[Pixels], Iterator[ImageSource]]] = {
+    "frame": frame,
+    "large frame": large_frame,
+    "bytearray": byte_array,
+    "memoryview": memory_view,
+    "one file, rewound": rewound,
+    "large file": large_file,
+    "tar": lambda pictures: tar_members(pictures, "r:"),
+    "tar, as a stream": lambda pictures: tar_members(pictures, "r|"),
+    "zip": zip_members,
+    "pages": pages,
+    "one PIL image, painted on": painted,
+    "PIL images, closed": closed,
+    "unbuffered pipe": unbuffered_pipe,
+}
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_answers_are_those_of_single_calls(
+    classifier: Classifier, sample: Dataset, source: str, workers: int
+) -> None:
+    pictures = sample.test_images[:PICTURES]
+    alone = [classifier.predict(image) for image in SOURCES[source](pictures)]
+    assert len({answer.logits for answer in alone}) == len(alone) in (8, PICTURES)
+    answers = [answer for _, answer in classifier.predict_iter(SOURCES[source](pictures), workers=workers)]
+    batch = classifier.predict_batch(SOURCES[source](pictures))
+    for single, streamed, batched in zip(alone, answers, batch, strict=True):
+        assert isinstance(streamed, Prediction)
+        assert streamed.logits == pytest.approx(single.logits, abs=1e-5)
+        assert batched.logits == pytest.approx(single.logits, abs=1e-5)
+
+
+def test_what_is_given_back_is_what_was_given(classifier: Classifier, sample: Dataset, tmp_path: Path) -> None:
+    content, path = png(sample.test_images[0]), tmp_path / "0.png"
+    path.write_bytes(content)
+    with path.open("rb") as file, Image.open(path) as image:
+        given: list[ImageSource] = [path, str(path), content, bytearray(content), file, image, sample.test_images[0]]
+        answers = list(classifier.predict_iter(given))
+        assert all(back is one for (back, _), one in zip(answers, given, strict=True))
+        assert len({answer.label for _, answer in answers if isinstance(answer, Prediction)}) == 1
+
+
+def test_what_cannot_be_taken_is_an_error_in_its_place(classifier: Classifier, sample: Dataset, tmp_path: Path) -> None:
+    released = memoryview(b"")
+    released.release()
+    gone = io.BytesIO()
+    gone.close()
+    text = io.StringIO("text")
+    broken = Image.open(io.BytesIO(png(sample.test_images[0])[:99]))
+    bad: list[Any] = [
+        released,
+        gone,
+        text,
+        broken,
+        bytearray(),
+        None,
+        np.zeros(3),
+        bytes(5 << 20),
+        bytearray(5 << 20),
+    ]
+    good = sample.test_images[0]
+    answers = list(classifier.predict_iter(itertools.chain(*((one, good) for one in bad))))
+    assert all(isinstance(answer, Prediction) for _, answer in answers[1::2])
+    told = [str(answer) for _, answer in answers[::2] if isinstance(answer, ImageError)]
+    assert told == [
+        "the given memoryview: cannot be read (operation forbidden on released memoryview object)",
+        "the given BytesIO: cannot be read (I/O operation on closed file.)",
+        "the given StringIO: it was opened as text; open it in binary mode, 'rb'",
+        "the PIL image: damaged or truncated picture (image file is truncated)",
+        "the given bytearray: no bytes",
+        "the given NoneType: neither path, bytes, file, PIL image nor uint8 array [height, width, 3]",
+        "the array: it is float64 [3]; a picture is uint8 [height, width, 3], RGB",
+        "the given bytes: not a picture in any format that Pillow reads",
+        "the given bytearray: not a picture in any format that Pillow reads",
+    ]
+
+
+def test_a_file_is_read_from_its_beginning_wherever_it_stands(sample: Dataset) -> None:
+    file = io.BytesIO(png(sample.test_images[0]))
+    for position in (0, 9, 10**6):
+        file.seek(position)
+        assert (read_pixels(file) == sample.test_images[0]).all()
