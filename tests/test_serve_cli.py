@@ -69,11 +69,14 @@ def test_it_starts_logs_and_stops(pictures: list[Path], number: signal.Signals) 
         assert said == f"model: {TINY}\nserving at http://127.0.0.1:{port}; Ctrl+C stops it\n"
         assert client.predict(pictures[0].read_bytes()).status == 200
         assert client.predict(b"no picture").status == 422
+        client.ask("GET", "/healthz?" + "x" * 10_000).problem(400)
         running.send_signal(number)
-        first, second, last = ended(running)
+        first, second, third, last = ended(running)
     assert re.fullmatch(r'[-0-9:, ]+ 127\.0\.0\.1:\d+ - "POST /v1/predict HTTP/1\.1" 200', first)
     assert second.endswith(" 422")
-    assert last == "stopped; requests: 2"
+    assert third.endswith('xxx... HTTP/1.1" 400')
+    assert len(third) < 300  # the log grows with requests, not with what strangers put into them
+    assert last == "stopped; requests: 3"
 
 
 def test_it_answers_what_it_has_begun_to_read_before_it_stops(pictures: list[Path]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from service_helpers import BOUNDARY, FORM, PNG, Answer, Client, form, read_until_closed, serving
+from service_helpers import BOUNDARY, FORM, PNG, Answer, Client, form, post, read_until_closed, serving
 from test_images import corpus
 from tiny import TINY
 
@@ -246,6 +246,21 @@ def test_what_is_not_http_is_refused_as_everything_is(client: Client) -> None:
     assert client.ask("GET", "/healthz").status == 200
 
 
+def test_a_body_in_very_many_chunks_is_refused(client: Client) -> None:
+    for number, status in ((4_000, 422), (10_000, 400)):
+        with client.connect() as connection:
+            connection.sendall(post(b"1\r\nx\r\n" * number + b"0\r\n\r\n", extra="Transfer-Encoding: chunked"))
+            assert int(connection.makefile("rb").readline().split()[1]) == status
+
+
+def test_a_body_with_two_lengths_is_refused_and_what_follows_unheard(client: Client) -> None:
+    smuggled = b"GET /v1/model HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for body in (b"0\r\n\r\n" + smuggled, smuggled):
+        with client.connect() as connection:
+            connection.sendall(post(body, length=len(body), extra="Transfer-Encoding: chunked"))
+            assert re.findall(rb"HTTP/1.1 (\d+)", read_until_closed(connection)) == [b"400"]
+
+
 def test_damage_in_the_middle_of_a_body_ends_the_connection(client: Client) -> None:
     with client.connect() as connection:
         connection.sendall(
@@ -288,7 +303,15 @@ def test_a_name_rebound_to_this_machine_is_refused(contents: list[bytes]) -> Non
     with serving(access=Access(hosts=frozenset({"localhost", "127.0.0.1", "::1"}))) as client:
         for host in ("localhost", "LOCALHOST:8000", "127.0.0.1:1", "[::1]:8000", "[::1]"):
             assert client.ask("GET", "/healthz", headers={"Host": host}).status == 200
-        for host in ("evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "[::1", "", "::1"):
+        strangers = ("evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "[::1", "", "::1")
+        for host in (
+            *strangers,
+            "user@localhost",
+            "localhost:x",
+            "localhost/x",
+            "localhost#.evil.example",
+            "localhost?",
+        ):
             answer = client.predict(contents[0], PNG | {"Host": host})
             assert "Host header" in answer.problem(421)
             assert answer.headers["x-content-type-options"] == "nosniff"

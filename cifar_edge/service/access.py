@@ -4,16 +4,20 @@ import asyncio
 import hmac
 import ipaddress
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cifar_edge.service.log import ACCESS
 from cifar_edge.service.problems import Problem, busy
+
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]{0,5})?")
+_LONGEST_TARGET = 200
+"""Characters of a request's address that are logged."""
 
 SECURITY_HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
@@ -125,15 +129,15 @@ def _log(scope: Scope, status: int) -> None:
         return
     host, port = scope["client"] or ("", 0)
     target = b"?".join(filter(None, (scope["raw_path"], scope["query_string"]))).decode("latin-1")  # visible ASCII
+    if len(target) > _LONGEST_TARGET:
+        target = f"{target[:_LONGEST_TARGET]}..."
     ACCESS.info('%s:%d - "%s %s HTTP/%s" %d', host, port, scope["method"], target, scope["http_version"], status)
 
 
 def _name(host: str) -> str | None:
     """The name in a Host header, in lower case, without port or brackets; None if there is none."""
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:
-        return None
+    match = _HOST.fullmatch(host.lower())
+    return match and (match[1] or match[2])
 
 
 def _is_address(name: str | None) -> bool:

@@ -1,6 +1,7 @@
 """Connections that are bounded in time and number: what uvicorn leaves open to clients that are slow on purpose."""
 
 import asyncio
+from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
@@ -9,6 +10,9 @@ from cifar_edge.service.access import SECURITY_HEADERS
 from cifar_edge.service.limits import Limits
 from cifar_edge.service.log import ACCESS, Rarely
 from cifar_edge.service.problems import Problem
+
+MOST_CHUNKS = 4096
+"""Of a body. Each is an event of h11, and takes as long as 16 kB that come in one piece."""
 
 
 class Connections:
@@ -34,6 +38,25 @@ class Connections:
         oldest.transport.abort()
 
 
+class _Strict(h11.Connection):
+    """Refuses what h11 lets pass: bodies of very many chunks, and those that say twice how long they are."""
+
+    _chunks = 0
+
+    def next_event(self) -> Any:
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._chunks = 0
+            names = {name for name, _ in event.headers}
+            if {b"content-length", b"transfer-encoding"} <= names:  # proxies may heed the other one
+                raise h11.RemoteProtocolError("a length and chunks")
+        elif isinstance(event, h11.Data):
+            self._chunks += event.chunk_start
+            if self._chunks > MOST_CHUNKS:
+                raise h11.RemoteProtocolError("too many chunks")
+        return event
+
+
 def bounded_protocol(limits: Limits, shared: Connections) -> type[H11Protocol]:
     """The protocol of uvicorn for HTTP/1.1, with bounds on time and on the number of connections.
 
@@ -46,6 +69,10 @@ def bounded_protocol(limits: Limits, shared: Connections) -> type[H11Protocol]:
     """
 
     class BoundedProtocol(H11Protocol):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self.conn = _Strict(h11.SERVER)
+
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as its base class
             super().connection_made(transport)
             self._answering: object = None
@@ -80,7 +107,7 @@ def bounded_protocol(limits: Limits, shared: Connections) -> type[H11Protocol]:
         def send_400_response(self, msg: str) -> None:
             if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
                 ACCESS.info("%s:%d - not HTTP 400", *(self.client or ("", 0)))
-                self._send(Problem(400, "this is no HTTP/1.1, or its head is too large"))
+                self._send(Problem(400, "this is no HTTP/1.1, or its head is too large, or its chunks too many"))
             self.transport.close()  # where an answer is on its way already, it is the last one
             if self.cycle is not None:
                 self.cycle.disconnected = True  # or else a second answer may be tried
