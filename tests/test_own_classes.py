@@ -241,9 +241,9 @@ def test_pictures_of_a_run_with_many_odd_names(tmp_path: Path, sample: Dataset) 
     logits = np.random.default_rng(0).normal(size=(250, len(names))).astype(np.float32)
     truth = np.arange(250) % len(names)
     dataset = Dataset("own", names, sample.train_images, truth, sample.test_images, truth, "tests")
-    draw_misclassified(tmp_path / "gallery.png", dataset, logits)
+    draw_misclassified(tmp_path / "gallery.png", dataset, logits, "gn-cnn")
     for classes in (3, 93):
-        draw_confusion(tmp_path / f"{classes}.png", np.eye(classes, dtype=np.int64), names[:classes])
+        draw_confusion(tmp_path / f"{classes}.png", np.eye(classes, dtype=np.int64), names[:classes], "gn-cnn")
     for path in tmp_path.glob("*.png"):
         with Image.open(path) as image:
             assert min(image.size) > 300

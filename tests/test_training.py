@@ -19,8 +19,9 @@ from cifar_edge.training import loop
 from cifar_edge.training.augmentation import relight
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.loop import fit, logits_of
+from cifar_edge.training.pictures import CONFUSION, MISCLASSIFIED, draw_answers
 from cifar_edge.training.recipe import Recipe
-from cifar_edge.training.run import EpochRecord, Watcher, train
+from cifar_edge.training.run import EpochRecord, Watcher, fold_run, train
 from cifar_edge.training.step import Step, schedule
 
 CPU = torch.device("cpu")
@@ -73,6 +74,49 @@ def test_the_run_holds_what_a_person_and_a_program_want(run: Path) -> None:
         with Image.open(run / f"{name}.png") as picture:
             assert min(picture.size) > 300
             assert np.asarray(picture.convert("L")).std() > 5
+
+
+def _answers(folder: Path, dataset: Dataset, network: torch.nn.Module, name: str) -> list[bytes]:
+    """The two pictures of what a network answers."""
+    folder.mkdir()
+    draw_answers(folder, dataset, logits_of(network, torch.from_numpy(dataset.test_images)).numpy(), name)
+    return _drawn(folder)
+
+
+def _drawn(folder: Path) -> list[bytes]:
+    return [(folder / name).read_bytes() for name in (CONFUSION, MISCLASSIFIED)]
+
+
+def test_the_pictures_are_of_the_network_to_be_deployed_and_name_it(run: Path, sample: Dataset, tmp_path: Path) -> None:
+    folded = load_network(run).folded
+    assert folded is not None
+    assert _drawn(run) == _answers(tmp_path / "folded", sample, folded, "gn-cnn, its norms folded")
+
+
+def test_the_pictures_are_drawn_again_when_norms_are_folded_later(few: Dataset, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    train(Recipe(epochs=1, fold_epochs=0, batch_size=16), few, folder)
+    assert _drawn(folder) == _answers(tmp_path / "exact", few, load_network(folder).network, "gn-cnn as trained")
+    fold_run(folder, few, epochs=1)
+    folded = load_network(folder).folded
+    assert folded is not None
+    assert _drawn(folder) == _answers(tmp_path / "folded", few, folded, "gn-cnn, its norms folded")
+
+
+def test_a_folding_that_loses_more_than_a_point_is_warned_of(few: Dataset, tmp_path: Path) -> None:
+    train(Recipe(epochs=1, fold_epochs=0, batch_size=16), few, tmp_path)
+    told = []
+    for accuracy in (1.0, 0.0):
+        notes: list[str] = []
+        (tmp_path / "summary.json").write_text(json.dumps({**_summary(tmp_path), "test_accuracy": accuracy}))
+        folded = fold_run(tmp_path, few, epochs=1, watcher=Watcher(note=notes.append))["folded_test_accuracy"]
+        told.append([note for note in notes if "folding lost" in note])
+    assert folded < 0.99, "else there is nothing to warn of"
+    ((warning,), nothing) = told
+    assert warning.startswith(
+        f"warning: folding lost {10 - round(10 * folded)} of 10 test images, {100 - 100 * folded:.2f} points, and int8"
+    )
+    assert nothing == []
 
 
 def test_each_stage_has_a_light_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sample: Dataset) -> None:

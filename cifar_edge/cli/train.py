@@ -169,13 +169,13 @@ def _go_on_with(folder: Path) -> str:
 
 def told(summary: dict[str, Any], folder: Path) -> str:
     """The summary of a run, for a person."""
-    lines = [
-        f"{f'{title} accuracy':<22}{summary[f'{key}_accuracy']:.2%} of {summary[f'{key}_images']:,} images"
-        for key, title in (("train", "training"), ("holdout", "held-out"), ("test", "test"))
-        if f"{key}_accuracy" in summary
-    ]
-    if "folded_test_accuracy" in summary:
-        lines.append(f"{'  with norms folded':<22}{summary['folded_test_accuracy']:.2%}")
+    lines = []
+    for key, title in (("train", "training"), ("holdout", "held-out"), ("test", "test")):
+        if f"{key}_accuracy" in summary:
+            about = f"{summary[f'{key}_accuracy']:.2%} of {summary[f'{key}_images']:,} images"
+            lines.append(f"{f'{title} accuracy':<22}{about}")
+        if f"folded_{key}_accuracy" in summary:
+            lines.append(f"{'  with norms folded':<22}{summary[f'folded_{key}_accuracy']:.2%}")
     lines.append(f"{'parameters':<22}{summary['parameters']:,}")
     lines.append(f"{'time':<22}{summary['seconds']:.0f} s on {summary['device']}")
     lines.append(f"{'run':<22}{folder}")

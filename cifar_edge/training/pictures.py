@@ -32,29 +32,26 @@ _NAMED_CLASSES = 80
 _LONGEST_NAME = 24
 
 
-@style.context("default")  # the same pictures whatever style a notebook has set
-def draw_all(
-    folder: Path,
-    records: "Sequence[EpochRecord]",
-    dataset: Dataset,
-    logits: npt.NDArray[np.float32],
-    watched_held_out: bool,
-) -> None:
-    """Write the three pictures of a run into ``folder``, from its records and its logits on the test images.
+_STYLE = style.context("default")
+"""The same pictures whatever style a notebook has set."""
+
+
+@_STYLE
+def draw_answers(folder: Path, dataset: Dataset, logits: npt.NDArray[np.float32], network: str) -> None:
+    """Write the confusions and the surest mistakes of a network into the folder of its run.
 
     Args:
         folder: of the run.
-        records: one an epoch.
         dataset: whose test images were classified.
         logits: ``[test images, classes]``.
-        watched_held_out: the accuracy in ``records`` is that on held-out images, not on test images.
+        network: what the pictures call it.
     """
-    draw_curves(folder / CURVES, records, "held-out images" if watched_held_out else "test images")
     matrix = confusion_matrix(dataset.test_labels, logits.argmax(1), len(dataset.labels))
-    draw_confusion(folder / CONFUSION, matrix, dataset.labels)
-    draw_misclassified(folder / MISCLASSIFIED, dataset, logits)
+    draw_confusion(folder / CONFUSION, matrix, dataset.labels, network)
+    draw_misclassified(folder / MISCLASSIFIED, dataset, logits, network)
 
 
+@_STYLE
 def draw_curves(path: Path, records: "Sequence[EpochRecord]", watched: str) -> None:
     """Loss and accuracy by epoch; the fine-tuning of the folded network goes on to the right of its line."""
     figure = Figure(figsize=(10, 4), layout="constrained")
@@ -85,7 +82,7 @@ def draw_curves(path: Path, records: "Sequence[EpochRecord]", watched: str) -> N
     _save(figure, path)
 
 
-def draw_confusion(path: Path, matrix: npt.NDArray[np.int64], labels: Sequence[str]) -> None:
+def draw_confusion(path: Path, matrix: npt.NDArray[np.int64], labels: Sequence[str], network: str) -> None:
     """The confusion matrix, int64 ``[classes, classes]``, rows the true class; mistakes coloured, counts written."""
     classes = len(labels)
     names = [_short(label) for label in labels]
@@ -111,11 +108,11 @@ def draw_confusion(path: Path, matrix: npt.NDArray[np.int64], labels: Sequence[s
         axes.set_yticks(range(classes), rates, parse_math=False)
         axes.set_ylabel("true class, and how many of it were found")
     axes.set_xlabel("predicted")
-    axes.set_title(f"{np.trace(matrix) / max(1, matrix.sum()):.2%} of {matrix.sum():,} test images")
+    axes.set_title(f"{network}: {np.trace(matrix) / max(1, matrix.sum()):.2%} of {matrix.sum():,} test images")
     _save(figure, path)
 
 
-def draw_misclassified(path: Path, dataset: Dataset, logits: npt.NDArray[np.float32]) -> None:
+def draw_misclassified(path: Path, dataset: Dataset, logits: npt.NDArray[np.float32], network: str) -> None:
     """The test images that the network is most sure of and wrong about, with predicted and true label."""
     predicted = logits.argmax(1)
     wrong = np.flatnonzero(predicted != dataset.test_labels)
@@ -123,7 +120,7 @@ def draw_misclassified(path: Path, dataset: Dataset, logits: npt.NDArray[np.floa
     confidence = shifted.max(1) / shifted.sum(1)
     wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][: _GALLERY_ROWS * _GALLERY_COLUMNS]
     figure = Figure(figsize=(11, 7), layout="constrained")
-    figure.suptitle("Surest mistakes on the test images: predicted (confidence), true")
+    figure.suptitle(f"Surest mistakes of {network} on the test images: predicted (confidence), true")
     cells = figure.subplots(_GALLERY_ROWS, _GALLERY_COLUMNS).flat
     for axes in cells:
         axes.axis("off")

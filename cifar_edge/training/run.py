@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -43,6 +43,8 @@ __all__ = ["FOLD_METRICS", "RECIPE", "EpochRecord", "Watcher", "fold_run", "resu
 
 FOLD_METRICS = "fold-metrics.csv"
 """The metrics of a folding that was done after the training, by `fold_run`."""
+_FOLDING_LOSS = 1.0
+"""Points of accuracy that folding may lose without a warning."""
 
 
 def train(
@@ -184,7 +186,10 @@ def fold_run(
     summary = read_summary(folder)
     with held(folder), memory_for(recipe):
         stages = Stages(recipe, dataset, folder, where, watcher or Watcher())
-        summary |= stages.fold(trained.network.to(where))
+        folded, logits = stages.fold(trained.network.to(where))
+        summary |= folded
+        _tell_loss(summary, stages.watcher)
+        pictures.draw_answers(folder, dataset, logits.cpu().numpy(), _deployed(recipe.model, folded))
         summary.get("temperature", {}).pop("int8", None)  # it was fitted to the weights that were folded before
         stages.write_metrics(FOLD_METRICS)
         write_text(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
@@ -220,8 +225,12 @@ def _finish(stages: Stages, state: RunState) -> dict[str, Any]:
         results |= _measured("holdout", logits_of(network, stages.held_out[0]), stages.held_out[1])
     results |= _measured("test", logits, stages.test[1])
     if recipe.fold_epochs and can_fold(network):
-        results |= stages.fold(network)
-    pictures.draw_all(folder, stages.records, dataset, logits.cpu().numpy(), stages.held_out is not None)
+        folded, logits = stages.fold(network)
+        results |= folded
+        _tell_loss(results, stages.watcher)
+    watched = "test images" if stages.held_out is None else "held-out images"
+    pictures.draw_curves(folder / pictures.CURVES, stages.records, watched)
+    pictures.draw_answers(folder, dataset, logits.cpu().numpy(), _deployed(recipe.model, results))
     costs = summarize(network.cpu())
     summary = {
         "model": recipe.model,
@@ -263,6 +272,24 @@ def _failures_told(folder: Path, recipe: Recipe) -> Iterator[None]:
 
 def _environment(recipe: Recipe, device: torch.device) -> dict[str, Any]:
     return environment(device, [folder / WEIGHTS for folder in teacher_folders(recipe)])
+
+
+def _deployed(model: str, results: Mapping[str, Any]) -> str:
+    """What a picture calls the network that is to be deployed."""
+    return f"{model}, its norms folded" if "folded_test_accuracy" in results else f"{model} as trained"
+
+
+def _tell_loss(results: Mapping[str, Any], watcher: Watcher) -> None:
+    """Warn where the folded network, which is to be deployed, is far worse than the one that was trained."""
+    if not results.keys() >= {"test_accuracy", "test_images", "folded_test_accuracy"}:
+        return  # a summary of an early version
+    loss, images = float(results["test_accuracy"]) - float(results["folded_test_accuracy"]), int(results["test_images"])
+    if round(100 * loss - _FOLDING_LOSS, 9) > 0:
+        watcher.note(
+            f"warning: folding lost {round(loss * images):,} of {images:,} test images, {100 * loss:.2f} points, and "
+            "int8 is made of the folded network; more fine-tuning may help (fold_epochs, or cifar-edge fold), and so "
+            "may more training images; cifar-edge export says which file to deploy"
+        )
 
 
 def _measured(name: str, logits: Tensor, labels: Tensor) -> dict[str, float | int]:

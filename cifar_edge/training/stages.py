@@ -99,8 +99,8 @@ class Stages:
         save_weights(self.folder / WEIGHTS, network.state_dict(), recipe.model, self.dataset.labels)
         return network
 
-    def fold(self, network: GnCnn) -> dict[str, Any]:
-        """Fold, fine-tune, save; what the summary is to say of it."""
+    def fold(self, network: GnCnn) -> tuple[dict[str, Any], Tensor]:
+        """Fold, fine-tune, save; what the summary is to say of it, and its logits on the test images."""
         if self.state is not None and self.state.stage == "train":
             self.save("fold", None)
         order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(_FIT_SEED))
@@ -118,9 +118,10 @@ class Stages:
         results: dict[str, Any] = {"fold_epochs": recipe.epochs}
         if self.held_out is not None:
             results["folded_holdout_accuracy"] = accuracy_of(logits_of(folded, self.held_out[0]), self.held_out[1])
-        results["folded_test_accuracy"] = accuracy_of(logits_of(folded, self.test[0]), self.test[1])
+        logits = logits_of(folded, self.test[0])
+        results["folded_test_accuracy"] = accuracy_of(logits, self.test[1])
         save_weights(self.folder / FOLDED_WEIGHTS, folded.state_dict(), recipe.model, self.dataset.labels)
-        return results
+        return results, logits
 
     def _fit(self, stage: str, network: nn.Module, recipe: Recipe) -> nn.Module:
         if self.device.type == "cuda" or _is_faster_channels_last(network):
