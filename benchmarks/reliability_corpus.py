@@ -100,8 +100,10 @@ def in_mode(picture: Image.Image, mode: str) -> Image.Image:
         return picture.convert("RGBA").convert("RGBa")
     if mode == "PA":
         return picture.convert("P").convert("PA")
-    if mode.startswith("I;"):
-        return picture.convert("I").point(lambda level: level * 257).convert(mode)
+    if mode == "F":
+        return picture.convert("F").point(lambda level: level * (1 / 255) + 0)  # white is 1
+    if mode.startswith("I"):
+        return picture.convert("I").point(lambda level: level * 257 + 0).convert(mode)  # white is 65535
     return picture.convert(mode)
 
 
@@ -125,6 +127,8 @@ def damaged(samples: list[Sample], count: int, seed: int) -> Iterator[Sample]:
 
 
 def _encoded(kind: str, form: str, picture: Image.Image, options: dict[str, Any]) -> list[Sample]:
+    if form == "SPIDER" and picture.mode != "F":
+        return []  # Pillow would write floating-point numbers up to 255
     file = io.BytesIO()
     try:
         picture.save(file, form, **options)

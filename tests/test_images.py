@@ -56,8 +56,9 @@ WRITERS: dict[str, dict[str, Any]] = {
 
 def encode(image: Image.Image, kind: str) -> bytes:
     file = io.BytesIO()
-    mode = {"XBM": "1", "SPIDER": "F"}.get(kind, "RGB")
-    image.convert(mode).save(file, kind, **WRITERS[kind])
+    if kind == "SPIDER":
+        image = image.convert("F").point(lambda level: level * (1 / 255) + 0)  # white is 1
+    image.convert({"XBM": "1", "SPIDER": "F"}.get(kind, "RGB")).save(file, kind, **WRITERS[kind])
     return file.getvalue()
 
 

@@ -25,7 +25,7 @@ from cifar_edge.data.fetch import Report
 from cifar_edge.data.folders import PictureFile
 from cifar_edge.errors import CifarEdgeError, ImageError
 from cifar_edge.files import replacing
-from cifar_edge.runtime import images, transform
+from cifar_edge.runtime import images, levels, transform
 from cifar_edge.runtime.cores import cores
 from cifar_edge.runtime.images import read_pixels
 from cifar_edge.runtime.messages import display_name
@@ -117,7 +117,7 @@ def _rule() -> str:
 
     The modules that decode are in it as they are: who changes a pixel in them need not think of this cache.
     """
-    modules = b"".join(Path(str(module.__file__)).read_bytes() for module in (images, transform))
+    modules = b"".join(Path(str(module.__file__)).read_bytes() for module in (images, levels, transform))
     return f"1; {RESIZE_RULE}; Pillow {PIL.__version__}; {hashlib.sha256(modules).hexdigest()}"
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image
 
 from cifar_edge.errors import ImageError
+from cifar_edge.runtime.levels import BYTES, Levels, levels_of
 from cifar_edge.spec import IMAGE_SIZE, PIXEL_ZERO_POINT
 
 _STRIP_PIXELS = 1 << 22
@@ -38,21 +39,21 @@ _FROM_THE_RIGHT, _FROM_BELOW = frozenset({2, 3, 6, 7}), frozenset({3, 4, 7, 8})
 def to_pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
     """The pixels that a model reads of ``image``: uint8 ``[32, 32, 3]``, RGB. ``image`` itself is not changed.
 
-    Every mode of Pillow is taken. Greys of 16 bits (modes ``I;16`` and ``I``) are scaled to 8; floating-point greys
-    (``F``) lie in 0..255, or in 0..1 where none is greater than 1.
+    Every mode of Pillow is taken. Greys in integers (modes ``I;16`` and ``I``) are white at 65535, floating-point ones
+    (``F``) at 1, see `cifar_edge.runtime.levels`.
 
     Raises:
-        ImageError: the picture has no pixels.
+        ImageError: the picture has no pixels, or which of their values is white is not known.
         Exception: a picture that Pillow reads lazily turns out to be damaged; whatever its decoder raises.
     """
     if 0 in image.size:
         raise ImageError(f"a picture of {image.width}x{image.height} has no pixels")
     image.load()  # before the look at EXIF: TIFF and AVIF turn themselves while they load
+    levels = levels_of(image)
     image = _turned(image, _orientation(image))
     side = min(image.size)
-    white = _white(image)
     if side <= IMAGE_SIZE:
-        square = _rgb(_square_rows(image, 0, side), white)
+        square = _rgb(_square_rows(image, 0, side), levels)
         if side < IMAGE_SIZE:
             square = square.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC)
         return np.array(square, dtype=np.uint8)
@@ -61,7 +62,7 @@ def to_pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
     strips = []
     for start, stop in _strips(side):
         first, last = math.floor(start * scale), math.ceil(stop * scale)
-        strip = _rgb(_square_rows(image, first, last), white)
+        strip = _rgb(_square_rows(image, first, last), levels)
         # Pillow's BOX filter averages areas of whole pixels: each counts for the target pixel that its centre is in.
         box = (0, start * scale - first, side, stop * scale - first)
         strips.append(np.asarray(strip.resize((IMAGE_SIZE, stop - start), Image.Resampling.BOX, box)))
@@ -90,7 +91,7 @@ def reduced_to_pixels(image: Image.Image, size: tuple[int, int]) -> npt.NDArray[
     top = (height - side) // 2 + (below if orientation in _FROM_BELOW else 0)
     cells = np.floor(np.arange(IMAGE_SIZE + 1) * side / IMAGE_SIZE + 0.5).astype(np.int64)  # their edges
     box = (left // factor, top // factor, -(-(left + side) // factor), -(-(top + side) // factor))
-    pixels = np.asarray(_rgb(image.crop(box), 255.0))
+    pixels = np.asarray(_rgb(image.crop(box), BYTES))
     rows = _sums(pixels, cells + top % factor, factor)
     sums = _sums(rows.swapaxes(0, 1), cells + left % factor, factor).swapaxes(0, 1)
     lengths = np.diff(cells)
@@ -137,37 +138,19 @@ def _square_rows(image: Image.Image, first: int, last: int) -> Image.Image:
     return image.crop((left, top + first, left + side, top + last))
 
 
-def _white(image: Image.Image) -> float:
-    """What is white in a floating-point grey picture: 1 where none of its centre square is brighter, else 255."""
-    if image.mode != "F":
-        return 255.0
-    side = min(image.size)
-    rows = max(1, _STRIP_PIXELS // side)
-    peaks = (_floats(_square_rows(image, row, min(row + rows, side))).max() for row in range(0, side, rows))
-    return 1.0 if max(peaks) <= 1.0 else 255.0
-
-
-def _floats(image: Image.Image) -> npt.NDArray[np.float32]:
-    return np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=255.0, neginf=0.0)
-
-
-def _rgb(image: Image.Image, white: float) -> Image.Image:
+def _rgb(image: Image.Image, levels: Levels) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode.startswith("I"):
-        levels, transparent = np.asarray(image), image.info.get("transparency")
-        image = _grey(levels.astype(np.float32) / 257.0)
+    if image.mode == "F" or image.mode.startswith("I"):
+        values, transparent = np.asarray(image), image.info.get("transparency")
+        # Whole numbers up to 65535 times 255 are exact in float32.
+        greys = (values.astype(np.float32) - levels.black) * np.float32(255) / np.float32(levels.white - levels.black)
+        image = Image.fromarray(np.rint(greys.clip(0, 255)).astype(np.uint8))
         if transparent is not None:
-            image.putalpha(Image.fromarray(np.where(levels == transparent, np.uint8(0), np.uint8(255))))
-    elif image.mode == "F":
-        image = _grey(_floats(image) * np.float32(255.0 / white))
+            image.putalpha(Image.fromarray(np.where(values == transparent, np.uint8(0), np.uint8(255))))
     elif image.mode == "La":
         image = image.convert("LA")
     if not image.has_transparency_data:
         return image.convert("RGB")
     grey = Image.new("RGBA", image.size, (PIXEL_ZERO_POINT,) * 3 + (255,))
     return Image.alpha_composite(grey, image.convert("RGBA")).convert("RGB")
-
-
-def _grey(values: npt.NDArray[np.float32]) -> Image.Image:
-    return Image.fromarray(np.rint(values.clip(0.0, 255.0)).astype(np.uint8))
