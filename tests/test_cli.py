@@ -77,6 +77,15 @@ def test_every_command_is_in_the_readme(name: str) -> None:
     assert f"cifar-edge {name}" in (CHECKOUT / "README.md").read_text()
 
 
+@pytest.mark.parametrize(
+    "arguments", [["info"], ["predict", "docs/images/cat.png"], ["data", "--data", "sample"], ["runs"]]
+)
+def test_no_command_depends_on_the_encoding_of_the_locale_or_warns(arguments: list[str]) -> None:
+    strict = [sys.executable, "-X", "warn_default_encoding", "-W", "error", "-m", "cifar_edge"]
+    done = subprocess.run([*strict, *arguments], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_version(cifar_edge: RunCommand) -> None:
     assert cifar_edge("--version").stdout == f"cifar-edge {__version__}\n"
 

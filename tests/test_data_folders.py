@@ -18,6 +18,7 @@ from PIL import Image
 from cifar_edge import runtime
 from cifar_edge.data import Dataset, decoding, load_dataset
 from cifar_edge.data.corpus import Fingerprints
+from cifar_edge.data.dataset import Images
 from cifar_edge.data.own import held_out
 from cifar_edge.errors import DataError
 from cifar_edge.runtime.images import read_pixels
@@ -372,3 +373,21 @@ def test_without_a_cache_it_goes_on(split: Path, cache: Path) -> None:
     assert len(dataset.train_images) == 9
     assert lines[-1].startswith("cannot write ")
     assert lines[-1].endswith("; the pictures will be decoded again the next time")
+
+
+def test_a_picture_that_another_process_writes_meanwhile_is_left_out(
+    split: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pixels would be those of one picture, its SHA-256 that of another."""
+    first, second = sorted((split / "train").rglob("*.png"))[:2]
+
+    def read_while_another_writes(path: Path) -> Images:
+        pixels = read_pixels(path)
+        if path == first:
+            first.write_bytes(second.read_bytes())
+        return pixels
+
+    monkeypatch.setattr(decoding, "read_pixels", read_while_another_writes)
+    dataset, lines = told_by(split)
+    assert len(dataset.train_images) == 8
+    assert f"{first.relative_to(split)}: it was changed while it was read" in lines[-1]

@@ -103,7 +103,11 @@ def _decode_one(root: Path, file: PictureFile) -> tuple[Images, str] | str:
     try:
         pixels = read_pixels(path)
         with path.open("rb") as opened:
-            return pixels, hashlib.file_digest(opened, "sha256").hexdigest()
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        now = path.stat()
+        if (now.st_size, now.st_mtime_ns) == (file.size, file.modified):
+            return pixels, digest
+        why = "it was changed while it was read"  # so that the two may be of different pictures
     except ImageError as error:
         why = str(error).removeprefix(f"{display_name(str(path))}: ")
     except OSError as error:

@@ -80,6 +80,6 @@ def _largest(folder: Path) -> int:
 
 def _reason(errors: Path) -> str:
     """What npm calls the error, such as ``npm error code ENOTFOUND``, from its messages."""
-    lines = errors.read_text(errors="replace").splitlines()
+    lines = errors.read_text("utf-8", "replace").splitlines()
     said = next((line for line in lines if " code " in line), lines[0] if lines else "it said nothing")
     return reason(Exception(said))

@@ -174,7 +174,9 @@ def _start(path: Path, threads: int) -> dict[str, Any]:
     # -P and PYTHONPATH: it imports what was imported here, not what happens to lie in the current folder.
     command = [sys.executable, "-P", "-m", _STARTUP, os.fspath(path), str(threads)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     try:
         record: dict[str, Any] = json.loads(done.stdout)
     except ValueError as error:

@@ -69,6 +69,6 @@ def _cores(quota: str, period: str) -> float | None:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(errors="replace")
+        return file.read_text("utf-8", "replace")
     except (OSError, ValueError):  # ValueError: a null byte in the name
         return ""

@@ -22,7 +22,7 @@ def processor() -> str:
 def cpuinfo() -> str:
     """What Linux says of the processor; nothing on other systems."""
     try:
-        return _CPUINFO.read_text(errors="replace")
+        return _CPUINFO.read_text("utf-8", "replace")
     except OSError:
         return ""
 

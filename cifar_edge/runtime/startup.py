@@ -35,7 +35,7 @@ def peak_memory() -> int | None:
     """
     if not _STATUS.is_file():
         return None
-    peaks = [line.split()[1] for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:")]
+    peaks = [line.split()[1] for line in _STATUS.read_text("utf-8").splitlines() if line.startswith("VmHWM:")]
     return int(peaks[0]) * 1024 if peaks else None
 
 

@@ -129,7 +129,7 @@ def load_network(model: str | os.PathLike[str]) -> TrainedNetwork:
         _load_state(folded, folded_weights, folded_path)
     data = Origin.of_run(folder)
     try:
-        summary = json.loads((folder / SUMMARY).read_text())
+        summary = json.loads((folder / SUMMARY).read_bytes())
         temperatures = {str(precision): float(value) for precision, value in summary.get("temperature", {}).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{folder / SUMMARY} is missing or damaged; was the training interrupted?") from error

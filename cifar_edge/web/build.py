@@ -99,7 +99,14 @@ def _build(npm: str, sources: Path, built: Path, report: Callable[[str], object]
 def _run(command: list[str], folder: Path) -> None:
     environment = {**os.environ, "NODE_ENV": "production", "NO_COLOR": "1"}
     done = subprocess.run(
-        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
     )
     if done.returncode != 0:
         said = "\n".join(line for line in done.stderr.splitlines() if "npm warn" not in line)

@@ -31,7 +31,7 @@ def load_sample() -> Dataset:
         DataError: a file of the installed package is missing or damaged.
     """
     try:
-        record = json.loads((FOLDER / RECORD).read_text())
+        record = json.loads((FOLDER / RECORD).read_bytes())
         (train_images, train_labels), (test_images, test_labels) = (
             _read_split(FOLDER / f"{split}.png", record[split]) for split in SPLITS
         )
