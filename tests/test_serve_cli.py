@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from time import sleep
 
 import pytest
 from click.testing import CliRunner
@@ -225,7 +226,15 @@ def test_a_system_out_of_files_is_one_line() -> None:
         assert "no more connections can be accepted" in running.stderr.readline()
         resource.prlimit(running.pid, resource.RLIMIT_NOFILE, usual)
         assert client.ask("GET", "/healthz").status == 200
+        slow = stack.enter_context(client.connect())
+        slow.sendall(post(b"x", length=2))
+        assert client.ask("GET", "/healthz").status == 200
+        resource.prlimit(running.pid, resource.RLIMIT_NOFILE, (20, usual[1]))
+        client.connect().close()
         running.terminate()
+        sleep(1.5)  # asyncio tries again to accept after a second, when the service has closed its socket
+        slow.sendall(b"x")
+        assert read_until_closed(slow).startswith(b"HTTP/1.1 422 ")
         assert ended(running) == []
 
 

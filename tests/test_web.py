@@ -126,7 +126,7 @@ def test_by_keyboard_alone(person: PagePerson, tmp_path: Path, cat: bytes) -> No
     page.context.grant_permissions(["camera"])
     page.keyboard.press("Tab")
     expect(page.get_by_label("Choose a picture")).to_be_focused()
-    assert page.locator("label").evaluate("(label) => getComputedStyle(label).outlineStyle") == "solid"
+    assert page.locator("label[for=file]").evaluate("(label) => getComputedStyle(label).outlineStyle") == "solid"
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
     chooser.value.set_files(tmp_path / "cat.png")

@@ -150,7 +150,7 @@ class _Server(uvicorn.Server):
         self._connections = connections
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        asyncio.get_running_loop().set_exception_handler(_told_rarely())
+        asyncio.get_running_loop().set_exception_handler(_told_rarely(self._connections))
         await super().startup(sockets)
         for listener in sockets or []:
             listener.listen(_QUEUE)  # asyncio has made the queue as short as what it accepts at once
@@ -160,7 +160,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _told_rarely() -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
+def _told_rarely(connections: Connections) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
     """What asyncio calls with an error that nobody else sees: a traceback, unless all there is to say is known."""
     out_of_files = Rarely("no more connections can be accepted: the system has no files or memory left for them")
 
@@ -168,7 +168,8 @@ def _told_rarely() -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None
         error = context.get("exception")
         if isinstance(error, OSError) and error.errno in _OUT_OF_FILES:
             out_of_files.say()
-        else:
+        elif not (connections.stopping and isinstance(error, ValueError)):
+            # That is asyncio, which tries to accept again a second later, at a socket that is closed by now.
             loop.default_exception_handler(context)
 
     return handle
