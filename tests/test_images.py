@@ -5,6 +5,7 @@ import os
 import struct
 import time
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -236,6 +237,31 @@ def test_large_pictures_are_decoded_one_after_the_other(
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(read_pixels, [file.getvalue()] * 40))
     assert (most == 1) == ("progressive" in options)
+
+
+def test_a_file_that_is_written_to_meanwhile_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may write the next picture over this one: half of each would have an answer."""
+
+    def open_and_wait(*arguments: Any, **options: Any) -> Any:
+        image = opened(*arguments, **options)
+        for act in meanwhile:
+            act()
+        return image
+
+    path, opened = tmp_path / "frame.bmp", Image.open
+    meanwhile: list[Callable[[], object]] = []
+    monkeypatch.setattr(Image, "open", open_and_wait)
+    first, second = (np.full((size, size, 3), 10 * size, np.uint8) for size in (16, 20))
+    Image.fromarray(first).save(path)
+    meanwhile.append(lambda: Image.fromarray(second).save(path))
+    assert failure(path) == f"{path}: it was written to while it was read; read it again"
+    # To replace a file, as one should, is no harm.
+    meanwhile[:] = [
+        lambda: Image.fromarray(first).save(tmp_path / "new.bmp"),
+        lambda: (tmp_path / "new.bmp").replace(path),
+    ]
+    assert (read_pixels(path) == 200).all()
+    assert (read_pixels(path) == 160).all()
 
 
 def test_what_cannot_be_rewound_is_read_first(sample: Dataset) -> None:

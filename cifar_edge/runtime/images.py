@@ -119,7 +119,11 @@ def _pixels(source: ImageSource) -> npt.NDArray[np.uint8]:
         return to_pixels(source)
     if isinstance(source, str | os.PathLike):
         with _opened(source) as file:
-            return _decoded(file)
+            before = _state(file)
+            pixels = _decoded(file)
+            if _state(file) != before:  # the upper half may be of another picture than the lower one
+                raise ImageError("it was written to while it was read; read it again")
+            return pixels
     if isinstance(source, bytes):
         return _in_memory(source)
     if isinstance(source, bytearray | memoryview):
@@ -127,6 +131,11 @@ def _pixels(source: ImageSource) -> npt.NDArray[np.uint8]:
     if hasattr(source, "read"):
         return _in_memory(contents(source))
     raise ImageError("neither path, bytes, file, PIL image nor uint8 array [height, width, 3]")
+
+
+def _state(file: BinaryIO) -> tuple[int, int]:
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns
 
 
 def _decoded(file: BinaryIO) -> npt.NDArray[np.uint8]:
