@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from cifar_edge.data import Dataset
+from cifar_edge.data.trained_on import TRAINED_ON
 from cifar_edge.errors import ModelError, RecipeError, TrainingError
 from cifar_edge.models import MODELS, build
 from cifar_edge.models.pixels import pixels_to_input
@@ -74,6 +75,10 @@ def test_the_run_holds_what_a_person_and_a_program_want(run: Path) -> None:
         with Image.open(run / f"{name}.png") as picture:
             assert min(picture.size) > 300
             assert np.asarray(picture.convert("L")).std() > 5
+
+
+def test_a_run_on_cifar10_keeps_no_digests(run: Path) -> None:
+    assert not (run / TRAINED_ON).exists()
 
 
 def _answers(folder: Path, dataset: Dataset, network: torch.nn.Module, name: str) -> list[bytes]:

@@ -59,7 +59,7 @@ def command(
     if origin is None:
         dataset = loading.load(data, offline, holdout, strict)
     else:
-        dataset = loading.load_again(origin, data, offline, holdout, strict)
+        dataset = loading.load_unseen(_run(found.path), origin, data, offline, holdout, strict)
     if dataset.labels != metadata.labels:
         raise DataError(
             f"{found} knows other classes ({listed(metadata.labels)}) than {dataset.name} has "
@@ -82,10 +82,15 @@ def _origin(file: "Path") -> "Origin | None":
     from cifar_edge.errors import ModelError
 
     try:
-        origin = Origin.of_run(file.resolve().parent.parent)
+        origin = Origin.of_run(_run(file))
     except ModelError:
         return None
     return origin if origin.folder is not None else None
+
+
+def _run(file: "Path") -> "Path":
+    """The folder of the run that an exported file is of, if it lies in one."""
+    return file.resolve().parent.parent
 
 
 def _record(evaluation: "Evaluation") -> dict[str, Any]:

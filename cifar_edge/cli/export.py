@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cifar_edge.cli.extras import needs
-from cifar_edge.cli.loading import load_again, own_data_options
+from cifar_edge.cli.loading import load_unseen, own_data_options
 from cifar_edge.cli.notes import note, say, tell
 from cifar_edge.files import is_released
 
@@ -77,7 +77,7 @@ def command(
     resolved = resolve_run(model)
     trained = load_network(resolved.path)
     target = out or _default_folder(resolved.path, trained.name)
-    dataset = load_again(trained.data, data, offline, holdout, strict)
+    dataset = load_unseen(resolved.path, trained.data, data, offline, holdout, strict)
     note(f"exporting {resolved} to {target}, judged by {len(dataset.test_labels)} test images of {dataset.name}")
     if (target / REPORT).exists():
         note("replacing the earlier export there, if this one passes its gates")

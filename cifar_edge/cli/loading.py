@@ -99,6 +99,31 @@ def load_again(origin: "Origin", data: str | None, offline: bool, holdout: float
     return dataset
 
 
+def load_unseen(
+    run: Path, origin: "Origin", data: str | None, offline: bool, holdout: float | None, strict: bool
+) -> "Dataset":
+    """`load_again`, without the test images that ``run`` was trained on; a line on stderr tells how many these are.
+
+    Raises:
+        DataError: as `load_again`; or no test image is left.
+        ModelError: the run's record of what it was trained on is damaged.
+    """
+    from cifar_edge.data.trained_on import has_trained_on, without_trained_on
+    from cifar_edge.runtime.messages import display_name
+
+    dataset = load_again(origin, data, offline, holdout, strict)
+    tests, shown = f"test images of {display_name(dataset.name)}", display_name(str(run))
+    tested, left_out = without_trained_on(dataset, run)
+    if left_out:
+        note(f"left out: {left_out:,} of {len(dataset.test_labels):,} {tests}, which {shown} was trained on")
+    elif origin.folder is not None and not has_trained_on(run) and origin.change(dataset):
+        note(
+            f"note: {shown} is of an earlier version, which kept no record of its pictures: {tests} may be among "
+            "those it was trained on"
+        )
+    return tested
+
+
 def uneven(dataset: "Dataset") -> str | None:
     """A line that tells how uneven the classes are, where the largest has `UNEVEN` times the images of the smallest."""
     import numpy as np

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.data.origin import Origin
+from cifar_edge.data.trained_on import write_trained_on
 from cifar_edge.errors import CifarEdgeError, Interrupted, RecipeError, TrainingError
 from cifar_edge.files import write_text
 from cifar_edge.models import build
@@ -192,6 +193,7 @@ def fold_run(
         pictures.draw_answers(folder, dataset, logits.cpu().numpy(), _deployed(recipe.model, folded))
         summary.get("temperature", {}).pop("int8", None)  # it was fitted to the weights that were folded before
         stages.write_metrics(FOLD_METRICS)
+        write_trained_on(folder, dataset)  # runs of early versions have none
         write_text(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
         write_text(folder / RECIPE, recipe.to_toml())
     return summary
@@ -249,6 +251,7 @@ def _finish(stages: Stages, state: RunState) -> dict[str, Any]:
         "versions": {name: version(name) for name in ("torch", "numpy", "safetensors")},
     }
     stages.write_metrics(METRICS)
+    write_trained_on(folder, dataset)
     write_text(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
     (folder / STATE).unlink(missing_ok=True)
     return summary
