@@ -21,7 +21,7 @@ import torch
 from cifar_edge.cli.loading import data_options, load
 from cifar_edge.errors import CifarEdgeError, ModelError, RecipeError
 from cifar_edge.export.calibration import CALIBRATION_IMAGES, LARGEST, Histogram, histograms, least_error_scale
-from cifar_edge.export.integer import integer_graph
+from cifar_edge.export.integer import integer_graph, integer_network
 from cifar_edge.export.parity import Comparison, Logits, compare, torch_logits
 from cifar_edge.export.rounding import QuantizedWeights, fitted_weights, nearest_weights
 from cifar_edge.models.folded import FoldedNetwork
@@ -164,7 +164,7 @@ class Trial:
     def _comparison(self, activations: str, weights: str, count: int, draw: int) -> Comparison:
         drawn = self._images[np.random.default_rng(draw).choice(len(self._images), count, replace=False)]
         scales = [ACTIVATIONS[activations](histogram) for histogram in histograms(self._network, drawn)]
-        graph = integer_graph(self._network, scales, WEIGHTS[weights](self._network, scales, drawn))
+        graph = integer_graph(integer_network(self._network, scales, WEIGHTS[weights](self._network, scales, drawn)))
         session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
         logits: Logits = session.run(None, {INPUT_NAME: self._held_out})[0]
         return compare(logits, self._reference, self._labels)

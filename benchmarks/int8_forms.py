@@ -24,7 +24,7 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 from cifar_edge.data import load_dataset
 from cifar_edge.export.calibration import activation_scales
 from cifar_edge.export.graphs import TO_NHWC
-from cifar_edge.export.integer import integer_graph
+from cifar_edge.export.integer import integer_graph, integer_network
 from cifar_edge.export.rounding import fitted_weights
 from cifar_edge.files import released
 from cifar_edge.runtime.timing import machine, time_alternately
@@ -179,7 +179,7 @@ def main() -> None:
     dataset = load_dataset("sample")
     images = np.concatenate([dataset.train_images, dataset.test_images])
     scales = activation_scales(folded, dataset.train_images)
-    shipped = integer_graph(folded, scales, fitted_weights(folded, scales, dataset.train_images))
+    shipped = integer_graph(integer_network(folded, scales, fitted_weights(folded, scales, dataset.train_images)))
     logits = session(shipped.SerializeToString()).run(None, {INPUT_NAME: dataset.train_images})[0]
     models = {
         SHIPPED: shipped,

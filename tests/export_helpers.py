@@ -8,10 +8,10 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from hypothesis import strategies as st
-from onnx import ModelProto, helper, numpy_helper
 from torch import nn
 
 from cifar_edge.data import Dataset
+from cifar_edge.integer import IntegerNetwork
 from cifar_edge.models import build
 from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.models.gn_cnn import GnCnn
@@ -102,31 +102,6 @@ def neighbours(codes: npt.NDArray[np.int8]) -> npt.NDArray[np.int_]:
     return np.asarray(rows[:, 0::2] + rows[:, 1::2])
 
 
-def emulated(model: ModelProto, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """What the file says, computed in integers with numpy and torch."""
-    constants = {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
-    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
-    shortcuts = {node.output[0]: node.input[1] for node in model.graph.node if node.op_type == "Add"}
-    passed_on: dict[str, npt.NDArray[np.int64]] = {}
-    x = images.transpose(0, 3, 1, 2).astype(np.int64) - int(constants["xz"])
-    scale = constants["xs"]
-    for index, node in enumerate(convolutions):
-        attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-        sums = nn.functional.conv2d(
-            torch.tensor(x).double(),
-            torch.tensor(constants[f"w{index}"]).double(),
-            torch.tensor(constants[f"b{index}"]).double(),
-            attributes["strides"],
-            attributes["pads"][:2],
-            groups=attributes["group"],
-        ).numpy()
-        factor = scale * constants[f"w{index}s"] / constants[f"y{index}s"]
-        scale = constants[f"y{index}s"]
-        x = np.rint(sums.astype(np.float32) * factor[:, None, None]).astype(np.int64)
-        if f"a{index}" in shortcuts:
-            x = np.clip(x, -128, 127) + passed_on[shortcuts[f"a{index}"]]
-        x = passed_on[f"yd{index}"] = np.clip(x, 0, 255)
-    positions = x.shape[2] * x.shape[3]
-    pooled = np.rint(x.sum((2, 3)).astype(np.float32) * (scale / (constants["ps"] * np.float32(positions))))
-    sums = np.clip(pooled, 0, 255).astype(np.int64) @ constants["wh"].astype(np.int64) + constants["bh"]
-    return np.asarray(sums.astype(np.float32) * constants["ls"])
+def answers(network: IntegerNetwork, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """What a file of ``network`` is to answer, bit for bit."""
+    return network(images).astype(np.float32) * network.logit_scales

@@ -8,12 +8,12 @@ import onnx
 import pytest
 from calibration import ACTIVATIONS, WEIGHTS, least_divergence, percentile
 from conftest import sums_in_16_bits
-from export_helpers import emulated
+from export_helpers import answers
 from int8_forms import float_logits, integer_operators, nodes_run, session, tied, uint8_logits
 
 from cifar_edge.data import Dataset
 from cifar_edge.export.calibration import Histogram, activation_scales, histograms
-from cifar_edge.export.integer import integer_graph
+from cifar_edge.export.integer import integer_graph, integer_network
 from cifar_edge.export.parity import Logits, compare, torch_logits
 from cifar_edge.export.rounding import nearest_weights
 from cifar_edge.models.folded import FoldedNetwork
@@ -26,7 +26,7 @@ def scales(folded: FoldedNetwork, sample: Dataset) -> list[float]:
 
 
 def test_forms_are_one_function(folded: FoldedNetwork, scales: list[float], sample: Dataset) -> None:
-    shipped = integer_graph(folded, scales, nearest_weights(folded, scales))
+    shipped = integer_graph(integer_network(folded, scales, nearest_weights(folded, scales)))
     run = {INPUT_NAME: sample.test_images}
     logits = session(shipped.SerializeToString()).run(None, run)[0]
     low, high = float(logits.min()), float(logits.max())
@@ -46,7 +46,7 @@ def test_ties_are_of_the_two_best_logits() -> None:
 @pytest.mark.parametrize("method", ACTIVATIONS)
 def test_methods_keep_the_classes(method: str, folded: FoldedNetwork, sample: Dataset) -> None:
     chosen = [ACTIVATIONS[method](histogram) for histogram in histograms(folded, sample.train_images)]
-    graph = integer_graph(folded, chosen, nearest_weights(folded, chosen))
+    graph = integer_graph(integer_network(folded, chosen, nearest_weights(folded, chosen)))
     check(logits_of(graph, sample), folded, sample)
 
 
@@ -54,10 +54,10 @@ def test_methods_keep_the_classes(method: str, folded: FoldedNetwork, sample: Da
 def test_other_weights_keep_the_classes(
     weights: str, folded: FoldedNetwork, scales: list[float], sample: Dataset
 ) -> None:
-    graph = integer_graph(folded, scales, WEIGHTS[weights](folded, scales, sample.train_images))
-    exact = emulated(graph, sample.test_images)
+    integers = integer_network(folded, scales, WEIGHTS[weights](folded, scales, sample.train_images))
+    exact = answers(integers, sample.test_images)
     check(exact, folded, sample)
-    logits = logits_of(graph, sample)
+    logits = logits_of(integer_graph(integers), sample)
     if weights == "8 bits" and sums_in_16_bits():
         assert np.mean(logits.argmax(1) == exact.argmax(1)) < 0.9, "nothing saturates"
     else:

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from export_helpers import LAYER, build_folded, emulated, neighbours
+from export_helpers import LAYER, answers, build_folded, neighbours
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import ModelProto, TensorProto, numpy_helper
@@ -31,9 +31,10 @@ from cifar_edge.export.calibration import (
 from cifar_edge.export.debug import layer_signals
 from cifar_edge.export.fp32 import network_graph, with_pixels
 from cifar_edge.export.graphs import serialize
-from cifar_edge.export.integer import integer_graph
+from cifar_edge.export.integer import integer_graph, integer_network
 from cifar_edge.export.parity import compare, torch_logits
 from cifar_edge.export.rounding import QuantizedWeights, fitted_weights, nearest_weights, round_to_nearest
+from cifar_edge.integer import IntegerNetwork
 from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.spec import (
     INPUT_NAME,
@@ -59,10 +60,16 @@ def exact(folded: FoldedNetwork) -> ModelProto:
 
 
 @pytest.fixture(scope="module")
-def graph(folded: FoldedNetwork, sample: Dataset) -> ModelProto:
-    """Its int8 graph, calibrated on the sample."""
+def integers(folded: FoldedNetwork, sample: Dataset) -> IntegerNetwork:
+    """Its integers, calibrated on the sample."""
     scales = activation_scales(folded, sample.train_images)
-    return integer_graph(folded, scales, fitted_weights(folded, scales, sample.train_images))
+    return integer_network(folded, scales, fitted_weights(folded, scales, sample.train_images))
+
+
+@pytest.fixture(scope="module")
+def graph(integers: IntegerNetwork) -> ModelProto:
+    """Its int8 graph."""
+    return integer_graph(integers)
 
 
 def session(model: ModelProto, optimized: Path | None = None) -> onnxruntime.InferenceSession:
@@ -79,9 +86,11 @@ def logits_of(model: ModelProto, images: Array) -> Array:
 
 
 @pytest.mark.parametrize("batch", [1, 7, 64])
-def test_file_computes_the_integers_it_says(graph: ModelProto, sample: Dataset, batch: int) -> None:
+def test_file_computes_the_integer_network(
+    integers: IntegerNetwork, graph: ModelProto, sample: Dataset, batch: int
+) -> None:
     images = sample.test_images[:batch]
-    assert np.array_equal(logits_of(graph, images), emulated(graph, images))
+    assert np.array_equal(logits_of(graph, images), answers(integers, images))
 
 
 @pytest.mark.parametrize("batch", [1, 7, 64])
@@ -257,12 +266,13 @@ def test_any_folded_network_is_computed_within_its_rounding(
     images = sample.test_images[:3]
     scales = unclipped_scales(network, images)
     weights = fitted_weights(network, scales, sample.train_images[:3]) if fitted else nearest_weights(network, scales)
-    graph = integer_graph(network, scales, weights)
+    integers = integer_network(network, scales, weights)
+    graph = integer_graph(integers)
     onnx.checker.check_model(graph, full_check=True)
     with tempfile.TemporaryDirectory() as folder:
         logits = session(graph, Path(folder, "optimized.onnx")).run([OUTPUT_NAME], {INPUT_NAME: images})[0]
         operators = Counter(node.op_type for node in onnx.load(Path(folder, "optimized.onnx")).graph.node)
-    assert np.array_equal(logits, emulated(graph, images))
+    assert np.array_equal(logits, answers(integers, images))
     assert (np.abs(logits - torch_logits(network, images)) <= rounding_bound(network, scales, weights, images)).all()
     assert operators["QLinearConv"] == len(layers)
     assert operators["QLinearAdd"] == sum(residual > 0 for residual in network.residuals)
@@ -316,7 +326,7 @@ def test_activation_that_never_fires_has_a_scale(sample: Dataset) -> None:
     scales = activation_scales(network, sample.train_images[:2])
     assert scales == [1.0, 1.0]
     weights = fitted_weights(network, scales, sample.train_images[:2])
-    logits = logits_of(integer_graph(network, scales, weights), sample.test_images[:2])
+    logits = logits_of(integer_graph(integer_network(network, scales, weights)), sample.test_images[:2])
     assert logits == pytest.approx(np.tile(network.head.bias.numpy(), (2, 1)), abs=4e-3)
 
 
@@ -324,7 +334,7 @@ def test_activation_that_never_fires_has_a_scale(sample: Dataset) -> None:
 def test_debug_finds_the_damaged_layer(folded: FoldedNetwork, exact: ModelProto, sample: Dataset, damaged: int) -> None:
     scales = activation_scales(folded, sample.train_images)
     scales[damaged] *= 10
-    int8 = integer_graph(folded, scales, nearest_weights(folded, scales))
+    int8 = integer_graph(integer_network(folded, scales, nearest_weights(folded, scales)))
     signals = layer_signals(exact, int8, sample.test_images)
     assert [signal.layer for signal in signals] == [
         *(f"convolution {index}" for index in range(1, 8)),

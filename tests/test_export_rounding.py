@@ -14,7 +14,7 @@ from torch import nn
 
 from cifar_edge.data import Dataset
 from cifar_edge.export.calibration import activation_scales, kernel_order
-from cifar_edge.export.integer import integer_graph
+from cifar_edge.export.integer import integer_graph, integer_network
 from cifar_edge.export.parity import compare, torch_logits
 from cifar_edge.export.rounding import QuantizedWeights, fitted_weights, nearest_weights, round_to_fit
 from cifar_edge.models.folded import FoldedNetwork
@@ -129,7 +129,7 @@ def test_the_released_network_loses_less(folded: FoldedNetwork, sample: Dataset)
     wanted = torch_logits(folded, sample.test_images)
     ratios = []
     for weights in (nearest_weights(folded, scales), fitted_weights(folded, scales, sample.train_images)):
-        content = integer_graph(folded, scales, weights).SerializeToString()
+        content = integer_graph(integer_network(folded, scales, weights)).SerializeToString()
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         logits = session.run(None, {INPUT_NAME: sample.test_images})[0]
         ratios.append(compare(logits, wanted, sample.test_labels).snr_db)

@@ -24,7 +24,7 @@ from cifar_edge.export.calibration import activation_scales, calibration_images
 from cifar_edge.export.conversion import conversions
 from cifar_edge.export.fp32 import network_graph
 from cifar_edge.export.graphs import serialize
-from cifar_edge.export.integer import integer_graph
+from cifar_edge.export.integer import integer_graph, integer_network
 from cifar_edge.export.quantize import quantize
 from cifar_edge.export.rounding import fitted_weights
 from cifar_edge.models import MODELS, build
@@ -85,7 +85,9 @@ def test_from_pictures_to_predictions(pets: Path, tmp_path: Path, sample: Datase
     def calibrated_by(images: Images) -> bytes:
         images = calibration_images(images)
         scales = activation_scales(network, images)
-        return serialize(integer_graph(network, scales, fitted_weights(network, scales, images)), metadata)
+        return serialize(
+            integer_graph(integer_network(network, scales, fitted_weights(network, scales, images))), metadata
+        )
 
     int8 = (folder / "gn-cnn.int8.onnx").read_bytes()
     assert int8 == calibrated_by(dataset.train_images)
@@ -228,7 +230,7 @@ def test_int8_of_2_and_of_1000_classes(labels: tuple[str, ...], sample: Dataset)
     assert isinstance(network, GnCnn)
     folded = fold(network, torch.tensor(sample.train_images[:64]))
     scales = activation_scales(folded, sample.train_images[:64])
-    graph = integer_graph(folded, scales, fitted_weights(folded, scales, sample.train_images[:64]))
+    graph = integer_graph(integer_network(folded, scales, fitted_weights(folded, scales, sample.train_images[:64])))
     content = serialize(graph, replace(METADATA, labels=labels))
     assert load(content).metadata.labels == labels
     answer = Classifier(content).predict(sample.test_images[0])

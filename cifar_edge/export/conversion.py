@@ -15,7 +15,7 @@ from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import ExportError
 from cifar_edge.export.calibration import activation_scales, calibration_images
 from cifar_edge.export.fp32 import network_graph, with_pixels
-from cifar_edge.export.integer import integer_graph
+from cifar_edge.export.integer import integer_graph, integer_network
 from cifar_edge.export.parity import Logits, torch_logits
 from cifar_edge.export.quantize import quantize as quantize_graph
 from cifar_edge.export.rounding import fitted_weights
@@ -76,7 +76,7 @@ def _folded(folded: FoldedNetwork, trained: TrainedNetwork, dataset: Dataset, ab
     about = replace(about, parameters=costs.parameters, macs=costs.macs, weights_sha256=trained.folded_sha256)
     images = calibration_images(dataset.train_images)
     scales = activation_scales(folded, images)
-    int8 = integer_graph(folded, scales, fitted_weights(folded, scales, images))
+    int8 = integer_graph(integer_network(folded, scales, fitted_weights(folded, scales, images)))
     return [
         Conversion("folded fp32", with_pixels(network_graph(folded)), source, about, written=False),
         Conversion("int8", int8, source, _as_int8(about, trained)),
