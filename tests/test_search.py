@@ -17,7 +17,14 @@ from search_results import Row
 
 from cifar_edge.data import Dataset
 from cifar_edge.errors import DataError, ModelError
-from cifar_edge.models.gn_cnn import GN_CNN_LAYERS, GN_CNN_MAX_LAYERS, GN_CNN_NANO_LAYERS, GnCnn, Layer
+from cifar_edge.models.gn_cnn import (
+    GN_CNN_DW_LAYERS,
+    GN_CNN_LAYERS,
+    GN_CNN_MAX_LAYERS,
+    GN_CNN_NANO_LAYERS,
+    GnCnn,
+    Layer,
+)
 from cifar_edge.models.summary import count_macs
 from cifar_edge.training.folding import fold
 
@@ -68,7 +75,7 @@ def test_what_the_words_mean() -> None:
     )
 
 
-@pytest.mark.parametrize("layers", [GN_CNN_LAYERS, GN_CNN_MAX_LAYERS, GN_CNN_NANO_LAYERS])
+@pytest.mark.parametrize("layers", [GN_CNN_LAYERS, GN_CNN_DW_LAYERS, GN_CNN_MAX_LAYERS, GN_CNN_NANO_LAYERS])
 def test_every_size_of_gn_cnn_can_be_written(layers: tuple[Layer, ...]) -> None:
     assert search_space.parse(search_space.write(layers)) == layers
 

@@ -159,15 +159,21 @@ They are 49,514 for ten classes, 47,498 once folded. Depthwise widths are multip
 
 GN_CNN_NANO_LAYERS = (
     Layer(16, kernel=4, stride=2),  # (16, 16, 16)
-    Layer(32, stride=2),  # (32, 8, 8)
-    Layer(32, depthwise=True),
-    Layer(32, kernel=1, identity=False, residual=2),
-    Layer(32, depthwise=True),
-    Layer(48, kernel=1),
-    Layer(48, depthwise=True),
-    Layer(64, kernel=1),
+    Layer(48, stride=2),  # (48, 8, 8)
+    Layer(48, kernel=5, depthwise=True),
+    Layer(96, kernel=1),
 )
-"""For the smallest devices: 13,498 parameters for ten classes, 12,970 once folded, and 0.9 million MACs."""
+"""For the smallest devices: 14,970 parameters for ten classes, 14,666 once folded, and 1.0 million MACs."""
+
+GN_CNN_DW_LAYERS = (
+    Layer(32, kernel=4, stride=2),  # (32, 16, 16)
+    Layer(32),
+    Layer(64, stride=2),  # (64, 8, 8)
+    *3 * (Layer(64, depthwise=True), Layer(64, kernel=1)),
+    Layer(64, depthwise=True),
+    Layer(48, kernel=1),
+)
+"""As fast as gn-cnn, with depthwise layers at 8x8: 49,546 parameters for ten classes, and 5.1 million MACs."""
 
 
 def gn_cnn(classes: int, layers: Sequence[Layer] = GN_CNN_LAYERS) -> GnCnn:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from cifar_edge.errors import ModelError
-from cifar_edge.models.gn_cnn import GN_CNN_MAX_LAYERS, GN_CNN_NANO_LAYERS, gn_cnn
+from cifar_edge.models.gn_cnn import GN_CNN_DW_LAYERS, GN_CNN_MAX_LAYERS, GN_CNN_NANO_LAYERS, gn_cnn
 from cifar_edge.models.reference import batch_norm, group_norm, layer_norm, reference_network, unnormalized_network
 from cifar_edge.models.wide_resnet import WideResNet
 from cifar_edge.runtime.messages import did_you_mean
@@ -34,6 +34,7 @@ _GN_CNN_RECIPE = {"epochs": 15, "fold_epochs": 5, "muon_learning_rate": 0.01, "f
 
 MODELS: Mapping[str, Family] = {
     "gn-cnn": Family(gn_cnn, _GN_CNN_RECIPE),
+    "gn-cnn-dw": Family(partial(gn_cnn, layers=GN_CNN_DW_LAYERS), _GN_CNN_RECIPE),
     "gn-cnn-max": Family(partial(gn_cnn, layers=GN_CNN_MAX_LAYERS), _GN_CNN_RECIPE),
     "gn-cnn-nano": Family(partial(gn_cnn, layers=GN_CNN_NANO_LAYERS), _GN_CNN_RECIPE),
     "s8-layer": Family(partial(reference_network, norm=layer_norm), _REFERENCE_RECIPE),
