@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -78,6 +79,22 @@ def remove_leftovers(folder: Path) -> None:
             with temporary.open("r+b") as file:
                 if try_lock(file):
                     temporary.unlink()
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """The bytes of ``path``, a regular file of at most ``most`` bytes: a pipe would be waited for, a device never ends.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+        ValueError: it is something else, or larger.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("it is no regular file")
+    if status.st_size > most:
+        raise ValueError(f"it has {status.st_size:,} bytes; at most {most:,} are read")
+    with path.open("rb") as file:
+        return file.read(most)
 
 
 def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:

@@ -79,6 +79,7 @@ def test_files_that_cannot_be_removed_stop_nobody(tmp_path: Path) -> None:
 NPM = """#!/bin/sh
 mkdir -p node_modules dist
 echo '<!doctype html>' > dist/index.html
+echo '// the page' > dist/main.js
 echo '// the worker' > dist/sw.js
 """
 
@@ -97,3 +98,9 @@ def test_a_build_of_the_page_that_was_killed(tmp_path: Path) -> None:
         assert len(left) == (2 if len(codes) == 1 else 1), left
     assert codes == [-9, 0]
     assert (tmp_path / "site" / "index.html").is_file()
+    (built,) = (tmp_path / "cache" / "cifar-edge").glob("web-*")
+    for name in ("sw.js", "index.html", "main.js"):  # as whatever cleans up old files leaves it
+        (built / name).unlink()
+        done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+        assert (done.returncode, "building the page" in done.stderr) == (0, True)
+        assert (built / name).is_file()

@@ -264,7 +264,7 @@ def test_a_damaged_summary_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "runs" / "b" / "summary.json").write_text(summary)
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(main, ["train", "--resume", "b"])
-    assert (done.exit_code, done.output) == (1, "Error: runs/b/summary.json is damaged\n")
+    assert (done.exit_code, done.output) == (1, "Error: runs/b/summary.json is damaged: it lacks 'model'\n")
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,7 @@ def test_the_web_page_is_shown_with_the_same_model_if_it_is_built(
     built = build._in_cache(build._sources())
     built.mkdir(parents=True)
     (built / "index.html").write_text("<title>The page</title>")
+    (built / "main.js").write_text("1;")
     (built / "sw.js").write_text("1;")
     with process("--quiet", XDG_CACHE_HOME=cache, TMPDIR=str(tmp_path)) as (client, running, _):
         assert b"The page" in client.ask("GET", "/").body

@@ -11,6 +11,8 @@ import click
 
 from cifar_edge.runtime.messages import fit, one_line
 
+_LONGEST = 10_000
+"""Characters of an error: a path may have 4,096 bytes, and what repeats more than a few of them shows nothing."""
 _QUIET, _VERBOSE = "cifar_edge.quiet", "cifar_edge.verbose"
 """Keys of click's ``Context.meta``, which a command shares with the group it is called by."""
 
@@ -48,7 +50,8 @@ def note(text: str) -> None:
 def error_text(error: Exception) -> str:
     """What is printed of ``error``: one line, below its traceback if that is wanted."""
     where = "".join(traceback.format_exception(error)) if _told(_VERBOSE) else ""
-    return f"{fit(where)}Error: {one_line(str(error))}"
+    said = one_line(str(error))
+    return f"{fit(where)}Error: {said if len(said) <= _LONGEST else f'{said[:_LONGEST]}...'}"
 
 
 def _told(key: str) -> bool:

@@ -171,7 +171,7 @@ def told(summary: dict[str, Any], folder: Path) -> str:
     """The summary of a run, for a person."""
     lines = []
     for key, title in (("train", "training"), ("holdout", "held-out"), ("test", "test")):
-        if f"{key}_accuracy" in summary:
+        if {f"{key}_accuracy", f"{key}_images"} <= summary.keys():
             about = f"{summary[f'{key}_accuracy']:.2%} of {summary[f'{key}_images']:,} images"
             lines.append(f"{f'{title} accuracy':<22}{about}")
         if f"folded_{key}_accuracy" in summary:

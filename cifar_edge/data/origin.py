@@ -1,6 +1,5 @@
 """What a run remembers of its data set, so that export, fold and evaluate find the same one again."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import Any, Self
 from cifar_edge.data.corpus import Fingerprints
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import DataError, ModelError
+from cifar_edge.runtime.json_values import number, text
 from cifar_edge.runtime.messages import display_name
-from cifar_edge.runtime.runs import SUMMARY
+from cifar_edge.runtime.runs import SUMMARY, record_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class Origin:
             ModelError: there is no such file, or it is damaged.
         """
         try:
-            return cls.from_record(json.loads((folder / SUMMARY).read_bytes())["data"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            return cls.from_record(record_in(folder / SUMMARY)["data"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(f"{folder / SUMMARY} is missing or damaged; was the training interrupted?") from error
 
     @classmethod
@@ -60,10 +60,10 @@ class Origin:
         """
         folder, holdout, sha256 = record.get("folder"), record.get("holdout"), record.get("sha256")
         return cls(
-            name=str(record["name"]),
-            source=str(record["source"]),
-            folder=None if folder is None else str(folder),
-            holdout=None if holdout is None else float(holdout),
+            name=text(record["name"]),
+            source=text(record["source"]),
+            folder=None if folder is None else text(folder),
+            holdout=None if holdout is None else number(holdout, high=1.0),
             sha256=None if sha256 is None else Fingerprints(**sha256),
         )
 

@@ -1,6 +1,7 @@
 """The folders of runs: what lies in them, which one is meant, who writes to it, and how far they are."""
 
 import contextlib
+import io
 import json
 import os
 import time
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from cifar_edge.errors import CifarEdgeError, ModelError, TrainingError
-from cifar_edge.files import make_folder, try_lock
+from cifar_edge.files import make_folder, read_bounded, try_lock
+from cifar_edge.runtime.json_values import count, number, text
 from cifar_edge.runtime.messages import did_you_mean, display_name
 from cifar_edge.spec import METADATA_KEY
 
@@ -26,11 +28,11 @@ STATE = "state.safetensors"
 FAILURE = "failure.txt"
 """Why the training of an unfinished run ended, if it could still say so."""
 
-_SUMMARY_KEYS = {"model", "epochs", "parameters", "seconds", "device"}
 _LOCK = ".lock"
 _MAX_HEADER_BYTES = 16 * 1024 * 1024
 _MAX_RECORD_BYTES = 16 * 1024 * 1024
 """No report or summary is larger; a file that is, is something else."""
+_MAX_FAILURE_BYTES = 64 * 1024
 _ATTEMPTS, _PAUSE_SECONDS = 10, 0.1
 """Whoever looks whether a run is held holds it for a moment."""
 
@@ -74,9 +76,9 @@ def _status(folder: Path) -> RunStatus | None:
         if not summary and (state := _state_record(folder / STATE)):
             return _unfinished(folder, state)
         created = time_of(summary["created"])
-        epochs = int(summary["epochs"]) + int(summary.get("fold_epochs", 0))
-        accuracy = float(summary.get("folded_test_accuracy", summary["test_accuracy"]))
-        model = str(summary["model"])
+        epochs = count(summary["epochs"]) + count(summary.get("fold_epochs", 0))
+        accuracy = number(summary.get("folded_test_accuracy", summary["test_accuracy"]), high=1.0)
+        model = text(summary["model"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):  # the last of 1e999 epochs
         return None
     return RunStatus(folder, model, "finished", epochs, epochs, accuracy, created) if created else None
@@ -85,17 +87,17 @@ def _status(folder: Path) -> RunStatus | None:
 def _unfinished(folder: Path, record: dict[str, Any]) -> RunStatus | None:
     records, recipe, created = record["records"], record["recipe"], time_of(record["created"])
     failure = None
-    with contextlib.suppress(OSError):
-        failure = (folder / FAILURE).read_text(encoding="utf-8", errors="replace").strip()
+    with contextlib.suppress(OSError, ValueError):
+        failure = read_bounded(folder / FAILURE, _MAX_FAILURE_BYTES).decode(errors="replace").strip()
     if created is None:
         return None
     return RunStatus(
         path=folder,
-        model=str(recipe["model"]),
+        model=text(recipe["model"]),
         state="running" if is_held(folder) else "failed" if failure else "interrupted",
         epoch=len(records),
-        epochs=int(recipe["epochs"]) + int(recipe["fold_epochs"]),
-        accuracy=float(records[-1]["accuracy"]) if records else None,
+        epochs=count(recipe["epochs"]) + count(recipe["fold_epochs"]),
+        accuracy=number(records[-1]["accuracy"], high=1.0) if records else None,
         created=created,
         failure=failure,
     )
@@ -104,9 +106,9 @@ def _unfinished(folder: Path, record: dict[str, Any]) -> RunStatus | None:
 def _state_record(path: Path) -> dict[str, Any]:
     """What a state says of itself, read from the header of the safetensors file; empty where there is no such file."""
     try:
-        with path.open("rb") as file:
+        with path.open("rb") if path.is_file() else io.BytesIO() as file:
             record = header_record(file)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
     return record if isinstance(record, dict) else {}
 
@@ -117,12 +119,15 @@ def header_record(file: BinaryIO) -> Any:
     The format is 8 bytes of the header's length, little-endian, the header in JSON, and the tensors.
 
     Raises:
-        ValueError, KeyError, TypeError, RecursionError: there is none.
+        ValueError, KeyError, TypeError: there is none.
     """
     length = int.from_bytes(file.read(8), "little")
     if length > _MAX_HEADER_BYTES:
         raise ValueError(f"a header of {length:,} bytes")
-    return json.loads(json.loads(file.read(length))["__metadata__"][METADATA_KEY])
+    try:
+        return json.loads(json.loads(file.read(length))["__metadata__"][METADATA_KEY])
+    except RecursionError as error:
+        raise ValueError("a header of brackets in brackets") from error
 
 
 def find_run(name: str) -> Path:
@@ -145,8 +150,17 @@ def read_summary(folder: Path) -> dict[str, Any]:
         ModelError: it is damaged.
     """
     summary = record_in(folder / SUMMARY)
-    if not summary.keys() >= _SUMMARY_KEYS:
-        raise ModelError(f"{folder / SUMMARY} is damaged")
+    try:
+        for key in ("model", "device"):
+            text(summary[key])
+        for key in ("epochs", "parameters", *(key for key in summary if key.endswith("_images"))):
+            count(summary[key])
+        for key in ("seconds", *(key for key in summary if key.endswith("_accuracy"))):
+            number(summary[key])
+    except KeyError as error:
+        raise ModelError(f"{folder / SUMMARY} is damaged: it lacks {error}") from error
+    except ValueError as error:
+        raise ModelError(f"{folder / SUMMARY} is damaged: {key}, {error}") from error
     return summary
 
 
@@ -193,8 +207,11 @@ def is_held(folder: Path) -> bool:
     """Whether a living process holds the run."""
     # Read-only where it is another user's, or on a read-only disk; a network's file system locks only what is written.
     for mode in ("r+b", "rb"):
-        with contextlib.suppress(OSError), (folder / _LOCK).open(mode) as file:
-            return not try_lock(file)
+        with contextlib.suppress(OSError):
+            if not (folder / _LOCK).is_file():  # a pipe would be waited for
+                return False
+            with (folder / _LOCK).open(mode) as file:
+                return not try_lock(file)
     return False
 
 
@@ -209,9 +226,7 @@ def folders_in(parent: Path) -> list[Path]:
 def record_in(path: Path) -> dict[str, Any]:
     """The JSON object in the file; an empty one where there is no file, or something else in it."""
     try:
-        if not path.is_file() or path.stat().st_size > _MAX_RECORD_BYTES:
-            return {}
-        record = json.loads(path.read_bytes())
+        record = json.loads(read_bounded(path, _MAX_RECORD_BYTES))
     except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}

@@ -13,17 +13,22 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from cifar_edge.data.folders import MAX_CLASSES, MIN_CLASSES
 from cifar_edge.data.origin import Origin
 from cifar_edge.errors import ModelError
-from cifar_edge.files import write_bytes
+from cifar_edge.files import read_bounded, write_bytes
 from cifar_edge.models import build
 from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.models.gn_cnn import GnCnn
+from cifar_edge.runtime.json_values import number, text
+from cifar_edge.runtime.messages import reason
 from cifar_edge.runtime.resolve import WEIGHTS, resolve_run
-from cifar_edge.runtime.runs import SUMMARY, header_record
+from cifar_edge.runtime.runs import SUMMARY, header_record, record_in
 from cifar_edge.spec import METADATA_KEY
 from cifar_edge.training.folding import unfitted
 
+MAX_TENSOR_BYTES = 256 << 20
+"""A larger file of weights or of a state is refused unread; the largest network here has 11 MB of weights."""
 FOLDED_WEIGHTS = "deploy.safetensors"
 
 
@@ -90,15 +95,15 @@ def read_weights(path: Path) -> Weights:
         ModelError: the file is missing, damaged, or was not written by `save_weights`.
     """
     try:
-        content = path.read_bytes()
+        content = read_bounded(path, MAX_TENSOR_BYTES)
         state = load(content)
         about = header_record(io.BytesIO(content))
-        labels = tuple(map(str, about["labels"]))
-        return Weights(state, str(about["model"]), labels, hashlib.sha256(content).hexdigest())
+        labels = _labels(about["labels"])
+        return Weights(state, text(about["model"]), labels, hashlib.sha256(content).hexdigest())
     except FileNotFoundError as error:
         raise ModelError(f"{path} is missing; is the run finished?") from error
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path} holds no weights of a cifar-edge network ({error})") from error
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path} holds no weights of a cifar-edge network ({reason(error)})") from error
 
 
 def network_of(weights: Weights, path: Path) -> nn.Module:
@@ -129,21 +134,44 @@ def load_network(model: str | os.PathLike[str]) -> TrainedNetwork:
         _load_state(folded, folded_weights, folded_path)
     data = Origin.of_run(folder)
     try:
-        summary = json.loads((folder / SUMMARY).read_bytes())
-        temperatures = {str(precision): float(value) for precision, value in summary.get("temperature", {}).items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        summary = record_in(folder / SUMMARY)
+        # The bounds are those of `cifar_edge.spec.ModelMetadata`.
+        found = summary.get("temperature", {}).items()
+        temperatures = {precision: number(value, 1e-3, 1e3) for precision, value in found}
+    except (ValueError, AttributeError) as error:
         raise ModelError(f"{folder / SUMMARY} is missing or damaged; was the training interrupted?") from error
     return TrainedNetwork(
         weights.model, weights.labels, network, path, weights.sha256, data, temperatures, folded, folded_sha256
     )
 
 
+def _labels(found: object) -> tuple[str, ...]:
+    labels = tuple(label for label in found if isinstance(label, str) and label) if isinstance(found, list) else ()
+    if not isinstance(found, list) or len(set(labels)) != len(found) or not MIN_CLASSES <= len(labels) <= MAX_CLASSES:
+        raise ValueError("its labels are no names of classes")
+    return labels
+
+
 def _load_state(network: nn.Module, weights: Weights, path: Path) -> None:
     try:
+        check_tensors(weights.state, network.state_dict())
         network.load_state_dict(weights.state)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise ModelError(f"{path} does not fit the network that this cifar-edge builds") from error
     network.eval().requires_grad_(False)
+
+
+def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """See that ``found`` has the names, shapes and types of ``expected``: to copy from others casts and repeats.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if found.keys() != expected.keys():
+        raise ValueError(f"it has {len(found.keys() - expected.keys())} other tensors")
+    for name, tensor in expected.items():
+        if found[name].shape != tensor.shape or found[name].dtype != tensor.dtype:
+            raise ValueError(f"its {name} is {found[name].dtype} {list(found[name].shape)}")
 
 
 def new_generator(*seeds: int) -> torch.Generator:

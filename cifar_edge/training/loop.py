@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cifar_edge.errors import Interrupted, TrainingError
+from cifar_edge.errors import Interrupted, ModelError, TrainingError
 from cifar_edge.models.pixels import pixels_to_input
+from cifar_edge.runtime.messages import reason
 from cifar_edge.training.augmentation import augment, relight
 from cifar_edge.training.checkpoint import derived_seed, new_generator
 from cifar_edge.training.ranks import all_ranks, sharing_ranks
@@ -24,6 +25,10 @@ _STEPS_BETWEEN_CHECKS = 20
 
 class Diverged(TrainingError):
     """A loss or weights that are no longer finite."""
+
+
+class UnfitState(ModelError):
+    """A state of another network than that which is trained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,10 @@ def fit(
     step = Step(network, recipe, images.device, ranks)
     first, done = 1, 0
     if start is not None:
-        step.load_state(start.tensors)
+        try:
+            step.load_state(start.tensors)
+        except ValueError as error:
+            raise UnfitState(f"the state does not fit the network: {reason(error)}") from error
         first, done = start.epoch + start.steps // steps, start.steps % steps
     for number in range(first, recipe.epochs + 1):
         seen, targets, taught = _epoch(images, labels, recipe, number, teacher, stop_alone)

@@ -9,9 +9,12 @@ from typing import Any, Self
 import tomli_w
 
 from cifar_edge.errors import ModelError, RecipeError
+from cifar_edge.files import read_bounded
 from cifar_edge.models import family
-from cifar_edge.runtime.messages import did_you_mean
+from cifar_edge.runtime.messages import did_you_mean, reason
 
+_MAX_BYTES = 1 << 20
+"""Of a recipe.toml."""
 PRECISIONS = ("auto", "bf16", "fp32")
 
 Strength = float | tuple[float, float]
@@ -158,11 +161,13 @@ class Recipe:
             RecipeError: no such file, not TOML, or as `from_mapping`.
         """
         try:
-            return cls.from_mapping(tomllib.loads(path.read_text(encoding="utf-8-sig")))
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_bounded(path, _MAX_BYTES).decode("utf-8-sig")
+        except (OSError, ValueError) as error:
             raise RecipeError(f"cannot read the recipe {path}: {getattr(error, 'strerror', None) or error}") from error
-        except tomllib.TOMLDecodeError as error:
-            raise RecipeError(f"{path} is not TOML: {error}") from error
+        try:
+            return cls.from_mapping(tomllib.loads(text))
+        except (ValueError, RecursionError) as error:
+            raise RecipeError(f"{path} is not TOML: {reason(error)}") from error
 
     def updated(self, settings: Sequence[str]) -> Self:
         """The recipe with ``key=value`` strings applied, values in TOML or as bare words.
@@ -177,7 +182,7 @@ class Recipe:
                 raise RecipeError(f"{setting!r} is not key=value")
             try:
                 changes[name.strip()] = tomllib.loads(f"value = {text}")["value"]
-            except tomllib.TOMLDecodeError:
+            except (ValueError, RecursionError):
                 changes[name.strip()] = text.strip()
         return type(self).from_mapping({**self.to_mapping(), **changes})
 
@@ -238,6 +243,8 @@ def _typed(name: str, value: Any, kinds: Mapping[str, type]) -> Any:
     if name not in kinds:
         raise RecipeError(f"no recipe has a key {name!r}{did_you_mean(name, kinds)}; there are {', '.join(kinds)}")
     kind = kinds[name]
+    if isinstance(value, int) and value.bit_length() > 63:
+        raise RecipeError(f"{name} is a whole number of more than 64 bits")
     if isinstance(value, list | tuple):
         parts = tuple(_of_kind(part, kind) for part in value)
         if name in _STRENGTHS and len(parts) == 2 and None not in parts:
@@ -251,7 +258,7 @@ def _typed(name: str, value: Any, kinds: Mapping[str, type]) -> Any:
 
 def _of_kind(value: Any, kind: type) -> Any:
     """``value`` if it is of that type, an integer also as a float; else None."""
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and isinstance(value, int) and not isinstance(value, bool) and value.bit_length() < 64:
         return float(value)
     return value if type(value) is kind else None
 

@@ -2,8 +2,14 @@
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from cifar_edge.runtime.json_values import count, number, text
+
+STAGES = ("train", "fold")
+"""Of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,16 @@ class EpochRecord:
     train_accuracy: float
     accuracy: float
     seconds: float
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """From values of JSON.
+
+        Raises:
+            ValueError, KeyError, TypeError: they are no such record.
+        """
+        numbers = ("learning_rate", "loss", "train_accuracy", "accuracy", "seconds")
+        return cls(text(record["stage"], STAGES), count(record["epoch"]), *(number(record[name]) for name in numbers))
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from cifar_edge.runtime.runs import FAILURE, METRICS, RECIPE, STATE, SUMMARY, he
 from cifar_edge.training import pictures
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.folding import can_fold
-from cifar_edge.training.loop import logits_of
+from cifar_edge.training.loop import UnfitState, logits_of
 from cifar_edge.training.machine import choose_device, memory_for, resolve_precision
 from cifar_edge.training.ranks import all_ranks, sharing_ranks
 from cifar_edge.training.recipe import Recipe
@@ -263,7 +263,7 @@ def _failures_told(folder: Path, recipe: Recipe) -> Iterator[None]:
     try:
         with memory_for(recipe):
             yield
-    except Interrupted:
+    except (Interrupted, UnfitState):  # from the latter nothing goes on
         raise
     except CifarEdgeError as error:
         if not (folder / STATE).exists() or all_ranks().rank > 0:

@@ -93,6 +93,8 @@ class Stages:
         if self.state is not None and self.state.stage == "fold":
             weights = read_weights(self.folder / WEIGHTS)
             check_classes(weights.labels, self.dataset)
+            if weights.model != recipe.model:
+                raise ModelError(f"{self.folder / WEIGHTS} holds {weights.model}, the recipe says {recipe.model}")
             return network_of(weights, self.folder / WEIGHTS).to(self.device)
         torch.manual_seed(recipe.seed)
         network = self._fit("train", build(recipe.model, len(self.dataset.labels)).to(self.device), recipe)

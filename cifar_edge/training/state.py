@@ -1,6 +1,7 @@
 """What an unfinished run goes on from: one safetensors file, with all that is no tensor as JSON in its metadata."""
 
 import hashlib
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -8,20 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from cifar_edge import __version__
 from cifar_edge.data.origin import Origin
 from cifar_edge.errors import ModelError, RecipeError, TrainingError
-from cifar_edge.files import write_bytes
-from cifar_edge.runtime.runs import STATE
+from cifar_edge.files import read_bounded, write_bytes
+from cifar_edge.runtime.json_values import count, number, text
+from cifar_edge.runtime.messages import reason
+from cifar_edge.runtime.runs import STATE, header_record
 from cifar_edge.spec import METADATA_KEY
+from cifar_edge.training.checkpoint import MAX_TENSOR_BYTES
 from cifar_edge.training.loop import Snapshot
 from cifar_edge.training.ranks import all_ranks
 from cifar_edge.training.recipe import Recipe
-from cifar_edge.training.records import EpochRecord
+from cifar_edge.training.records import STAGES, EpochRecord
 
 _FIXED = ("model", "holdout", "epochs", "batch_size")
 """Keys of the recipe without which the state means nothing: its tensors, its images, its place in the schedule."""
@@ -76,17 +80,22 @@ def load_state(folder: Path) -> RunState:
     """
     path = folder / STATE
     try:
-        with safe_open(path, framework="pt") as file:
-            record = json.loads((file.metadata() or {})[METADATA_KEY])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        snapshot = Snapshot(record.pop("epoch"), record.pop("steps"), tensors) if tensors else None
-        record["records"] = [EpochRecord(**line) for line in record["records"]]
-        record["recipe"], record["data"] = Recipe.from_mapping(record["recipe"]), Origin.from_record(record["data"])
-        return RunState(snapshot=snapshot, **record)
+        content = read_bounded(path, MAX_TENSOR_BYTES)
+        record, tensors = header_record(io.BytesIO(content)), load(content)
+        return RunState(
+            stage=text(record["stage"], STAGES),
+            snapshot=Snapshot(count(record["epoch"]), count(record["steps"]), tensors) if tensors else None,
+            records=[EpochRecord.from_record(line) for line in record["records"]],
+            recipe=Recipe.from_mapping(record["recipe"]),
+            data=Origin.from_record(record["data"]),
+            environment=dict(record["environment"]),
+            created=text(record["created"]),
+            seconds=number(record["seconds"]),
+        )
     except FileNotFoundError as error:
         raise ModelError(f"{folder} holds no {STATE} to go on from; was it a training?") from error
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, RecipeError) as error:
-        raise ModelError(f"{path} holds no state that this cifar-edge can go on from ({error})") from error
+    except (SafetensorError, RecipeError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"{path} holds no state that this cifar-edge can go on from ({reason(error)})") from error
 
 
 def environment(device: torch.device, teachers: Sequence[Path]) -> dict[str, Any]:

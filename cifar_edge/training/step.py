@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cifar_edge.models.pixels import pixels_to_input
+from cifar_edge.training.checkpoint import check_tensors
 from cifar_edge.training.muon import Muon
 from cifar_edge.training.ranks import Ranks
 from cifar_edge.training.recipe import Recipe
@@ -81,15 +82,23 @@ class Step:
         """Go on from what `state` gave, before the first step, be it within an epoch.
 
         Raises:
-            RuntimeError: it is that of another network.
+            ValueError: it is that of another network.
         """
+        expected, parameters = self.state(), dict(self.network.named_parameters())
+        momenta = {f"momentum.{name}": parameter for name, parameter in parameters.items()}
+        check_tensors(state, expected | {name: momenta[name] for name in state.keys() & momenta.keys()})
+        for optimizer in (self._sgd, self._muon):  # each has all of its momenta, or none yet
+            own = {name for name, parameter in momenta.items() if self._optimizer_of(parameter) is optimizer}
+            if len(own & state.keys()) not in (0, len(own)):
+                raise ValueError("it lacks momenta")
+        if state["calls"] < 0:
+            raise ValueError("its number of steps is negative")
 
         def part(name: str) -> dict[str, Tensor]:
             return {key.removeprefix(name): tensor for key, tensor in state.items() if key.startswith(name)}
 
         self.network.load_state_dict(part("network."))
         self.average.load_state_dict(part("average."))
-        parameters = dict(self.network.named_parameters())
         for name, momentum in part("momentum.").items():
             parameter = parameters[name]
             buffer = torch.empty_like(parameter, requires_grad=False).copy_(momentum)

@@ -17,6 +17,7 @@ from cifar_edge.data.cache import cache_folder, locked
 from cifar_edge.data.npm import find_npm
 from cifar_edge.errors import PageError
 from cifar_edge.runtime.messages import reason
+from cifar_edge.web.site import INDEX, WORKER
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _SOURCES_IN_WHEEL = _PACKAGE / "_web"
@@ -25,6 +26,7 @@ _SOURCES_IN_CHECKOUT = _PACKAGE.parent / "web"
 
 _BUILD = "build-"
 """How the names of folders begin in which npm builds."""
+_SCRIPT = "main.js"
 _PARTS = ("src", "static", "build.mjs", "package.json", "package-lock.json", ".npmrc")
 """What the build reads, of all that lies in ``web/``; pyproject.toml lists the same for the wheel."""
 
@@ -55,7 +57,12 @@ def found_page() -> Path | None:
     if _PAGE_IN_WHEEL.is_dir() and _SOURCES_IN_WHEEL.is_dir():
         return _PAGE_IN_WHEEL
     cached = _in_cache(_sources())
-    return cached if cached.is_dir() else None
+    return cached if _is_whole(cached) else None
+
+
+def _is_whole(page: Path) -> bool:
+    """Whether nobody has emptied the folder of the page, or a part of it, since it was built."""
+    return all((page / name).is_file() for name in (INDEX, _SCRIPT, WORKER))
 
 
 def _sources() -> Path:
@@ -79,8 +86,9 @@ def _build(npm: str, sources: Path, built: Path, report: Callable[[str], object]
     """Build in a copy of the sources: npm leaves 200 MB of packages behind, and a wheel's folder may be read-only."""
     folder = built.parent / "web"
     with locked(folder, lambda: report("another process is building it; waiting"), "or install a released wheel"):
-        if built.is_dir():
+        if _is_whole(built):
             return
+        shutil.rmtree(built, ignore_errors=True)
         for leftover in folder.glob(f"{_BUILD}*"):  # of processes that were killed
             shutil.rmtree(leftover, ignore_errors=True)
         try:

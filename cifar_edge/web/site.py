@@ -63,6 +63,7 @@ def site_files(page: Path, model: Path, keep_model: bool = True) -> tuple[str, d
 
     Raises:
         ModelError: as `write_site`.
+        PageError: ``page`` is no built page.
         OSError: ``page`` cannot be read.
     """
     network = read_model(model)
@@ -70,6 +71,8 @@ def site_files(page: Path, model: Path, keep_model: bool = True) -> tuple[str, d
     # The card first: a folder that holds it is known for a page of ours, also if this is killed before the others.
     files = {CARD: json.dumps({**metadata, "bytes": len(network)}, indent=2).encode(), MODEL: network}
     files |= {path.name: path.read_bytes() for path in sorted(page.iterdir())}
+    if WORKER not in files:
+        raise PageError(f"{page} lacks {WORKER}; it is no built page, or was damaged")
     worker = files.pop(WORKER)
     unkept = {INDEX} if keep_model else {INDEX, MODEL, CARD}
     # The start page is kept under the folder's own address, by which a browser asks for it.
