@@ -32,8 +32,8 @@ class Taken(NamedTuple, Generic[Given]):
 def take(given: Given) -> Taken[Given]:
     """Take ``given`` as it is now. Paths and bytes stay what they are, and what a path means is read later.
 
-    Of a PIL image, which may have to be decoded first, the pixels are taken; of the rest a copy, up to
-    `MOST_COPIED_BYTES`.
+    Of arrays and PIL images the pixels are taken: a copy would cost nearly as much, or has to be decoded first. Of the
+    rest it is a copy, up to `MOST_COPIED_BYTES`.
     """
     if isinstance(given, str | bytes | os.PathLike):
         return Taken(given, given)
@@ -55,6 +55,8 @@ def read(taken: Taken[Any]) -> npt.NDArray[np.uint8]:
     """
     if isinstance(taken.now, ImageError):
         raise taken.now
+    if isinstance(taken.now, np.ndarray):
+        return taken.now
     return read_pixels(taken.now, None if taken.now is taken.given else source_name(taken.given))
 
 
@@ -64,13 +66,11 @@ def name(taken: Taken[Any]) -> str:
 
 
 def _unchanging(given: ImageSource) -> ImageSource:
-    if isinstance(given, bytearray | memoryview | np.ndarray):
-        size = len(given) if isinstance(given, bytearray) else given.nbytes
-        if size > MOST_COPIED_BYTES:
-            return read_pixels(given)
-        return given.copy() if isinstance(given, np.ndarray) else bytes(given)
-    if isinstance(given, Image.Image):
+    if isinstance(given, np.ndarray | Image.Image):
         return read_pixels(given)
+    if isinstance(given, bytearray | memoryview):
+        size = given.nbytes if isinstance(given, memoryview) else len(given)
+        return bytes(given) if size <= MOST_COPIED_BYTES else read_pixels(given)
     if not hasattr(given, "read"):
         return given  # which is no picture, and whoever reads it says so
     try:
