@@ -8,14 +8,17 @@ import numpy as np
 
 from cifar_edge.data.dataset import Dataset, Images, picture_digests
 from cifar_edge.errors import DataError, ModelError
-from cifar_edge.files import write_bytes
-from cifar_edge.runtime.messages import display_name
+from cifar_edge.files import read_bounded, write_bytes
+from cifar_edge.runtime.messages import display_name, reason
 
 TRAINED_ON = "trained-on.bin"
 """In the folder of a run: of each picture the first 64 bits of its digest, little-endian, in ascending order."""
 
 _HEX_DIGITS = 16
 _KIND = np.dtype("<u8")
+
+_MAX_BYTES = 256 << 20
+"""Of the file: the digests of 33 million pictures."""
 
 Digests = np.ndarray[Any, np.dtype[np.uint64]]
 """uint64 ``[n]``: among a million pictures the chance that two differing ones share one is 1 to 37 million."""
@@ -47,10 +50,13 @@ def without_trained_on(dataset: Dataset, folder: Path) -> tuple[Dataset, int]:
     """
     if dataset.folder is None or not has_trained_on(folder):
         return dataset, 0
-    content = (folder / TRAINED_ON).read_bytes()
-    if len(content) % _KIND.itemsize:
-        raise ModelError(f"{display_name(str(folder / TRAINED_ON))} is damaged; train anew, or copy the run again")
-    kept = ~np.isin(_digests(dataset.test_images), np.frombuffer(content, _KIND))
+    try:
+        content = read_bounded(folder / TRAINED_ON, _MAX_BYTES)
+        trained_on = np.frombuffer(content, _KIND)
+    except (OSError, ValueError) as error:
+        name = display_name(str(folder / TRAINED_ON))
+        raise ModelError(f"{name} is damaged ({reason(error)}); train anew, or copy the run again") from error
+    kept = ~np.isin(_digests(dataset.test_images), trained_on)
     left_out = len(kept) - int(kept.sum())
     if not left_out:
         return dataset, 0
