@@ -5,7 +5,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from cifar_edge.data import Dataset
+from cifar_edge.data import Dataset, load_dataset
+from cifar_edge.runtime.images import read_pixels
 
 
 def write_pictures(root: Path, folders: Mapping[str, Sequence[int]], sample: Dataset) -> Path:
@@ -22,3 +23,15 @@ def of_class(sample: Dataset, label: str, count: int, start: int = 0) -> list[in
     number = sample.labels.index(label)
     found = [index for index, each in enumerate(sample.train_labels.tolist()) if each == number]
     return found[start : start + count]
+
+
+def pixels_of(folder: Path) -> set[bytes]:
+    """The pixels of all pictures in ``folder``, as networks are given them."""
+    return {read_pixels(path).tobytes() for path in folder.iterdir()}
+
+
+def told_by(root: Path, holdout: float | None = None, strict: bool = False) -> tuple[Dataset, list[str]]:
+    """The data set in ``root``, and what was told of it but for warnings of small classes."""
+    lines: list[str] = []
+    dataset = load_dataset(root, holdout=holdout, strict=strict, report=lines.append)
+    return dataset, [line for line in lines if not line.startswith("warning: ")]

@@ -49,7 +49,7 @@ def test_json() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "nowhere"], "Error: there is no nowhere; give a folder or file of CIFAR-10"),
+        (["--data", "nowhere"], "Error: there is no nowhere; give a folder of own pictures (CLASS/* with --holdout, "),
         (["--offline"], "Error: CIFAR-10 is not in the cache ("),
     ],
 )

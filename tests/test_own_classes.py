@@ -13,7 +13,6 @@ from own_helpers import of_class, write_pictures
 from PIL import Image
 
 from cifar_edge import Classifier
-from cifar_edge.cli.loading import uneven
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.data.corpus import Fingerprints
@@ -153,7 +152,11 @@ def test_a_data_set_that_has_moved_or_changed(pets: Path, run_of_pets: Path) -> 
         (["export", "--data", "sample"], 1, f"knows the classes {', '.join(LABELS)}, the data set cifar10-sample has"),
         (["evaluate", "runs/own", "--data", "sample"], 1, "is not exported yet"),
         (["evaluate", "gn-cnn", "--data", "my pets", "--holdout", "0.3"], 1, "knows other classes (airplane, "),
-        (["data", "--data", "my pets/飞机"], 1, "holds no CIFAR-10"),
+        (
+            ["data", "--data", "my pets/飞机"],
+            1,
+            "my pets/飞机 holds pictures, but no folders of classes",
+        ),
     ],
 )
 def test_errors_are_one_line(run_of_pets: Path, arguments: list[str], exit_code: int, message: str) -> None:
@@ -184,21 +187,17 @@ def test_a_lone_file_with_own_classes_asks_for_pictures(pets: Path, tmp_path: Pa
 
 def test_the_table_of_the_data_set(pets: Path) -> None:
     done = cifar_edge("data", "--data", pets, "--holdout", "0.3")
-    assert done.stderr == f"reading 64 pictures in {pets}\n"
+    assert done.stderr.splitlines()[0] == f"reading 64 pictures in {pets}"
+    assert done.stderr.splitlines()[-1].startswith("warning: uneven classes: of the training images 飞机 has 28, ")
     lines = done.stdout.splitlines()
     dataset = load_dataset(pets, holdout=0.3)
     train, test = len(dataset.train_labels), len(dataset.test_labels)
     assert lines[0] == f"my pets: {train} training and {test} test images, 32x32 RGB"
-    for number, (label, line) in enumerate(zip(LABELS, lines[-4:-1], strict=True)):
+    for number, (label, line) in enumerate(zip(LABELS, lines[-3:], strict=True)):
         counts = [int((labels == number).sum()) for labels in (dataset.train_labels, dataset.test_labels)]
         assert line.split() == [*label.split(), *map(str, counts)]
-    assert lines[-1] == uneven(dataset)
     record = json.loads(cifar_edge("data", "--data", pets, "--holdout", "0.3", "--json").stdout)
     assert (record["verified"], record["labels"]) == (False, list(LABELS))
-
-
-def test_even_classes_need_no_line(sample: Dataset) -> None:
-    assert uneven(sample) is None
 
 
 def test_int8_with_norms_is_calibrated_by_own_images_too(
@@ -264,6 +263,32 @@ def test_an_origin_survives_json_and_older_runs_have_less(sample: Dataset, pets:
     assert Origin.of(dataset).change(sample) == "cifar10-sample is not what was trained on, my pets"
     with pytest.raises(DataError, match=r"the training kept 0\.3"):
         Origin.of(dataset).check_holdout(0.2)
+
+
+def test_own_pictures_of_an_earlier_rule_are_told_and_not_trained_on_further(
+    pets: Path, run_of_pets: Path, tmp_path: Path
+) -> None:
+    dataset = load_dataset(pets, holdout=0.3)
+    record = Origin.of(dataset).to_record()
+    del record["split_rule"]  # as it was before there were two
+    summary = json.loads((run_of_pets / "summary.json").read_text())
+    (run_of_pets / "summary.json").write_text(json.dumps(summary | {"data": record}))
+    origin = Origin.of_run(run_of_pets)
+    assert origin.change(dataset) == (
+        f"{pets} is read by another rule than when it was trained on, so images that were trained on may now count as "
+        "test images"
+    )
+    with pytest.raises(DataError, match=r"my pets was read by the rule of an earlier version, .*; train anew"):
+        origin.check_rule()
+    exported = cifar_edge("export")
+    assert exported.exit_code == 0, exported.stderr
+    assert "note: " in exported.stderr
+    assert "may now count as test images" in exported.stderr
+    folder = _run(tmp_path / "runs" / "gn", "gn-cnn", dataset)
+    (folder / "summary.json").write_text(json.dumps(summary | {"data": record}))
+    folded = cifar_edge("fold", folder, "--epochs", "1")
+    assert folded.exit_code == 1
+    assert folded.stderr.splitlines()[-1].endswith("so what was begun with it cannot go on; train anew")
 
 
 def test_a_trained_network_remembers_its_origin(run_of_pets: Path, pets: Path) -> None:

@@ -19,13 +19,13 @@ from safetensors.torch import load_file, save_file
 
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset, load_dataset
-from cifar_edge.errors import CifarEdgeError, Interrupted, ModelError, TrainingError
+from cifar_edge.errors import CifarEdgeError, DataError, Interrupted, ModelError, TrainingError
 from cifar_edge.runtime.runs import held
 from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.records import Watcher
 from cifar_edge.training.run import fold_run, resume, train
 from cifar_edge.training.stages import Stages
-from cifar_edge.training.state import load_state
+from cifar_edge.training.state import load_state, save_state
 
 KILLS = int(os.environ.get("KILLS", "3"))
 """How often a training is killed at the least; give more for a longer test."""
@@ -202,6 +202,16 @@ def test_own_pictures_that_were_changed_are_refused(tmp_path: Path, few: Dataset
         resume(folder, replace(own, folder=Path("/moved")), watcher=stopping_after(1))
     assert load_state(folder).data.folder == "/moved"
     resume(folder, replace(own, folder=Path("/moved")))
+
+
+def test_own_pictures_of_an_earlier_rule_are_refused(tmp_path: Path, few: Dataset) -> None:
+    folder, own = tmp_path / "run", replace(few, folder=Path("/pictures"))
+    with pytest.raises(Interrupted):
+        train(SHORT.with_values(model="s8-group"), own, folder, watcher=stopping_after(1))
+    state = load_state(folder)
+    save_state(folder, replace(state, data=replace(state.data, split_rule=1)))
+    with pytest.raises(DataError, match=r"was read by the rule of an earlier version, .*; train anew"):
+        resume(folder, own)
 
 
 def test_classes_that_were_renamed_are_refused_once_there_are_weights(tmp_path: Path, few: Dataset) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cifar_edge.cli.loading import load, own_data_options, uneven
+from cifar_edge.cli.loading import load, own_data_options
 from cifar_edge.cli.notes import say
 
 if TYPE_CHECKING:
@@ -15,8 +15,15 @@ if TYPE_CHECKING:
 
 @click.command("data")
 @own_data_options
+@click.option(
+    "--empty-cache",
+    is_flag=True,
+    help="Remove what the cache holds of own pictures and of teachers, and do nothing else; fetched data stays.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(data: str | None, holdout: float | None, strict: bool, offline: bool, as_json: bool) -> None:
+def command(
+    data: str | None, holdout: float | None, strict: bool, offline: bool, empty_cache: bool, as_json: bool
+) -> None:
     """Show the data set that is here; fetch it if it is missing.
 
     That is where it lies, where it came from, and how many images it has.
@@ -32,12 +39,20 @@ def command(data: str | None, holdout: float | None, strict: bool, offline: bool
 
     Example: cifar-edge data --data pets --holdout 0.2
     """
-    from cifar_edge.data import location
+    from cifar_edge.data import cache, location
 
+    if empty_cache:
+        freed, where = cache.empty_cache(), str(cache.cache_folder())
+        say(
+            json.dumps({"freed_bytes": freed, "cache": where}, indent=2)
+            if as_json
+            else f"freed {freed / 1e6:,.1f} MB in {where}"
+        )
+        return
     dataset = load(data, offline, holdout, strict)
     path = location(data)
     record = _record(dataset, None if path is None else str(path.resolve()))
-    say(json.dumps(record, indent=2) if as_json else "\n".join([*_table(record), *filter(None, [uneven(dataset)])]))
+    say(json.dumps(record, indent=2) if as_json else "\n".join(_table(record)))
 
 
 def _record(dataset: "Dataset", path: str | None) -> dict[str, Any]:

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from cifar_edge.data.origin import Origin
     from cifar_edge.data.transfer import Transfer
 
-UNEVEN = 3
-"""A class with so many times the images of another is worth a line."""
-
 
 def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command ``--data`` and ``--offline``, as ``data: str | None`` and ``offline: bool``."""
@@ -33,7 +30,9 @@ def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def own_data_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """`data_options`, and those for own pictures: ``holdout: float | None`` and ``strict: bool``."""
     function = click.option(
-        "--strict", is_flag=True, help="Fail if an own picture cannot be read; else it is left out."
+        "--strict",
+        is_flag=True,
+        help="Fail if an own picture cannot be read, or lies in two classes; else it is left out.",
     )(function)
     function = click.option(
         "--holdout",
@@ -75,7 +74,7 @@ def load_again(origin: "Origin", data: str | None, offline: bool, holdout: float
             not that of the training.
     """
     from cifar_edge.data import location
-    from cifar_edge.data.folders import has_classes, is_split
+    from cifar_edge.data.layout import has_classes, is_split
     from cifar_edge.data.sample import NAME
     from cifar_edge.errors import DataError
     from cifar_edge.runtime.messages import display_name
@@ -122,17 +121,3 @@ def load_unseen(
             "those it was trained on"
         )
     return tested
-
-
-def uneven(dataset: "Dataset") -> str | None:
-    """A line that tells how uneven the classes are, where the largest has `UNEVEN` times the images of the smallest."""
-    import numpy as np
-
-    from cifar_edge.runtime.messages import display_name
-
-    counts = np.bincount(dataset.train_labels, minlength=len(dataset.labels))
-    largest, smallest = int(counts.argmax()), int(counts.argmin())
-    if counts[largest] < UNEVEN * counts[smallest]:
-        return None
-    most, least = (f"{display_name(dataset.labels[each])} has {counts[each]:,}" for each in (largest, smallest))
-    return f"uneven classes: of the training images {most}, {least}"

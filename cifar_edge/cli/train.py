@@ -14,7 +14,7 @@ import click
 
 from cifar_edge.cli.extras import needs
 from cifar_edge.cli.interruption import interruptible
-from cifar_edge.cli.loading import load, load_again, own_data_options, uneven
+from cifar_edge.cli.loading import load, load_again, own_data_options
 from cifar_edge.cli.notes import note, quiet, say
 from cifar_edge.runtime.messages import one_line
 
@@ -113,8 +113,6 @@ def begin(
         from cifar_edge.training.run import train
 
     note(f"training {recipe.model} on {dataset.name}, {len(dataset.train_labels)} images, in {folder}")
-    if told_uneven := uneven(dataset):
-        note(told_uneven)
     written = place(folder)
     with (
         interruptible(_go_on_with(folder)) as stop,

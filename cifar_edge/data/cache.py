@@ -1,5 +1,6 @@
-"""The folder where fetched data is kept, and the lock that lets one process at a time fetch into it."""
+"""The folder where fetched and computed data is kept: how it is emptied, and its lock, for one process at a time."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,8 +8,11 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from cifar_edge.errors import DataError
+from cifar_edge.errors import CifarEdgeError, DataError
 from cifar_edge.files import try_lock
+
+OWN_PICTURES, TEACHERS = COMPUTED = ("own", "teachers")
+"""Folders in the cache of what can be computed again."""
 
 _POLL_SECONDS = 0.2
 
@@ -23,6 +27,27 @@ def cache_folder() -> Path:
         return user_cache_path("cifar-edge", appauthor=False)
     except RuntimeError as error:
         raise DataError("this user has no home to keep a cache in; set HOME or XDG_CACHE_HOME") from error
+
+
+def empty_cache() -> int:
+    """Remove what can be computed again: decoded own pictures, and what teachers said. What was fetched stays.
+
+    Returns:
+        How many bytes were freed.
+
+    Raises:
+        CifarEdgeError: the operating system refuses.
+    """
+    freed = 0
+    for name in COMPUTED:
+        folder = cache_folder() / name
+        try:
+            freed += sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+            if folder.exists():
+                shutil.rmtree(folder)
+        except OSError as error:
+            raise CifarEdgeError(f"cannot empty {folder}: {error.strerror or error}") from error
+    return freed
 
 
 @contextmanager

@@ -5,17 +5,17 @@ none. What is hidden (its name begins with a dot) is passed over; other files ar
 searched, so that a link that leads back cannot make the search endless.
 """
 
-import os
 import unicodedata
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from cifar_edge.data.layout import SPLITS, entries, folders, has_pictures, is_folder, is_split, refused, shown
 from cifar_edge.errors import DataError
 from cifar_edge.runtime.images import picture_suffixes
 from cifar_edge.runtime.messages import display_name, listed
 
-SPLITS = ("train", "test")
 MIN_CLASSES = 2
 MAX_CLASSES = 1_000
 
@@ -28,15 +28,11 @@ class PictureFile:
         name: its path below the root, with ``/`` between the parts.
         label: number of its class.
         split: ``train`` or ``test``; empty where the root is one folder of classes.
-        size: bytes.
-        modified: time of its last change, ns since 1970.
     """
 
     name: str
     label: int
     split: str
-    size: int
-    modified: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,40 +43,13 @@ class Listing:
         labels: class names, sorted, in Unicode's composed form (NFC).
         files: class by class, by name.
         stray: names below the root of other files and folders, which are left alone.
+        unsearched: names below the root of folders inside a class that have pictures in them.
     """
 
     labels: tuple[str, ...]
     files: tuple[PictureFile, ...]
     stray: tuple[str, ...]
-
-
-def has_classes(root: Path) -> bool:
-    """Whether ``root`` is a folder with folders in it, so that these may be classes.
-
-    Raises:
-        DataError: the operating system refuses to look.
-    """
-    try:
-        return root.is_dir() and any(_folders(root))
-    except OSError as error:
-        raise _refused(error) from error
-
-
-def is_split(root: Path) -> bool:
-    """Whether ``root`` holds ``train/CLASS`` and ``test/CLASS``, or one of them, with no pictures beside the classes.
-
-    A folder ``train`` of pictures is a class like any, whatever folders there are in it.
-
-    Raises:
-        DataError: the operating system refuses to look.
-    """
-    there = [root / split for split in SPLITS if has_classes(root / split)]
-    return len(there) == len(SPLITS) or any(not _has_pictures(folder) for folder in there)
-
-
-def _has_pictures(folder: Path) -> bool:
-    suffixes = picture_suffixes()
-    return any(Path(entry.name).suffix.lower() in suffixes for entry in _entries(folder))
+    unsearched: tuple[str, ...]
 
 
 def list_pictures(root: Path) -> Listing:
@@ -93,11 +62,7 @@ def list_pictures(root: Path) -> Listing:
     try:
         return _listing(root)
     except OSError as error:
-        raise _refused(error) from error
-
-
-def _refused(error: OSError) -> DataError:
-    return DataError(f"cannot look into {display_name(str(error.filename))}: {error.strerror}")
+        raise refused(error) from error
 
 
 def _listing(root: Path) -> Listing:
@@ -105,53 +70,48 @@ def _listing(root: Path) -> Listing:
     classes = {split: _classes(root / split) for split in splits}
     for split, found in classes.items():
         if split and not found:
-            other = next(name for name in SPLITS if name != split)
-            raise DataError(
-                f"{_shown(root)} has classes in {other}/ but none in {split}/: add {split}/CLASS/*, or give "
-                f"{_shown(root / other)} alone, with --holdout"
-            )
+            raise DataError(_missing(root, split))
     labels = _labels(root, classes)
-    files: list[PictureFile] = []
-    stray = [
-        entry.name for entry in _entries(root) if entry.name not in splits and (splits[0] or not _is_folder(entry))
-    ]
-    for split, found in classes.items():
-        if split:
-            stray += [f"{split}/{entry.name}" for entry in _entries(root / split) if not _is_folder(entry)]
-        for number, label in enumerate(labels):
-            _list_class(found[label], f"{split}/" if split else "", number, split, files, stray)
-    _check_pictures(root, splits, labels, files)
-    return Listing(labels, tuple(files), tuple(stray))
-
-
-def _list_class(folder: Path, parent: str, label: int, split: str, files: list[PictureFile], stray: list[str]) -> None:
+    if splits == SPLITS:
+        others = [entry for entry in entries(root) if entry.name not in SPLITS]
+        stray = [entry.name for entry in others]
+        for split in SPLITS:
+            stray += [f"{split}/{entry.name}" for entry in entries(root / split) if not is_folder(entry)]
+    else:
+        stray = [entry.name for entry in entries(root) if not is_folder(entry)]
     suffixes = picture_suffixes()
-    for entry in _entries(folder):
-        name = f"{parent}{folder.name}/{entry.name}"
-        if _is_folder(entry) or not _may_be_picture(entry.name, suffixes):
-            stray.append(name)
-            continue
-        try:
-            status = entry.stat()
-            files.append(PictureFile(name, label, split, status.st_size, status.st_mtime_ns))
-        except OSError:  # a link to nowhere, or to itself: whoever reads it says so
-            files.append(PictureFile(name, label, split, 0, 0))
+    files: list[PictureFile] = []
+    unsearched: list[str] = []
+    for split, found in classes.items():
+        for number, label in enumerate(labels):
+            folder = found[label]
+            for entry in entries(folder):
+                name = f"{split}/{folder.name}/{entry.name}" if split else f"{folder.name}/{entry.name}"
+                if is_folder(entry):
+                    (unsearched if _has_pictures(folder / entry.name) else stray).append(name)
+                elif _may_be_picture(entry.name, suffixes):
+                    files.append(PictureFile(name, number, split))
+                else:
+                    stray.append(name)
+    _check_pictures(root, splits, labels, files, [*unsearched, *stray])
+    return Listing(labels, tuple(files), tuple(stray), tuple(unsearched))
 
 
-def _entries(folder: Path) -> list["os.DirEntry[str]"]:
-    with os.scandir(folder) as entries:
-        return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+def _has_pictures(folder: Path) -> bool:
+    with suppress(OSError):  # it does not count, and so need not be read
+        return has_pictures(folder)
+    return False
 
 
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself
-        return False
-
-
-def _folders(root: Path) -> list[str]:
-    return [entry.name for entry in _entries(root) if _is_folder(entry)]
+def _missing(root: Path, split: str) -> str:
+    """What is told where ``root`` has one split, but not this one."""
+    other = next(name for name in SPLITS if name != split)
+    told = (
+        f"{shown(root)} has classes in {other}/ but none in {split}/: add {split}/CLASS/*, or give "
+        f"{shown(root / other)} alone, with --holdout"
+    )
+    similar = [name for name in folders(root) if name not in SPLITS and folders(root / name)]
+    return f"{told}; or call {display_name(similar[0])}/ {split}/, if that is what it is" if similar else told
 
 
 def _classes(parent: Path) -> dict[str, Path]:
@@ -159,12 +119,12 @@ def _classes(parent: Path) -> dict[str, Path]:
     if not parent.is_dir():
         return {}
     found: dict[str, Path] = {}
-    for name in _folders(parent):
+    for name in folders(parent):
         label = unicodedata.normalize("NFC", name)
         if any("\ud800" <= character <= "\udfff" for character in label):
-            raise DataError(f"the name of the folder {_shown(parent / name)} is not UTF-8; rename it")
+            raise DataError(f"the name of the folder {shown(parent / name)} is not UTF-8; rename it")
         if label in found:
-            raise DataError(f"{_shown(found[label])} and {name!a} beside it are the same name in Unicode; join them")
+            raise DataError(f"{shown(found[label])} and {name!a} beside it are the same name in Unicode; join them")
         found[label] = parent / name
     return found
 
@@ -176,7 +136,7 @@ def _labels(root: Path, classes: Mapping[str, Mapping[str, Path]]) -> tuple[str,
         twin = by_fold.setdefault(label.casefold(), label)
         if twin != label:
             raise DataError(
-                f"the classes {display_name(twin)} and {display_name(label)} in {_shown(root)} differ by case only, "
+                f"the classes {display_name(twin)} and {display_name(label)} in {shown(root)} differ by case only, "
                 "which not every system tells apart; rename or join them"
             )
     lonely = {
@@ -185,14 +145,20 @@ def _labels(root: Path, classes: Mapping[str, Mapping[str, Path]]) -> tuple[str,
     }
     if any(lonely.values()):
         told = "; ".join(f"in {split}/ only: {listed(names)}" for split, names in lonely.items() if names)
-        raise DataError(f"every class of {_shown(root)} must be in train/ and in test/, but {told}")
+        raise DataError(f"every class of {shown(root)} must be in train/ and in test/, but {told}")
+    if not labels:
+        raise DataError(f"{shown(root)} has no folders of classes any more")
     if not MIN_CLASSES <= len(labels) <= MAX_CLASSES:
         told = f"{len(labels):,} classes" if len(labels) > 1 else f"one class, {display_name(labels[0])}"
-        raise DataError(f"{_shown(root)} has {told}; a classifier tells {MIN_CLASSES} to {MAX_CLASSES:,} apart")
+        inside = next(iter(classes.values()))[labels[0]]
+        hint = f"; its folders may be the classes: give {shown(inside)}" if len(labels) == 1 and folders(inside) else ""
+        raise DataError(f"{shown(root)} has {told}; a classifier tells {MIN_CLASSES} to {MAX_CLASSES:,} apart{hint}")
     return labels
 
 
-def _check_pictures(root: Path, splits: Sequence[str], labels: Sequence[str], files: Sequence[PictureFile]) -> None:
+def _check_pictures(
+    root: Path, splits: Sequence[str], labels: Sequence[str], files: Sequence[PictureFile], others: Sequence[str]
+) -> None:
     filled = {(file.split, file.label) for file in files}
     empty = [
         f"{split}/{label}" if split else label
@@ -201,16 +167,16 @@ def _check_pictures(root: Path, splits: Sequence[str], labels: Sequence[str], fi
         if (split, number) not in filled
     ]
     if empty:
+        there = [
+            name for name in others if unicodedata.normalize("NFC", name).startswith(tuple(f"{x}/" for x in empty))
+        ]
+        told = f", which {listed(there, 1)} is not" if there else ""
         raise DataError(
-            f"{_shown(root)} has classes without a picture: {listed(empty)}; pictures lie directly in the folder of "
-            "their class, CLASS/* or train/CLASS/* and test/CLASS/*"
+            f"{shown(root)} has classes without a picture: {listed(empty)}; a picture is a file directly in the folder "
+            f"of its class, CLASS/* or train/CLASS/* and test/CLASS/*, with the suffix of a format that is read{told}"
         )
 
 
 def _may_be_picture(name: str, suffixes: frozenset[str]) -> bool:
     stem, _, suffix = name.rpartition(".")
     return not stem or f".{suffix.lower()}" in suffixes
-
-
-def _shown(path: Path) -> str:
-    return display_name(str(path))

@@ -64,12 +64,7 @@ def read(path: Path, corpus: Corpus) -> Dataset:
     """
     found = find(path, corpus)
     if found is None:
-        raise DataError(
-            f"{path} holds no {corpus.title}: neither {corpus.name}.npz, cifar-10-batches-py, cifar-10-batches-bin, "
-            "one of their archives, nor parquet files; nor classes of your own, train/CLASS/* and test/CLASS/*"
-            if path.is_dir()
-            else f"there is no {path}; give a folder or file of {corpus.title}, or leave it out to fetch"
-        )
+        raise DataError(f"{path} holds no {corpus.title}" if path.is_dir() else f"there is no {path}")
     source = found.name
     try:
         if found.suffix == ".npz":
@@ -81,7 +76,10 @@ def read(path: Path, corpus: Corpus) -> Dataset:
         else:
             arrays = _read_members(_folder_members(found, corpus), corpus)
     except _DAMAGE as error:
-        raise DataError(f"cannot read {found}: {error or type(error).__name__}") from error
+        hint = (
+            "; an archive of own pictures has to be unpacked first" if found == path and found.suffix != ".npz" else ""
+        )
+        raise DataError(f"cannot read {found} as {corpus.title}: {error or type(error).__name__}{hint}") from error
     return corpus.verified(arrays, source)
 
 

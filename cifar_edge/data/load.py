@@ -9,8 +9,8 @@ from cifar_edge.data.cache import cache_folder
 from cifar_edge.data.corpus import CIFAR10, Corpus
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.data.fetch import Report, fetch
-from cifar_edge.data.folders import has_classes
 from cifar_edge.data.formats import find, read
+from cifar_edge.data.layout import has_classes, has_pictures, refused
 from cifar_edge.data.own import load_own
 from cifar_edge.data.sample import load_sample
 from cifar_edge.data.transfer import Progress, Transfer
@@ -57,7 +57,7 @@ def load_dataset(
             `cifar_edge.data.formats`, or a folder of own classes (see `cifar_edge.data.own`); None for
             ``$CIFAR_EDGE_DATA``, else the cache, else fetched into the cache.
         holdout: share of own pictures that are test images, where they lie in one folder of classes.
-        strict: fail where an own picture cannot be read, instead of leaving it out.
+        strict: fail where an own picture cannot be read or lies in two classes, instead of leaving it out.
         offline: fail rather than touch the network.
         report: called with each line worth telling while data is fetched or decoded.
         progress: called several times a second during a download; without it, ``report`` tells now and then.
@@ -68,8 +68,21 @@ def load_dataset(
     """
     path = location(data)
     given = bool(data or os.environ.get(DATA_VARIABLE))
-    if path is not None and given and has_classes(path) and find(path, CIFAR10) is None:
-        return load_own(path, holdout=holdout, strict=strict, report=report)
+    if path is not None and given:
+        try:
+            found = find(path, CIFAR10)
+            nothing = _nothing_there(path) if found is None and not has_classes(path) else ""
+        except OSError as error:
+            raise refused(error) from error
+        if nothing:
+            raise DataError(nothing)
+        if found is None:
+            return load_own(path, holdout=holdout, strict=strict, report=report)
+    if holdout is not None and given and path is not None and path.is_file():
+        raise DataError(
+            f"--holdout is for one folder of own classes, but {display_name(str(path))} is a file; unpack an archive "
+            "of pictures, and give the folder"
+        )
     if holdout is not None:
         raise DataError("--holdout is for one folder of own classes, given with --data; CIFAR-10 has test images")
     if path is None:
@@ -77,6 +90,19 @@ def load_dataset(
     if given:
         return read(path, CIFAR10)
     return load_cached(CIFAR10, path.parent, offline=offline, report=report, progress=progress)
+
+
+def _nothing_there(path: Path) -> str:
+    """What is told where ``path`` has neither CIFAR-10 nor folders of pictures."""
+    shown = display_name(str(path))
+    own = "CLASS/* with --holdout, or train/CLASS/* and test/CLASS/*"
+    if not path.exists():
+        return f"there is no {shown}; give a folder of own pictures ({own}), one of {CIFAR10.title}, or leave it out"
+    if not path.is_dir():
+        return f"{shown} is neither a folder nor a regular file"
+    if has_pictures(path):
+        return f"{shown} holds pictures, but no folders of classes: give the folder that it is in, or make {own}"
+    return f"{shown} holds neither folders of pictures ({own}) nor {CIFAR10.title}, in any of its formats"
 
 
 def load_cached(

@@ -12,6 +12,9 @@ from cifar_edge.runtime.json_values import number, text
 from cifar_edge.runtime.messages import display_name
 from cifar_edge.runtime.runs import SUMMARY, record_in
 
+SPLIT_RULE = 2
+"""The number of the rule by which own pictures are ordered and held out; 1: by the bytes of their files, copies too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -23,6 +26,7 @@ class Origin:
         folder: of own pictures, absolute; None for CIFAR-10, which is found by its name.
         holdout: of the `Dataset`.
         sha256: fingerprints of its arrays; None for CIFAR-10, which is known by its own.
+        split_rule: of own pictures, see `SPLIT_RULE`; None for CIFAR-10.
     """
 
     name: str
@@ -30,6 +34,7 @@ class Origin:
     folder: str | None = None
     holdout: float | None = None
     sha256: Fingerprints | None = None
+    split_rule: int | None = None
 
     @classmethod
     def of(cls, dataset: Dataset) -> Self:
@@ -37,7 +42,7 @@ class Origin:
         if dataset.folder is None:
             return cls(dataset.name, dataset.source)
         fingerprints = Fingerprints.of(dataset.arrays())
-        return cls(dataset.name, dataset.source, str(dataset.folder), dataset.holdout, fingerprints)
+        return cls(dataset.name, dataset.source, str(dataset.folder), dataset.holdout, fingerprints, SPLIT_RULE)
 
     @classmethod
     def of_run(cls, folder: Path) -> Self:
@@ -53,7 +58,7 @@ class Origin:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """What `to_record` wrote; older records have a name and a source only.
+        """What `to_record` wrote; older records have a name and a source only, or no rule, which was the first then.
 
         Raises:
             KeyError, TypeError, ValueError, AttributeError: it is no such record.
@@ -65,6 +70,7 @@ class Origin:
             folder=None if folder is None else text(folder),
             holdout=None if holdout is None else number(holdout, high=1.0),
             sha256=None if sha256 is None else Fingerprints(**sha256),
+            split_rule=None if sha256 is None else int(record.get("split_rule", 1)),
         )
 
     def to_record(self) -> dict[str, Any]:
@@ -80,6 +86,18 @@ class Origin:
         if holdout is not None and self.holdout is not None and holdout != self.holdout:
             raise DataError(f"--holdout {holdout:g}, but the training kept {self.holdout:g}; leave it out")
 
+    def check_rule(self) -> None:
+        """Refuse own pictures that were ordered and held out by another rule: no training can go on with them.
+
+        Raises:
+            DataError: they were.
+        """
+        if self.split_rule not in {None, SPLIT_RULE}:
+            raise DataError(
+                f"{display_name(self.name)} was read by the rule of an earlier version, with other test images and in "
+                "another order, so what was begun with it cannot go on; train anew"
+            )
+
     def change(self, dataset: Dataset) -> str | None:
         """How ``dataset`` differs from what was trained on, for a person; None if it does not.
 
@@ -90,6 +108,9 @@ class Origin:
             return f"{shown} is not what was trained on, {self.name}"
         if self.sha256 is None:
             return None
+        if self.split_rule != SPLIT_RULE:
+            leak = ", so images that were trained on may now count as test images" if self.holdout is not None else ""
+            return f"{shown} is read by another rule than when it was trained on{leak}"
         then, now = asdict(self.sha256), asdict(Fingerprints.of(dataset.arrays()))
         changed = [split for split in ("training", "test") if _of(then, split) != _of(now, split)]
         if not changed:

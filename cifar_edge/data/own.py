@@ -1,116 +1,144 @@
 """Own pictures as a `Dataset`: any classes, photos of any size, and no test image that was ever trained on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cifar_edge.data.dataset import Dataset, Labels
+from cifar_edge.data.cautions import cautions
+from cifar_edge.data.copies import Pictures, pictures
+from cifar_edge.data.dataset import Dataset, Images, Labels
 from cifar_edge.data.decoding import Decoded, decode
 from cifar_edge.data.fetch import Report
-from cifar_edge.data.folders import SPLITS, is_split, list_pictures
+from cifar_edge.data.folders import PictureFile, list_pictures
+from cifar_edge.data.layout import SPLITS, is_split
 from cifar_edge.errors import DataError
 from cifar_edge.runtime.messages import display_name, listed
 
 Mask = npt.NDArray[np.bool_]
-Digests = npt.NDArray[np.str_]
-"""SHA-256 in hexadecimal, ``[n]``."""
 
 _NAMED = 3
 """Files that a line names."""
-_DIGITS = 13
-"""Hexadecimal digits of a SHA-256 that decide: 52 bits, exact as a float."""
 
 
 def load_own(root: Path, *, holdout: float | None, strict: bool, report: Report) -> Dataset:
     """Load ``train/CLASS/*`` and ``test/CLASS/*``, or one folder of classes of which ``holdout`` are test images.
 
-    In one folder the bytes of each picture decide: see `held_out`. A training picture that is, byte for byte, among the
-    test images is left out. Images stand in the order of their SHA-256, so that classes are mixed, whatever the files
-    are called.
+    Files of equal pixels are one picture. It counts once: as a test picture, if one of them is a test file; not at all,
+    if they lie in two classes. In one folder the pixels of each picture decide on its side: see `held_out`. Images
+    stand in the order of the SHA-256 of their pixels, so that classes are mixed, whatever the files are called.
 
     Args:
         root: the folder.
         holdout: share in (0, 1), where ``root`` is one folder of classes; None where it has a test folder.
-        strict: fail where a picture cannot be read, instead of leaving it out.
-        report: told what is read and what is left out.
+        strict: fail where a picture cannot be read or lies in two classes, instead of leaving it out.
+        report: told what is read, what is left out, and what is to be known of small or uneven classes.
 
     Raises:
         DataError: as `cifar_edge.data.folders.list_pictures`; a class has no readable picture for training or for
-            testing; a picture cannot be read, and ``strict``; ``holdout`` is missing, or given without need.
+            testing; a picture cannot be read or lies in two classes, and ``strict``; ``holdout`` is missing, or given
+            without need.
     """
     shown = display_name(str(root))
-    _check_holdout(root, shown, holdout)
+    split = is_split(root)
+    if split and holdout is not None:
+        there = " and ".join(f"{name}/" for name in SPLITS if (root / name).is_dir())
+        raise DataError(f"{shown} has {there}; leave --holdout out, which is for one folder of classes")
     listing = list_pictures(root)
+    if not split:
+        _check_holdout(shown, holdout)
+    if listing.unsearched:
+        report(f"folders inside a class are not searched: {listed(listing.unsearched, _NAMED)}")
     if listing.stray:
-        report(f"ignoring what is no picture by its name: {listed(listing.stray, _NAMED)}")
+        report(f"ignoring what is no picture of a class: {listed(listing.stray, _NAMED)}")
     decoded = decode(root, listing.files, report)
     _tell_unreadable(decoded, shown, strict, report)
-    labels = np.array([file.label for file in listing.files], np.int64)
-    digests = np.array(decoded.digests)
-    order = np.lexsort((labels, digests))
-    order = order[digests[order] != ""]
-    labels, digests = labels[order], digests[order]
-    if holdout is None:
-        test = np.array([file.split == "test" for file in listing.files])[order]
-    else:
-        test = held_out(digests, labels, holdout)
-    copies = ~test & np.isin(digests, digests[test])
-    if copies.any():
-        names = [listing.files[index].name for index in order[copies]]
-        report(f"left out of the training, because they are test images too: {listed(names, _NAMED)}")
-    train = ~test & ~copies
-    _check_classes(listing.labels, {"train on": labels[train], "test on": labels[test]}, shown, holdout)
-    return Dataset(
+    found = pictures(listing.files, decoded.digests)
+    _tell_copies(found, listing.files, shown, strict, report)
+    files = [listing.files[index] for index in found.kept]
+    labels = np.array([file.label for file in files], np.int64)
+    test = (
+        np.array([file.split == "test" for file in files], np.bool_) if holdout is None else held_out(labels, holdout)
+    )
+    _check_classes(listing.labels, {"train on": labels[~test], "test on": labels[test]}, shown, holdout)
+    kept = np.array(found.kept)
+    _arrange(decoded.pixels, np.concatenate([kept[~test], kept[test]]))
+    border = int((~test).sum())
+    dataset = Dataset(
         name=display_name(root.resolve().name),
         labels=listing.labels,
-        train_images=decoded.pixels[order[train]],
-        train_labels=labels[train],
-        test_images=decoded.pixels[order[test]],
+        train_images=decoded.pixels[:border],
+        train_labels=labels[~test],
+        test_images=decoded.pixels[border : len(files)],
         test_labels=labels[test],
         source="own pictures" if holdout is None else f"own pictures, holdout {holdout:g}",
         folder=root.resolve(),
         holdout=holdout,
     )
+    for line in cautions(dataset):
+        report(f"warning: {line}")
+    return dataset
 
 
-def held_out(digests: Digests, labels: Labels, holdout: float) -> Mask:
-    """Which pictures of one folder are test images, ``[n]``: those whose SHA-256, taken as a fraction of 1, is small.
+def held_out(labels: Labels, holdout: float) -> Mask:
+    """Which pictures of one folder are test images, ``[n]``: of each class those with the smallest SHA-256 of pixels.
 
-    It must be below ``holdout``. So a picture's own bytes decide: pictures that are added or renamed later move no
-    other to the other side, and copies of a picture are on its side. Only a class that would have none on one side
-    gives the picture that is nearest to it.
+    They are the same share of every class, rounded, but at least one, and never all. So the pixels decide, not names or
+    a seed, and one picture more moves at most one other of its class to the other side.
 
     Args:
-        digests: in ascending order.
-        labels: int64 ``[n]``, the number of each one's class.
+        labels: int64 ``[n]``, the number of each one's class, in ascending order of the SHA-256.
         holdout: in (0, 1).
     """
-    limit = holdout * 16.0**_DIGITS
-    test: Mask = np.array([int(digest[:_DIGITS], 16) < limit for digest in digests.tolist()], np.bool_)
+    test = np.zeros(len(labels), np.bool_)
     for label in np.unique(labels):
         own = np.flatnonzero(labels == label)
-        if not test[own].any():
-            test[own] = digests[own] == digests[own[0]]
-        elif test[own].all():
-            test[own] = digests[own] != digests[own[-1]]
+        share = int(holdout * len(own) + 0.5)
+        test[own[: min(max(share, 1), len(own) - 1)]] = True
     return test
 
 
-def _check_holdout(root: Path, shown: str, holdout: float | None) -> None:
-    split = is_split(root)
-    if split and holdout is not None:
-        there = " and ".join(f"{name}/" for name in SPLITS if (root / name).is_dir())
-        raise DataError(f"{shown} has {there}; leave --holdout out, which is for one folder of classes")
-    if not split and holdout is None:
+def _arrange(images: Images, first: npt.NDArray[np.int64]) -> None:
+    """Move the images at the positions ``first`` to the front, in this order; in place, since there may be many."""
+    others = np.ones(len(images), np.bool_)
+    others[first] = False
+    source = np.concatenate([first, np.flatnonzero(others)]).tolist()
+    for start in range(len(source)):
+        if source[start] < 0:
+            continue
+        held, place = images[start].copy(), start
+        while source[place] != start:  # along a cycle of the permutation
+            following = source[place]
+            images[place], source[place] = images[following], -1
+            place = following
+        images[place], source[place] = held, -1
+
+
+def _check_holdout(shown: str, holdout: float | None) -> None:
+    if holdout is None:
         raise DataError(
             f"{shown} is one folder of classes: give --holdout 0.2, to keep a fifth of them as test images, or make "
             "train/CLASS/* and test/CLASS/*"
         )
-    if holdout is not None and not 0 < holdout < 1:
+    if not 0 < holdout < 1:
         raise DataError(f"--holdout {holdout:g} is no share between 0 and 1, such as 0.2")
+
+
+def _tell_copies(found: Pictures, files: Sequence[PictureFile], shown: str, strict: bool, report: Report) -> None:
+    def names(groups: Sequence[Sequence[int]]) -> str:
+        return listed([" = ".join(files[index].name for index in group) for group in groups], _NAMED)
+
+    if found.contradictions:
+        told = f"pictures in two classes, {names(found.contradictions)}"
+        if strict:
+            raise DataError(f"{shown} has {told}; remove each from the wrong class, or leave --strict out")
+        report(f"left out: {told}")
+    if found.both:
+        report(f"left out of the training, because they are test images too: {names(found.both)}")
+    if found.copies:
+        report(f"counted once, because their pixels are equal: {names(found.copies)}")
 
 
 def _tell_unreadable(decoded: Decoded, shown: str, strict: bool, report: Report) -> None:

@@ -101,6 +101,26 @@ def read_pixels(source: ImageSource, name: str | None = None) -> npt.NDArray[np.
         raise ImageError(f"{brief} ({reason(error)})", brief) from error
 
 
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a file that should be a picture.
+
+    Raises:
+        ImageError: there is no such file, it is no regular one, empty or too large (`MAX_FILE_BYTES`), or it cannot be
+            read, or was written to meanwhile. The message does not name it.
+    """
+    try:
+        with _opened(path) as file:
+            before = _state(file)
+            content = file.read()
+            if _state(file) != before:
+                raise ImageError("it was written to while it was read; read it again")
+            return content
+    except OSError as error:
+        raise ImageError(f"cannot be read ({error.strerror or error})") from error
+    except MemoryError as error:
+        raise ImageError("there is not enough memory for it") from error
+
+
 def source_name(source: object) -> str:
     """What errors call ``source``: a path by its name, anything else by what it is."""
     if isinstance(source, Image.Image):

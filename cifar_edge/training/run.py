@@ -125,6 +125,7 @@ def resume(folder: Path, dataset: Dataset, *, device: str = "auto", watcher: Wat
             watcher.note(f"{folder} is finished: there is nothing to go on with")
             return read_summary(folder)
         state = load_state(folder)
+        state.data.check_rule()
         if change := state.data.change(dataset):
             raise TrainingError(f"{folder} cannot go on: {change}; give that with --data")
         if not (folder / RECIPE).exists():
@@ -173,6 +174,7 @@ def fold_run(
     trained = load_network(folder)
     if not can_fold(trained.network):
         raise TrainingError(_cannot_fold(trained.name))
+    trained.data.check_rule()
     if change := trained.data.change(dataset):
         raise TrainingError(f"{change}; give that with --data")
     check_classes(trained.labels, dataset)

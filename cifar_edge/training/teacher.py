@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from cifar_edge.data.cache import cache_folder
+from cifar_edge.data.cache import TEACHERS, cache_folder
 from cifar_edge.errors import CifarEdgeError, Interrupted
 from cifar_edge.files import write_bytes
 from cifar_edge.models.pixels import pixels_to_input
@@ -67,7 +67,7 @@ class Teacher:
         """What one of them says, from the cache where ``digest`` names the images."""
         if not digest:
             return self._computed(network, images, stop)
-        path = cache_folder() / "teachers" / self._identity(network, images.device) / f"{digest}.safetensors"
+        path = cache_folder() / TEACHERS / self._identity(network, images.device) / f"{digest}.safetensors"
         if path in self._kept:
             return self._kept[path]
         try:

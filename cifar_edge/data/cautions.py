@@ -1,0 +1,46 @@
+"""What a person should know of small or uneven classes before believing in a network, or in its figures."""
+
+import numpy as np
+
+from cifar_edge.data.dataset import Dataset
+from cifar_edge.runtime.messages import display_name, listed
+from cifar_edge.runtime.metrics import accuracy
+
+FEW_TRAINING = 20
+"""Fewer training images of a class are worth a line: a fifth of them is a handful."""
+FEW_TEST = 10
+"""Fewer test images of a class are worth a line: each one is more than 10 points of its accuracy."""
+UNEVEN = 3
+"""A class with so many times the training images of another is worth a line."""
+
+_NAMED = 3
+
+
+def cautions(dataset: Dataset) -> list[str]:
+    """A line for each reason for caution: few training images of a class, few test images, uneven classes."""
+    names = [display_name(label) for label in dataset.labels]
+    train, test = (np.bincount(labels, minlength=len(names)) for labels in (dataset.train_labels, dataset.test_labels))
+    lines: list[str] = []
+    if few := _fewer(names, train, FEW_TRAINING):
+        lines.append(f"few training images: {few}; a network learns little of a class from so few")
+    if few := _fewer(names, test, FEW_TEST):
+        least = int(test.min())
+        low = accuracy(least, least).low
+        meaning = f"even if all {least} are right" if least > 1 else "even if that one is right"
+        lines.append(
+            f"few test images: {few}; {meaning}, the accuracy of that class is only known to be above {low:.0%}"
+        )
+    largest, smallest = int(train.argmax()), int(train.argmin())
+    if train[largest] >= UNEVEN * train[smallest]:
+        always = test[largest] / test.sum()
+        lines.append(
+            f"uneven classes: of the training images {names[largest]} has {train[largest]:,}, {names[smallest]} has "
+            f"{train[smallest]:,}; always answering {names[largest]} is right for {always:.0%} of the test images, so "
+            "look at the recall of each class"
+        )
+    return lines
+
+
+def _fewer(names: list[str], counts: "np.ndarray[tuple[int], np.dtype[np.int64]]", most: int) -> str:
+    few = sorted((int(count), name) for name, count in zip(names, counts, strict=True) if count < most)
+    return listed([f"{name} has {count}" for count, name in few], _NAMED)

@@ -1,0 +1,130 @@
+"""How a folder of own pictures is to be read: as ``train/CLASS/*`` and ``test/CLASS/*``, or as one folder of classes.
+
+A class may be called ``train`` or ``test``: what lies in a folder decides what it is. Where that leaves two readings,
+one error names both.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cifar_edge.errors import DataError
+from cifar_edge.runtime.images import picture_suffixes
+from cifar_edge.runtime.messages import display_name, listed
+
+SPLITS = ("train", "test")
+
+
+def has_classes(root: Path) -> bool:
+    """Whether ``root`` is a folder with folders in it, so that these may be classes.
+
+    Raises:
+        DataError: the operating system refuses to look.
+    """
+    try:
+        return root.is_dir() and bool(folders(root))
+    except OSError as error:
+        raise refused(error) from error
+
+
+def is_split(root: Path) -> bool:
+    """Whether ``root`` holds ``train/CLASS`` and ``test/CLASS``, or one of them, and not classes of these names.
+
+    Raises:
+        DataError: it could be both, or the operating system refuses to look.
+    """
+    try:
+        return _is_split(root)
+    except OSError as error:
+        raise refused(error) from error
+
+
+def _is_split(root: Path) -> bool:
+    names = folders(root)
+    parts = {name: _Contents.of(root / name) for name in names if name.casefold() in SPLITS}
+    with_classes = [name for name, contents in parts.items() if contents.folders and not contents.pictures]
+    if odd := [name for name in with_classes if name not in SPLITS]:
+        raise DataError(
+            f"{shown(root / odd[0])} holds folders, as {odd[0].casefold()}/CLASS/* does; if these are classes, call it "
+            f"{odd[0].casefold()}"
+        )
+    parts = {name: contents for name, contents in parts.items() if name in SPLITS}
+    beside = [name for name in names if parts and name not in parts and has_pictures(root / name)]
+    if beside:
+        if with_classes:
+            raise DataError(
+                f"{shown(root)} is read neither as train/CLASS/* and test/CLASS/* nor as CLASS/*: "
+                f"{_each(with_classes)} folders of classes, {_each(beside)} pictures; move one or the other elsewhere"
+            )
+        return False
+    mixed = [name for name, contents in parts.items() if contents.pictures and contents.folders_of_pictures]
+    if len(mixed) == len(SPLITS):
+        raise DataError(
+            f"{shown(root)} could be train/CLASS/* and test/CLASS/* or two classes of these names: train/ and test/ "
+            "hold pictures, and folders of pictures too; move one or the other elsewhere"
+        )
+    return bool(with_classes) or (bool(mixed) and len(parts) == 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """What lies in one folder.
+
+    Attributes:
+        pictures: there are some, directly.
+        folders: there are some.
+        folders_of_pictures: there are some with pictures in them.
+    """
+
+    pictures: bool
+    folders: bool
+    folders_of_pictures: bool
+
+    @classmethod
+    def of(cls, folder: Path) -> "_Contents":
+        names = folders(folder)
+        return cls(has_pictures(folder), bool(names), any(has_pictures(folder / name) for name in names))
+
+
+def entries(folder: Path) -> list["os.DirEntry[str]"]:
+    """What lies in ``folder`` and is not hidden, by name."""
+    with os.scandir(folder) as found:
+        return sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+
+
+def is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Whether it is a folder, or a link to one."""
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def folders(root: Path) -> list[str]:
+    """The names of the folders in ``root`` that are not hidden."""
+    return [entry.name for entry in entries(root) if is_folder(entry)]
+
+
+def has_pictures(folder: Path) -> bool:
+    """Whether a file directly in ``folder`` has the suffix of a picture."""
+    suffixes = picture_suffixes()
+    with os.scandir(folder) as found:
+        return any(
+            Path(entry.name).suffix.lower() in suffixes and not is_folder(entry)
+            for entry in found
+            if not entry.name.startswith(".")
+        )
+
+
+def refused(error: OSError) -> DataError:
+    """What is told where the operating system refuses to look into a folder."""
+    return DataError(f"cannot look into {display_name(str(error.filename))}: {error.strerror}")
+
+
+def shown(path: Path) -> str:
+    """A path as it is told."""
+    return display_name(str(path))
+
+
+def _each(names: list[str]) -> str:
+    return f"{listed([f'{name}/' for name in names], 3)} {'holds' if len(names) == 1 else 'hold'}"

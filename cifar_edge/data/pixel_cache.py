@@ -1,0 +1,145 @@
+"""The cache of decoded pictures: the pixels of each, by the SHA-256 of the bytes that they were decoded from.
+
+There is one file for each data folder. Nothing in it is believed: a row counts if its pixels have the SHA-256 that is
+written beside it, and a file of another length or rule has no rows. All of it may be removed at any time.
+
+    32 bytes              SHA-256 of the rule by which it was decoded
+    64 bytes a picture    SHA-256 of the bytes of its file, and of its pixels
+    3,072 bytes a picture its pixels, uint8 [32, 32, 3]
+"""
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from cifar_edge.data.cache import OWN_PICTURES, cache_folder
+from cifar_edge.data.dataset import Images
+from cifar_edge.files import replacing
+from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE
+
+SHAPE = (IMAGE_SIZE, IMAGE_SIZE, IMAGE_CHANNELS)
+MOST_BYTES = 1_000_000_000
+"""All files of the cache together are no larger: what was used last is kept, 320,000 pictures of it."""
+
+_DIGEST = hashlib.sha256().digest_size
+_PIXELS = IMAGE_SIZE * IMAGE_SIZE * IMAGE_CHANNELS
+_PICTURE = 2 * _DIGEST + _PIXELS
+_BLOCK = 1_024
+
+
+class KnownPixels:
+    """The rows of a cache file, read one by one when they are asked for. Threads may share it."""
+
+    def __init__(self, file: BinaryIO | None = None, digests: bytes = b"") -> None:
+        self._file = file
+        self._digests = digests
+        self._rows = {digests[at : at + _DIGEST]: at // (2 * _DIGEST) for at in range(0, len(digests), 2 * _DIGEST)}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """How many files' pixels are known."""
+        return len(self._rows)
+
+    def get(self, content: bytes) -> Images | None:
+        """The pixels that bytes of this SHA-256 gave, ``[32, 32, 3]``; None if they are not known, or damaged."""
+        row = self._rows.get(content)
+        if row is None or self._file is None:
+            return None
+        with self._lock:
+            try:
+                self._file.seek(_DIGEST + len(self._digests) + row * _PIXELS)
+                pixels = self._file.read(_PIXELS)
+            except OSError:
+                return None
+        at = row * 2 * _DIGEST + _DIGEST
+        if hashlib.sha256(pixels).digest() != self._digests[at : at + _DIGEST]:
+            return None
+        return np.frombuffer(pixels, np.uint8).reshape(SHAPE)
+
+
+def pixel_cache_folder() -> Path:
+    """Where the files of the cache lie."""
+    return cache_folder() / OWN_PICTURES
+
+
+def cache_file(root: Path) -> Path:
+    """The file of the cache for the data folder ``root``."""
+    return pixel_cache_folder() / f"{hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]}.pixels"
+
+
+@contextmanager
+def known_pixels(path: Path, rule: str) -> Iterator[KnownPixels]:
+    """What the cache file ``path`` holds; nothing if it is missing, damaged, or written by another ``rule``."""
+    with suppress(OSError):
+        if path.is_file():
+            os.utime(path)  # the files that were used last are kept
+    try:
+        file = path.open("rb") if path.is_file() else None
+    except OSError:
+        file = None
+    if file is None:
+        yield KnownPixels()
+        return
+    with file:
+        yield _opened(file, rule)
+
+
+def _opened(file: BinaryIO, rule: str) -> KnownPixels:
+    try:
+        pictures, rest = divmod(os.fstat(file.fileno()).st_size - _DIGEST, _PICTURE)
+        if rest or pictures < 0 or file.read(_DIGEST) != _rule_digest(rule):
+            return KnownPixels()
+        digests = file.read(pictures * 2 * _DIGEST)
+    except OSError:
+        return KnownPixels()
+    return KnownPixels(file, digests)
+
+
+def keep(path: Path, rule: str, contents: Sequence[bytes], digests: Sequence[str], pixels: Images) -> None:
+    """Write the cache file ``path``, as many pictures as fit; then remove the files that were not used for longest.
+
+    Args:
+        path: from `cache_file`.
+        rule: by which the pictures were decoded.
+        contents: SHA-256 of the bytes of each picture's file; empty for a picture that is not to be kept.
+        digests: SHA-256 of each one's pixels, in hexadecimal.
+        pixels: uint8 ``[n, 32, 32, 3]``.
+
+    Raises:
+        CifarEdgeError: the operating system refuses the write.
+    """
+    most = (MOST_BYTES - _DIGEST) // _PICTURE
+    rows = [row for row, content in enumerate(contents) if content][:most]
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(_rule_digest(rule))
+        for row in rows:
+            file.write(contents[row] + bytes.fromhex(digests[row]))
+        for start in range(0, len(rows), _BLOCK):
+            file.write(pixels[rows[start : start + _BLOCK]].data)
+    _remove_oldest(path)
+
+
+def _rule_digest(rule: str) -> bytes:
+    return hashlib.sha256(rule.encode()).digest()
+
+
+def _remove_oldest(written: Path) -> None:
+    """Keep the bound. Another process may remove the same files, or be reading one, which some systems then keep."""
+    files: list[tuple[float, int, Path]] = []
+    with suppress(OSError):
+        for path in written.parent.glob("[!.]*"):
+            with suppress(OSError):
+                status = path.stat()
+                files.append((status.st_mtime, status.st_size, path))
+    total = sum(size for _, size, _ in files)
+    for _, size, path in sorted(files):
+        if path != written and total > MOST_BYTES:
+            with suppress(OSError):
+                path.unlink()
+                total -= size

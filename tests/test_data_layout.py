@@ -1,0 +1,165 @@
+"""How a folder of own pictures is read: as one folder of classes, or as train/CLASS and test/CLASS."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from own_helpers import told_by, write_pictures
+
+from cifar_edge.data import Dataset, load_dataset
+from cifar_edge.errors import DataError
+
+SPLIT = {"train/cat": range(4), "train/dog": range(4, 8), "test/cat": range(8, 10), "test/dog": range(10, 12)}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def split(tmp_path: Path, sample: Dataset) -> Path:
+    return write_pictures(tmp_path / "pets", SPLIT, sample)
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        {"train": range(4), "bus": range(4, 8)},
+        {"train": range(4), "test": range(4, 8)},
+        {"train": range(4), "test": range(4, 8), "bus": range(8, 12)},
+        {"train": range(4), "train/thumbnails": range(20, 22), "bus": range(4, 8)},
+        {"train": range(4), "train/thumbnails": range(20, 22), "test": range(4, 8)},
+        {"Train": range(4), "TEST": range(4, 8)},
+    ],
+    ids=lambda folders: ",".join(folders),
+)
+def test_classes_may_be_called_train_and_test(tmp_path: Path, sample: Dataset, folders: dict[str, range]) -> None:
+    root = write_pictures(tmp_path / "data", folders, sample)
+    dataset, lines = told_by(root, holdout=0.5)
+    assert dataset.labels == tuple(sorted(folder for folder in folders if "/" not in folder))
+    assert [len(dataset.train_labels), len(dataset.test_labels)] == [2 * len(dataset.labels)] * 2
+    told = ["folders inside a class are not searched: train/thumbnails"] if "train/thumbnails" in folders else []
+    assert lines[:-1] == told
+
+
+def test_an_empty_folder_in_a_class_called_train_changes_nothing(tmp_path: Path, sample: Dataset) -> None:
+    root = write_pictures(tmp_path, {"train": range(4), "test": range(4, 8)}, sample)
+    for name in ("train", "test"):
+        for inside in ("a", "b"):
+            (root / name / inside).mkdir()
+    assert load_dataset(root, holdout=0.5).labels == ("test", "train")
+
+
+def _thumbnails(root: Path, sample: Dataset) -> None:
+    write_pictures(root, {"train": range(40, 42), "test": range(42, 44)}, sample)
+
+
+def _beside(root: Path, sample: Dataset) -> None:
+    write_pictures(root, {"bus": range(40, 42)}, sample)
+
+
+def _beside_train(root: Path, sample: Dataset) -> None:
+    _beside(root, sample)
+    shutil.rmtree(root / "test")
+
+
+def _capitals(root: Path, sample: Dataset) -> None:
+    (root / "train").rename(root / "Train")
+    (root / "test").rename(root / "Test")
+
+
+def _validation(root: Path, sample: Dataset) -> None:
+    (root / "test").rename(root / "val")
+
+
+def _flat_test(root: Path, sample: Dataset) -> None:
+    shutil.rmtree(root / "test")
+    write_pictures(root, {"test": range(40, 42)}, sample)
+
+
+def _wrapped(root: Path, sample: Dataset) -> None:
+    shutil.rmtree(root / "test")
+    (root / "train").rename(root / "pets")
+
+
+def _nested(root: Path, sample: Dataset) -> None:
+    write_pictures(root, {"train/cat/more": range(40, 42)}, sample)
+    for path in (root / "train" / "cat").glob("*.png"):
+        path.unlink()
+
+
+def _not_read(root: Path, sample: Dataset) -> None:
+    for path in (root / "train" / "cat").glob("*.png"):
+        path.rename(path.with_suffix(".HEIC"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            _thumbnails,
+            r"could be train/CLASS/\* and test/CLASS/\* or two classes of these names: train/ and test/ hold ",
+        ),
+        (_beside, r"is read neither as .*: test/, train/ hold folders of classes, bus/ holds pictures; move one"),
+        (_beside_train, r"is read neither as .*: train/ holds folders of classes, bus/ holds pictures; move one"),
+        (_capitals, r"Test holds folders, as test/CLASS/\* does; if these are classes, call it test$"),
+        (_validation, r"has classes in train/ but none in test/: .*; or call val/ test/, if that is what it is$"),
+        (_flat_test, r"has classes in train/ but none in test/: add test/CLASS/\*"),
+        (
+            _wrapped,
+            r"has one class, pets; a classifier tells 2 to 1,000 apart; its folders may be the classes: give .*pets",
+        ),
+        (_nested, r"has classes without a picture: train/cat; .* that is read, which train/cat/more is not$"),
+        (_not_read, r"without a picture: train/cat; .* that is read, which train/cat/0.HEIC, ... \(4 in all\) is not$"),
+    ],
+)
+def test_what_could_be_read_otherwise_is_one_error_that_says_how(
+    split: Path, sample: Dataset, change: Callable[[Path, Dataset], None], message: str
+) -> None:
+    change(split, sample)
+    with pytest.raises(DataError, match=message) as error:
+        load_dataset(split)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_pictures_directly_in_train_are_stray_where_the_classes_are_clear(split: Path, sample: Dataset) -> None:
+    write_pictures(split, {"train": range(40, 41)}, sample)
+    dataset, lines = told_by(split)
+    assert (len(dataset.train_labels), len(dataset.test_labels)) == (8, 4)
+    assert lines[0] == "ignoring what is no picture of a class: train/40.png"
+
+
+# Neither own pictures nor CIFAR-10
+
+
+@pytest.mark.parametrize("holdout", [None, 0.2])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("empty", r"empty holds neither folders of pictures \(CLASS/\* with --holdout, .*\) nor CIFAR-10"),
+        ("nowhere", r"there is no .*nowhere; give a folder of own pictures \(CLASS/\* with --holdout, or train/"),
+        ("flat", r"flat holds pictures, but no folders of classes: give the folder that it is in, or make CLASS/"),
+        ("a" * 300, r"cannot look into .*a: File name too long"),
+        ("pets.zip", r"pets\.zip .*unpack"),
+        ("loop", r"cannot look into .*loop: Too many levels of symbolic links|there is no .*loop"),
+    ],
+)
+def test_what_is_no_data_set_has_its_own_message(
+    tmp_path: Path, sample: Dataset, name: str, message: str, holdout: float | None
+) -> None:
+    (tmp_path / "empty").mkdir()
+    write_pictures(tmp_path, {"flat": range(2)}, sample)
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    shutil.make_archive(str(tmp_path / "pets"), "zip", tmp_path / "flat")
+    with pytest.raises(DataError, match=message) as error:
+        load_dataset(tmp_path / name, holdout=holdout)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_holdout_is_refused_where_there_are_test_images(split: Path) -> None:
+    with pytest.raises(DataError, match=r"has train/ and test/; leave --holdout out"):
+        load_dataset(split, holdout=0.2)
+    with pytest.raises(DataError, match="CIFAR-10 has test images"):
+        load_dataset("sample", holdout=0.2)
