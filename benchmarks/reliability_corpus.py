@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from cifar_edge.data import load_dataset
-from cifar_edge.runtime.images import readable_formats
+from cifar_edge.runtime.formats import readable_formats
 
 GREYS = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16B")
 COLOURS = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")

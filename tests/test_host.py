@@ -17,7 +17,8 @@ from PIL import Image, ImageFile
 
 from cifar_edge.errors import ImageError
 from cifar_edge.files import write_bytes
-from cifar_edge.runtime.images import picture_suffixes, read_pixels
+from cifar_edge.runtime.formats import picture_suffixes
+from cifar_edge.runtime.images import read_pixels
 
 
 def png_that_pillow_warns_of() -> bytes:

@@ -81,7 +81,7 @@ def test_json_holds_every_input_in_order(folder: Path) -> None:
         "score": answer.score,
         "top": [{"label": top.label, "index": top.index, "score": top.score} for top in answer.top(2)],
     }
-    error = "text.png: not a picture in any format that Pillow reads"
+    error = "text.png: not a picture in a format that is read; convert it to PNG"
     assert records[1] == {"version": 1, "input": "text.png", "error": error}
 
 

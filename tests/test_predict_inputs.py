@@ -197,7 +197,10 @@ def test_a_picture_on_stdin(tree: Path) -> None:
     first, second = map(json.loads, done.stdout.splitlines())
     assert (first["input"], second["input"]) == ("a.bmp", "-")
     assert first["label"] == second["label"]
-    for stdin, reason in ((b"", "no bytes"), (b"text", "not a picture in any format that Pillow reads")):
+    for stdin, reason in (
+        (b"", "no bytes"),
+        (b"text", "not a picture in a format that is read; convert it to PNG"),
+    ):
         done = run("-", stdin=stdin)
         assert done.returncode == 1
         assert json.loads(done.stdout) == {"version": 1, "input": "-", "error": f"standard input: {reason}"}
@@ -237,7 +240,7 @@ def test_bad_inputs_are_lines_and_the_others_go_on(tree: Path) -> None:
         "broken.png": "a link that leads nowhere",
         "loop.png": "cannot be opened",
         "empty.png": "the file is empty",
-        "page.eps": "not a picture in any format",
+        "page.eps": "not a picture in a format",
         "huge.png": "larger than 1 GiB",
         "x" * 5000: "cannot be opened",
     }

@@ -16,6 +16,7 @@ from time import sleep
 import pytest
 from click.testing import CliRunner
 from conftest import ENTRY_POINT
+from hostile_pictures import encoded
 from service_helpers import PNG, Client, post, read_until_closed, wait_until
 from test_images import png_claiming
 from tiny import TINY
@@ -253,11 +254,16 @@ def test_too_few_open_files_are_told() -> None:
     assert done.stderr == "Error: a process may open only 100 files here, too few to serve; allow 144 (ulimit -n)\n"
 
 
-def test_a_picture_of_too_many_pixels_is_refused_unread() -> None:
+def test_a_picture_that_costs_too_much_is_refused() -> None:
     with process("--quiet") as (client, _, _):
-        answer = client.predict(png_claiming(10_000, 5_001), PNG)
-        assert "50,000,000 pixels" in answer.json["predictions"][0]["error"]
-        assert "truncated" in client.predict(png_claiming(10_000, 5_000), PNG).json["predictions"][0]["error"]
+        for content, reason in (
+            (png_claiming(10_000, 9_000), "more than the 268 MB that a picture may take"),
+            (png_claiming(10_000, 5_000), "truncated"),
+            (encoded("JPEG2000", (2_000, 2_000)), "more than 1 seconds"),
+        ):
+            answer = client.predict(content, PNG)
+            assert reason in answer.json["predictions"][0]["error"]
+            assert answer.status == 422
 
 
 @pytest.mark.parametrize(

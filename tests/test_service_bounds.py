@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import io
 import socket
 import threading
 import weakref
@@ -13,11 +14,14 @@ from functools import partial
 from pathlib import Path
 from threading import Event
 
+import numpy as np
 import pytest
-from service_helpers import Answer, Gate, post, read_until_closed, serving, wait_until
+from PIL import Image
+from service_helpers import FORM, Answer, Gate, form, post, read_until_closed, serving, wait_until
 from tiny import TINY
 
-from cifar_edge import Classifier
+from cifar_edge import Classifier, Prediction
+from cifar_edge.runtime.images import ImageSource
 from cifar_edge.service.limits import Limits
 from cifar_edge.service.pool import Pool
 from cifar_edge.service.problems import Problem
@@ -61,16 +65,42 @@ def test_an_answer_that_takes_too_long_is_given_up_and_keeps_its_place(content: 
         wait_until(lambda: client.predict(content).status == 200)
 
 
+def test_between_two_images_of_a_request_others_have_their_turn(content: bytes) -> None:
+    order = []
+
+    class Telling(Gate):
+        def predict(self, image: ImageSource) -> Prediction:
+            order.append("many" if np.asarray(image).any() else "one")
+            return super().predict(image)
+
+    gate = Telling()
+    black = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(black, "PNG")
+    with (
+        serving(Limits(workers=1), classifier=gate) as client,
+        client.connect() as one,
+        ThreadPoolExecutor(1) as asking,
+    ):
+        many = asking.submit(client.predict, form([content] * 16), FORM)
+        wait_until(lambda: gate.waiting == 1)
+        one.sendall(post(black.getvalue(), len(black.getvalue())))
+        assert client.ask("GET", "/healthz").status == 200  # by now the service has read what came before
+        gate.open.set()
+        assert len(many.result().json["predictions"]) == 16
+        assert status_of(one.recv(65536)) == 200
+    assert order[-1] == "many"
+
+
 def test_what_was_given_up_holds_nothing_and_is_not_waited_for() -> None:
     pool, gate, classifier = Pool(Limits(workers=1, waiting=1, answer_seconds=0.1)), Event(), Classifier(TINY)
     held = weakref.ref(classifier)
 
-    async def ask(call: Callable[[], object]) -> None:
+    async def ask(call: Callable[[], bool]) -> None:
         with pytest.raises(Problem, match=r"more than 0\.1 seconds"):
             await pool.run(call)
 
     asyncio.run(ask(gate.wait))
-    asyncio.run(ask(partial(classifier.predict, b"")))
+    asyncio.run(ask(partial(hasattr, classifier, "labels")))
     del classifier
     gc.collect()
     assert held() is None

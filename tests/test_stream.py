@@ -61,7 +61,7 @@ def test_answers_come_in_order_with_their_images(classifier: Classifier, sample:
     for number, (image, answer) in enumerate(answers):
         if number % len(kinds) == 4:
             assert isinstance(answer, ImageError)
-            assert str(answer) == "the given bytes: not a picture in any format that Pillow reads"
+            assert str(answer) == "the given bytes: not a picture in a format that is read; convert it to PNG"
         else:
             assert isinstance(answer, Prediction)
             if isinstance(image, io.BytesIO):

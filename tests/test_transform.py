@@ -133,7 +133,7 @@ def test_strips_of_a_picture_give_the_pixels_of_the_whole(width: int, height: in
     image = Image.fromarray(noise[..., 0] / np.float32(255)) if mode == "F" else Image.fromarray(noise).convert(mode)
     whole = to_pixels(image)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transform, "_STRIP_PIXELS", strip)
+        patch.setattr(transform, "STRIP_PIXELS", strip)
         assert np.array_equal(to_pixels(image), whole)
 
 

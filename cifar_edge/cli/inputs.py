@@ -105,7 +105,7 @@ class Inputs:
         """The arguments that are nothing and have no suffix of a picture: folders that were meant, if any are read."""
         if not self._recursive:
             return []
-        from cifar_edge.runtime.images import picture_suffixes
+        from cifar_edge.runtime.formats import picture_suffixes
 
         suffixes = picture_suffixes()
         names = [name for name in self._arguments if name not in {"", STDIN} and not glob.has_magic(name)]
@@ -134,7 +134,7 @@ class Inputs:
                 yield _error(name, "no file in this folder is a picture by its suffix")
 
     def _walk(self, folder: str) -> Iterator[Input]:
-        from cifar_edge.runtime.images import picture_suffixes
+        from cifar_edge.runtime.formats import picture_suffixes
 
         suffixes = picture_suffixes()
         levels = [iter([folder.rstrip(os.sep) + os.sep])]

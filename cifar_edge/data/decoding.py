@@ -18,7 +18,7 @@ from cifar_edge.data.fetch import Report
 from cifar_edge.data.folders import PictureFile
 from cifar_edge.data.pixel_cache import SHAPE, KnownPixels, cache_file, keep, known_pixels
 from cifar_edge.errors import CifarEdgeError, ImageError
-from cifar_edge.runtime import images, levels, transform
+from cifar_edge.runtime import images, levels, ppm, transform
 from cifar_edge.runtime.cores import cores
 from cifar_edge.runtime.images import read_bytes, read_pixels
 from cifar_edge.runtime.messages import display_name
@@ -91,7 +91,8 @@ def _read_all(
     heading = f"reading {len(files):,} pictures in {display_name(str(root))}"
     told = time.monotonic()
     read: list[_Read] = []
-    with ThreadPoolExecutor(cores()) as pool:
+    pool = ThreadPoolExecutor(cores())
+    try:
         for start in range(0, len(files), _BLOCK):
             block = range(start, min(start + _BLOCK, len(files)))
             read += pool.map(lambda index: _read_one(root, files[index], known, pixels[index]), block)
@@ -102,6 +103,8 @@ def _read_all(
             if late:
                 told = time.monotonic()
                 report(f"  {len(read):,} of {len(files):,}")
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C only those that are being read are waited for
     return read
 
 
@@ -122,5 +125,5 @@ def _rule() -> str:
 
     The modules that decode are in it as they are: who changes a pixel in them need not think of this cache.
     """
-    modules = b"".join(Path(str(module.__file__)).read_bytes() for module in (images, levels, transform))
+    modules = b"".join(Path(str(module.__file__)).read_bytes() for module in (images, levels, ppm, transform))
     return f"2; {RESIZE_RULE}; Pillow {PIL.__version__}; {hashlib.sha256(modules).hexdigest()}"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cifar_edge.data.layout import SPLITS, entries, folders, has_pictures, is_folder, is_split, refused, shown
 from cifar_edge.errors import DataError
-from cifar_edge.runtime.images import picture_suffixes
+from cifar_edge.runtime.formats import picture_suffixes
 from cifar_edge.runtime.messages import display_name, listed
 
 MIN_CLASSES = 2

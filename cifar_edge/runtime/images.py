@@ -2,13 +2,12 @@
 
 import contextlib
 import io
-import math
 import os
-import re
 import stat
 import threading
+import traceback
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,10 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from cifar_edge.errors import ImageError
+from cifar_edge.runtime import ppm
+from cifar_edge.runtime.bounds import Bounds, Metered, give_memory_back, too_slow
+from cifar_edge.runtime.costs import headers, memory
+from cifar_edge.runtime.formats import COMMON, readable_formats
 from cifar_edge.runtime.messages import display_name, reason
 from cifar_edge.runtime.transform import reduced_to_pixels, to_pixels
 from cifar_edge.spec import IMAGE_SIZE
@@ -23,8 +26,7 @@ from cifar_edge.spec import IMAGE_SIZE
 MAX_FILE_BYTES = 1 << 30
 """A larger file, or stream, is refused: some decoders read all of it before they look at it."""
 
-NOT_READ = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
-"""Formats that Pillow knows by name only, or hands to another program: EPS is one itself, and may run for ever."""
+_BOUNDS = Bounds()
 
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | npt.NDArray[np.uint8]
 """What can be classified: a path, an encoded picture as bytes or open file, a PIL image, or uint8 ``[H, W, 3]`` RGB."""
@@ -32,28 +34,16 @@ ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes
 _PIECE_BYTES = 1 << 20
 """An open file is read in pieces of so many: to ask for all at once would set as much memory aside as it may have."""
 
-_COMMON = ("BMP", "GIF", "JPEG", "PPM", "PNG")
-"""What Pillow loads by itself; the plugins of other formats, which take time, wait for a file that is none of these."""
-
 _DRAFT_SIDE = 8 * IMAGE_SIZE
 """A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves at least so many pixels a side."""
 
-_LARGE_PIXELS = 16_000_000
-"""Threads decode pictures of more pixels one after the other, so that their memory does not add up."""
+_UNMETERED_BYTES = 16_384
+"""So small a file cannot hold enough for a decoder to read on and on."""
+
+_LARGE_BYTES = 100_000_000
+"""Threads decode pictures that take more memory one after the other, so that it does not add up, and return it."""
 
 _one_large = threading.Lock()
-
-_MOST_SCANS = 100
-"""A JPEG of more is refused: encoders write a dozen, and one of a few bytes may take as long as the whole picture."""
-
-_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-"""In a JPEG, what no data between markers holds, and which begins something else than a restart of them."""
-
-_TEMPORARY, _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0x01, 0xD8, 0xD9, 0xDA
-_BLP_JPEG = 0
-"""What a BLP calls its compression."""
-_TILE_WIDTH, _TILE_LENGTH = 322, 323
-"""Tags of TIFF."""
 
 
 def _renew_locks() -> None:
@@ -66,7 +56,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_locks)
 
 
-def read_pixels(source: ImageSource, name: str | None = None) -> npt.NDArray[np.uint8]:
+def read_pixels(source: ImageSource, name: str | None = None, bounds: Bounds = _BOUNDS) -> npt.NDArray[np.uint8]:
     """The pixels that a model reads of ``source``: uint8 ``[32, 32, 3]``, RGB, by `cifar_edge.runtime.transform`.
 
     Of an animation or a document of many pages, the first frame counts; of a PIL image, the current one. A JPEG of at
@@ -76,19 +66,20 @@ def read_pixels(source: ImageSource, name: str | None = None) -> npt.NDArray[np.
     Args:
         source: see `ImageSource`.
         name: what errors call it; None finds a name.
+        bounds: what a file may cost to decode. A PIL image or an array is taken whatever it costs.
 
     Raises:
-        ImageError: there is no such file, it holds no picture, or a damaged or too large one (Pillow's limit,
-            179 million pixels; `MAX_FILE_BYTES`), or an array is not uint8 ``[H, W, 3]``. The message is one line and
-            names the source.
+        ImageError: there is no such file, it holds no picture, or a damaged or too costly one (``bounds``; Pillow's
+            limit, 179 million pixels; `MAX_FILE_BYTES`), or an array is not uint8 ``[H, W, 3]``. The message is one
+            line and names the source.
     """
     name = source_name(source) if name is None else display_name(name)
     try:
-        return _pixels(source)
+        return _pixels(source, bounds)
     except ImageError as error:
         raise ImageError(f"{name}: {error}", f"{name}: {error.brief}") from error
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: not a picture in any format that Pillow reads") from error
+        raise ImageError(f"{name}: not a picture in a format that is read; convert it to PNG") from error
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise ImageError(f"{name}: a picture of more than {limit:,} pixels is too large") from error
@@ -130,7 +121,7 @@ def source_name(source: object) -> str:
     return "the array" if isinstance(source, np.ndarray) else f"the given {type(source).__name__}"
 
 
-def _pixels(source: ImageSource) -> npt.NDArray[np.uint8]:
+def _pixels(source: ImageSource, bounds: Bounds) -> npt.NDArray[np.uint8]:
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
             raise ImageError(f"it is {source.dtype} {list(source.shape)}; a picture is uint8 [height, width, 3], RGB")
@@ -140,16 +131,16 @@ def _pixels(source: ImageSource) -> npt.NDArray[np.uint8]:
     if isinstance(source, str | os.PathLike):
         with _opened(source) as file:
             before = _state(file)
-            pixels = _decoded(file)
+            pixels = _decoded(file, bounds)
             if _state(file) != before:  # the upper half may be of another picture than the lower one
                 raise ImageError("it was written to while it was read; read it again")
             return pixels
     if isinstance(source, bytes):
-        return _in_memory(source)
+        return _in_memory(source, bounds)
     if isinstance(source, bytearray | memoryview):
-        return _in_memory(bytes(source))
+        return _in_memory(bytes(source), bounds)
     if hasattr(source, "read"):
-        return _in_memory(contents(source))
+        return _in_memory(contents(source), bounds)
     raise ImageError("neither path, bytes, file, PIL image nor uint8 array [height, width, 3]")
 
 
@@ -158,83 +149,53 @@ def _state(file: BinaryIO) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _decoded(file: BinaryIO) -> npt.NDArray[np.uint8]:
-    with _identified(file) as image:
-        size = image.size
-        _refuse_endless(image, file)
-        image.draft(None, (_DRAFT_SIDE, _DRAFT_SIDE))  # does nothing but to a JPEG
-        with _one_large if _held_pixels(image, size) > _LARGE_PIXELS else contextlib.nullcontext():
-            return to_pixels(image) if image.size == size else reduced_to_pixels(image, size)
+def _decoded(file: BinaryIO, bounds: Bounds) -> npt.NDArray[np.uint8]:
+    length = file.seek(0, os.SEEK_END)
+    if length > MAX_FILE_BYTES:
+        raise _too_long()
+    found = headers(file, length)
+    if found.work is not None and found.work.seconds > bounds.seconds:
+        raise too_slow(bounds.seconds)
+    image = _identified(file if length <= _UNMETERED_BYTES else cast(BinaryIO, Metered(file, length, bounds.seconds)))
+    size = image.size
+    image.draft(None, (_DRAFT_SIDE, _DRAFT_SIDE))  # does nothing but to a JPEG
+    held = memory(image, size, found)
+    if held > bounds.memory:
+        raise ImageError(
+            f"to decode it would take {held / 1e6:,.0f} MB of memory, more than the {bounds.memory / 1e6:,.0f} MB that "
+            "a picture may take"
+        )
+    if held <= _LARGE_BYTES:
+        return _pixels_of(image, size, file)
+    with _one_large:
+        try:
+            return _pixels_of(image, size, file)
+        except Exception as error:
+            _clear_frames(error)
+            raise
+        finally:
+            del image
+            give_memory_back()
 
 
-def _refuse_endless(image: ImageFile, file: BinaryIO) -> None:
-    """Refuse what takes far longer to decode than its bytes and pixels say."""
-    if image.format in {"JPEG", "MPO"}:
-        position = file.tell()
-        file.seek(0)
-        scans = _scans(file.read())
-        file.seek(position)
-        if scans > _MOST_SCANS:
-            raise ImageError(f"a JPEG of more than {_MOST_SCANS} scans")
-    if image.format == "BLP":
-        arguments = image.tile[0][3]
-        if isinstance(arguments, tuple) and arguments[0] == _BLP_JPEG:
-            raise ImageError("a BLP with a JPEG inside, which is not read")
+def _clear_frames(error: BaseException | None) -> None:
+    """Let go of what the functions held that ``error`` has passed: who keeps the error would keep the picture."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
-def _scans(jpeg: bytes) -> int:
-    """How many scans a JPEG has, up to one more than `_MOST_SCANS` (ITU-T T.81, annex B)."""
-    scans = position = 0
-    while scans <= _MOST_SCANS and (found := _MARKER.search(jpeg, position)):
-        position = found.end()
-        marker = jpeg[position - 1]
-        if marker == _END_OF_IMAGE:
-            break
-        scans += marker == _START_OF_SCAN
-        if marker not in {_TEMPORARY, _START_OF_IMAGE}:
-            position += int.from_bytes(jpeg[position : position + 2])  # the length of the segment, itself included
-    return scans
-
-
-def _held_pixels(image: Image.Image, size: tuple[int, int]) -> int:
-    """How many pixels are held to decode ``image``, which was opened with ``size`` and may be drafted.
-
-    Raises:
-        Image.DecompressionBombError: more than Pillow allows for the whole picture.
-        ImageError: a side of the tiles is no number.
-    """
-    # Of a progressive JPEG all coefficients are kept, whatever the scale; of a TIFF a whole tile, whatever its size.
-    width, height = size if image.info.get("progressive") else image.size
-    tags = getattr(image, "tag_v2", {})
-    sides = [tags.get(tag, 0) for tag in (_TILE_WIDTH, _TILE_LENGTH)]
-    if not all(isinstance(side, int) for side in sides):  # a text, times a number, would be a long one
-        raise ImageError("a TIFF whose tiles have no size")
-    tile: int = math.prod(sides)
-    if Image.MAX_IMAGE_PIXELS is not None and tile > 2 * Image.MAX_IMAGE_PIXELS:
-        raise Image.DecompressionBombError
-    return max(width * height, tile)
+def _pixels_of(image: ImageFile, size: tuple[int, int], file: BinaryIO) -> npt.NDArray[np.uint8]:
+    if image.tile and image.tile[0][0] == ppm.CODEC:
+        return to_pixels(ppm.scaled(image, file))
+    return to_pixels(image) if image.size == size else reduced_to_pixels(image, size)
 
 
 def _identified(file: BinaryIO) -> ImageFile:
     try:
-        return Image.open(file, formats=_COMMON)
+        return Image.open(file, formats=COMMON)
     except UnidentifiedImageError:
         return Image.open(file, formats=readable_formats())
-
-
-def readable_formats() -> tuple[str, ...]:
-    """Pillow's names of the formats that are read: all that it can decode by itself (not `NOT_READ`).
-
-    Plug-ins may register more at any time, so that the answer must not be kept.
-    """
-    Image.init()
-    return tuple(name for name in Image.ID if name not in NOT_READ)
-
-
-def picture_suffixes() -> frozenset[str]:
-    """The suffixes, in lower case and with their dot, of the files that Pillow takes for one of `readable_formats`."""
-    formats = readable_formats()
-    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
 
 
 def contents(file: Any) -> bytes:
@@ -252,17 +213,19 @@ def contents(file: Any) -> bytes:
     while piece := file.read(_PIECE_BYTES):  # as often as it brings some: a pipe brings what is there
         size += len(piece)
         if size > MAX_FILE_BYTES:
-            raise ImageError(f"it is larger than {MAX_FILE_BYTES >> 30} GiB")
+            raise _too_long()
         pieces.append(piece)
     return b"".join(pieces)
 
 
-def _in_memory(content: bytes) -> npt.NDArray[np.uint8]:
+def _in_memory(content: bytes, bounds: Bounds) -> npt.NDArray[np.uint8]:
     if not content:
         raise ImageError("no bytes")
-    if len(content) > MAX_FILE_BYTES:
-        raise ImageError(f"it is larger than {MAX_FILE_BYTES >> 30} GiB")
-    return _decoded(io.BytesIO(content))
+    return _decoded(io.BytesIO(content), bounds)
+
+
+def _too_long() -> ImageError:
+    return ImageError(f"it is larger than {MAX_FILE_BYTES >> 30} GiB")
 
 
 def _opened(source: str | os.PathLike[str]) -> BinaryIO:
@@ -276,7 +239,7 @@ def _opened(source: str | os.PathLike[str]) -> BinaryIO:
         if status.st_size == 0:
             raise ImageError("the file is empty")
         if status.st_size > MAX_FILE_BYTES:
-            raise ImageError(f"the file is larger than {MAX_FILE_BYTES >> 30} GiB")
+            raise _too_long()
         return path.open("rb")
     except FileNotFoundError as error:
         raise ImageError("a link that leads nowhere" if path.is_symlink() else "no such file") from error

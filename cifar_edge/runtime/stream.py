@@ -29,6 +29,9 @@ _RECENT = 32
 _SLOW_SECONDS = 0.02
 """One picture that takes so long by the clock, from a slow disk perhaps, starts the next thread by itself."""
 
+_LEAVE_SECONDS = 0.5
+"""So long the end waits for what is being read, which may take a minute; who is left behind ends by itself."""
+
 _TELL_SECONDS = 0.002
 """How often a reader that has more to read tells what is done: each time costs a switch of threads."""
 
@@ -148,8 +151,9 @@ class _Reading(Generic[Source]):
         self._room.put(None)
         for _ in self._readers:
             self._todo.put(None)
+        end = perf_counter() + _LEAVE_SECONDS
         for reader in self._readers:
-            reader.join()
+            reader.join(max(0.0, end - perf_counter()))
 
     def ready(self) -> Iterator[list[_Slot[Source]]]:
         """The slots in their order, as many at a time as are read.

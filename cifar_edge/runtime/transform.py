@@ -17,7 +17,7 @@ from cifar_edge.errors import ImageError
 from cifar_edge.runtime.levels import BYTES, Levels, levels_of
 from cifar_edge.spec import IMAGE_SIZE, PIXEL_ZERO_POINT
 
-_STRIP_PIXELS = 1 << 22
+STRIP_PIXELS = 1 << 22
 """A picture with more pixels is converted in strips of about so many, and so is never held twice."""
 
 _UPRIGHT = {
@@ -126,7 +126,7 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
 
 def _strips(side: int) -> Iterator[tuple[int, int]]:
     """First and last (exclusive) row of the result, for strips of a square of ``side`` pixels a side."""
-    rows = max(1, min(IMAGE_SIZE, _STRIP_PIXELS * IMAGE_SIZE // side**2))
+    rows = max(1, min(IMAGE_SIZE, STRIP_PIXELS * IMAGE_SIZE // side**2))
     return ((start, min(start + rows, IMAGE_SIZE)) for start in range(0, IMAGE_SIZE, rows))
 
 

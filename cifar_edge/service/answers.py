@@ -1,35 +1,56 @@
 """What the service says of images: the records of ``cifar-edge predict --json``, with a number for a name."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from cifar_edge.errors import ImageError
+from cifar_edge.runtime.bounds import Bounds
 from cifar_edge.runtime.classifier import Classifier
 from cifar_edge.runtime.images import read_pixels
 
 Record = dict[str, Any]
 
 
-def records(classifier: Classifier, images: Sequence[bytes], top: int) -> list[Record]:
-    """One record an image, in their order: its ``top`` best classes, or why it is no readable image.
+class Answers:
+    """What the service says of the images of one request, of which a call classifies one.
 
-    Raises:
-        ModelError: the model answers with numbers that are not finite.
+    Args:
+        classifier: may be used by others at the same time.
+        images: gives the images; called with the first one.
+        top: how many of the best classes are named.
+        bounds: what one image may cost.
     """
-    return [_record(classifier, number, image, top) for number, image in enumerate(images)]
 
+    def __init__(self, classifier: Classifier, images: Callable[[], Sequence[bytes]], top: int, bounds: Bounds) -> None:
+        self._classifier, self._images, self._top, self._bounds = classifier, images, top, bounds
+        self._left: deque[bytes] | None = None
+        self.records: list[Record] = []
+        """One an image, in their order: its best classes, or why it is no readable image."""
 
-def _record(classifier: Classifier, number: int, image: bytes, top: int) -> Record:
-    try:
-        pixels = read_pixels(image, f"image {number}")
-    except ImageError as error:
-        return {"image": number, "error": error.brief}
-    answer = classifier.predict(pixels)
-    return {
-        "image": number,
-        "label": answer.label,
-        "index": answer.index,
-        "score": answer.score,
-        "top": [asdict(candidate) for candidate in answer.top(top)],
-    }
+    def __call__(self) -> bool:
+        """Classify the next image; whether there are more.
+
+        Raises:
+            ModelError: the model answers with numbers that are not finite.
+            Exception: whatever ``images`` raises.
+        """
+        if self._left is None:
+            self._left = deque(self._images())
+        self.records.append(self._record(len(self.records), self._left.popleft()))
+        return bool(self._left)
+
+    def _record(self, number: int, image: bytes) -> Record:
+        try:
+            pixels = read_pixels(image, f"image {number}", self._bounds)
+        except ImageError as error:
+            return {"image": number, "error": error.brief}
+        answer = self._classifier.predict(pixels)
+        return {
+            "image": number,
+            "label": answer.label,
+            "index": answer.index,
+            "score": answer.score,
+            "top": [asdict(candidate) for candidate in answer.top(self._top)],
+        }

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -15,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cifar_edge.runtime.classifier import Classifier
 from cifar_edge.service.access import Access, Authorized, Shield
-from cifar_edge.service.answers import Record, records
+from cifar_edge.service.answers import Answers
 from cifar_edge.service.bodies import Bodies, boundary_of, images_of
 from cifar_edge.service.limits import Limits
 from cifar_edge.service.log import Rarely
@@ -79,16 +80,15 @@ class Service:
         boundary = boundary_of(request.headers.get("content-type"))
         top = _top(request)
         async with self._bodies.read(request) as body:
-            predictions = await self._pool.run(self._classify, body, boundary, top)
+            images = (lambda: [body]) if boundary is None else partial(images_of, body, boundary, self._limits.images)
+            answers = Answers(self._classifier, images, top, self._limits.picture)
+            await self._pool.run(answers)
+        predictions = answers.records
         if all("error" in record for record in predictions):
             detail = "no image could be read; predictions says of each, why"
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, predictions=predictions)
         model, precision = self._model["model"], self._model["precision"]
         return JSONResponse({"model": model, "precision": precision, "predictions": predictions})
-
-    def _classify(self, body: bytes, boundary: bytes | None, top: int) -> list[Record]:
-        images = [body] if boundary is None else images_of(body, boundary, self._limits.images)
-        return records(self._classifier, images, top)
 
     async def _describe_model(self, request: Request) -> Response:
         return JSONResponse(self._model)

@@ -90,9 +90,10 @@ def _predict(limits: Limits) -> Json:
     return {
         "operationId": "predict",
         "summary": "Classify one image, or several.",
-        "description": "Every format that Pillow reads, of any size: one image as the body itself, or up to "
-        f"{limits.images} as files in the field `{FIELD}` of a form, together at most {limits.body_bytes} bytes. An "
-        f"image has at most {limits.pixels} pixels.",
+        "description": "PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000, ICO, PBM, PGM and PPM: one image as the body "
+        f"itself, or up to {limits.images} as files in the field `{FIELD}` of a form, together at most "
+        f"{limits.body_bytes} bytes. To decode an image may take at most {limits.picture.memory} bytes of memory and "
+        f"{limits.picture.seconds:g} seconds.",
         "parameters": [
             {
                 "name": "top",

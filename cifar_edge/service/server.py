@@ -14,7 +14,6 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
-from PIL import Image
 
 from cifar_edge.errors import CifarEdgeError
 from cifar_edge.runtime.quiet import silence_pillow
@@ -85,8 +84,8 @@ def url(listener: socket.socket) -> str:
 def run(service: Service, limits: Limits, listener: socket.socket, quiet: bool = False) -> int:
     """Answer requests until SIGINT or SIGTERM, then those that are accepted; how many there were.
 
-    It is meant to be all that the process does: it sets signal handlers, the log, Pillow's limit of pixels, and keeps
-    Pillow from writing on stderr.
+    It is meant to be all that the process does: it sets signal handlers, the log, and keeps Pillow from writing on
+    stderr.
 
     Args:
         service: what answers.
@@ -95,7 +94,6 @@ def run(service: Service, limits: Limits, listener: socket.socket, quiet: bool =
         quiet: log no requests, only what goes wrong.
     """
     silence_pillow()
-    Image.MAX_IMAGE_PIXELS = limits.pixels // 2  # Pillow warns from here on, and refuses twice as many
     server = configured(service, limits, quiet)
 
     def stop(number: int, frame: FrameType | None) -> None:
