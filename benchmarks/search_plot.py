@@ -34,7 +34,7 @@ def draw(rows: Sequence[Row]) -> Figure:
     axes.grid(visible=True, alpha=0.3)
     figure.legend(loc="outside right upper")
     listed = "\n".join(f"{number}  {name}" for number, name in enumerate(names, 1))
-    figure.text(0.995, 0.06, listed, ha="right", va="bottom", multialignment="left", size=8)
+    figure.text(0.995, 0.06, listed, ha="right", va="bottom", multialignment="left", size=6.5)
     return figure
 
 
