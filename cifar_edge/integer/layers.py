@@ -5,8 +5,8 @@ layer takes the quantization of its input as an argument, so that it is a value 
 From sums to codes the arithmetic is onnxruntime's: one float32 factor a channel, one product, rounded half to even.
 """
 
-from dataclasses import dataclass, fields
-from typing import Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -56,15 +56,15 @@ class Layer(Protocol):
         ...
 
 
-class _ByValue:
+class ByValue:
     """Equality of dataclasses whose fields may be arrays: the same types, shapes and numbers."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
-        return all(_equal(getattr(self, each.name), getattr(other, each.name)) for each in fields(self))  # type: ignore[arg-type]
-
-    __hash__ = None  # type: ignore[assignment]
+        return all(_equal(getattr(self, name), getattr(other, name)) for name in self.__dataclass_fields__)
 
 
 def _equal(first: object, second: object) -> bool:
@@ -74,7 +74,7 @@ def _equal(first: object, second: object) -> bool:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Conv(_ByValue):
+class Conv(ByValue):
     """A convolution: int32 sums of the input's values and int8 weights, plus a bias, requantized.
 
     Padding has the input's zero point for its code, which stands for 0.
@@ -117,7 +117,7 @@ class Conv(_ByValue):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Linear(_ByValue):
+class Linear(ByValue):
     """The last layer, fully connected to all codes of an image, flattened in PyTorch's order: channel, row, column.
 
     Its int32 sums are the logits.

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cifar_edge.integer.layers import PIXELS, Layer, Linear, _ByValue, run
+from cifar_edge.integer.layers import PIXELS, ByValue, Layer, Linear, run
 
 _BATCH = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class IntegerNetwork(_ByValue):
+class IntegerNetwork(ByValue):
     """An integer network. Calling it is the definition of what its files compute, whatever they are written for.
 
     ``network(pixels).astype(float32) * network.logit_scales`` is what onnxruntime answers, bit for bit.
