@@ -139,6 +139,33 @@ def jp2_of_boxes(parts: int) -> bytes:
     return content[:header] + b"\0\0\0\x08free" * parts + content[header:]
 
 
+def webp_of_codes() -> bytes:
+    """A lossless WebP of 1024x1024 with 65,536 groups of prefix codes, all of which its decoder makes tables of."""
+    bits: list[int] = []
+
+    def put(*values_and_lengths: tuple[int, int]) -> None:
+        for value, length in values_and_lengths:
+            bits.extend(value >> place & 1 for place in range(length))
+
+    one_symbol = [(1, 1), (0, 1), (0, 1), (0, 1)]
+    put((1023, 14), (1023, 14), (0, 1), (0, 3))  # size, no alpha, version
+    put((0, 1), (0, 1), (1, 1), (0, 3))  # no transforms, no colour cache, groups, one for 4x4 pixels
+    put((0, 1))  # the image of groups has no colour cache, and two codes of 256 symbols of 8 bits
+    for symbols in (280, 256):
+        put((0, 1), (8, 4), *((int(place in {2, 11}), 3) for place in range(12)), (0, 1))
+        put(*((int(symbol < 256), 1) for symbol in range(symbols)))
+    put(*one_symbol * 3)
+    reversed_bits = [int(f"{value:08b}"[::-1], 2) for value in range(256)]
+    put(*((reversed_bits[value], 8) for group in range(65_536) for value in (group & 255, group >> 8)))
+    put(*one_symbol * 5 * 65_536)
+    bits += [0] * (-len(bits) % 16)
+    data = b"\x2f" + bytes(
+        sum(bit << place for place, bit in enumerate(bits[n : n + 8])) for n in range(0, len(bits), 8)
+    )
+    data += b"\0" * (1 + len(data) % 2)
+    return b"RIFF" + struct.pack("<I", 12 + len(data)) + b"WEBPVP8L" + struct.pack("<I", len(data)) + data
+
+
 def refused(parts: int) -> Mapping[str, Callable[[], bytes]]:
     """Name -> what makes the picture, with lists of ``parts`` where there should be a dozen; each is refused."""
     return {
@@ -178,6 +205,7 @@ def bounded() -> Mapping[str, Callable[[], bytes]]:
     return {
         "PNG, 7000x7000": lambda: encoded("PNG", (7_000, 7_000)),
         "WebP, 7000x7000": lambda: encoded("WEBP", (7_000, 7_000), lossless=True),
+        "WebP of codes": webp_of_codes,
         "AVIF, 7000x7000": lambda: encoded("AVIF", (7_000, 7_000), speed=10),
         "JPEG 2000, 7000x7000": lambda: encoded("JPEG2000", (7_000, 7_000)),
         "TIFF, one tile of 65536x4096": lambda: tiff_of_a_tile(65_536, 4_096),
