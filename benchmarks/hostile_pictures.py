@@ -158,11 +158,8 @@ def webp_of_codes() -> bytes:
     reversed_bits = [int(f"{value:08b}"[::-1], 2) for value in range(256)]
     put(*((reversed_bits[value], 8) for group in range(65_536) for value in (group & 255, group >> 8)))
     put(*one_symbol * 5 * 65_536)
-    bits += [0] * (-len(bits) % 16)
-    data = b"\x2f" + bytes(
-        sum(bit << place for place, bit in enumerate(bits[n : n + 8])) for n in range(0, len(bits), 8)
-    )
-    data += b"\0" * (1 + len(data) % 2)
+    size = len(bits) // 16 * 2 + 8 - 1  # the signature makes it even
+    data = b"\x2f" + int("".join(map(str, reversed(bits))), 2).to_bytes(size, "little")
     return b"RIFF" + struct.pack("<I", 12 + len(data)) + b"WEBPVP8L" + struct.pack("<I", len(data)) + data
 
 
