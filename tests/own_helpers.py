@@ -8,6 +8,9 @@ from PIL import Image
 from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.runtime.images import read_pixels
 
+SPLIT = {"train/cat": range(4), "train/dog": range(4, 9), "test/cat": range(9, 11), "test/dog": range(11, 12)}
+"""Folders and numbers of pictures for `write_pictures`, split into both sides already."""
+
 
 def write_pictures(root: Path, folders: Mapping[str, Sequence[int]], sample: Dataset) -> Path:
     """PNG files of these training images of the sample, in these folders; returns ``root``."""

@@ -10,14 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from own_helpers import pixels_of, told_by, write_pictures
+from own_helpers import SPLIT, pixels_of, told_by, write_pictures
 from PIL import Image
 
 from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.data.corpus import Fingerprints
 from cifar_edge.errors import DataError
-
-SPLIT = {"train/cat": range(4), "train/dog": range(4, 9), "test/cat": range(9, 11), "test/dog": range(11, 12)}
 
 
 @pytest.fixture(autouse=True)

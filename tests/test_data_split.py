@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from own_helpers import told_by, write_pictures
+from own_helpers import SPLIT, told_by, write_pictures
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -15,8 +15,6 @@ from cifar_edge.data import Dataset, load_dataset, picture_digests
 from cifar_edge.data.corpus import Fingerprints
 from cifar_edge.data.own import held_out
 from cifar_edge.errors import DataError
-
-SPLIT = {"train/cat": range(4), "train/dog": range(4, 9), "test/cat": range(9, 11), "test/dog": range(11, 12)}
 
 
 @pytest.fixture(autouse=True)

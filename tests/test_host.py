@@ -47,7 +47,7 @@ def test_warnings_of_others_come_through_and_filters_stay() -> None:
         assert (read_pixels(Hosted(png_that_pillow_warns_of())) == 200).all()
         assert "the host's own" in [str(warning.message) for warning in caught]
         assert warnings.filters[1:] == before
-        assert warnings.filters[0][1].match("set meanwhile")  # type: ignore[union-attr] # a pattern
+        assert "set meanwhile" in str(warnings.filters[0])
 
 
 def test_where_warnings_are_errors_a_picture_that_makes_one_says_so() -> None:
