@@ -9,8 +9,8 @@ from cards_facts import Form, Measured, Released
 from cards_markdown import block, paragraph, table
 
 from cifar_edge.cli.evaluate import text_report
-from cifar_edge.runtime.evaluate import Evaluation
-from cifar_edge.runtime.metrics import Estimate
+from cifar_edge.measure.accuracy import Evaluation
+from cifar_edge.measure.metrics import Estimate
 from cifar_edge.spec import RESIZE_RULE
 
 _REFERENCE = (

@@ -8,8 +8,8 @@ from statistics import mean, stdev
 from cards_facts import Released
 from cards_markdown import block, paragraph, table
 
+from cifar_edge.measure.timing import LARGE_BATCH
 from cifar_edge.models.summary import summarize
-from cifar_edge.runtime.timing import LARGE_BATCH
 from cifar_edge.training.run import RECIPE
 
 TEACHER = "teacher.toml"

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from cifar_edge.cli.loading import data_options, load
 from cifar_edge.data import Dataset
 from cifar_edge.errors import CifarEdgeError, ModelError, RecipeError, TrainingError
-from cifar_edge.models.folded import BatchNormNetwork, FoldedNetwork
+from cifar_edge.folding.fold import can_fold, fold, with_batch_norm, without_batch_norm
+from cifar_edge.folding.network import BatchNormNetwork, FoldedNetwork
 from cifar_edge.models.gn_cnn import GN_CNN_LAYERS, GnCnn
-from cifar_edge.runtime.resolve import resolve_run
+from cifar_edge.runs.resolve import resolve_run
 from cifar_edge.training.checkpoint import load_network
-from cifar_edge.training.folding import can_fold, fold, with_batch_norm, without_batch_norm
 from cifar_edge.training.loop import fit, logits_of
 from cifar_edge.training.machine import DEVICES, choose_device, resolve_precision
 from cifar_edge.training.recipe import Recipe

@@ -24,8 +24,8 @@ from torch import nn
 from cifar_edge.data import load_dataset
 from cifar_edge.export.fp32 import TRANSLATIONS, Translations, group_norm, network_graph, with_pixels
 from cifar_edge.export.parity import torch_logits
+from cifar_edge.measure.timing import machine, time_alternately
 from cifar_edge.models import build
-from cifar_edge.runtime.timing import machine, time_alternately
 from cifar_edge.spec import INPUT_NAME
 
 op: Any = opset20  # its type hints know concrete tensors only, not symbolic values

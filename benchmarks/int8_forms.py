@@ -27,7 +27,7 @@ from cifar_edge.export.graphs import TO_NHWC
 from cifar_edge.export.integer import integer_graph, integer_network
 from cifar_edge.export.rounding import fitted_weights
 from cifar_edge.files import released
-from cifar_edge.runtime.timing import machine, time_alternately
+from cifar_edge.measure.timing import machine, time_alternately
 from cifar_edge.spec import INPUT_NAME, OUTPUT_NAME
 from cifar_edge.training.checkpoint import load_network
 

@@ -18,7 +18,7 @@ from reliability_corpus import in_mode
 from reliability_run import PICTURES, run
 
 from cifar_edge.data import load_dataset
-from cifar_edge.runtime.timing import machine
+from cifar_edge.measure.timing import machine
 
 RESULTS = Path(__file__).parent / "results" / "large_pictures.csv"
 

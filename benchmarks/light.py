@@ -23,7 +23,7 @@ from torch import nn
 
 from cifar_edge.cli.loading import data_options, load
 from cifar_edge.errors import CifarEdgeError
-from cifar_edge.runtime.resolve import resolve_run
+from cifar_edge.runs.resolve import resolve_run
 from cifar_edge.training.loop import logits_of
 from cifar_edge.training.machine import DEVICES
 

@@ -32,7 +32,7 @@ from normalisation_training import load_once, train_here
 from cifar_edge.cli.loading import data_options, load
 from cifar_edge.errors import CifarEdgeError
 from cifar_edge.files import replacing
-from cifar_edge.runtime.timing import machine
+from cifar_edge.measure.timing import machine
 
 GRID = Path(__file__).with_suffix(".toml")
 RESULTS = Path(__file__).parent / "results"

@@ -17,9 +17,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from cifar_edge.data import Dataset
 from cifar_edge.export.fp32 import network_graph, with_pixels
+from cifar_edge.measure.timing import session_run, take_turns, time_singles
 from cifar_edge.models import build
 from cifar_edge.models.summary import count_parameters
-from cifar_edge.runtime.timing import session_run, take_turns, time_singles
 from cifar_edge.training.step import Step
 
 COSTS = "normalisation_costs.csv"

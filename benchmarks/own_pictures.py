@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from cifar_edge.runtime.timing import machine
+from cifar_edge.measure.timing import machine
 
 LOADING = """
 import json, re, sys

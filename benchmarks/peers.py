@@ -34,9 +34,9 @@ from cifar_edge.cli.loading import data_options, load
 from cifar_edge.data import Dataset
 from cifar_edge.errors import CifarEdgeError, ModelError
 from cifar_edge.files import replacing
-from cifar_edge.runtime.metrics import accuracy
-from cifar_edge.runtime.resolve import DEFAULT_MODEL, precisions_beside, resolve_model, resolve_run
-from cifar_edge.runtime.timing import LARGE_BATCH, Latency, machine, time_batches, time_singles
+from cifar_edge.measure.metrics import accuracy
+from cifar_edge.measure.timing import LARGE_BATCH, Latency, machine, time_batches, time_singles
+from cifar_edge.runs.resolve import DEFAULT_MODEL, precisions_beside, resolve_model, resolve_run
 from cifar_edge.spec import Precision
 from cifar_edge.training.checkpoint import load_network
 

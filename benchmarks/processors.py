@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_edge.cli.loading import data_options, load
-from cifar_edge.runtime.resolve import resolve_model
+from cifar_edge.runs.resolve import resolve_model
 
 SCRIPT = Path(__file__).with_name("processors_answer.py")
 

@@ -22,11 +22,11 @@ from dataclasses import replace
 import torch
 
 from cifar_edge.errors import ModelError
-from cifar_edge.models.folded import FoldedNetwork
+from cifar_edge.folding.fold import unfitted
+from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.models.gn_cnn import GnCnn, Layer
 from cifar_edge.models.summary import summarize
 from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE
-from cifar_edge.training.folding import unfitted
 
 CLASSES = 10
 GROUP_SIZE = 4

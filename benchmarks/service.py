@@ -35,7 +35,7 @@ import results_file
 from PIL import Image
 
 from cifar_edge.errors import CifarEdgeError
-from cifar_edge.runtime.timing import machine
+from cifar_edge.measure.timing import machine
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "service.csv"

@@ -35,8 +35,8 @@ from PIL import Image
 from cifar_edge import Classifier
 from cifar_edge.data import load_dataset
 from cifar_edge.files import released
+from cifar_edge.measure.timing import machine
 from cifar_edge.runtime.images import read_pixels
-from cifar_edge.runtime.timing import machine
 
 RESULTS = Path(__file__).parent / "results" / "throughput.csv"
 MODEL = released("export/gn-cnn/gn-cnn.int8.onnx")

@@ -20,8 +20,8 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from cifar_edge import Classifier
+from cifar_edge.runs.resolve import resolve_model
 from cifar_edge.runtime.images import read_pixels
-from cifar_edge.runtime.resolve import resolve_model
 from cifar_edge.web.build import built_page
 from cifar_edge.web.site import write_site
 

@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser
 
 from cifar_edge.files import write_bytes
-from cifar_edge.runtime.resolve import resolve_model
+from cifar_edge.runs.resolve import resolve_model
 from cifar_edge.web.build import built_page
 from cifar_edge.web.site import write_site
 

@@ -15,7 +15,7 @@ from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.files import released
 
 if TYPE_CHECKING:
-    from cifar_edge.models.folded import FoldedNetwork
+    from cifar_edge.folding.network import FoldedNetwork
 
 # Before torch is imported: two pytest processes on two cores, and sums that do not depend on the machine's cores.
 os.environ["OMP_NUM_THREADS"] = "1"

@@ -19,11 +19,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifar_edge.data import load_dataset, npm
-from cifar_edge.data.corpus import Archive, Corpus, Fingerprints
+from cifar_edge.data import load_dataset
+from cifar_edge.data.cifar10 import npm
+from cifar_edge.data.cifar10.corpus import Archive, Corpus, Fingerprints
+from cifar_edge.data.cifar10.fetch import fetch
+from cifar_edge.data.cifar10.transfer import Limits, Transfer
 from cifar_edge.data.dataset import Arrays, Dataset, Images
-from cifar_edge.data.fetch import fetch
-from cifar_edge.data.transfer import Limits, Transfer
 from cifar_edge.errors import DataError
 from cifar_edge.spec import CIFAR10_LABELS
 

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from cifar_edge.data import Dataset
+from cifar_edge.folding.fold import fold
+from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.integer import IntegerNetwork
 from cifar_edge.models import build
-from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.models.gn_cnn import GnCnn
 from cifar_edge.models.pixels import PixelNetwork
-from cifar_edge.runtime.resolve import WEIGHTS
-from cifar_edge.runtime.runs import SUMMARY
+from cifar_edge.runs.resolve import WEIGHTS
+from cifar_edge.runs.status import SUMMARY
 from cifar_edge.training.checkpoint import FOLDED_WEIGHTS, save_weights
-from cifar_edge.training.folding import fold
 
 STEPS = 60
 BATCH = 32

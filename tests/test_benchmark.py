@@ -17,10 +17,10 @@ from tiny import TINY
 from cifar_edge.cli.benchmark import text_report
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset
-from cifar_edge.runtime.benchmark import Cost, Start, benchmark, row_names
+from cifar_edge.measure.benchmark import Cost, Start, benchmark, row_names
+from cifar_edge.measure.timing import Latency, take_turns
+from cifar_edge.runs.resolve import precisions_beside
 from cifar_edge.runtime.cores import cores
-from cifar_edge.runtime.resolve import precisions_beside
-from cifar_edge.runtime.timing import Latency, take_turns
 
 QUANTILES = {"p50_seconds", "p90_seconds", "p99_seconds"}
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is known on Linux alone")
@@ -32,7 +32,7 @@ def run(*arguments: str | Path) -> Result:
 
 def start_fresh(model: Path, program: str = "") -> dict[str, Any]:
     """What a process that loads ``model`` says, started by one that has run ``program`` before."""
-    command = [sys.executable, "-m", "cifar_edge.runtime.startup", str(model), "1"]
+    command = [sys.executable, "-m", "cifar_edge.measure.startup", str(model), "1"]
     parent = f"import subprocess\n{program}\nsubprocess.run({command}, check=True)"
     done = subprocess.run([sys.executable, "-c", parent], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     record: dict[str, Any] = json.loads(done.stdout)
@@ -70,7 +70,7 @@ def test_calls_take_turns_and_warm_up_calls_are_not_counted() -> None:
 
 
 def test_models_take_turns_and_each_is_called_as_told(sample: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cifar_edge.runtime import benchmark as module
+    from cifar_edge.measure import benchmark as module
 
     schedules: list[list[Any]] = []
 
@@ -212,7 +212,7 @@ def test_a_fresh_process_that_fails_is_one_line(
     sample: Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from cifar_edge.errors import ModelError
-    from cifar_edge.runtime import benchmark as module
+    from cifar_edge.measure import benchmark as module
 
     monkeypatch.setattr(module, "_STARTUP", "cifar_edge.no_such_module")
     with pytest.raises(ModelError, match=r"^a fresh process that loads .*tiny\.onnx ended with 1: .*no_such_module"):

@@ -16,7 +16,7 @@ from cifar_edge.export.calibration import Histogram, activation_scales, histogra
 from cifar_edge.export.integer import integer_graph, integer_network
 from cifar_edge.export.parity import Logits, compare, torch_logits
 from cifar_edge.export.rounding import nearest_weights
-from cifar_edge.models.folded import FoldedNetwork
+from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.spec import INPUT_NAME
 
 

@@ -22,11 +22,11 @@ from export_helpers import write_run
 
 from cifar_edge.data import Dataset
 from cifar_edge.export.pipeline import export_network
+from cifar_edge.measure.accuracy import Evaluation
+from cifar_edge.measure.metrics import Estimate, accuracy, recall
 from cifar_edge.models.summary import summarize
-from cifar_edge.runtime.evaluate import Evaluation
-from cifar_edge.runtime.metrics import Estimate, accuracy, recall
+from cifar_edge.runs.status import SUMMARY
 from cifar_edge.runtime.model import load, run
-from cifar_edge.runtime.runs import SUMMARY
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.run import RECIPE

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cifar_edge.cli.main import main
+from cifar_edge.measure.processor import processor
+from cifar_edge.measure.timing import machine
 from cifar_edge.runtime.cores import cores
-from cifar_edge.runtime.processor import processor
-from cifar_edge.runtime.timing import machine
 
 V2 = "0::/{}\n"
 V1 = "12:pids:/{0}\n5:cpuacct,cpu:/{0}\n1:name=systemd:/{0}\n0::/{0}\n"

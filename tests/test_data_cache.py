@@ -19,8 +19,9 @@ from PIL import Image
 
 from cifar_edge import runtime
 from cifar_edge.cli.main import main
-from cifar_edge.data import Dataset, load_dataset, pixel_cache
-from cifar_edge.data.corpus import Fingerprints
+from cifar_edge.data import Dataset, load_dataset
+from cifar_edge.data.cifar10.corpus import Fingerprints
+from cifar_edge.data.folder import pixel_cache
 from cifar_edge.runtime.images import read_pixels
 
 SPLIT = {"train/cat": range(4), "train/dog": range(4, 9), "test/cat": range(9, 11), "test/dog": range(11, 12)}
@@ -49,7 +50,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(name)
         return read_pixels(content, name)
 
-    monkeypatch.setattr("cifar_edge.data.decoding.read_pixels", read)
+    monkeypatch.setattr("cifar_edge.data.folder.decoding.read_pixels", read)
     return names
 
 
@@ -271,7 +272,7 @@ def test_a_file_that_vanishes_while_it_is_read_is_left_out(
             path.unlink()
         return runtime.images.read_bytes(path)
 
-    monkeypatch.setattr("cifar_edge.data.decoding.read_bytes", read)
+    monkeypatch.setattr("cifar_edge.data.folder.decoding.read_bytes", read)
     dataset, lines = told_by(split)
     assert len(dataset.train_images) == 8
     assert lines[-1] == f"left out: 1 of 12 pictures in {split} cannot be read, such as train/cat/0.png: no such file"

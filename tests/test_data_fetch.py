@@ -26,13 +26,13 @@ from data_helpers import (
 from killed import kill_before_it_renames
 
 from cifar_edge.data import cache, load_dataset
-from cifar_edge.data.corpus import CIFAR10, Corpus
-from cifar_edge.data.fetch import MIRRORS_VARIABLE, fetch
+from cifar_edge.data.cifar10.corpus import CIFAR10, Corpus
+from cifar_edge.data.cifar10.fetch import MIRRORS_VARIABLE, fetch
+from cifar_edge.data.cifar10.mirror import download
+from cifar_edge.data.cifar10.transfer import Limits, SourceFailed, Transfer
 from cifar_edge.data.load import load_cached
-from cifar_edge.data.mirror import download
 from cifar_edge.data.sample import SPLITS
 from cifar_edge.data.sample.make import PER_CLASS, first_of_each_class
-from cifar_edge.data.transfer import Limits, SourceFailed, Transfer
 from cifar_edge.errors import DataError
 
 

@@ -19,9 +19,9 @@ from data_helpers import (
     small_corpus,
 )
 
-from cifar_edge.data import npm
-from cifar_edge.data.corpus import Archive
-from cifar_edge.data.transfer import Limits, SourceFailed, TooSlow
+from cifar_edge.data.cifar10 import npm
+from cifar_edge.data.cifar10.corpus import Archive
+from cifar_edge.data.cifar10.transfer import Limits, SourceFailed, TooSlow
 
 
 @pytest.fixture

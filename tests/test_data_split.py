@@ -12,8 +12,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from cifar_edge.data import Dataset, load_dataset, picture_digests
-from cifar_edge.data.corpus import Fingerprints
-from cifar_edge.data.own import held_out
+from cifar_edge.data.cifar10.corpus import Fingerprints
+from cifar_edge.data.folder.own import held_out
 from cifar_edge.errors import DataError
 
 

@@ -12,8 +12,8 @@ from tiny import TINY, tiny_logits
 from cifar_edge.cli.evaluate import text_report
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset
-from cifar_edge.runtime.evaluate import evaluate
-from cifar_edge.runtime.metrics import accuracy
+from cifar_edge.measure.accuracy import evaluate
+from cifar_edge.measure.metrics import accuracy
 
 
 def run(*arguments: str) -> Result:

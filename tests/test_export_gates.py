@@ -9,8 +9,8 @@ import pytest
 from cifar_edge.errors import GateFailed
 from cifar_edge.export.parity import Comparison, compare, judge_fp32, judge_int8
 from cifar_edge.export.report import Report, Row
-from cifar_edge.runtime.metrics import Estimate
-from cifar_edge.runtime.timing import Timing
+from cifar_edge.measure.metrics import Estimate
+from cifar_edge.measure.timing import Timing
 from cifar_edge.spec import Precision
 
 

@@ -34,8 +34,8 @@ from cifar_edge.export.graphs import serialize
 from cifar_edge.export.integer import integer_graph, integer_network
 from cifar_edge.export.parity import compare, torch_logits
 from cifar_edge.export.rounding import QuantizedWeights, fitted_weights, nearest_weights, round_to_nearest
+from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.integer import IntegerNetwork
-from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.spec import (
     INPUT_NAME,
     MAX_IR_VERSION,

@@ -17,7 +17,7 @@ from cifar_edge.export.calibration import activation_scales, kernel_order
 from cifar_edge.export.integer import integer_graph, integer_network
 from cifar_edge.export.parity import compare, torch_logits
 from cifar_edge.export.rounding import QuantizedWeights, fitted_weights, nearest_weights, round_to_fit
-from cifar_edge.models.folded import FoldedNetwork
+from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.models.pixels import pixels_to_input
 from cifar_edge.spec import INPUT_NAME, PIXEL_SCALE
 

@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from cifar_edge.data import Dataset
+from cifar_edge.folding.fold import can_fold, fold, unfitted, with_batch_norm, without_batch_norm
 from cifar_edge.models import build
 from cifar_edge.models.gn_cnn import Branch, GnCnn, GroupNormLayer, Layer
 from cifar_edge.models.pixels import pixels_to_input
-from cifar_edge.training.folding import can_fold, fold, unfitted, with_batch_norm, without_batch_norm
 from cifar_edge.training.loop import logits_of
 
 EVERY_KIND = (

@@ -84,7 +84,7 @@ def state():
 warnings.simplefilter("ignore")
 before = state()
 from cifar_edge import Classifier, ImageError
-from cifar_edge.runtime.evaluate import evaluate
+from cifar_edge.measure.accuracy import evaluate
 from cifar_edge.data import load_dataset
 classifier = Classifier("gn-cnn")
 classifier.warmup()

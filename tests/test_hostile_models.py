@@ -17,11 +17,11 @@ from tiny import TINY
 
 from cifar_edge import Classifier
 from cifar_edge.errors import ContractError, ModelError
+from cifar_edge.runs.resolve import released_exports
 from cifar_edge.runtime.model import BATCH, load
 from cifar_edge.runtime.onnx_file import OnnxFile
 from cifar_edge.runtime.operators import OPERATORS, check_graph
 from cifar_edge.runtime.protobuf import DamagedError
-from cifar_edge.runtime.resolve import released_exports
 
 RELEASED = [file for files in released_exports().values() for file in files]
 BRIEF = 400

@@ -19,11 +19,11 @@ from PIL import Image
 
 from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.errors import ImageError
+from cifar_edge.messages import display_name
 from cifar_edge.runtime import images
 from cifar_edge.runtime.bounds import Bounds
 from cifar_edge.runtime.formats import READ, picture_suffixes
 from cifar_edge.runtime.images import ImageSource, read_pixels
-from cifar_edge.runtime.messages import display_name
 from cifar_edge.runtime.quiet import silence_pillow
 from cifar_edge.runtime.transform import reduced_to_pixels, to_pixels
 

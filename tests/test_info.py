@@ -12,8 +12,8 @@ from tiny import TINY
 
 from cifar_edge import __version__
 from cifar_edge.cli.main import main
+from cifar_edge.measure.processor import int8_instructions, int8_verdict
 from cifar_edge.runtime.classifier import Classifier
-from cifar_edge.runtime.processor import int8_instructions, int8_verdict
 
 EPYC = "processor\t: 0\nmodel name\t: AMD EPYC\nflags\t\t: fpu avx avx2 avx512f avx_vnni avx512_vnni\n"
 HASWELL = "model name\t: Intel(R) Core(TM) i5-4590\nflags\t\t: fpu sse4_2 avx avx2\nvmx flags\t: avx512_vnni\n"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifar_edge.runtime.evaluate import evaluate
-from cifar_edge.runtime.metrics import accuracy, accuracy_difference, confusion_matrix, recall
+from cifar_edge.measure.accuracy import evaluate
+from cifar_edge.measure.metrics import accuracy, accuracy_difference, confusion_matrix, recall
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cifar_edge.cli.main import main
 from cifar_edge.errors import ModelError
+from cifar_edge.folding.fold import unfitted
 from cifar_edge.models import MODELS, build
 from cifar_edge.models.depthwise import DepthwiseConv2d
 from cifar_edge.models.gn_cnn import GnCnn, Layer
 from cifar_edge.models.pixels import PixelNetwork, pixels_to_input
 from cifar_edge.models.summary import count_macs, count_parameters, summarize
-from cifar_edge.training.folding import unfitted
 
 # As published: layer, output, parameters.
 REFERENCE_TABLE = """\

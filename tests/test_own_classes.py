@@ -15,7 +15,7 @@ from PIL import Image
 from cifar_edge import Classifier
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset, load_dataset
-from cifar_edge.data.corpus import Fingerprints
+from cifar_edge.data.cifar10.corpus import Fingerprints
 from cifar_edge.data.dataset import Images
 from cifar_edge.data.origin import Origin
 from cifar_edge.errors import DataError
@@ -26,11 +26,11 @@ from cifar_edge.export.graphs import serialize
 from cifar_edge.export.integer import integer_graph, integer_network
 from cifar_edge.export.quantize import quantize
 from cifar_edge.export.rounding import fitted_weights
+from cifar_edge.folding.fold import fold
 from cifar_edge.models import MODELS, build
 from cifar_edge.models.gn_cnn import GnCnn
 from cifar_edge.runtime.model import load, run
 from cifar_edge.training.checkpoint import TrainedNetwork, load_network, save_weights
-from cifar_edge.training.folding import fold
 from cifar_edge.training.pictures import draw_confusion, draw_misclassified
 
 LABELS = ("$100 'gold'", "Żaba zielona", "飞机")

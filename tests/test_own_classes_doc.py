@@ -14,7 +14,7 @@ PAGE = (CHECKOUT / "docs" / "own-classes.md").read_text()
 def test_the_program_on_the_page_writes_the_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("sklearn")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("cifar_edge.data.pixel_cache.cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("cifar_edge.data.folder.pixel_cache.cache_folder", lambda: tmp_path / "cache")
     found = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)
     assert found is not None
     exec(compile(found[1], "docs/own-classes.md", "exec"), {})

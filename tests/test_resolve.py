@@ -10,7 +10,7 @@ from tiny import TINY
 
 from cifar_edge import files
 from cifar_edge.errors import ModelError
-from cifar_edge.runtime.resolve import resolve_model, resolve_run
+from cifar_edge.runs.resolve import resolve_model, resolve_run
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ from search_results import Row
 
 from cifar_edge.data import Dataset
 from cifar_edge.errors import DataError, ModelError
+from cifar_edge.folding.fold import fold
 from cifar_edge.models.gn_cnn import (
     GN_CNN_DW_LAYERS,
     GN_CNN_LAYERS,
@@ -26,7 +27,6 @@ from cifar_edge.models.gn_cnn import (
     Layer,
 )
 from cifar_edge.models.summary import count_macs
-from cifar_edge.training.folding import fold
 
 ROWS = results_file.read(search_results.RESULTS, Row)
 SMALL = "c8k4s4,n8,d,p12"

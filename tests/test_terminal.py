@@ -16,9 +16,9 @@ from PIL import Image
 from cifar_edge.cli.main import main
 from cifar_edge.cli.notes import note
 from cifar_edge.data import Dataset
-from cifar_edge.data.fetch import MIRRORS_VARIABLE, fetch
+from cifar_edge.data.cifar10.fetch import MIRRORS_VARIABLE, fetch
 from cifar_edge.errors import DataError
-from cifar_edge.runtime.messages import display_name
+from cifar_edge.messages import display_name
 
 HOSTILE = "\x1b]0;owned\x07\x9b2J\r\u202egnp\u2028\u2066"
 """Sets the title of the window, clears the screen, goes to the beginning of the line, and writes from right to left."""

@@ -13,8 +13,8 @@ from PIL import Image
 
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset, load_dataset
+from cifar_edge.data.folder.trained_on import TRAINED_ON, without_trained_on, write_trained_on
 from cifar_edge.data.origin import Origin
-from cifar_edge.data.trained_on import TRAINED_ON, without_trained_on, write_trained_on
 from cifar_edge.errors import ModelError
 from cifar_edge.models import build
 from cifar_edge.training.checkpoint import save_weights

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from cifar_edge.data import Dataset
-from cifar_edge.data.trained_on import TRAINED_ON
+from cifar_edge.data.folder.trained_on import TRAINED_ON
 from cifar_edge.errors import ModelError, RecipeError, TrainingError
 from cifar_edge.models import MODELS, build
 from cifar_edge.models.pixels import pixels_to_input

@@ -22,7 +22,7 @@ def lines(name: str, answer: "Prediction", top: int, threshold: float, rich: boo
 
     Below ``threshold`` the first line says "unknown", and with ``top`` > 1 all of the classes stand below.
     """
-    from cifar_edge.runtime.messages import display_name
+    from cifar_edge.messages import display_name
 
     indent = 2 if top > 1 else 0
     width = min(max(len(display_name(label)) for label in answer.labels), _WIDEST_LABEL) + indent

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from cifar_edge.runtime.benchmark import Cost
-    from cifar_edge.runtime.timing import Latency
+    from cifar_edge.measure.benchmark import Cost
+    from cifar_edge.measure.timing import Latency
 
 WIDTH = 80
 """Columns of a terminal that the tables fit in."""
@@ -44,7 +44,7 @@ def command(models: tuple[str, ...], threads: int, batch: int, as_json: bool) ->
     Example: cifar-edge benchmark gn-cnn.fp32 gn-cnn.int8 --threads 2
     """
     from cifar_edge.data import load_dataset
-    from cifar_edge.runtime.benchmark import benchmark
+    from cifar_edge.measure.benchmark import benchmark
 
     paths = _resolved(models)
     costs = benchmark(paths, load_dataset("sample").test_images, threads=threads, batch=batch)
@@ -56,7 +56,7 @@ def command(models: tuple[str, ...], threads: int, batch: int, as_json: bool) ->
 
 def _resolved(models: "Sequence[str]") -> list["Path"]:
     """The files to measure, each told on stderr."""
-    from cifar_edge.runtime.resolve import Resolved, precisions_beside, resolve_model
+    from cifar_edge.runs.resolve import Resolved, precisions_beside, resolve_model
 
     if not models:
         found = resolve_model()
@@ -71,7 +71,7 @@ def _resolved(models: "Sequence[str]") -> list["Path"]:
 
 
 def _record(costs: "Sequence[Cost]", threads: int, batch: int) -> dict[str, Any]:
-    from cifar_edge.runtime.timing import machine
+    from cifar_edge.measure.timing import machine
 
     return {
         "threads": threads,
@@ -84,7 +84,7 @@ def _record(costs: "Sequence[Cost]", threads: int, batch: int) -> dict[str, Any]
 
 def text_report(costs: "Sequence[Cost]", threads: int, batch: int) -> str:
     """Tables and bars for people, at most `WIDTH` columns unless a name is longer."""
-    from cifar_edge.runtime.timing import machine
+    from cifar_edge.measure.timing import machine
 
     latency = "{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}".format
     rest = "{:>11}{:>11}{:>11}{:>12}{:>15}".format
@@ -143,8 +143,8 @@ def _row(name: str, cells: str) -> list[str]:
 
 
 def _notes(threads: int, batch: int, machine: str) -> list[str]:
-    from cifar_edge.runtime.benchmark import PROCESSES
-    from cifar_edge.runtime.timing import LARGE_RUNS, ROUNDS, SINGLE_RUNS
+    from cifar_edge.measure.benchmark import PROCESSES
+    from cifar_edge.measure.timing import LARGE_RUNS, ROUNDS, SINGLE_RUNS
 
     versions = ", ".join(f"{name} {version}" for name, version in _versions().items())
     notes = [

@@ -58,7 +58,7 @@ def command(
 def _record(dataset: "Dataset", path: str | None) -> dict[str, Any]:
     import numpy as np
 
-    from cifar_edge.data.corpus import Fingerprints
+    from cifar_edge.data.cifar10.corpus import Fingerprints
 
     def split(labels: "np.ndarray[Any, Any]") -> dict[str, Any]:
         counts = np.bincount(labels, minlength=len(dataset.labels)).tolist()
@@ -77,7 +77,7 @@ def _record(dataset: "Dataset", path: str | None) -> dict[str, Any]:
 
 
 def _table(record: dict[str, Any]) -> list[str]:
-    from cifar_edge.runtime.messages import display_name
+    from cifar_edge.messages import display_name
 
     train, test = record["train"], record["test"]
     names = {name: display_name(name) for name in record["labels"]}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cifar_edge.data.origin import Origin
-    from cifar_edge.runtime.evaluate import Evaluation
+    from cifar_edge.measure.accuracy import Evaluation
 
 WIDTH = 80
 """Columns of a terminal that the tables fit in."""
@@ -43,10 +43,10 @@ def command(
     """
     from cifar_edge.data.load import DATA_VARIABLE
     from cifar_edge.errors import DataError
-    from cifar_edge.runtime.evaluate import evaluate
-    from cifar_edge.runtime.messages import listed
+    from cifar_edge.measure.accuracy import evaluate
+    from cifar_edge.messages import listed
+    from cifar_edge.runs.resolve import resolve_model
     from cifar_edge.runtime.model import load, run
-    from cifar_edge.runtime.resolve import resolve_model
     from cifar_edge.spec import CIFAR10_LABELS
 
     found = resolve_model(model)
@@ -114,7 +114,7 @@ def text_report(evaluation: "Evaluation") -> str:
 
 def _table(evaluation: "Evaluation", matrix: bool) -> list[str]:
     """One line a class: name, images, recall, and with ``matrix`` its row of the confusion matrix."""
-    from cifar_edge.runtime.messages import display_name
+    from cifar_edge.messages import display_name
 
     names = [display_name(label) for label in evaluation.labels]
     width = max(len("class"), *map(len, names))
@@ -129,7 +129,7 @@ def _table(evaluation: "Evaluation", matrix: bool) -> list[str]:
 
 
 def _confusions(evaluation: "Evaluation") -> list[str]:
-    from cifar_edge.runtime.messages import display_name
+    from cifar_edge.messages import display_name
 
     names = [display_name(label) for label in evaluation.labels]
     mistaken = [

@@ -71,7 +71,7 @@ def command(
         from cifar_edge.export.pipeline import export_network
         from cifar_edge.training.checkpoint import load_network
         from cifar_edge.training.machine import limit_threads
-    from cifar_edge.runtime.resolve import REPORT, resolve_run
+    from cifar_edge.runs.resolve import REPORT, resolve_run
 
     limit_threads()
     resolved = resolve_run(model)

@@ -51,7 +51,7 @@ def command(
         from cifar_edge.training.checkpoint import load_network
         from cifar_edge.training.machine import limit_threads
         from cifar_edge.training.run import fold_run
-    from cifar_edge.runtime.resolve import resolve_run
+    from cifar_edge.runs.resolve import resolve_run
 
     limit_threads()
     folder = resolve_run(run).path

@@ -4,7 +4,7 @@ import shutil
 
 import click
 
-from cifar_edge.runtime.messages import fit, one_line
+from cifar_edge.messages import fit, one_line
 
 _WIDTH = 24
 

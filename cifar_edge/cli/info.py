@@ -70,8 +70,8 @@ def _extras() -> dict[str, dict[str, str | None]]:
 
 
 def _processor() -> dict[str, Any]:
+    from cifar_edge.measure.processor import cpuinfo, int8_instructions, int8_verdict, processor
     from cifar_edge.runtime.cores import cores
-    from cifar_edge.runtime.processor import cpuinfo, int8_instructions, int8_verdict, processor
 
     instructions = int8_instructions(cpuinfo())
     return {
@@ -112,14 +112,14 @@ def _data() -> dict[str, Any]:
 
 def _models() -> dict[str, list[str]]:
     """Released model -> its files."""
-    from cifar_edge.runtime.resolve import released_exports
+    from cifar_edge.runs.resolve import released_exports
 
     return {name: [file.name for file in files] for name, files in released_exports().items()}
 
 
 def _runs() -> dict[str, Any]:
-    from cifar_edge.runtime.resolve import exported_runs
-    from cifar_edge.runtime.runs import RUNS, list_runs
+    from cifar_edge.runs.resolve import exported_runs
+    from cifar_edge.runs.status import RUNS, list_runs
 
     try:
         path = RUNS.absolute()
@@ -134,8 +134,8 @@ def _runs() -> dict[str, Any]:
 
 def _predict() -> dict[str, str | None]:
     from cifar_edge.errors import ModelError
-    from cifar_edge.runtime.resolve import MODEL_VARIABLE, resolve_model
-    from cifar_edge.runtime.runs import RUNS
+    from cifar_edge.runs.resolve import MODEL_VARIABLE, resolve_model
+    from cifar_edge.runs.status import RUNS
 
     variable = os.environ.get(MODEL_VARIABLE)
     try:
@@ -185,7 +185,7 @@ def _wrapped(title: str, text: str) -> list[str]:
 
 
 def _shown(path: str) -> str:
-    from cifar_edge.runtime.messages import display_name
+    from cifar_edge.messages import display_name
 
     return display_name(path)
 

@@ -54,7 +54,7 @@ def read(given: Input) -> "npt.NDArray[np.uint8]":
 
 def shown_name(given: Input) -> str:
     """What errors call an input."""
-    from cifar_edge.runtime.messages import display_name
+    from cifar_edge.messages import display_name
 
     return "standard input" if isinstance(given.source, bytes) else display_name(given.name)
 
@@ -194,7 +194,7 @@ def _stdin() -> bytes:
 
 
 def _error(name: str, reason: str) -> Input:
-    from cifar_edge.runtime.messages import display_name
+    from cifar_edge.messages import display_name
 
     return Input(name, ImageError(f"{display_name(name)}: {reason}"))
 

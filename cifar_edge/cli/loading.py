@@ -12,8 +12,8 @@ from cifar_edge.cli.notes import note, quiet
 
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
+    from cifar_edge.data.cifar10.transfer import Transfer
     from cifar_edge.data.origin import Origin
-    from cifar_edge.data.transfer import Transfer
 
 
 def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -74,10 +74,10 @@ def load_again(origin: "Origin", data: str | None, offline: bool, holdout: float
             not that of the training.
     """
     from cifar_edge.data import location
-    from cifar_edge.data.layout import has_classes, is_split
+    from cifar_edge.data.folder.layout import has_classes, is_split
     from cifar_edge.data.sample import NAME
     from cifar_edge.errors import DataError
-    from cifar_edge.runtime.messages import display_name
+    from cifar_edge.messages import display_name
 
     origin.check_holdout(holdout)
     if data is None and origin.folder is not None:
@@ -107,8 +107,8 @@ def load_unseen(
         DataError: as `load_again`; or no test image is left.
         ModelError: the run's record of what it was trained on is damaged.
     """
-    from cifar_edge.data.trained_on import has_trained_on, without_trained_on
-    from cifar_edge.runtime.messages import display_name
+    from cifar_edge.data.folder.trained_on import has_trained_on, without_trained_on
+    from cifar_edge.messages import display_name
 
     dataset = load_again(origin, data, offline, holdout, strict)
     tests, shown = f"test images of {display_name(dataset.name)}", display_name(str(run))

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from cifar_edge.runtime.messages import fit, one_line
+from cifar_edge.messages import fit, one_line
 
 _LONGEST = 10_000
 """Characters of an error: a path may have 4,096 bytes, and what repeats more than a few of them shows nothing."""
@@ -32,7 +32,7 @@ def quiet() -> bool:
 
 
 def say(text: str) -> None:
-    """Print a result for people on stdout, whatever is in it: see `cifar_edge.runtime.messages`."""
+    """Print a result for people on stdout, whatever is in it: see `cifar_edge.messages`."""
     click.echo(fit(text))
 
 

@@ -20,9 +20,9 @@ import ray.data
 from cifar_edge.cli.inputs import Input
 from cifar_edge.cli.records import record
 from cifar_edge.errors import CifarEdgeError, ImageError
+from cifar_edge.messages import display_name
 from cifar_edge.runtime.classifier import Classifier
 from cifar_edge.runtime.images import read_pixels
-from cifar_edge.runtime.messages import display_name
 from cifar_edge.runtime.quiet import silence_pillow
 from cifar_edge.runtime.stream import stream
 

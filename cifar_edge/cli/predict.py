@@ -16,7 +16,7 @@ from cifar_edge.cli.notes import error_text, note, quiet
 from cifar_edge.cli.progress import Progress, alone_on_terminal
 from cifar_edge.cli.records import Csv, JsonArray, JsonLines, Writer, record
 from cifar_edge.errors import ImageError
-from cifar_edge.runtime.messages import display_name
+from cifar_edge.messages import display_name
 
 if TYPE_CHECKING:
     from cifar_edge.cli.resume import Done
@@ -163,8 +163,8 @@ def _on_ray(inputs: Inputs, model: str | None, out: Path, top: int, threshold: f
 
     with needs("ray"):
         from cifar_edge.cli import on_ray
+    from cifar_edge.runs.resolve import resolve_model
     from cifar_edge.runtime.model import load
-    from cifar_edge.runtime.resolve import resolve_model
 
     found = resolve_model(model)
     load(found.path)  # a bad model is one line here, and a hundred of Ray's

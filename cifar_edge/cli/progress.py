@@ -10,7 +10,7 @@ import click
 
 from cifar_edge.cli.foot import Foot, bar
 from cifar_edge.errors import CifarEdgeError
-from cifar_edge.runtime.messages import fit
+from cifar_edge.messages import fit
 
 _SECONDS = 0.1
 """Between two looks at the bar."""

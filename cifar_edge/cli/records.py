@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from cifar_edge.errors import ImageError
-from cifar_edge.runtime.messages import display_name
+from cifar_edge.messages import display_name
 
 if TYPE_CHECKING:
     from cifar_edge.runtime.results import Prediction

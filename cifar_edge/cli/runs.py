@@ -10,7 +10,7 @@ import click
 from cifar_edge.cli.notes import note, say
 
 if TYPE_CHECKING:
-    from cifar_edge.runtime.runs import RunStatus
+    from cifar_edge.runs.status import RunStatus
 
 _ROW = "{:<31} {:<14} {:<11} {:>7} {:>8} {:>4}".format
 
@@ -26,7 +26,7 @@ def command(as_json: bool) -> None:
 
     Example: cifar-edge runs
     """
-    from cifar_edge.runtime.runs import RUNS, list_runs
+    from cifar_edge.runs.status import RUNS, list_runs
 
     runs = list_runs()
     if as_json:
@@ -43,7 +43,7 @@ def _record(run: "RunStatus") -> dict[str, object]:
 
 def text_table(runs: "list[RunStatus]", now: datetime) -> str:
     """One line a run, 80 columns wide; longer names are cut."""
-    from cifar_edge.runtime.messages import display_name
+    from cifar_edge.messages import display_name
 
     lines = [_ROW("run", "model", "state", "epoch", "accuracy", "age")]
     for run in runs:

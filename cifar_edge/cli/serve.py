@@ -9,7 +9,7 @@ import click
 from cifar_edge.cli.extras import needs
 from cifar_edge.cli.notes import note, quiet, tell
 from cifar_edge.errors import CifarEdgeError
-from cifar_edge.runtime.messages import reason
+from cifar_edge.messages import reason
 
 TOKEN_VARIABLE = "CIFAR_EDGE_TOKEN"
 _TOKEN = re.compile(r"[!-~]{16,512}")
@@ -96,9 +96,9 @@ def command(
         from cifar_edge.service.access import Access
         from cifar_edge.service.app import Service
         from cifar_edge.service.limits import Limits
+    from cifar_edge.runs.resolve import resolve_model
     from cifar_edge.runtime.classifier import Classifier
     from cifar_edge.runtime.cores import cores
-    from cifar_edge.runtime.resolve import resolve_model
 
     if token is not None and no_auth:
         raise click.UsageError(f"--no-auth and a token (--token, ${TOKEN_VARIABLE}) exclude each other")

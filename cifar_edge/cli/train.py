@@ -16,7 +16,7 @@ from cifar_edge.cli.extras import needs
 from cifar_edge.cli.interruption import interruptible
 from cifar_edge.cli.loading import load, load_again, own_data_options
 from cifar_edge.cli.notes import note, quiet, say
-from cifar_edge.runtime.messages import one_line
+from cifar_edge.messages import one_line
 
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
@@ -129,7 +129,7 @@ def go_on(
     with needs("train"):
         from cifar_edge.training.run import resume
         from cifar_edge.training.state import load_state
-    from cifar_edge.runtime.runs import STATE, SUMMARY, find_run, read_summary
+    from cifar_edge.runs.status import STATE, SUMMARY, find_run, read_summary
 
     folder = find_run(run)
     if (folder / SUMMARY).exists() and not (folder / STATE).exists():

@@ -30,7 +30,7 @@ def command(model: str | None, out: Path, as_json: bool) -> None:
 
     Example: cifar-edge web --out site && python -m http.server --directory site --bind 127.0.0.1
     """
-    from cifar_edge.runtime.resolve import resolve_model
+    from cifar_edge.runs.resolve import resolve_model
     from cifar_edge.web.build import built_page
     from cifar_edge.web.site import write_site
 
@@ -46,7 +46,7 @@ def _record(site: "Site", model: Path) -> dict[str, object]:
 
 
 def _lines(site: "Site") -> str:
-    from cifar_edge.runtime.messages import display_name
+    from cifar_edge.messages import display_name
 
     total, folder = sum(site.files.values()), display_name(str(site.folder))
     return "\n".join(

@@ -1,6 +1,7 @@
 """A data set in memory: uint8 images and their labels, training and test apart."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,8 @@ Images = ndarray[Any, dtype[uint8]]
 """uint8 ``[N, 32, 32, 3]``, RGB."""
 Labels = ndarray[Any, dtype[int64]]
 """int64 ``[N]``, positions in the tuple of labels."""
+Report = Callable[[str], None]
+"""Told in a line what a person should know while data is fetched or decoded."""
 
 
 class Arrays(NamedTuple):

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cifar_edge.data.cache import cache_folder
-from cifar_edge.data.corpus import CIFAR10, Corpus
-from cifar_edge.data.dataset import Dataset
-from cifar_edge.data.fetch import Report, fetch
-from cifar_edge.data.formats import find, read
-from cifar_edge.data.layout import has_classes, has_pictures, refused
-from cifar_edge.data.own import load_own
+from cifar_edge.data.cifar10.corpus import CIFAR10, Corpus
+from cifar_edge.data.cifar10.fetch import fetch
+from cifar_edge.data.cifar10.formats import find, read
+from cifar_edge.data.cifar10.transfer import Progress, Transfer
+from cifar_edge.data.dataset import Dataset, Report
+from cifar_edge.data.folder.layout import has_classes, has_pictures, refused
+from cifar_edge.data.folder.own import load_own
 from cifar_edge.data.sample import load_sample
-from cifar_edge.data.transfer import Progress, Transfer
 from cifar_edge.errors import DataError
-from cifar_edge.runtime.messages import display_name
+from cifar_edge.messages import display_name
 
 DATA_VARIABLE = "CIFAR_EDGE_DATA"
 SAMPLE = "sample"
@@ -54,7 +54,7 @@ def load_dataset(
 
     Args:
         data: ``"sample"`` for the embedded sample; else a folder or file in one of the formats of
-            `cifar_edge.data.formats`, or a folder of own classes (see `cifar_edge.data.own`); None for
+            `cifar_edge.data.cifar10.formats`, or a folder of own classes (see `cifar_edge.data.folder.own`); None for
             ``$CIFAR_EDGE_DATA``, else the cache, else fetched into the cache.
         holdout: share of own pictures that are test images, where they lie in one folder of classes.
         strict: fail where an own picture cannot be read or lies in two classes, instead of leaving it out.

@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from cifar_edge.data.corpus import Fingerprints
+from cifar_edge.data.cifar10.corpus import Fingerprints
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import DataError, ModelError
-from cifar_edge.runtime.json_values import number, text
-from cifar_edge.runtime.messages import display_name
-from cifar_edge.runtime.runs import SUMMARY, record_in
+from cifar_edge.json_values import number, text
+from cifar_edge.messages import display_name
+from cifar_edge.runs.status import SUMMARY, record_in
 
 SPLIT_RULE = 2
 """The number of the rule by which own pictures are ordered and held out; 1: by the bytes of their files, copies too."""

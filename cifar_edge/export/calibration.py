@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cifar_edge.models.folded import FoldedNetwork
+from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.models.pixels import pixels_to_input
 
 CALIBRATION_IMAGES = 1024

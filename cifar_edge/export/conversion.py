@@ -19,7 +19,7 @@ from cifar_edge.export.integer import integer_graph, integer_network
 from cifar_edge.export.parity import Logits, torch_logits
 from cifar_edge.export.quantize import quantize as quantize_graph
 from cifar_edge.export.rounding import fitted_weights
-from cifar_edge.models.folded import FoldedNetwork
+from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.models.summary import summarize
 from cifar_edge.spec import ModelMetadata
 from cifar_edge.training.checkpoint import FOLDED_WEIGHTS, TrainedNetwork

@@ -9,8 +9,8 @@ from typing import get_args
 
 from cifar_edge.errors import ExportError
 from cifar_edge.files import exchange, make_folder, sync_folder, write_bytes
-from cifar_edge.runtime.resolve import REPORT, WEIGHTS
-from cifar_edge.runtime.runs import held, record_in
+from cifar_edge.runs.resolve import REPORT, WEIGHTS
+from cifar_edge.runs.status import held, record_in
 from cifar_edge.spec import Precision
 
 REPORT_TEXT = "report.md"

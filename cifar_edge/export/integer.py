@@ -16,8 +16,8 @@ from torch import nn
 from cifar_edge.export.calibration import SIGNED_ZERO_POINT
 from cifar_edge.export.graphs import TO_NCHW, TO_NHWC, logits_output, pixel_input
 from cifar_edge.export.rounding import QuantizedWeights
+from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.integer import PIXELS, AveragePool, Conv, IntegerNetwork, Layer, Linear, Quantization, Residual
-from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.spec import IMAGE_SIZE, INPUT_NAME, OUTPUT_NAME
 
 _OPSET = 13  # the first whose DequantizeLinear takes one scale a channel

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from cifar_edge.export.parity import CONCLUSIVE_IMAGES, Comparison
-from cifar_edge.runtime.metrics import Estimate
+from cifar_edge.measure.metrics import Estimate
 
 
 @dataclass(frozen=True, slots=True)

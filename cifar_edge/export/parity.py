@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from cifar_edge.errors import GateFailed
+from cifar_edge.measure.metrics import Estimate, accuracy_difference
 from cifar_edge.models.pixels import PixelNetwork
-from cifar_edge.runtime.metrics import Estimate, accuracy_difference
 
 FP32_TOLERANCE = 1e-4
 """Largest difference of a logit that fp32 may show: rounding in another order of summation, and nothing else."""

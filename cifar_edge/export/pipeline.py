@@ -25,13 +25,13 @@ from cifar_edge.export.parity import (
     torch_logits,
 )
 from cifar_edge.export.report import Report, Row
-from cifar_edge.runtime.messages import listed
-from cifar_edge.runtime.metrics import Estimate, accuracy
+from cifar_edge.folding.fold import can_fold
+from cifar_edge.measure.metrics import Estimate, accuracy
+from cifar_edge.measure.timing import Timing, machine, time_alternately
+from cifar_edge.messages import listed
+from cifar_edge.runs.resolve import REPORT
 from cifar_edge.runtime.model import load, run
-from cifar_edge.runtime.resolve import REPORT
-from cifar_edge.runtime.timing import Timing, machine, time_alternately
 from cifar_edge.training.checkpoint import TrainedNetwork
-from cifar_edge.training.folding import can_fold
 
 
 def export_network(

@@ -8,8 +8,8 @@ from typing import Any
 
 from cifar_edge.export.losses import Losses
 from cifar_edge.export.parity import Comparison, Verdict, judge_int8
-from cifar_edge.runtime.metrics import Estimate
-from cifar_edge.runtime.timing import LARGE_BATCH, Timing
+from cifar_edge.measure.metrics import Estimate
+from cifar_edge.measure.timing import LARGE_BATCH, Timing
 from cifar_edge.spec import Precision
 
 

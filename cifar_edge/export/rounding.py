@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cifar_edge.export.calibration import LARGEST, LARGEST_WEIGHT, SIGNED_ZERO_POINT, kernel_order, weight_scales
-from cifar_edge.models.folded import FoldedNetwork
+from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.spec import PIXEL_SCALE, PIXEL_ZERO_POINT
 
 _LARGEST_BIAS = 2**30  # half of int32: the other half is for the sum of products

@@ -2,7 +2,7 @@
 
 Each layer is a sum of branches, every one with its own GroupNorm (Wu & He 2018, arXiv:1803.08494), then ReLU: the
 convolution itself, a 1x1 convolution where one is asked for, and the identity where shapes allow, as in RepVGG (Ding et
-al. 2021, arXiv:2101.03697). Once the norms are affine, the sum is one convolution: see `cifar_edge.training.folding`.
+al. 2021, arXiv:2101.03697). Once the norms are affine, the sum is one convolution: see `cifar_edge.folding.fold`.
 """
 
 from collections.abc import Sequence

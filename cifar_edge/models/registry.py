@@ -8,10 +8,10 @@ from typing import Any
 from torch import nn
 
 from cifar_edge.errors import ModelError
+from cifar_edge.messages import did_you_mean
 from cifar_edge.models.gn_cnn import GN_CNN_DW_LAYERS, GN_CNN_MAX_LAYERS, GN_CNN_NANO_LAYERS, gn_cnn
 from cifar_edge.models.reference import batch_norm, group_norm, layer_norm, reference_network, unnormalized_network
 from cifar_edge.models.wide_resnet import WideResNet
-from cifar_edge.runtime.messages import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from cifar_edge.errors import ImageError, ModelError
+from cifar_edge.messages import display_name
+from cifar_edge.runs.resolve import resolve_model
 from cifar_edge.runtime import taking
 from cifar_edge.runtime.images import ImageSource, read_pixels
-from cifar_edge.runtime.messages import display_name
 from cifar_edge.runtime.model import BATCH, load, read_model, run
-from cifar_edge.runtime.resolve import resolve_model
 from cifar_edge.runtime.results import Prediction, prediction
 from cifar_edge.runtime.stream import answers_apart, stream
 from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE, INPUT_NAME, OUTPUT_NAME, ModelMetadata
@@ -45,7 +45,7 @@ class Classifier:
 
     Args:
         model: a released name, a run, a folder or an ``.onnx`` file, or the bytes of one; None takes what
-            ``cifar-edge predict`` takes (see `cifar_edge.runtime.resolve.resolve_model`).
+            ``cifar-edge predict`` takes (see `cifar_edge.runs.resolve.resolve_model`).
         threads: threads that one prediction runs on. One is the fastest for one image at a time.
 
     Raises:

@@ -15,11 +15,11 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
 from cifar_edge.errors import ImageError
+from cifar_edge.messages import display_name, reason
 from cifar_edge.runtime import ppm
 from cifar_edge.runtime.bounds import Bounds, Metered, give_memory_back, too_slow
 from cifar_edge.runtime.costs import headers, memory
 from cifar_edge.runtime.formats import COMMON, readable_formats
-from cifar_edge.runtime.messages import display_name, reason
 from cifar_edge.runtime.transform import reduced_to_pixels, to_pixels
 from cifar_edge.spec import IMAGE_SIZE
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from cifar_edge.errors import ContractError, ModelError
-from cifar_edge.runtime.messages import display_name, reason
+from cifar_edge.messages import display_name, reason
 from cifar_edge.runtime.onnx_file import End, OnnxFile
 from cifar_edge.runtime.operators import check_graph
 from cifar_edge.runtime.protobuf import DamagedError

@@ -8,8 +8,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from cifar_edge.errors import ImageError
+from cifar_edge.messages import reason
 from cifar_edge.runtime.images import ImageSource, contents, read_pixels, source_name
-from cifar_edge.runtime.messages import reason
 
 MOST_COPIED_BYTES = 4 << 20
 """What has more bytes is read at once instead: copies wait in numbers, and theirs would take much memory."""

@@ -13,19 +13,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from cifar_edge.data.folders import MAX_CLASSES, MIN_CLASSES
+from cifar_edge.data.folder.folders import MAX_CLASSES, MIN_CLASSES
 from cifar_edge.data.origin import Origin
 from cifar_edge.errors import ModelError
 from cifar_edge.files import read_bounded, write_bytes
+from cifar_edge.folding.fold import unfitted
+from cifar_edge.folding.network import FoldedNetwork
+from cifar_edge.json_values import number, text
+from cifar_edge.messages import reason
 from cifar_edge.models import build
-from cifar_edge.models.folded import FoldedNetwork
 from cifar_edge.models.gn_cnn import GnCnn
-from cifar_edge.runtime.json_values import number, text
-from cifar_edge.runtime.messages import reason
-from cifar_edge.runtime.resolve import WEIGHTS, resolve_run
-from cifar_edge.runtime.runs import SUMMARY, header_record, record_in
+from cifar_edge.runs.resolve import WEIGHTS, resolve_run
+from cifar_edge.runs.status import SUMMARY, header_record, record_in
 from cifar_edge.spec import METADATA_KEY
-from cifar_edge.training.folding import unfitted
 
 MAX_TENSOR_BYTES = 256 << 20
 """A larger file of weights or of a state is refused unread; the largest network here has 11 MB of weights."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from cifar_edge.errors import Interrupted, ModelError, TrainingError
+from cifar_edge.messages import reason
 from cifar_edge.models.pixels import pixels_to_input
-from cifar_edge.runtime.messages import reason
 from cifar_edge.training.augmentation import augment, relight
 from cifar_edge.training.checkpoint import derived_seed, new_generator
 from cifar_edge.training.ranks import all_ranks, sharing_ranks

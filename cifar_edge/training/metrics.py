@@ -5,8 +5,8 @@ import os
 from typing import get_type_hints
 
 from cifar_edge.errors import ModelError
-from cifar_edge.runtime.resolve import resolve_run
-from cifar_edge.runtime.runs import METRICS
+from cifar_edge.runs.resolve import resolve_run
+from cifar_edge.runs.status import METRICS
 from cifar_edge.training.records import EpochRecord
 
 

@@ -14,8 +14,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.files import replacing
-from cifar_edge.runtime.messages import display_name
-from cifar_edge.runtime.metrics import confusion_matrix, recall
+from cifar_edge.measure.metrics import confusion_matrix, recall
+from cifar_edge.messages import display_name
 
 if TYPE_CHECKING:
     from cifar_edge.training.records import EpochRecord

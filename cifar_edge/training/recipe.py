@@ -10,8 +10,8 @@ import tomli_w
 
 from cifar_edge.errors import ModelError, RecipeError
 from cifar_edge.files import read_bounded
+from cifar_edge.messages import did_you_mean, reason
 from cifar_edge.models import family
-from cifar_edge.runtime.messages import did_you_mean, reason
 
 _MAX_BYTES = 1 << 20
 """Of a recipe.toml."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-from cifar_edge.runtime.json_values import count, number, text
+from cifar_edge.json_values import count, number, text
 
 STAGES = ("train", "fold")
 """Of a run."""

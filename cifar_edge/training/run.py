@@ -14,17 +14,17 @@ import torch
 from torch import Tensor
 
 from cifar_edge.data.dataset import Dataset
+from cifar_edge.data.folder.trained_on import write_trained_on
 from cifar_edge.data.origin import Origin
-from cifar_edge.data.trained_on import write_trained_on
 from cifar_edge.errors import CifarEdgeError, Interrupted, RecipeError, TrainingError
 from cifar_edge.files import write_text
+from cifar_edge.folding.fold import can_fold
 from cifar_edge.models import build
 from cifar_edge.models.summary import summarize
-from cifar_edge.runtime.resolve import WEIGHTS
-from cifar_edge.runtime.runs import FAILURE, METRICS, RECIPE, STATE, SUMMARY, held, read_summary
+from cifar_edge.runs.resolve import WEIGHTS
+from cifar_edge.runs.status import FAILURE, METRICS, RECIPE, STATE, SUMMARY, held, read_summary
 from cifar_edge.training import pictures
 from cifar_edge.training.checkpoint import load_network
-from cifar_edge.training.folding import can_fold
 from cifar_edge.training.loop import UnfitState, logits_of
 from cifar_edge.training.machine import choose_device, memory_for, resolve_precision
 from cifar_edge.training.ranks import all_ranks, sharing_ranks

@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import ModelError, TrainingError
 from cifar_edge.files import write_text
+from cifar_edge.folding.fold import fold, with_batch_norm, without_batch_norm
+from cifar_edge.folding.network import BatchNormNetwork
+from cifar_edge.messages import listed
 from cifar_edge.models import build
 from cifar_edge.models.depthwise import DepthwiseConv2d
-from cifar_edge.models.folded import BatchNormNetwork
 from cifar_edge.models.gn_cnn import GnCnn
-from cifar_edge.runtime.messages import listed
-from cifar_edge.runtime.resolve import WEIGHTS, resolve_run
-from cifar_edge.runtime.runs import METRICS, RECIPE
+from cifar_edge.runs.resolve import WEIGHTS, resolve_run
+from cifar_edge.runs.status import METRICS, RECIPE
 from cifar_edge.training.checkpoint import FOLDED_WEIGHTS, load_network, network_of, read_weights, save_weights
-from cifar_edge.training.folding import fold, with_batch_norm, without_batch_norm
 from cifar_edge.training.loop import Diverged, Epoch, Snapshot, fit, logits_of
 from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.records import EpochRecord, Watcher, to_csv

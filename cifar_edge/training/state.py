@@ -17,9 +17,9 @@ from cifar_edge import __version__
 from cifar_edge.data.origin import Origin
 from cifar_edge.errors import ModelError, RecipeError, TrainingError
 from cifar_edge.files import read_bounded, write_bytes
-from cifar_edge.runtime.json_values import count, number, text
-from cifar_edge.runtime.messages import reason
-from cifar_edge.runtime.runs import STATE, header_record
+from cifar_edge.json_values import count, number, text
+from cifar_edge.messages import reason
+from cifar_edge.runs.status import STATE, header_record
 from cifar_edge.spec import METADATA_KEY
 from cifar_edge.training.checkpoint import MAX_TENSOR_BYTES
 from cifar_edge.training.loop import Snapshot

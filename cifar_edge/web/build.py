@@ -14,9 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cifar_edge.data.cache import cache_folder, locked
-from cifar_edge.data.npm import find_npm
+from cifar_edge.data.cifar10.npm import find_npm
 from cifar_edge.errors import PageError
-from cifar_edge.runtime.messages import reason
+from cifar_edge.messages import reason
 from cifar_edge.web.site import INDEX, WORKER
 
 _PACKAGE = Path(__file__).resolve().parent.parent

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cifar_edge.errors import PageError
 from cifar_edge.files import remove_leftovers, write_bytes
-from cifar_edge.runtime.messages import display_name
+from cifar_edge.messages import display_name
 from cifar_edge.runtime.model import load, read_model
 
 MODEL = "model.onnx"

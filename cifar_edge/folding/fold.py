@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cifar_edge.models.folded import BatchNormNetwork, FoldedNetwork, like
+from cifar_edge.folding.network import BatchNormNetwork, FoldedNetwork, like
 from cifar_edge.models.gn_cnn import Branch, GnCnn, GroupNormLayer
 from cifar_edge.models.pixels import pixels_to_input
 

@@ -15,19 +15,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cifar_edge.data import mirror, npm
 from cifar_edge.data.cache import locked
-from cifar_edge.data.corpus import Corpus
-from cifar_edge.data.dataset import Arrays, Dataset
-from cifar_edge.data.formats import read, read_archive, write_npz
-from cifar_edge.data.transfer import LIMITS, PATIENT, Limits, Progress, SourceFailed, TooSlow
+from cifar_edge.data.cifar10 import mirror, npm
+from cifar_edge.data.cifar10.corpus import Corpus
+from cifar_edge.data.cifar10.formats import read, read_archive, write_npz
+from cifar_edge.data.cifar10.transfer import LIMITS, PATIENT, Limits, Progress, SourceFailed, TooSlow
+from cifar_edge.data.dataset import Arrays, Dataset, Report
 from cifar_edge.errors import DataError
-from cifar_edge.runtime.messages import display_name
+from cifar_edge.messages import display_name
 
 MIRRORS_VARIABLE = "CIFAR_EDGE_MIRRORS"
 """Addresses, separated by white space: of the original archive, or, ending in ``/``, of the folder that holds it."""
-
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

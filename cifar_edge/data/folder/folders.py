@@ -11,10 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cifar_edge.data.layout import SPLITS, entries, folders, has_pictures, is_folder, is_split, refused, shown
+from cifar_edge.data.folder.layout import SPLITS, entries, folders, has_pictures, is_folder, is_split, refused, shown
 from cifar_edge.errors import DataError
+from cifar_edge.messages import display_name, listed
 from cifar_edge.runtime.formats import picture_suffixes
-from cifar_edge.runtime.messages import display_name, listed
 
 MIN_CLASSES = 2
 MAX_CLASSES = 1_000

@@ -10,10 +10,10 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from cifar_edge.data.corpus import Archive
-from cifar_edge.data.transfer import Limits, Meter, Progress, SourceFailed, check
+from cifar_edge.data.cifar10.corpus import Archive
+from cifar_edge.data.cifar10.transfer import Limits, Meter, Progress, SourceFailed, check
 from cifar_edge.errors import DataError
-from cifar_edge.runtime.messages import reason
+from cifar_edge.messages import reason
 
 _BLOCK_BYTES = 1 << 16
 _MAX_CONNECTIONS = 50

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cifar_edge.runtime.metrics import Estimate, accuracy, confusion_matrix, recall
+from cifar_edge.measure.metrics import Estimate, accuracy, confusion_matrix, recall
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, Literal
 
 from cifar_edge.errors import CifarEdgeError, ModelError, TrainingError
 from cifar_edge.files import make_folder, read_bounded, try_lock
-from cifar_edge.runtime.json_values import count, number, text
-from cifar_edge.runtime.messages import did_you_mean, display_name
+from cifar_edge.json_values import count, number, text
+from cifar_edge.messages import did_you_mean, display_name
 from cifar_edge.spec import METADATA_KEY
 
 RUNS = Path("runs")

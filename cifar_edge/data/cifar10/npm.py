@@ -5,9 +5,9 @@ import subprocess
 import time
 from pathlib import Path
 
-from cifar_edge.data.corpus import Archive
-from cifar_edge.data.transfer import Limits, Meter, Progress, SourceFailed, check
-from cifar_edge.runtime.messages import reason
+from cifar_edge.data.cifar10.corpus import Archive
+from cifar_edge.data.cifar10.transfer import Limits, Meter, Progress, SourceFailed, check
+from cifar_edge.messages import reason
 
 _POLL_SECONDS = 0.1
 _WINDOWS_TO_FINISH = 6

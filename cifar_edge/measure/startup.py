@@ -1,4 +1,4 @@
-"""What it costs a fresh process to be ready: ``python -m cifar_edge.runtime.startup MODEL THREADS`` prints it as JSON.
+"""What it costs a fresh process to be ready: ``python -m cifar_edge.measure.startup MODEL THREADS`` prints it as JSON.
 
 A program of its own, because memory is a matter of the whole process: in one that has done anything before, the peak
 would be that of what came before. For the same reason it imports nothing that classifying an image does not need.

@@ -9,8 +9,8 @@ from typing import Any, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from cifar_edge.measure.processor import processor
 from cifar_edge.runtime.cores import cores
-from cifar_edge.runtime.processor import processor
 from cifar_edge.spec import INPUT_NAME, OUTPUT_NAME
 
 LARGE_BATCH = 64

@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cifar_edge.data.cautions import cautions
-from cifar_edge.data.copies import Pictures, pictures
-from cifar_edge.data.dataset import Dataset, Images, Labels
-from cifar_edge.data.decoding import Decoded, decode
-from cifar_edge.data.fetch import Report
-from cifar_edge.data.folders import PictureFile, list_pictures
-from cifar_edge.data.layout import SPLITS, is_split
+from cifar_edge.data.dataset import Dataset, Images, Labels, Report
+from cifar_edge.data.folder.cautions import cautions
+from cifar_edge.data.folder.copies import Pictures, pictures
+from cifar_edge.data.folder.decoding import Decoded, decode
+from cifar_edge.data.folder.folders import PictureFile, list_pictures
+from cifar_edge.data.folder.layout import SPLITS, is_split
 from cifar_edge.errors import DataError
-from cifar_edge.runtime.messages import display_name, listed
+from cifar_edge.messages import display_name, listed
 
 Mask = npt.NDArray[np.bool_]
 
@@ -37,9 +36,9 @@ def load_own(root: Path, *, holdout: float | None, strict: bool, report: Report)
         report: told what is read, what is left out, and what is to be known of small or uneven classes.
 
     Raises:
-        DataError: as `cifar_edge.data.folders.list_pictures`; a class has no readable picture for training or for
-            testing; a picture cannot be read or lies in two classes, and ``strict``; ``holdout`` is missing, or given
-            without need.
+        DataError: as `cifar_edge.data.folder.folders.list_pictures`; a class has no readable picture for training or
+            for testing; a picture cannot be read or lies in two classes, and ``strict``; ``holdout`` is missing, or
+            given without need.
     """
     shown = display_name(str(root))
     split = is_split(root)

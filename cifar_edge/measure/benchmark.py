@@ -15,21 +15,21 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_edge.errors import ModelError
+from cifar_edge.measure.timing import ROUNDS, Latency, session_run, time_batches, time_singles
+from cifar_edge.messages import display_name, reason
+from cifar_edge.runs.resolve import EXPORT
 from cifar_edge.runtime.classifier import Classifier
-from cifar_edge.runtime.messages import display_name, reason
 from cifar_edge.runtime.model import load
-from cifar_edge.runtime.resolve import EXPORT
-from cifar_edge.runtime.timing import ROUNDS, Latency, session_run, time_batches, time_singles
 
 PROCESSES = 5
 """Fresh processes that start each model."""
 
-_STARTUP = "cifar_edge.runtime.startup"
+_STARTUP = "cifar_edge.measure.startup"
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What it costs a fresh process to be ready (see `cifar_edge.runtime.startup`), as medians.
+    """What it costs a fresh process to be ready (see `cifar_edge.measure.startup`), as medians.
 
     Attributes:
         creation_seconds: to create a `Classifier`: read the file, create the session, check the contract.

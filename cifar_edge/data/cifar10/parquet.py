@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cifar_edge.data.corpus import Corpus, Fingerprints
+from cifar_edge.data.cifar10.corpus import Corpus, Fingerprints
 from cifar_edge.data.dataset import Arrays, Images, labels_of
 from cifar_edge.errors import MissingExtra
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cifar_edge.errors import DataError
+from cifar_edge.messages import display_name, listed
 from cifar_edge.runtime.formats import picture_suffixes
-from cifar_edge.runtime.messages import display_name, listed
 
 SPLITS = ("train", "test")
 

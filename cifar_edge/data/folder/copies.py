@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from cifar_edge.data.folders import PictureFile
+from cifar_edge.data.folder.folders import PictureFile
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from typing import get_args
 
 from cifar_edge.errors import ModelError
 from cifar_edge.files import released, zoo
-from cifar_edge.runtime.messages import did_you_mean, display_name
-from cifar_edge.runtime.runs import (
+from cifar_edge.messages import did_you_mean, display_name
+from cifar_edge.runs.status import (
     RUNS,
     STATE,
     SUMMARY,

@@ -3,8 +3,8 @@
 import numpy as np
 
 from cifar_edge.data.dataset import Dataset
-from cifar_edge.runtime.messages import display_name, listed
-from cifar_edge.runtime.metrics import accuracy
+from cifar_edge.measure.metrics import accuracy
+from cifar_edge.messages import display_name, listed
 
 FEW_TRAINING = 20
 """Fewer training images of a class are worth a line: a fifth of them is a handful."""

@@ -1,0 +1,1 @@
+"""A data set from a folder of photographs, one folder a class."""

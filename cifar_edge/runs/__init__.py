@@ -1,0 +1,1 @@
+"""Runs on disk, and which model a name means."""
