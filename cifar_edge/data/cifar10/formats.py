@@ -107,7 +107,8 @@ def find(path: Path, corpus: Corpus) -> Path | None:
     files = (f"{corpus.name}.npz", corpus.archive.name, "cifar-10-binary.tar.gz", corpus.package_archive.name)
     folders = (".", "cifar-10-batches-py", "cifar-10-batches-bin", "package")
     for folder in (path / name for name in folders):
-        if find_parquet(folder) or any(folder.glob("data_batch_1*")):
+        batches = folder.glob("data_batch_1*")
+        if find_parquet(folder) or any(batch.is_file() for batch in batches):  # a class may be called so, as a folder
             return folder
     return next((file for file in (path / name for name in files) if file.is_file()), None)
 
