@@ -1,4 +1,4 @@
-"""Writes tests/data/tiny.onnx, a model of five nodes that keeps the edge contract, so that the runtime is tested alone.
+"""Writes tests/files/tiny.onnx, a model of five nodes that keeps the edge contract, to test the runtime alone.
 
 Its logits are the mean colour of the image, mapped as the contract says, times `WEIGHTS`, plus `BIAS`: tests compute
 what it must answer in numpy. Run it with the packages of the extra `train`:

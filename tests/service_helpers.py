@@ -129,7 +129,7 @@ def serving(
     page: Mapping[str, bytes] | None = None,
     classifier: Classifier | None = None,
 ) -> Iterator[Client]:
-    """A service that runs until the context ends, by default with the model of tests/data/tiny.onnx."""
+    """A service that runs until the context ends, by default with the model of tests/files/tiny.onnx."""
     limits = limits or Limits()
     service = Service(classifier or Classifier(TINY), limits, access, page)
     with server.listen("127.0.0.1", 0) as listener:

@@ -1,11 +1,11 @@
-"""What tests/data/tiny.onnx answers, computed in numpy; made by make_tiny_model.py."""
+"""What tests/files/tiny.onnx answers, computed in numpy; made by make_tiny_model.py."""
 
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-TINY = Path(__file__).parent / "data" / "tiny.onnx"
+TINY = Path(__file__).parent / "files" / "tiny.onnx"
 
 _RANDOM = np.random.RandomState(0)  # the one generator whose numbers are fixed for all time
 WEIGHTS = _RANDOM.uniform(-1, 1, (3, 10)).astype(np.float32)

@@ -7,50 +7,15 @@ from pathlib import Path
 
 import click
 import pytest
+from cli_helpers import COMMANDS, heavy_imports_of
 from click.testing import CliRunner
 from conftest import CHECKOUT, ENTRY_POINT, RunCommand
 
 from cifar_edge import __version__, errors
 from cifar_edge.cli.main import Commands, main
 
-COMMANDS = [
-    "train",
-    "runs",
-    "fold",
-    "export",
-    "predict",
-    "evaluate",
-    "benchmark",
-    "serve",
-    "web",
-    "data",
-    "summary",
-    "info",
-]
-HEAVY = {
-    "PIL",
-    "matplotlib",
-    "numpy",
-    "onnx",
-    "onnxruntime",
-    "onnxscript",
-    "rich",
-    "safetensors",
-    "starlette",
-    "tensorboard",
-    "torch",
-    "torchvision",
-    "uvicorn",
-}
 CAT = str(CHECKOUT / "docs" / "images" / "cat.png")
 ERRORS = [value for value in vars(errors).values() if isinstance(value, type)]
-
-
-def heavy_imports_of(statement: str, folder: Path) -> set[str]:
-    """Which heavy packages a fresh interpreter holds after ``statement``."""
-    program = f"import sys\n{statement}\nprint(*({HEAVY} & set(sys.modules)), file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=True)
-    return set(done.stderr.splitlines()[-1].split())
 
 
 def test_help_lists_every_command_with_a_line_of_help(cifar_edge: RunCommand) -> None:

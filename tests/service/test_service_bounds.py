@@ -29,7 +29,7 @@ from cifar_edge.service.problems import Problem
 
 @pytest.fixture(scope="module")
 def content() -> bytes:
-    return (Path(__file__).parent.parent / "docs" / "images" / "cat.png").read_bytes()
+    return (Path(__file__).parents[2] / "docs" / "images" / "cat.png").read_bytes()
 
 
 def status_of(received: bytes) -> int:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_helpers import heavy_imports_of
 from click.testing import CliRunner
-from test_cli import heavy_imports_of
 from tiny import TINY
 
 from cifar_edge import __version__

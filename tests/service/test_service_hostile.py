@@ -21,8 +21,8 @@ import pytest
 from conftest import CHECKOUT, ENTRY_POINT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from image_helpers import changes, corpus
 from service_helpers import BOUNDARY, FORM, Client, form, post, serving, wait_until
-from test_images import changes, corpus
 
 from cifar_edge.service.access import Access
 from cifar_edge.service.limits import Limits

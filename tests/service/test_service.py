@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from image_helpers import corpus
 from service_helpers import BOUNDARY, FORM, PNG, Answer, Client, form, post, read_until_closed, serving
-from test_images import corpus
 from tiny import TINY
 
 from cifar_edge import Classifier
@@ -33,7 +33,7 @@ def secured() -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def contents() -> list[bytes]:
-    return [path.read_bytes() for path in sorted((Path(__file__).parent.parent / "docs" / "images").glob("*.png"))]
+    return [path.read_bytes() for path in sorted((Path(__file__).parents[2] / "docs" / "images").glob("*.png"))]
 
 
 def expected(number: int, content: bytes, top: int = 1) -> dict[str, object]:

@@ -17,8 +17,8 @@ import pytest
 from click.testing import CliRunner
 from conftest import ENTRY_POINT
 from hostile_pictures import encoded
+from image_helpers import png_claiming
 from service_helpers import PNG, Client, post, read_until_closed, wait_until
-from test_images import png_claiming
 from tiny import TINY
 
 from cifar_edge.cli import serve
@@ -34,7 +34,7 @@ TOKEN = "0123456789abcdef"
 def process(
     *arguments: str, preexec_fn: Callable[[], None] | None = None, **variables: str
 ) -> Iterator[tuple[Client, "subprocess.Popen[str]", str]]:
-    """A service of tests/data/tiny.onnx on a free port, with what it said until it was ready; killed at the end."""
+    """A service of tests/files/tiny.onnx on a free port, with what it said until it was ready; killed at the end."""
     with subprocess.Popen(
         [ENTRY_POINT, "serve", TINY, "--port", "0", *arguments],
         env=os.environ | variables,

@@ -7,7 +7,6 @@ import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from image_helpers import changes, corpus, encode, png_claiming
 from PIL import Image
 
-from cifar_edge.data import Dataset, load_dataset
+from cifar_edge.data import Dataset
 from cifar_edge.errors import ImageError
 from cifar_edge.messages import display_name
 from cifar_edge.runtime import images
@@ -31,49 +31,6 @@ from cifar_edge.runtime.transform import reduced_to_pixels, to_pixels
 @pytest.fixture(autouse=True)
 def _as_in_a_command() -> None:
     silence_pillow()  # pytest undoes what it does to warnings
-
-
-WRITERS: dict[str, dict[str, Any]] = {
-    "AVIF": {},
-    "BMP": {},
-    "DIB": {},
-    "GIF": {},
-    "ICO": {"sizes": [(32, 32)]},
-    "JPEG": {"exif": b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0" + bytes(4)},
-    "JPEG2000": {},
-    "MPO": {},
-    "PNG": {"pnginfo": None},
-    "PPM": {},
-    "TIFF": {"compression": "tiff_lzw"},
-    "WEBP": {},
-}
-"""What Pillow writes a small picture as, with options that reach further into its readers."""
-
-
-def encode(image: Image.Image, kind: str) -> bytes:
-    file = io.BytesIO()
-    image.convert("RGB").save(file, kind, **WRITERS[kind])
-    return file.getvalue()
-
-
-@cache
-def corpus() -> list[bytes]:
-    """One real picture in every format that is read and that this Pillow writes."""
-    Image.init()
-    image = Image.fromarray(load_dataset("sample").test_images[0]).resize((48, 40))
-    return [encode(image, kind) for kind in WRITERS if kind in Image.SAVE]
-
-
-def png_claiming(width: int, height: int) -> bytes:
-    """A PNG file whose header claims a size that its data do not have."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(64))) + chunk(b"IEND", b"")
-    )
 
 
 def failure(source: Any) -> str:
@@ -344,9 +301,6 @@ def test_an_error_may_be_given_another_name() -> None:
 
 
 # Headers are where damage hurts: half of the changes fall into the first 128 bytes.
-changes = st.lists(st.tuples(st.integers(0, 127) | st.integers(0, 2000), st.integers(0, 255)), max_size=8)
-
-
 @settings(
     deadline=None, max_examples=1000, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

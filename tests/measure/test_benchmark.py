@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cli_helpers import heavy_imports_of
 from click.testing import CliRunner, Result
 from conftest import CHECKOUT
-from test_cli import heavy_imports_of
 from tiny import TINY
 
 from cifar_edge.cli.benchmark import text_report

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 import pytest
+from cli_helpers import COMMANDS
 from click.testing import CliRunner, Result
 from conftest import CHECKOUT
-from test_cli import COMMANDS
 
 from cifar_edge.cli import train
 from cifar_edge.cli.main import Commands, main
