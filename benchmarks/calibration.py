@@ -25,10 +25,10 @@ from cifar_edge.export.integer import integer_graph, integer_network
 from cifar_edge.export.parity import Comparison, Logits, compare, torch_logits
 from cifar_edge.export.rounding import QuantizedWeights, fitted_weights, nearest_weights
 from cifar_edge.folding.network import FoldedNetwork
+from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.resolve import resolve_run
 from cifar_edge.spec import INPUT_NAME, PIXEL_SCALE
 from cifar_edge.training.checkpoint import load_network
-from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.run import RECIPE, training_images
 
 RESULTS = Path(__file__).parent / "results" / "calibration.csv"

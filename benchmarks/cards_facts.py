@@ -19,12 +19,12 @@ from cifar_edge.export.parity import torch_logits
 from cifar_edge.files import released
 from cifar_edge.measure.accuracy import Evaluation, evaluate
 from cifar_edge.models.summary import summarize
+from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.resolve import REPORT
 from cifar_edge.runs.status import SUMMARY
 from cifar_edge.runtime.model import load, run
 from cifar_edge.spec import Precision
 from cifar_edge.training.checkpoint import TrainedNetwork, load_network
-from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.run import RECIPE
 
 Images = npt.NDArray[np.uint8]

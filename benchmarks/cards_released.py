@@ -49,8 +49,8 @@ def training(model: Released) -> str:
     """How it was trained, and how to do that again."""
     recipe, summary = model.recipe, model.summary
     told = f"{recipe.epochs} epochs by [{RECIPE}]({RECIPE}), seed {recipe.seed}, on {summary['train_images']:,} images"
-    if recipe.copies:
-        told += f" in {recipe.copies} augmented copies"
+    if recipe.augmented_copies:
+        told += f" in {recipe.augmented_copies} augmented copies"
     if recipe.muon_learning_rate:
         told += f", its convolutions by Muon ({recipe.muon_learning_rate:g})"
     if recipe.mixup:
@@ -61,8 +61,8 @@ def training(model: Released) -> str:
             f", distilled from the {of} of [{TEACHER}]({TEACHER}) (temperature {recipe.temperature:g}, weight "
             f"{recipe.distillation_weight:g})"
         )
-    if recipe.fold_epochs:
-        told += f"; then its norms were folded, and the batch-norm form trained alike for {recipe.fold_epochs} epochs"
+    if recipe.fold.epochs:
+        told += f"; then its norms were folded, and the batch-norm form trained alike for {recipe.fold.epochs} epochs"
     on_cpu = summary["device"] == "cpu"
     processor = f"a CPU (threads: {summary['threads']})" if on_cpu else f"one {summary['device']}"
     told += f". It took {_duration(summary['seconds'])} on {processor} with PyTorch {summary['versions']['torch']}."

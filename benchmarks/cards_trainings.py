@@ -26,10 +26,10 @@ from cifar_edge.errors import CifarEdgeError
 from cifar_edge.export.conversion import conversions
 from cifar_edge.export.graphs import serialize
 from cifar_edge.files import released, write_text
+from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.status import SUMMARY
 from cifar_edge.runtime import model as runtime
 from cifar_edge.training.checkpoint import load_network
-from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.run import RECIPE, training_images
 
 TRAININGS = "trainings.json"

@@ -23,11 +23,11 @@ from cifar_edge.errors import CifarEdgeError, ModelError, RecipeError, TrainingE
 from cifar_edge.folding.fold import can_fold, fold, with_batch_norm, without_batch_norm
 from cifar_edge.folding.network import BatchNormNetwork, FoldedNetwork
 from cifar_edge.models.gn_cnn import GN_CNN_LAYERS, GnCnn
+from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.resolve import resolve_run
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.loop import fit, logits_of
 from cifar_edge.training.machine import DEVICES, choose_device, resolve_precision
-from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.run import RECIPE, training_images
 from cifar_edge.training.teacher import Teacher
 
@@ -98,14 +98,14 @@ def cases(recipe: Recipe) -> Iterator[Case]:
     for images in FIT_IMAGES:
         yield from (Case(fit_images=images, draw=draw) for draw in DRAWS)
 
-    usual = Case(fit_images=USUAL_FIT, draw=USUAL_DRAW, learning_rate=recipe.fold_learning_rate)
+    usual = Case(fit_images=USUAL_FIT, draw=USUAL_DRAW, learning_rate=recipe.fold.learning_rate)
     for epochs in EPOCHS:
         alone = replace(usual, epochs=epochs, teacher="none", form="batch norm")
         yield alone
         yield replace(alone, teacher="self", temperature=recipe.temperature)
         if epochs == AFFINE_EPOCHS:
             # Nothing normalises the affine form: the recipe's rate may be too high for it.
-            low = replace(alone, learning_rate=recipe.fold_learning_rate / 10)
+            low = replace(alone, learning_rate=recipe.fold.learning_rate / 10)
             yield from (replace(alone, form="affine"), replace(low, form="affine"), low)
             yield replace(low, form="affine", teacher="self", temperature=recipe.temperature)
         if epochs == MUON_EPOCHS:
@@ -167,8 +167,8 @@ class Ablation:
             epochs=case.epochs,
             learning_rate=case.learning_rate,
             muon_learning_rate=case.muon_learning_rate or 0.0,
-            brightness=self.recipe.fold_brightness,
-            contrast=self.recipe.fold_contrast,
+            brightness=self.recipe.fold.brightness,
+            contrast=self.recipe.fold.contrast,
         )
         teacher = Teacher([self.network], recipe) if case.teacher == "self" else None
         start = with_batch_norm(fitted, seen) if case.form == "batch norm" else fitted.requires_grad_(True)

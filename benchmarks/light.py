@@ -121,7 +121,7 @@ def main(run: str, device: str, max_epochs: int, data: str | None, offline: bool
                 continue
             network: nn.Module = ablation.network
             if epochs:
-                ablation.recipe = recipe.with_values(fold_brightness=brightness, fold_contrast=contrast)
+                ablation.recipe = recipe.changed({"fold.brightness": brightness, "fold.contrast": contrast})
                 network = ablation.fold(
                     Case(
                         fit_images=USUAL_FIT,
@@ -129,7 +129,7 @@ def main(run: str, device: str, max_epochs: int, data: str | None, offline: bool
                         epochs=epochs,
                         teacher="none",
                         form="batch norm",
-                        learning_rate=recipe.fold_learning_rate,
+                        learning_rate=recipe.fold.learning_rate,
                     )
                 )
             result = measure(ablation, network, epochs, brightness, contrast)

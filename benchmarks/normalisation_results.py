@@ -20,7 +20,7 @@ class Training:
         learning_rate: peak of the schedule.
         train_images: images of an epoch.
         epochs: passes over them.
-        seed: of `cifar_edge.training.recipe.Recipe`.
+        seed: of `cifar_edge.runs.recipe.Recipe`.
     """
 
     norm: str

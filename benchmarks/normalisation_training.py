@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.errors import TrainingError
-from cifar_edge.models import build
+from cifar_edge.models import build, default_recipe
 from cifar_edge.models.pixels import pixels_to_input
+from cifar_edge.runs.recipe import Recipe
 from cifar_edge.training.loop import Epoch, fit, logits_of
-from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.run import training_images
 from cifar_edge.training.step import Step
 
@@ -34,13 +34,13 @@ def recipe_of(training: Training, held_out_images: int) -> Recipe:
     decay is per step besides, so it would average over 64 times as many images with batches of 256 as with 4. Weight
     decay is 0 because it would meet LayerNorm's affine, which has three dimensions, and not that of the others.
     """
-    return Recipe.default(f"s8-{training.norm}").with_values(
+    return default_recipe(f"s8-{training.norm}").with_values(
         batch_size=training.batch_size,
         learning_rate=training.learning_rate,
         epochs=training.epochs,
         seed=training.seed,
         holdout=held_out_images,
-        average_decay=0.0,
+        ema_decay=0.0,
         weight_decay=0.0,
         precision="fp32",
     )

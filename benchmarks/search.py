@@ -34,11 +34,11 @@ from cifar_edge.files import replacing
 from cifar_edge.folding.fold import unfitted
 from cifar_edge.measure.timing import machine, session_run, time_singles
 from cifar_edge.models.gn_cnn import GN_CNN_LAYERS
+from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.resolve import resolve_run
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.loop import Epoch, fit, logits_of
 from cifar_edge.training.machine import DEVICES, choose_device, resolve_precision
-from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.run import training_images
 from cifar_edge.training.teacher import Teacher
 

@@ -9,7 +9,7 @@ import results_file
 import search_space
 
 from cifar_edge.errors import RecipeError
-from cifar_edge.training.recipe import Recipe
+from cifar_edge.runs.recipe import Recipe
 
 RESULTS = Path(__file__).parent / "results" / "search.csv"
 
@@ -39,7 +39,7 @@ class Training:
     Attributes:
         spec: the network, see search_space.py.
         group_size: channels of a group of the GroupNorm; None where `note` says otherwise.
-        epochs: and so on to ``temperature`` the settings of `cifar_edge.training.recipe.Recipe`.
+        epochs: and so on to ``temperature`` the settings of `cifar_edge.runs.recipe.Recipe`.
         teacher: name of the network it was distilled from; empty for none, and then the next two are None.
         note: what no other column can say.
     """

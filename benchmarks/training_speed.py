@@ -26,11 +26,10 @@ from torchvision import transforms
 from cifar_edge.cli.loading import data_options, load
 from cifar_edge.data import Dataset
 from cifar_edge.errors import CifarEdgeError
-from cifar_edge.models import build
+from cifar_edge.models import build, default_recipe
 from cifar_edge.models.pixels import pixels_to_input
 from cifar_edge.training.augmentation import augment
 from cifar_edge.training.checkpoint import new_generator
-from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.step import Step
 
 RESULTS = Path(__file__).parent / "results" / "training_speed.csv"
@@ -122,7 +121,7 @@ def trainer(way: Way, model: str, images: Tensor, labels: Tensor) -> Callable[[]
     torch.manual_seed(0)
     network = build(model).train()
     if way.package:
-        step = Step(network, Recipe.default(model).with_values(precision="bf16", muon_learning_rate=0.0), _CPU)
+        step = Step(network, default_recipe(model).with_values(precision="bf16", muon_learning_rate=0.0), _CPU)
 
         def package_epoch() -> None:
             step.start_epoch()

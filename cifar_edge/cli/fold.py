@@ -22,7 +22,7 @@ from cifar_edge.files import is_released
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change a key of the fine-tuning, as fold_contrast=0.5; repeatable.",
+    help="Change a key of the fine-tuning, such as fold.contrast=0.5; repeatable.",
 )
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to train."
@@ -45,7 +45,7 @@ def command(
     It is the last stage of train, for a RUN that had none or another one. The folded network, in the run's
     deploy.safetensors, is what export --quantize makes int8 of.
 
-    Example: cifar-edge fold runs/20261123-043639-gn-cnn --epochs 20 --set fold_contrast=0.5
+    Example: cifar-edge fold runs/20261123-043639-gn-cnn --epochs 20 --set fold.contrast=0.5
     """
     with needs("train"):
         from cifar_edge.training.checkpoint import load_network

@@ -21,7 +21,7 @@ from cifar_edge.messages import one_line
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
     from cifar_edge.data.origin import Origin
-    from cifar_edge.training.recipe import Recipe
+    from cifar_edge.runs.recipe import Recipe
     from cifar_edge.training.records import EpochRecord, Watcher
 
 
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     "--fold-epochs", type=click.IntRange(min=0), help="Epochs of fine-tuning with the norms folded away; 0 for none."
 )
 @click.option(
-    "--seed", type=click.IntRange(min=0), help="Decides initial weights, order and, without copies, augmentation."
+    "--seed",
+    type=click.IntRange(min=0),
+    help="Seed of initial weights and order, and of augmentation.",
 )
 @click.option("--recipe", "file", type=click.Path(path_type=Path), metavar="FILE", help="A recipe.toml to train by.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one key of the recipe; repeatable.")
@@ -81,20 +83,19 @@ def command(
     if name is not None and (Path(name).name != name or name in {"", ".", ".."}):
         raise click.BadParameter(f"{name!r} is no name of a folder.", param_hint="--name")
     with needs("train"):
+        from cifar_edge.models import default_recipe
         from cifar_edge.training.machine import limit_threads
         from cifar_edge.training.ranks import joined
-        from cifar_edge.training.recipe import Recipe
     limit_threads()
     with joined(device) as place:
         if resume is not None:
             load_its_data = partial(load_again, data=data, offline=offline, holdout=holdout, strict=strict)
             folder, summary = go_on(resume, device, load_its_data, place)
         else:
-            recipe = Recipe.from_file(file) if file else Recipe.default(model or "gn-cnn")
-            recipe = recipe.updated(settings)
-            changes = {"model": model, "epochs": epochs, "fold_epochs": fold_epochs, "seed": seed}
-            changed = {key: value for key, value in changes.items() if value is not None}
-            recipe = Recipe.from_mapping({**recipe.to_mapping(), **changed})
+            recipe = Recipe.from_file(file) if file else default_recipe(model or "gn-cnn")
+            changes = {"model": model, "epochs": epochs, "fold.epochs": fold_epochs, "seed": seed}
+            given_changes = {key: value for key, value in changes.items() if value is not None}
+            recipe = recipe.updated(settings).changed(given_changes)
             folder = Path("runs", name or f"{datetime.now():%Y%m%d-%H%M%S}-{recipe.model}")
             summary = begin(recipe, load(data, offline, holdout, strict), folder, device, tensorboard, place)
         say(json.dumps({**summary, "folder": str(folder)}, indent=2) if as_json else told(summary, folder))
@@ -116,7 +117,7 @@ def begin(
     written = place(folder)
     with (
         interruptible(_go_on_with(folder)) as stop,
-        watching(recipe.epochs, recipe.fold_epochs, stop) as watcher,
+        watching(recipe.epochs, recipe.fold.epochs, stop) as watcher,
         _logged(watcher, written, recipe.epochs, tensorboard) as watcher,
     ):
         return train(recipe, dataset, written, device=device, watcher=watcher)
@@ -144,7 +145,7 @@ def go_on(
     written = place(folder)
     with (
         interruptible(_go_on_with(folder)) as stop,
-        watching(recipe.epochs, recipe.fold_epochs, stop) as watcher,
+        watching(recipe.epochs, recipe.fold.epochs, stop) as watcher,
         _logged(watcher, written, recipe.epochs, has_log) as watcher,
     ):
         return folder, resume(written, dataset, device=device, watcher=watcher)

@@ -3,15 +3,15 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from torch import nn
 
-from cifar_edge.errors import ModelError
+from cifar_edge.errors import ModelError, RecipeError
 from cifar_edge.messages import did_you_mean
 from cifar_edge.models.gn_cnn import GN_CNN_DW_LAYERS, GN_CNN_MAX_LAYERS, GN_CNN_NANO_LAYERS, gn_cnn
 from cifar_edge.models.reference import batch_norm, group_norm, layer_norm, reference_network, unnormalized_network
 from cifar_edge.models.wide_resnet import WideResNet
+from cifar_edge.runs.recipe import FoldRecipe, Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,17 +20,17 @@ class Family:
 
     Attributes:
         construct: number of classes -> the untrained module; float32 ``[batch, 3, 32, 32]`` in, logits out.
-        recipe: what its default recipe changes in the common one (see `cifar_edge.training.recipe.Recipe`).
+        recipe: what it is trained by when nothing else is said; `default_recipe` adds its name.
     """
 
     construct: Callable[[int], nn.Module]
-    recipe: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Recipe = field(default_factory=Recipe)
 
 
-_REFERENCE_RECIPE = {"batch_size": 64, "learning_rate": 0.1, "crop": 2, "weight_decay": 1e-4}
+_REFERENCE_RECIPE = Recipe(batch_size=64, learning_rate=0.1, crop=2, weight_decay=1e-4)
 """The reference underfits in its 20 epochs: small batches for more steps, a mild crop, little decay."""
 
-_GN_CNN_RECIPE = {"epochs": 15, "fold_epochs": 5, "muon_learning_rate": 0.01, "fold_muon_learning_rate": 0.01}
+_GN_CNN_RECIPE = Recipe(epochs=15, muon_learning_rate=0.01, fold=FoldRecipe(epochs=5, muon_learning_rate=0.01))
 
 MODELS: Mapping[str, Family] = {
     "gn-cnn": Family(gn_cnn, _GN_CNN_RECIPE),
@@ -40,7 +40,7 @@ MODELS: Mapping[str, Family] = {
     "s8-layer": Family(partial(reference_network, norm=layer_norm), _REFERENCE_RECIPE),
     "s8-group": Family(partial(reference_network, norm=group_norm), _REFERENCE_RECIPE),
     "s8-batch": Family(partial(reference_network, norm=batch_norm), _REFERENCE_RECIPE),
-    "s8-none": Family(unnormalized_network, {**_REFERENCE_RECIPE, "learning_rate": 0.05}),
+    "s8-none": Family(unnormalized_network, _REFERENCE_RECIPE.with_values(learning_rate=0.05)),
     "wrn-16-4": Family(partial(WideResNet, widen=4)),
 }
 
@@ -56,6 +56,18 @@ def family(name: str) -> Family:
             f"no network is called {name!r}{did_you_mean(name, MODELS)}; there are {', '.join(sorted(MODELS))}"
         )
     return MODELS[name]
+
+
+def default_recipe(name: str) -> Recipe:
+    """The recipe that a registered network is trained by when nothing else is said.
+
+    Raises:
+        RecipeError: no network has that name.
+    """
+    try:
+        return family(name).recipe.with_values(model=name)
+    except ModelError as error:
+        raise RecipeError(str(error)) from error
 
 
 def build(name: str, classes: int = 10) -> nn.Module:

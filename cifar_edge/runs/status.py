@@ -16,6 +16,7 @@ from cifar_edge.errors import CifarEdgeError, ModelError, TrainingError
 from cifar_edge.files import make_folder, read_bounded, try_lock
 from cifar_edge.json_values import count, number, text
 from cifar_edge.messages import did_you_mean, display_name
+from cifar_edge.runs.recipe import Recipe
 from cifar_edge.spec import METADATA_KEY
 
 RUNS = Path("runs")
@@ -79,13 +80,13 @@ def _status(folder: Path) -> RunStatus | None:
         epochs = count(summary["epochs"]) + count(summary.get("fold_epochs", 0))
         accuracy = number(summary.get("folded_test_accuracy", summary["test_accuracy"]), high=1.0)
         model = text(summary["model"])
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):  # the last of 1e999 epochs
+    except (CifarEdgeError, KeyError, TypeError, ValueError, AttributeError, OverflowError):  # the last of 1e999 epochs
         return None
     return RunStatus(folder, model, "finished", epochs, epochs, accuracy, created) if created else None
 
 
 def _unfinished(folder: Path, record: dict[str, Any]) -> RunStatus | None:
-    records, recipe, created = record["records"], record["recipe"], time_of(record["created"])
+    records, recipe, created = record["records"], Recipe.from_mapping(record["recipe"]), time_of(record["created"])
     failure = None
     with contextlib.suppress(OSError, ValueError):
         failure = read_bounded(folder / FAILURE, _MAX_FAILURE_BYTES).decode(errors="replace").strip()
@@ -93,10 +94,10 @@ def _unfinished(folder: Path, record: dict[str, Any]) -> RunStatus | None:
         return None
     return RunStatus(
         path=folder,
-        model=text(recipe["model"]),
+        model=recipe.model,
         state="running" if is_held(folder) else "failed" if failure else "interrupted",
         epoch=len(records),
-        epochs=count(recipe["epochs"]) + count(recipe["fold_epochs"]),
+        epochs=recipe.epochs + recipe.fold.epochs,
         accuracy=number(records[-1]["accuracy"], high=1.0) if records else None,
         created=created,
         failure=failure,

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from cifar_edge.runs.recipe import Strength
 from cifar_edge.spec import PIXEL_ZERO_POINT
-from cifar_edge.training.recipe import Strength
 
 _CHUNK = 5_000
 """Images augmented at a time, so that index tensors stay small."""

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from cifar_edge.errors import Interrupted, ModelError, TrainingError
 from cifar_edge.messages import reason
 from cifar_edge.models.pixels import pixels_to_input
+from cifar_edge.runs.recipe import Recipe
 from cifar_edge.training.augmentation import augment, relight
 from cifar_edge.training.checkpoint import derived_seed, new_generator
 from cifar_edge.training.ranks import all_ranks, sharing_ranks
-from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.step import Step, schedule
 from cifar_edge.training.teacher import Teacher
 
@@ -137,11 +137,11 @@ def _epoch(
     """Augmented images, labels and teacher's logits of one epoch, in the order of its steps."""
     generator = new_generator(recipe.seed, number)
     order = torch.randperm(len(images), generator=generator).to(images.device)
-    if not recipe.copies:
+    if not recipe.augmented_copies:
         seen = _augmented(images[order], recipe, generator)
         return seen, labels[order], teacher.logits(seen, stop) if teacher else None
     # Made in the order of the images, whatever the seed: the teacher knows them again.
-    seen = _augmented(images, recipe, new_generator(0, (number - 1) % recipe.copies))
+    seen = _augmented(images, recipe, new_generator(0, (number - 1) % recipe.augmented_copies))
     return seen[order], labels[order], teacher.logits(seen, stop)[order] if teacher else None
 
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import torch
 
 from cifar_edge.errors import TrainingError
+from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runtime.cores import cores
-from cifar_edge.training.recipe import Recipe
 
 DEVICES = ("auto", "cpu", "cuda")
 

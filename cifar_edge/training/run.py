@@ -21,6 +21,7 @@ from cifar_edge.files import write_text
 from cifar_edge.folding.fold import can_fold
 from cifar_edge.models import build
 from cifar_edge.models.summary import summarize
+from cifar_edge.runs.recipe import KEYS, Recipe
 from cifar_edge.runs.resolve import WEIGHTS
 from cifar_edge.runs.status import FAILURE, METRICS, RECIPE, STATE, SUMMARY, held, read_summary
 from cifar_edge.training import pictures
@@ -28,7 +29,6 @@ from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.loop import UnfitState, logits_of
 from cifar_edge.training.machine import choose_device, memory_for, resolve_precision
 from cifar_edge.training.ranks import all_ranks, sharing_ranks
-from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.records import EpochRecord, Watcher
 from cifar_edge.training.stages import Stages, accuracy_of, check_classes, teacher_folders, training_images
 from cifar_edge.training.state import (
@@ -178,14 +178,8 @@ def fold_run(
     if change := trained.data.change(dataset):
         raise TrainingError(f"{change}; give that with --data")
     check_classes(trained.labels, dataset)
-    for setting in settings:
-        if not setting.startswith("fold_") or setting.startswith("fold_epochs"):
-            raise RecipeError(
-                f"{setting!r} is not for folding: its keys begin with fold_; fold_epochs is given as epochs"
-            )
     where = choose_device(device)
-    recipe = Recipe.from_file(folder / RECIPE).updated(settings).with_values(fold_epochs=epochs)
-    recipe = resolve_precision(recipe, where)
+    recipe = resolve_precision(_recipe_to_fold(folder, settings, epochs), where)
     summary = read_summary(folder)
     with held(folder), memory_for(recipe):
         stages = Stages(recipe, dataset, folder, where, watcher or Watcher())
@@ -201,6 +195,20 @@ def fold_run(
     return summary
 
 
+def _recipe_to_fold(folder: Path, settings: Sequence[str], epochs: int) -> Recipe:
+    """The run's recipe with changes of its ``[fold]`` table alone.
+
+    Raises:
+        RecipeError: it is damaged, or a setting is not of that table, or is the number of epochs.
+    """
+    before = Recipe.from_file(folder / RECIPE)
+    after = before.updated(settings)
+    if after.with_values(fold=before.fold) != before or after.fold.epochs != before.fold.epochs:
+        keys = ", ".join(key for key in KEYS if key.startswith("fold.") and key != "fold.epochs")
+        raise RecipeError(f"{', '.join(settings)}: folding takes {keys}; epochs are given by themselves")
+    return after.changed({"fold.epochs": epochs})
+
+
 def _check_is_new(folder: Path) -> None:
     if any((folder / name).exists() for name in (RECIPE, STATE)):
         raise TrainingError(f"{folder} holds a run already; give another --name")
@@ -210,8 +218,8 @@ def _check_can_train(stages: Stages) -> None:
     """Find what no change of recipe.toml could mend later, before anything is written."""
     recipe = stages.recipe
     network = build(recipe.model, len(stages.dataset.labels))
-    if recipe.fold_epochs and not can_fold(network):
-        raise RecipeError(f"fold_epochs = {recipe.fold_epochs}, but {_cannot_fold(recipe.model)}")
+    if recipe.fold.epochs and not can_fold(network):
+        raise RecipeError(f"fold.epochs = {recipe.fold.epochs}, but {_cannot_fold(recipe.model)}")
     sharing_ranks(network).share(0, min(recipe.batch_size, len(stages.images)))
 
 
@@ -228,7 +236,7 @@ def _finish(stages: Stages, state: RunState) -> dict[str, Any]:
     if stages.held_out is not None:
         results |= _measured("holdout", logits_of(network, stages.held_out[0]), stages.held_out[1])
     results |= _measured("test", logits, stages.test[1])
-    if recipe.fold_epochs and can_fold(network):
+    if recipe.fold.epochs and can_fold(network):
         folded, logits = stages.fold(network)
         results |= folded
         _tell_loss(results, stages.watcher)
@@ -292,7 +300,7 @@ def _tell_loss(results: Mapping[str, Any], watcher: Watcher) -> None:
     if round(100 * loss - _FOLDING_LOSS, 9) > 0:
         watcher.note(
             f"warning: folding lost {round(loss * images):,} of {images:,} test images, {100 * loss:.2f} points, and "
-            "int8 is made of the folded network; more fine-tuning may help (fold_epochs, or cifar-edge fold), and so "
+            "int8 is made of the folded network; more fine-tuning may help (fold.epochs, or cifar-edge fold), and so "
             "may more training images; cifar-edge export says which file to deploy"
         )
 

@@ -17,11 +17,11 @@ from cifar_edge.messages import listed
 from cifar_edge.models import build
 from cifar_edge.models.depthwise import DepthwiseConv2d
 from cifar_edge.models.gn_cnn import GnCnn
+from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.resolve import WEIGHTS, resolve_run
 from cifar_edge.runs.status import METRICS, RECIPE
 from cifar_edge.training.checkpoint import FOLDED_WEIGHTS, load_network, network_of, read_weights, save_weights
 from cifar_edge.training.loop import Diverged, Epoch, Snapshot, fit, logits_of
-from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.records import EpochRecord, Watcher, to_csv
 from cifar_edge.training.state import RunState, save_state
 from cifar_edge.training.step import Step
@@ -107,13 +107,7 @@ class Stages:
             self.save("fold", None)
         order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(_FIT_SEED))
         seen = self.images[order[:_FIT_IMAGES].to(self.device)]
-        recipe = self.recipe.with_values(
-            epochs=self.recipe.fold_epochs,
-            learning_rate=self.recipe.fold_learning_rate,
-            muon_learning_rate=self.recipe.fold_muon_learning_rate,
-            brightness=self.recipe.fold_brightness,
-            contrast=self.recipe.fold_contrast,
-        )
+        recipe = self.recipe.fine_tuning
         tuned = self._fit("fold", with_batch_norm(fold(network, seen), seen), recipe)
         assert isinstance(tuned, BatchNormNetwork)
         folded = without_batch_norm(tuned)
@@ -157,7 +151,7 @@ class Stages:
                 stop=self.watcher.stop,
             )
         except Diverged as error:
-            key = "learning_rate" if stage == "train" else "fold_learning_rate"
+            key = "learning_rate" if stage == "train" else "fold.learning_rate"
             raise TrainingError(f"{error}: {key} in {self.folder / RECIPE}") from error
 
 

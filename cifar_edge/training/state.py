@@ -19,12 +19,12 @@ from cifar_edge.errors import ModelError, RecipeError, TrainingError
 from cifar_edge.files import read_bounded, write_bytes
 from cifar_edge.json_values import count, number, text
 from cifar_edge.messages import reason
+from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.status import STATE, header_record
 from cifar_edge.spec import METADATA_KEY
 from cifar_edge.training.checkpoint import MAX_TENSOR_BYTES
 from cifar_edge.training.loop import Snapshot
 from cifar_edge.training.ranks import all_ranks
-from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.records import STAGES, EpochRecord
 
 _FIXED = ("model", "holdout", "epochs", "batch_size")
@@ -117,7 +117,7 @@ def changed_recipe(state: RunState, folder: Path, recipe: Recipe) -> str:
     Raises:
         TrainingError: a change after which the state means nothing.
     """
-    old, new = state.recipe.to_mapping(), recipe.to_mapping()
+    old, new = state.recipe.settings, recipe.settings
     changes = {name: f"{name} from {old[name]} to {new[name]}" for name in old if old[name] != new[name]}
     if fixed := [text for name, text in changes.items() if name in _FIXED]:
         raise TrainingError(

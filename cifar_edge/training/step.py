@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cifar_edge.models.pixels import pixels_to_input
+from cifar_edge.runs.recipe import Recipe
 from cifar_edge.training.checkpoint import check_tensors
 from cifar_edge.training.muon import Muon
 from cifar_edge.training.ranks import Ranks
-from cifar_edge.training.recipe import Recipe
 
 _EAGER_STEPS = 3
 """Steps on a GPU before the capture: lazy initialisation and compilation happen in them."""
@@ -146,7 +146,7 @@ class Step:
         self._learning_rate.fill_(self.recipe.learning_rate * fraction)
         self._muon_rate.fill_(self.recipe.muon_learning_rate * fraction)
         # A young average forgets faster, or a short training would be averaged with its own random start.
-        self._pace.fill_(1.0 - min(self.recipe.average_decay, (1 + self._calls) / (10 + self._calls)))
+        self._pace.fill_(1.0 - min(self.recipe.ema_decay, (1 + self._calls) / (10 + self._calls)))
         self._calls += 1
         if self.device.type != "cuda":
             self._step(images, labels, teacher_logits)

@@ -13,7 +13,7 @@ from cifar_edge.data.cache import TEACHERS, cache_folder
 from cifar_edge.errors import CifarEdgeError, Interrupted
 from cifar_edge.files import write_bytes
 from cifar_edge.models.pixels import pixels_to_input
-from cifar_edge.training.recipe import Recipe
+from cifar_edge.runs.recipe import Recipe
 
 _BATCH = 250
 _LOGITS = "logits"
@@ -55,7 +55,7 @@ class Teacher:
         Raises:
             Interrupted: ``stop`` said so.
         """
-        digest = _digest(images)[:32] if self._recipe.copies else ""
+        digest = _digest(images)[:32] if self._recipe.augmented_copies else ""
         said = [self._logits(network, images, digest, stop) for network in self._networks]
         if len(said) == 1:
             return said[0]
@@ -73,7 +73,9 @@ class Teacher:
         try:
             logits = load_file(path)[_LOGITS].to(images.device)
         except (OSError, SafetensorError, KeyError):  # not there yet, or damaged
-            self._tell(f"the teacher classifies {self._recipe.copies} copies of the images, each once: slower epochs")
+            self._tell(
+                f"the teacher classifies {self._recipe.augmented_copies} copies of the images, each once: slower epochs"
+            )
             logits = self._computed(network, images, stop)
             try:
                 write_bytes(path, save({_LOGITS: logits.cpu()}), durable=False)

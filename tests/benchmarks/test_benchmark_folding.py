@@ -11,8 +11,8 @@ from export_helpers import write_run
 
 from cifar_edge.data import Dataset
 from cifar_edge.folding.fold import can_fold
+from cifar_edge.runs.recipe import Recipe
 from cifar_edge.training.checkpoint import load_network
-from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.run import RECIPE
 
 

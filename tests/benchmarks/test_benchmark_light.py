@@ -11,7 +11,7 @@ from conftest import CHECKOUT
 from export_helpers import write_run
 
 from cifar_edge.data import Dataset
-from cifar_edge.training.recipe import Recipe
+from cifar_edge.runs.recipe import Recipe
 from cifar_edge.training.run import RECIPE
 
 

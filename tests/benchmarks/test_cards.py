@@ -24,11 +24,11 @@ from cifar_edge.data import Dataset
 from cifar_edge.export.pipeline import export_network
 from cifar_edge.measure.accuracy import Evaluation
 from cifar_edge.measure.metrics import Estimate, accuracy, recall
+from cifar_edge.models import default_recipe
 from cifar_edge.models.summary import summarize
 from cifar_edge.runs.status import SUMMARY
 from cifar_edge.runtime.model import load, run
 from cifar_edge.training.checkpoint import load_network
-from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.run import RECIPE
 
 released = pytest.mark.parametrize("name", cards.names())
@@ -157,7 +157,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, sample: Dataset) -> Path:
     """A folder with models/s8-group, as if it had been released, and its export."""
     root = tmp_path_factory.mktemp("zoo")
     folder = write_run(root / "models" / "s8-group", "s8-group", sample)
-    (folder / RECIPE).write_text(Recipe.default("s8-group").to_toml())
+    (folder / RECIPE).write_text(default_recipe("s8-group").to_toml())
     summary = {
         **json.loads((folder / SUMMARY).read_text()),
         "train_images": 500,
@@ -220,9 +220,9 @@ def test_a_card_is_refused_where_the_report_says_otherwise(zoo: Path) -> None:
 
 def test_other_trainings_are_judged_by_images_they_have_not_seen(zoo: Path, sample: Dataset, tmp_path: Path) -> None:
     twin = shutil.copytree(zoo / "models" / "s8-group", tmp_path / "twin")
-    (twin / RECIPE).write_text(Recipe.default("s8-group").with_values(holdout=100, seed=3).to_toml())
+    (twin / RECIPE).write_text(default_recipe("s8-group").with_values(holdout=100, seed=3).to_toml())
     teacher = write_run(tmp_path / "teacher", "s8-batch", sample)
-    (teacher / RECIPE).write_text(Recipe.default("s8-batch").with_values(holdout=50).to_toml())
+    (teacher / RECIPE).write_text(default_recipe("s8-batch").with_values(holdout=50).to_toml())
     command = ["s8-group", str(twin), str(teacher), "--data", "sample"]
     result = CliRunner().invoke(cards_trainings.main, command)
     assert result.exit_code == 0, result.output

@@ -18,9 +18,9 @@ from torch import Tensor
 from cifar_edge.cli.interruption import interruptible
 from cifar_edge.data import Dataset
 from cifar_edge.errors import CifarEdgeError, Interrupted, TrainingError
+from cifar_edge.runs.recipe import FoldRecipe, Recipe
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.loop import logits_of
-from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.records import EpochRecord, Watcher
 from cifar_edge.training.run import fold_run, resume, train
 from cifar_edge.training.state import load_state
@@ -102,7 +102,7 @@ def test_the_first_signal_loses_nothing_and_the_second_stops_at_once(
 def test_an_interrupted_folding_leaves_the_run_as_it_was(
     tmp_path: Path, few: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train(Recipe(epochs=1, fold_epochs=1, batch_size=16), few, tmp_path / "run")
+    train(Recipe(epochs=1, fold=FoldRecipe(epochs=1), batch_size=16), few, tmp_path / "run")
     before = {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()}
     with pytest.raises(Interrupted):
         fold_run(tmp_path / "run", few, epochs=2, watcher=Watcher(stop=lambda: True))
@@ -118,7 +118,7 @@ def test_an_interrupted_folding_leaves_the_run_as_it_was(
 
 
 def test_another_folding_makes_the_fitted_temperature_void(tmp_path: Path, few: Dataset) -> None:
-    train(Recipe(epochs=1, fold_epochs=1, batch_size=16), few, tmp_path)
+    train(Recipe(epochs=1, fold=FoldRecipe(epochs=1), batch_size=16), few, tmp_path)
     summary = json.loads((tmp_path / "summary.json").read_text())
     (tmp_path / "summary.json").write_text(json.dumps({**summary, "temperature": {"fp32": 1.25, "int8": 1.5}}))
     assert load_network(tmp_path).temperatures == {"fp32": 1.25, "int8": 1.5}

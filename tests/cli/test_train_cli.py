@@ -14,7 +14,7 @@ def trained(cifar_edge: RunCommand, tmp_path: Path) -> Path:
 
 def test_train_fold_and_what_they_say(cifar_edge: RunCommand, trained: Path) -> None:
     assert not (trained / "deploy.safetensors").exists()
-    done = cifar_edge("fold", trained, "--epochs", "1", "--json", "--set", "fold_contrast=0.5")
+    done = cifar_edge("fold", trained, "--epochs", "1", "--json", "--set", "fold.contrast=0.5")
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert (summary["fold_epochs"], summary["epochs"], summary["model"]) == (1, 1, "gn-cnn")
@@ -22,7 +22,7 @@ def test_train_fold_and_what_they_say(cifar_edge: RunCommand, trained: Path) -> 
     assert json.loads((trained / "summary.json").read_text())["folded_test_accuracy"] == summary["folded_test_accuracy"]
     assert (trained / "deploy.safetensors").is_file()
     recipe = (trained / "recipe.toml").read_text()
-    assert all(line in recipe for line in ("fold_epochs = 1\n", "fold_contrast = 0.5\n", "\ncontrast = 0.0\n"))
+    assert all(line in recipe for line in ("[fold]\nepochs = 1\n", "\ncontrast = 0.5\n", "\ncontrast = 0.0\n"))
     assert (trained / "fold-metrics.csv").read_text().splitlines()[1].startswith("fold,1,")
     assert "fold 1/1" in " ".join(done.stderr.split())
 
@@ -31,9 +31,9 @@ def test_train_fold_and_what_they_say(cifar_edge: RunCommand, trained: Path) -> 
     ("setting", "message"),
     [
         ("contrast=0.5", "begin with fold_"),
-        ("fold_contrast=2", "not between 0.0 and 1.0"),
+        ("fold.contrast=2", "not between 0.0 and 1.0"),
         ("fold_light=1", "no recipe"),
-        ("fold_epochs=2", "given as epochs"),
+        ("fold.epochs=2", "given by themselves"),
     ],
 )
 def test_what_fold_cannot_set(cifar_edge: RunCommand, trained: Path, setting: str, message: str) -> None:
@@ -74,7 +74,7 @@ def test_a_saved_recipe_gives_the_same_weights(cifar_edge: RunCommand, trained: 
         (
             ["train", "--data", "sample", "--model", "s8-group", "--fold-epochs", "5"],
             2,
-            "fold_epochs = 5, but the norms of s8-group follow ReLU and cannot be folded",
+            "fold.epochs = 5, but the norms of s8-group follow ReLU and cannot be folded",
         ),
         (["train", "--recipe", "missing.toml"], 2, "cannot read the recipe missing.toml: No such file or directory"),
         (["train", "--epochs", "0"], 2, "not in the range"),

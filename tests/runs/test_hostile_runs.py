@@ -21,10 +21,10 @@ from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset
 from cifar_edge.errors import CifarEdgeError, Interrupted, ModelError, TrainingError
 from cifar_edge.files import released
+from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.status import find_run, header_record, list_runs, read_summary
 from cifar_edge.spec import METADATA_KEY
 from cifar_edge.training.checkpoint import load_network, read_weights
-from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.records import Watcher
 from cifar_edge.training.run import resume, train
 from cifar_edge.training.state import load_state

@@ -7,12 +7,12 @@ from conftest import CHECKOUT
 
 from cifar_edge.data import Dataset
 from cifar_edge.errors import ModelError
-from cifar_edge.training import EpochRecord, Recipe, Watcher, load_network, read_metrics, train
+from cifar_edge.training import EpochRecord, Watcher, load_network, read_metrics, train
 
 
 def test_a_run_gives_back_what_its_watcher_was_told(sample: Dataset, tmp_path: Path) -> None:
     told: list[EpochRecord] = []
-    recipe = Recipe.default("s8-batch").with_values(epochs=2)
+    recipe = default_recipe("s8-batch").with_values(epochs=2)
     train(recipe, sample, tmp_path, device="cpu", watcher=Watcher(epoch=lambda record, epochs: told.append(record)))
     read = read_metrics(tmp_path)
     assert [(record.stage, record.epoch) for record in read] == [("train", 1), ("train", 2)]

@@ -36,7 +36,7 @@ def site(folder: Path) -> None:
 
 
 def run(folder: Path) -> None:
-    from cifar_edge.training.recipe import Recipe
+    from cifar_edge.runs.recipe import Recipe
     from cifar_edge.training.run import train
 
     train(Recipe(model="s8-group", epochs=1, batch_size=250), load_dataset("sample"), folder / "run")

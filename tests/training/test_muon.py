@@ -7,9 +7,9 @@ from torch import nn
 
 from cifar_edge.data import Dataset
 from cifar_edge.models import build
+from cifar_edge.runs.recipe import Recipe
 from cifar_edge.training.loop import fit
 from cifar_edge.training.muon import Muon, orthogonalized
-from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.step import Step
 
 

@@ -12,12 +12,12 @@ from conftest import CHECKOUT
 
 from cifar_edge.data import Dataset
 from cifar_edge.errors import TrainingError
+from cifar_edge.models import default_recipe
 from cifar_edge.training.ranks import Ranks
-from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.run import train
 
-SETTINGS = ["epochs=2", "fold_epochs=1", "batch_size=100", "mixup=0.2", "precision=fp32"]
-SETTINGS += ["teacher=gn-cnn", "copies=1"]
+SETTINGS = ["epochs=2", "fold.epochs=1", "batch_size=100", "mixup=0.2", "precision=fp32"]
+SETTINGS += ["teacher=gn-cnn", "augmented_copies=1"]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -51,7 +51,7 @@ def test_two_processes_give_the_loss_curve_of_one(
         command += ["--set", setting]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
-    train(Recipe.default("gn-cnn").updated(SETTINGS), sample, one)
+    train(default_recipe("gn-cnn").updated(SETTINGS), sample, one)
     assert [row["stage"] for row in metrics(two)] == ["train", "train", "fold"]
     for shared, alone in zip(metrics(two), metrics(one), strict=True):
         assert float(shared["loss"]) == pytest.approx(float(alone["loss"]), rel=0.001)

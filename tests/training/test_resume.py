@@ -20,8 +20,8 @@ from safetensors.torch import load_file, save_file
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.errors import CifarEdgeError, DataError, Interrupted, ModelError, TrainingError
+from cifar_edge.runs.recipe import FoldRecipe, Recipe
 from cifar_edge.runs.status import held
-from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.records import Watcher
 from cifar_edge.training.run import fold_run, resume, train
 from cifar_edge.training.stages import Stages
@@ -30,7 +30,7 @@ from cifar_edge.training.state import load_state, save_state
 KILLS = int(os.environ.get("KILLS", "3"))
 """How often a training is killed at the least; give more for a longer test."""
 
-RECIPE = Recipe(epochs=2, fold_epochs=2, batch_size=50, mixup=0.2, cutout=8)
+RECIPE = Recipe(epochs=2, fold=FoldRecipe(epochs=2), batch_size=50, mixup=0.2, cutout=8)
 SHORT = Recipe(epochs=2, batch_size=16)
 
 
@@ -81,11 +81,13 @@ def test_killed_at_random_moments_it_ends_the_same(tmp_path: Path, sample: Datas
 @pytest.mark.parametrize(
     "recipe",
     [
-        SHORT.with_values(fold_epochs=2, mixup=0.2, cutout=8, muon_learning_rate=0.01, fold_muon_learning_rate=0.02),
+        SHORT.with_values(
+            fold=FoldRecipe(epochs=2, muon_learning_rate=0.02), mixup=0.2, cutout=8, muon_learning_rate=0.01
+        ),
         SHORT.with_values(model="s8-layer"),  # dropout
         SHORT.with_values(model="s8-batch", holdout=16, momentum=0.0),
         SHORT.with_values(teacher="gn-cnn", precision="fp32"),
-        SHORT.with_values(teacher="gn-cnn", copies=1, fold_epochs=2),
+        SHORT.with_values(teacher="gn-cnn", augmented_copies=1, fold=FoldRecipe(epochs=2)),
     ],
     ids=["folded", "dropout", "batch-norm", "teacher", "copies"],
 )
@@ -218,7 +220,7 @@ def test_classes_that_were_renamed_are_refused_once_there_are_weights(tmp_path: 
     folder, own = tmp_path / "run", replace(few, folder=Path("/pictures"))
     renamed = replace(own, labels=("aircraft", *few.labels[1:]))
     with pytest.raises(Interrupted):
-        train(SHORT.with_values(epochs=1, fold_epochs=1), own, folder, watcher=stopping_after(6))
+        train(SHORT.with_values(epochs=1, fold=FoldRecipe(epochs=1)), own, folder, watcher=stopping_after(6))
     assert load_state(folder).stage == "fold"
     refusal = "knows the classes airplane, .* has aircraft, "
     with pytest.raises(TrainingError, match=refusal):

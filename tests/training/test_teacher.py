@@ -13,16 +13,16 @@ from cifar_edge.data import Dataset
 from cifar_edge.errors import Interrupted
 from cifar_edge.models import build
 from cifar_edge.models.pixels import pixels_to_input
+from cifar_edge.runs.recipe import FoldRecipe, Recipe
 from cifar_edge.training import loop
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.loop import fit, logits_of
-from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.run import Watcher, resume, train
 from cifar_edge.training.step import Step
 from cifar_edge.training.teacher import Teacher
 
 CPU = torch.device("cpu")
-COPIES = Recipe(copies=2, precision="fp32")
+COPIES = Recipe(augmented_copies=2, precision="fp32")
 
 
 class Counting(nn.Module):
@@ -120,7 +120,7 @@ def test_a_copy_is_shown_to_the_teacher_once_whatever_the_seed(sample: Dataset, 
 
     assert asked(recipe) == 2 * len(images)
     assert asked(recipe.with_values(seed=seed, epochs=3)) == 0
-    assert asked(recipe.with_values(copies=3, epochs=3)) == len(images)
+    assert asked(recipe.with_values(augmented_copies=3, epochs=3)) == len(images)
 
 
 def test_copies_come_back_in_turn_in_another_order(
@@ -134,7 +134,7 @@ def test_copies_come_back_in_turn_in_another_order(
             super().__call__(images, *others)
 
     monkeypatch.setattr(loop, "Step", Watched)
-    recipe = Recipe(epochs=4, copies=2, batch_size=len(images), precision="fp32")
+    recipe = Recipe(epochs=4, augmented_copies=2, batch_size=len(images), precision="fp32")
     fit(build("s8-group"), images, torch.from_numpy(sample.train_labels), recipe)
     first, second, third, fourth = ({image.numpy().tobytes() for image in epoch} for epoch in epochs)
     assert first == third != second == fourth
@@ -173,7 +173,9 @@ def test_mixtures_have_mixed_targets(images: Tensor) -> None:
 
 
 def test_a_run_with_copies_keeps_what_the_teacher_said(tmp_path: Path, few: Dataset) -> None:
-    recipe = Recipe(epochs=3, fold_epochs=2, copies=2, batch_size=16, teacher="gn-cnn", precision="fp32")
+    recipe = Recipe(
+        epochs=3, fold=FoldRecipe(epochs=2), augmented_copies=2, batch_size=16, teacher="gn-cnn", precision="fp32"
+    )
     notes: list[str] = []
     train(recipe, few, tmp_path / "run", watcher=Watcher(note=notes.append))
     kept = list((tmp_path / "cache").rglob("*.safetensors"))

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from cifar_edge.cli.main import main
 from cifar_edge.cli.train import begin
 from cifar_edge.data import Dataset
-from cifar_edge.training.recipe import Recipe
+from cifar_edge.models import default_recipe
 from cifar_edge.training.records import EpochRecord, Watcher
 from cifar_edge.training.tensorboard import logged
 
@@ -59,7 +59,7 @@ def test_a_process_that_does_not_write_the_run_writes_no_log_there(
     sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    recipe = Recipe.default("s8-group").with_values(epochs=1)
+    recipe = default_recipe("s8-group").with_values(epochs=1)
     begin(recipe, sample, Path("runs", "run"), "cpu", tensorboard=True, place=lambda folder: Path("copy"))
     assert not Path("runs").exists()
     assert [step for step, _ in scalars(tmp_path / "copy", "loss")] == [1]

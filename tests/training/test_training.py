@@ -14,14 +14,14 @@ from safetensors.torch import load_file
 from cifar_edge.data import Dataset
 from cifar_edge.data.folder.trained_on import TRAINED_ON
 from cifar_edge.errors import ModelError, RecipeError, TrainingError
-from cifar_edge.models import MODELS, build
+from cifar_edge.models import MODELS, build, default_recipe
 from cifar_edge.models.pixels import pixels_to_input
+from cifar_edge.runs.recipe import FoldRecipe, Recipe
 from cifar_edge.training import loop
 from cifar_edge.training.augmentation import relight
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.loop import fit, logits_of
 from cifar_edge.training.pictures import CONFUSION, MISCLASSIFIED, draw_answers
-from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.run import EpochRecord, Watcher, fold_run, train
 from cifar_edge.training.step import Step, schedule
 
@@ -32,7 +32,7 @@ CPU = torch.device("cpu")
 def run(tmp_path_factory: pytest.TempPathFactory, sample: Dataset) -> Path:
     """A gn-cnn trained long enough to have learned something, held-out images and folding included."""
     folder = tmp_path_factory.mktemp("runs") / "first"
-    recipe = Recipe(epochs=12, fold_epochs=4, holdout=100, batch_size=40, learning_rate=0.1, average_decay=0.95)
+    recipe = Recipe(epochs=12, fold=FoldRecipe(epochs=4), holdout=100, batch_size=40, learning_rate=0.1, ema_decay=0.95)
     train(recipe, sample, folder)
     return folder
 
@@ -100,7 +100,7 @@ def test_the_pictures_are_of_the_network_to_be_deployed_and_name_it(run: Path, s
 
 def test_the_pictures_are_drawn_again_when_norms_are_folded_later(few: Dataset, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    train(Recipe(epochs=1, fold_epochs=0, batch_size=16), few, folder)
+    train(Recipe(epochs=1, batch_size=16), few, folder)
     assert _drawn(folder) == _answers(tmp_path / "exact", few, load_network(folder).network, "gn-cnn as trained")
     fold_run(folder, few, epochs=1)
     folded = load_network(folder).folded
@@ -109,7 +109,7 @@ def test_the_pictures_are_drawn_again_when_norms_are_folded_later(few: Dataset, 
 
 
 def test_a_folding_that_loses_more_than_a_point_is_warned_of(few: Dataset, tmp_path: Path) -> None:
-    train(Recipe(epochs=1, fold_epochs=0, batch_size=16), few, tmp_path)
+    train(Recipe(epochs=1, batch_size=16), few, tmp_path)
     told = []
     for accuracy in (1.0, 0.0):
         notes: list[str] = []
@@ -132,14 +132,14 @@ def test_each_stage_has_a_light_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_
         return relight(images, generator, **strengths)
 
     monkeypatch.setattr(loop, "relight", told)
-    recipe = Recipe(epochs=1, fold_epochs=1, brightness=0.1, contrast=0.2, fold_brightness=0.3, fold_contrast=0.4)
+    recipe = Recipe(epochs=1, brightness=0.1, contrast=0.2, fold=FoldRecipe(epochs=1, brightness=0.3, contrast=0.4))
     train(recipe, sample, tmp_path / "run", device="cpu")
     assert seen == [{"brightness": 0.1, "contrast": 0.2}, {"brightness": 0.3, "contrast": 0.4}]
 
 
 def test_one_seed_gives_one_set_of_weights(tmp_path: Path, sample: Dataset) -> None:
     def weights(name: str, seed: int) -> dict[str, torch.Tensor]:
-        recipe = Recipe(epochs=1, fold_epochs=1, seed=seed, cutout=8, mixup=0.2)
+        recipe = Recipe(epochs=1, fold=FoldRecipe(epochs=1), seed=seed, cutout=8, mixup=0.2)
         train(recipe, sample, tmp_path / name)
         return load_file(tmp_path / name / "model.safetensors") | {
             f"folded.{key}": value for key, value in load_file(tmp_path / name / "deploy.safetensors").items()
@@ -153,7 +153,7 @@ def test_one_seed_gives_one_set_of_weights(tmp_path: Path, sample: Dataset) -> N
 def test_a_teacher_teaches(run: Path, tmp_path: Path, sample: Dataset) -> None:
     """Distilled from the run alone, a fresh network comes to agree with it more than with another fresh one."""
     recipe = Recipe(
-        epochs=10, teacher=str(run), distillation_weight=1.0, batch_size=50, learning_rate=0.1, average_decay=0.9
+        epochs=10, teacher=str(run), distillation_weight=1.0, batch_size=50, learning_rate=0.1, ema_decay=0.9
     )
     train(recipe, sample, tmp_path / "student")
     images = torch.from_numpy(sample.train_images)
@@ -206,7 +206,7 @@ def test_what_cannot_be_trained(tmp_path: Path, sample: Dataset) -> None:
     with pytest.raises(ModelError):
         train(Recipe(teacher=str(tmp_path / "nothing")), sample, tmp_path / "b")
     with pytest.raises(RecipeError, match="no network is called"):
-        Recipe.default("resnet")
+        default_recipe("resnet")
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
@@ -220,7 +220,7 @@ def test_a_step_is_the_gradient_step_of_the_loss(name: str, sample: Dataset) -> 
     expected = copy.deepcopy(network)
     images, labels = torch.from_numpy(sample.train_images[:16]), torch.from_numpy(sample.train_labels[:16])
     recipe = Recipe(
-        model=name, learning_rate=0.01, warmup=0.0, momentum=0.0, weight_decay=0.1, precision="fp32", average_decay=0.0
+        model=name, learning_rate=0.01, warmup=0.0, momentum=0.0, weight_decay=0.1, precision="fp32", ema_decay=0.0
     )
     step = Step(network, recipe, CPU)
     step.start_epoch()
@@ -249,7 +249,7 @@ def test_later_steps_have_momentum_and_smooth_labels_and_the_average_is_young(fe
         weight_decay=0.1,
         label_smoothing=0.2,
         precision="fp32",
-        average_decay=0.15,
+        ema_decay=0.15,
     )
     weights, bias = (parameter.detach().clone() for parameter in network.parameters())
     averages = [weights, bias]
@@ -257,7 +257,7 @@ def test_later_steps_have_momentum_and_smooth_labels_and_the_average_is_young(fe
     losses = 0.0
     step = Step(network, recipe, CPU)
     # A young average's decays are 1/10, 2/11, 3/12 and so on, as long as they are below the recipe's.
-    for index, average_decay in enumerate((0.1, 0.15, 0.15)):
+    for index, ema_decay in enumerate((0.1, 0.15, 0.15)):
         batch = slice(16 * index, 16 * (index + 1))
         images, labels = torch.from_numpy(few.train_images[batch]), torch.from_numpy(few.train_labels[batch])
         step(images, labels, 0.0)
@@ -272,8 +272,7 @@ def test_later_steps_have_momentum_and_smooth_labels_and_the_average_is_young(fe
         weights = weights - 0.01 * (gradients[0] + 0.9 * momenta[0])
         bias = bias - 0.01 * (gradients[1] + 0.9 * momenta[1])
         averages = [
-            average_decay * average + (1 - average_decay) * new
-            for average, new in zip(averages, (weights, bias), strict=True)
+            ema_decay * average + (1 - ema_decay) * new for average, new in zip(averages, (weights, bias), strict=True)
         ]
         torch.testing.assert_close(list(network.state_dict().values()), [weights, bias], rtol=1e-4, atol=1e-6)
         torch.testing.assert_close(list(step.average.state_dict().values()), averages, rtol=1e-4, atol=1e-6)

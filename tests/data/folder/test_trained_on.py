@@ -17,8 +17,8 @@ from cifar_edge.data.folder.trained_on import TRAINED_ON, without_trained_on, wr
 from cifar_edge.data.origin import Origin
 from cifar_edge.errors import ModelError
 from cifar_edge.models import build
+from cifar_edge.runs.recipe import Recipe
 from cifar_edge.training.checkpoint import save_weights
-from cifar_edge.training.recipe import Recipe
 from cifar_edge.training.run import fold_run, train
 
 LABELS = ("frog", "ship")
@@ -138,7 +138,7 @@ def test_a_damaged_record_is_one_line(pets: Path, own: Path) -> None:
 
 def test_training_and_folding_keep_the_record(pets: Path, tmp_path: Path, sample: Dataset) -> None:
     dataset, folder = load_dataset(pets), tmp_path / "runs" / "trained"
-    train(Recipe(epochs=1, fold_epochs=0, batch_size=8, holdout=4), dataset, folder)
+    train(Recipe(epochs=1, batch_size=8, holdout=4), dataset, folder)
     kept = (folder / TRAINED_ON).read_bytes()
     assert len(kept) == 8 * 16, "eight bytes a picture, those held out included"
     moved(pets, 8, "frog")

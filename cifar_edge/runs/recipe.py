@@ -1,24 +1,41 @@
-"""The recipe: every choice that decides what a training gives, in one frozen dataclass."""
+"""The recipe: every hyperparameter of a training, in one frozen dataclass, and its TOML file."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-import tomli_w
-
-from cifar_edge.errors import ModelError, RecipeError
+from cifar_edge.errors import RecipeError
 from cifar_edge.files import read_bounded
 from cifar_edge.messages import did_you_mean, reason
-from cifar_edge.models import family
 
 _MAX_BYTES = 1 << 20
 """Of a recipe.toml."""
 PRECISIONS = ("auto", "bf16", "fp32")
 
 Strength = float | tuple[float, float]
-"""Of a change of light: s for factors from [1 - s, 1 + s], or the least and the largest factor themselves."""
+"""Strength of a change of light: s draws factors from [1 - s, 1 + s]; a pair gives the least and the largest factor."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoldRecipe:
+    """The fine-tuning after the norms were folded: table ``[fold]`` of a recipe. All else is as in the training."""
+
+    epochs: int = 0
+    """Epochs of fine-tuning; 0 leaves the network as it is."""
+
+    learning_rate: float = 0.1
+    """Peak of the schedule."""
+
+    muon_learning_rate: float = 0.0
+    """Peak of Muon's schedule."""
+
+    brightness: Strength = 0.0
+    """Change of brightness: a network without norms has to learn the effect of light (docs/folding.md)."""
+
+    contrast: Strength = 0.0
+    """Change of contrast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +49,7 @@ class Recipe:
     """Passes over the training images."""
 
     seed: int = 0
-    """Decides initial weights, order and, without ``copies``, augmentation."""
+    """Decides initial weights, order and, without ``augmented_copies``, augmentation."""
 
     holdout: int = 0
     """Training images kept out of training, for choices, the same ones for every seed; 0 trains on all of them."""
@@ -60,9 +77,9 @@ class Recipe:
     label_smoothing: float = 0.0
     """Share of the target spread over all classes."""
 
-    copies: int = 0
-    """Augmented copies of each image, the same for every seed, one an epoch in turn; 0 for new ones in every epoch. A
-    teacher classifies each copy once, in whatever run, which makes it affordable on a CPU (docs/training.md)."""
+    augmented_copies: int = 0
+    """Augmented copies of each image, used in turn, one an epoch, and the same for every seed; 0 augments anew in every
+    epoch. A teacher classifies each copy once, for all runs, which makes it affordable on a CPU (docs/training.md)."""
 
     crop: int = 4
     """Largest shift of the random crop, in pixels, the border reflected; 0 for none."""
@@ -76,16 +93,16 @@ class Recipe:
 
     brightness: Strength = 0.0
     """Each image's pixels are multiplied by a factor: 0.4 draws from [0.6, 1.4]; [0.6, 1.4] says the same, and a range
-    need not be even; 0 for none. Folding has its own."""
+    need not be even; 0 for none. ``[fold]`` has its own."""
 
     contrast: Strength = 0.0
-    """The same for the distance of pixels from the mean of their image. Folding has its own."""
+    """The same for the distance of pixels from the mean of their image. ``[fold]`` has its own."""
 
     mixup: float = 0.0
     """Alpha of mixup's Beta distribution, one draw a step; 0 for none (Zhang et al. 2018, arXiv:1710.09412)."""
 
-    average_decay: float = 0.998
-    """Decay per step of the moving average of the weights, which is what is evaluated and saved; 0 for none."""
+    ema_decay: float = 0.998
+    """Decay per step of the exponential moving average of the weights, which is evaluated and saved; 0 for none."""
 
     teacher: str | tuple[str, ...] = ""
     """Run or released model to distil from; empty for none (Hinton et al. 2015, arXiv:1503.02531). Of several, in a
@@ -98,60 +115,38 @@ class Recipe:
     temperature: float = 4.0
     """Temperature of the distillation loss."""
 
-    fold_epochs: int = 0
-    """Epochs of fine-tuning after the norms were folded; 0 leaves the network as it is."""
-
-    fold_learning_rate: float = 0.1
-    """Peak of the schedule of that fine-tuning; what has no ``fold_`` of its own is as in the training."""
-
-    fold_muon_learning_rate: float = 0.0
-    """``muon_learning_rate`` of that fine-tuning."""
-
-    fold_brightness: Strength = 0.0
-    """``brightness`` of that fine-tuning: without norms a network has to learn what light does (docs/folding.md)."""
-
-    fold_contrast: Strength = 0.0
-    """``contrast`` of that fine-tuning."""
-
     precision: str = "auto"
     """Arithmetic of forward and backward: ``bf16`` (autocast), ``fp32``, or ``auto``, resolved by the machine."""
 
     compile: bool = False
     """Compile the step with ``torch.compile`` on a GPU. On a CPU it is slower and is not done (docs/performance.md)."""
 
+    fold: FoldRecipe = FoldRecipe()
+    """The fine-tuning after the training."""
+
     def __post_init__(self) -> None:
+        values = self.settings
         for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
+            value = values[name]
             if not isinstance(value, tuple) and not low <= value <= high:
                 raise RecipeError(f"{name} = {value} is not between {low} and {high}")
         for name in _STRENGTHS:
-            value = getattr(self, name)
+            value = values[name]
             if isinstance(value, tuple) and not 0 <= value[0] <= value[1] <= _LARGEST_FACTOR:
-                raise RecipeError(f"{name} = {list(value)} is no range of factors between 0 and {_LARGEST_FACTOR}")
+                raise RecipeError(f"{name} = {list(value)} is not a range of factors between 0 and {_LARGEST_FACTOR}")
         if self.precision not in PRECISIONS:
             raise RecipeError(f"precision = {self.precision!r} is none of {', '.join(PRECISIONS)}")
 
     @classmethod
-    def default(cls, model: str) -> Self:
-        """The recipe a registered network trains by when nothing else is said.
-
-        Raises:
-            RecipeError: no network has that name.
-        """
-        try:
-            return cls.from_mapping({"model": model, **family(model).recipe})
-        except ModelError as error:
-            raise RecipeError(str(error)) from error
-
-    @classmethod
     def from_mapping(cls, settings: Mapping[str, Any]) -> Self:
-        """A recipe from TOML's types; what is not named keeps the default of this class, whatever the network.
+        """A recipe from TOML's types; a key that is missing keeps this class's default, whatever the network.
 
         Raises:
-            RecipeError: an unknown key, a value of the wrong type or out of its range.
+            RecipeError: an unknown key, one given twice, or a value of the wrong type or out of its range.
         """
-        kinds = {field.name: type(getattr(_DEFAULTS, field.name)) for field in fields(cls)}
-        return cls(**{name: _typed(name, value, kinds) for name, value in settings.items()})
+        values = {name: _typed(name, value) for name, value in _flat(settings).items()}
+        fold = {name: values.pop(f"fold.{name}") for name in asdict(FoldRecipe()) if f"fold.{name}" in values}
+        return cls(**values, fold=FoldRecipe(**fold))
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
@@ -169,22 +164,40 @@ class Recipe:
         except (ValueError, RecursionError) as error:
             raise RecipeError(f"{path} is not TOML: {reason(error)}") from error
 
-    def updated(self, settings: Sequence[str]) -> Self:
-        """The recipe with ``key=value`` strings applied, values in TOML or as bare words.
+    def updated(self, assignments: Sequence[str]) -> Self:
+        """The recipe with ``key=value`` strings applied, such as ``fold.epochs=5``: values in TOML, or bare words.
 
         Raises:
             RecipeError: a string without ``=``, or as `from_mapping`.
         """
         changes: dict[str, Any] = {}
-        for setting in settings:
-            name, equals, text = setting.partition("=")
+        for assignment in assignments:
+            name, equals, text = assignment.partition("=")
             if not equals:
-                raise RecipeError(f"{setting!r} is not key=value")
+                raise RecipeError(f"{assignment!r} is not key=value")
             try:
                 changes[name.strip()] = tomllib.loads(f"value = {text}")["value"]
             except (ValueError, RecursionError):
                 changes[name.strip()] = text.strip()
-        return type(self).from_mapping({**self.to_mapping(), **changes})
+        return self.changed(changes)
+
+    def changed(self, settings: Mapping[str, Any]) -> Self:
+        """The recipe with some keys replaced, those of ``[fold]`` written as ``fold.epochs``.
+
+        Raises:
+            RecipeError: as `from_mapping`.
+        """
+        return type(self).from_mapping({**self.settings, **_flat(settings)})
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every value by its key, those of ``[fold]`` as ``fold.epochs``."""
+        return _flat(self.to_mapping())
+
+    @property
+    def fine_tuning(self) -> Self:
+        """The recipe of the fine-tuning: this one, with what ``[fold]`` has in the place of the training's."""
+        return replace(self, **asdict(self.fold))
 
     @property
     def teachers(self) -> tuple[str, ...]:
@@ -198,21 +211,23 @@ class Recipe:
         return replace(self, **changes)
 
     def to_mapping(self) -> dict[str, Any]:
-        """Every field by name."""
+        """Every field by name; ``fold`` is a mapping too."""
         return asdict(self)
 
     def to_toml(self) -> str:
         """The whole recipe, every field named, as TOML."""
+        import tomli_w  # of the extra [train], which alone writes recipes
+
         return tomli_w.dumps(self.to_mapping())
 
 
 _RANGES: Mapping[str, tuple[float, float]] = {
     "epochs": (1, 100_000),
-    "fold_epochs": (0, 100_000),
-    "fold_learning_rate": (0.0, 100.0),
-    "fold_muon_learning_rate": (0.0, 1.0),
-    "fold_brightness": (0.0, 1.0),
-    "fold_contrast": (0.0, 1.0),
+    "fold.epochs": (0, 100_000),
+    "fold.learning_rate": (0.0, 100.0),
+    "fold.muon_learning_rate": (0.0, 1.0),
+    "fold.brightness": (0.0, 1.0),
+    "fold.contrast": (0.0, 1.0),
     "seed": (0, 2**31 - 1),
     "holdout": (0, 1_000_000),
     "batch_size": (1, 65_536),
@@ -222,27 +237,56 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "momentum": (0.0, 0.9999),
     "weight_decay": (0.0, 1.0),
     "label_smoothing": (0.0, 0.99),
-    "copies": (0, 1_000),
+    "augmented_copies": (0, 1_000),
     "crop": (0, 16),
     "cutout": (0, 32),
     "brightness": (0.0, 1.0),
     "contrast": (0.0, 1.0),
     "mixup": (0.0, 10.0),
-    "average_decay": (0.0, 0.999999),
+    "ema_decay": (0.0, 0.999999),
     "distillation_weight": (0.0, 1.0),
     "temperature": (0.1, 100.0),
 }
 
-_STRENGTHS = ("brightness", "contrast", "fold_brightness", "fold_contrast")
+_STRENGTHS = ("brightness", "contrast", "fold.brightness", "fold.contrast")
 _LARGEST_FACTOR = 10.0
 
-_DEFAULTS = Recipe()
+_OLD_NAMES = {
+    "copies": "augmented_copies",
+    "average_decay": "ema_decay",
+    **{f"fold_{name}": f"fold.{name}" for name in asdict(FoldRecipe())},
+}
+"""What earlier versions called a key; their recipes are read as ever."""
 
 
-def _typed(name: str, value: Any, kinds: Mapping[str, type]) -> Any:
-    if name not in kinds:
-        raise RecipeError(f"no recipe has a key {name!r}{did_you_mean(name, kinds)}; there are {', '.join(kinds)}")
-    kind = kinds[name]
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings by today's keys, those of the table ``fold`` as ``fold.epochs``.
+
+    Raises:
+        RecipeError: ``fold`` is not a table, or a key is given twice.
+    """
+    pairs = [(name, value) for name, value in settings.items() if name != "fold"]
+    fold = settings.get("fold", {})
+    if not isinstance(fold, Mapping):
+        raise RecipeError(f"fold = {fold!r} is not a table of {', '.join(asdict(FoldRecipe()))}")
+    pairs += [(f"fold.{name}", value) for name, value in fold.items()]
+    flat: dict[str, Any] = {}
+    for name, value in pairs:
+        today = _OLD_NAMES.get(name, name)
+        if today in flat:
+            raise RecipeError(f"{today} is given twice, once as {name}")
+        flat[today] = value
+    return flat
+
+
+KEYS: Mapping[str, type] = {name: type(value) for name, value in Recipe().settings.items()}
+"""Every key of a recipe with the type of its values, those of ``[fold]`` as ``fold.epochs``."""
+
+
+def _typed(name: str, value: Any) -> Any:
+    if name not in KEYS:
+        raise RecipeError(f"no recipe has a key {name!r}{did_you_mean(name, KEYS)}; there are {', '.join(KEYS)}")
+    kind = KEYS[name]
     if isinstance(value, int) and value.bit_length() > 63:
         raise RecipeError(f"{name} is a whole number of more than 64 bits")
     if isinstance(value, list | tuple):
@@ -252,7 +296,7 @@ def _typed(name: str, value: Any, kinds: Mapping[str, type]) -> Any:
         if name == "teacher" and None not in parts:
             return parts
     if (single := _of_kind(value, kind)) is None:
-        raise RecipeError(f"{name} = {value!r} is no {kind.__name__}{_LISTS.get(name, '')}")
+        raise RecipeError(f"{name} = {value!r} is not {_ARTICLES[kind]}{_LISTS.get(name, '')}")
     return single
 
 
@@ -263,6 +307,7 @@ def _of_kind(value: Any, kind: type) -> Any:
     return value if type(value) is kind else None
 
 
+_ARTICLES = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
 _LISTS: Mapping[str, str] = {
     **dict.fromkeys(_STRENGTHS, ", nor two of them, as in [0.6, 1.4]"),
     "teacher": ", nor a list of them",
