@@ -20,11 +20,11 @@ SETTINGS = (
     "batch_size",
     "weight_decay",
     "label_smoothing",
-    "copies",
+    "augmented_copies",
     "crop",
     "cutout",
     "mixup",
-    "average_decay",
+    "ema_decay",
     "seed",
 )
 """What of its recipe a training may vary, and a column records; the rest is `Recipe`'s default."""
@@ -52,11 +52,11 @@ class Training:
     batch_size: int
     weight_decay: float
     label_smoothing: float
-    copies: int
+    augmented_copies: int
     crop: int
     cutout: int
     mixup: float
-    average_decay: float
+    ema_decay: float
     seed: int
     teacher: str = ""
     distillation_weight: float | None = None

@@ -9,6 +9,7 @@ from cifar_edge.cli.extras import needs
 from cifar_edge.cli.interruption import interruptible
 from cifar_edge.cli.loading import load_again, own_data_options
 from cifar_edge.cli.notes import say
+from cifar_edge.cli.recipe_option import set_option
 from cifar_edge.cli.train import told, watching
 from cifar_edge.errors import ModelError
 from cifar_edge.files import is_released
@@ -17,13 +18,7 @@ from cifar_edge.files import is_released
 @click.command("fold")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--epochs", type=click.IntRange(min=1), default=5, show_default=True, help="Epochs of fine-tuning.")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change a key of the fine-tuning, such as fold.contrast=0.5; repeatable.",
-)
+@set_option("Change one key of the fine-tuning, such as fold.contrast=0.5", only="fold.")
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to train."
 )

@@ -16,6 +16,7 @@ from cifar_edge.cli.extras import needs
 from cifar_edge.cli.interruption import interruptible
 from cifar_edge.cli.loading import load, load_again, own_data_options
 from cifar_edge.cli.notes import note, quiet, say
+from cifar_edge.cli.recipe_option import set_option
 from cifar_edge.messages import one_line
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     help="Seed of initial weights and order, and of augmentation.",
 )
 @click.option("--recipe", "file", type=click.Path(path_type=Path), metavar="FILE", help="A recipe.toml to train by.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one key of the recipe; repeatable.")
+@set_option("Change one key of the recipe, such as fold.epochs=5")
 @click.option("--name", help="Write to runs/NAME.  [default: the time and the network]")
 @click.option("--resume", metavar="RUN", help="Go on with an unfinished run, a folder or a name under runs.")
 @click.option("--tensorboard", is_flag=True, help="Write a log for TensorBoard too; --resume goes on with it.")
@@ -82,6 +83,8 @@ def command(
         raise click.UsageError("--set changes the recipe of one network; give another with --model.")
     if name is not None and (Path(name).name != name or name in {"", ".", ".."}):
         raise click.BadParameter(f"{name!r} is no name of a folder.", param_hint="--name")
+    from cifar_edge.runs.recipe import Recipe
+
     with needs("train"):
         from cifar_edge.models import default_recipe
         from cifar_edge.training.machine import limit_threads

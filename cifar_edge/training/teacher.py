@@ -73,9 +73,8 @@ class Teacher:
         try:
             logits = load_file(path)[_LOGITS].to(images.device)
         except (OSError, SafetensorError, KeyError):  # not there yet, or damaged
-            self._tell(
-                f"the teacher classifies {self._recipe.augmented_copies} copies of the images, each once: slower epochs"
-            )
+            copies = self._recipe.augmented_copies
+            self._tell(f"the teacher classifies {copies} augmented copies of the images, each once: slower epochs")
             logits = self._computed(network, images, stop)
             try:
                 write_bytes(path, save({_LOGITS: logits.cpu()}), durable=False)

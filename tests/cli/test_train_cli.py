@@ -30,7 +30,7 @@ def test_train_fold_and_what_they_say(cifar_edge: RunCommand, trained: Path) -> 
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("contrast=0.5", "begin with fold_"),
+        ("contrast=0.5", "folding takes fold.learning_rate"),
         ("fold.contrast=2", "not between 0.0 and 1.0"),
         ("fold_light=1", "no recipe"),
         ("fold.epochs=2", "given by themselves"),
@@ -67,7 +67,7 @@ def test_a_saved_recipe_gives_the_same_weights(cifar_edge: RunCommand, trained: 
     ("arguments", "exit_code", "message"),
     [
         (["train", "--set", "epoch=1"], 2, "no recipe has a key 'epoch'"),
-        (["train", "--set", "learning_rate=fast"], 2, "is no float"),
+        (["train", "--set", "learning_rate=fast"], 2, "is not a number"),
         (["train", "--model", "resnet-50"], 2, "no network is called"),
         (["train", "--set", "model=s8-group"], 2, "give another with --model"),
         (["train", "--data", "sample", "--recipe", "misspelt.toml"], 1, "no network is called 's8_group'"),
@@ -115,3 +115,21 @@ def test_norms_after_relu_are_not_folded(cifar_edge: RunCommand, tmp_path: Path)
     done = cifar_edge("fold", "runs/s8")
     assert done.returncode == 1
     assert "cannot be folded" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("cifar-edge train --set fold.e", ["fold.epochs="]),
+        ("cifar-edge train --set learning", ["learning_rate="]),
+        ("cifar-edge fold RUN --set fold.c", ["fold.contrast="]),
+        ("cifar-edge fold RUN --set epo", []),
+    ],
+)
+def test_a_shell_completes_the_keys_of_a_recipe(
+    cifar_edge: RunCommand, monkeypatch: pytest.MonkeyPatch, words: str, expected: list[str]
+) -> None:
+    monkeypatch.setenv("_CIFAR_EDGE_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    assert [line.removeprefix("plain,") for line in cifar_edge().stdout.splitlines() if line] == expected

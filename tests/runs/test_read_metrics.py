@@ -7,6 +7,7 @@ from conftest import CHECKOUT
 
 from cifar_edge.data import Dataset
 from cifar_edge.errors import ModelError
+from cifar_edge.models import default_recipe
 from cifar_edge.training import EpochRecord, Watcher, load_network, read_metrics, train
 
 

@@ -181,7 +181,7 @@ def test_a_run_with_copies_keeps_what_the_teacher_said(tmp_path: Path, few: Data
     kept = list((tmp_path / "cache").rglob("*.safetensors"))
     assert len(kept) == 2
     assert all(load_file(file)["logits"].shape == (64, 10) for file in kept)
-    assert notes == ["the teacher classifies 2 copies of the images, each once: slower epochs"]
+    assert notes == ["the teacher classifies 2 augmented copies of the images, each once: slower epochs"]
     train(recipe.with_values(seed=1), few, tmp_path / "again", watcher=Watcher(note=notes.append))
     assert len(notes) == 1
 
