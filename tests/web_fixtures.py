@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import Host, chromium, serving
 from conftest import CHECKOUT
 from playwright.sync_api import Browser, Page
 from web_helpers import PagePerson, Watched, write
 
+from benchmarks.web.browser import Host, chromium, serving
 from cifar_edge import Classifier
 
 

@@ -1,6 +1,6 @@
 """A torch network as an fp32 ONNX graph, with its norms written the way onnxruntime runs them fastest.
 
-Which way that is was measured, not guessed: see docs/groupnorm.md and benchmarks/groupnorm_forms.py.
+Which way that is was measured, not guessed: see docs/groupnorm.md and benchmarks/groupnorm/forms.py.
 """
 
 from collections.abc import Callable, Mapping

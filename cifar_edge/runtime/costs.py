@@ -52,7 +52,7 @@ _DECODED_IN_PYTHON = {"bmp_rle": "BMP with run lengths", "ppm_plain": "PBM, PGM 
 _STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
 """Bytes a pixel in Pillow's images; 4 in all other modes."""
 _WEBP_BYTES, _AVIF_BYTES = 17, 14
-"""Bytes a pixel that are held at most, Pillow's included (`python benchmarks/attacks_pictures.py` measures them)."""
+"""Bytes a pixel that are held at most, Pillow's included (`python -m benchmarks.attacks.pictures` measures them)."""
 _OPAQUE_STRIP_BYTES, _STRIP_BYTES = 8, 24
 """Bytes a pixel to convert a strip of the picture, in the modes of `_OPAQUE` and in others."""
 _OPAQUE = frozenset({"1", "L", "P", "RGB", "CMYK", "YCbCr"})

@@ -1,14 +1,14 @@
 from dataclasses import asdict
 from pathlib import Path
 
-import folding
 import pytest
-import results_file
 import torch
 from click.testing import CliRunner
 from conftest import CHECKOUT
 from export_helpers import write_run
 
+from benchmarks import results_file
+from benchmarks.folding import ablation
 from cifar_edge.data import Dataset
 from cifar_edge.folding.fold import can_fold
 from cifar_edge.runs.recipe import Recipe
@@ -26,20 +26,20 @@ def run(tmp_path: Path, sample: Dataset) -> Path:
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(folding, "RESULTS", tmp_path / "folding.csv")
-    monkeypatch.setattr(folding, "FIT_IMAGES", (20, 50))
-    monkeypatch.setattr(folding, "DRAWS", (1,))
-    monkeypatch.setattr(folding, "EPOCHS", (1, 2))
-    monkeypatch.setattr(folding, "AFFINE_EPOCHS", 1)
+    monkeypatch.setattr(ablation, "RESULTS", tmp_path / "ablation.csv")
+    monkeypatch.setattr(ablation, "FIT_IMAGES", (20, 50))
+    monkeypatch.setattr(ablation, "DRAWS", (1,))
+    monkeypatch.setattr(ablation, "EPOCHS", (1, 2))
+    monkeypatch.setattr(ablation, "AFFINE_EPOCHS", 1)
     torch.set_num_threads(1)
-    return tmp_path / "folding.csv"
+    return tmp_path / "ablation.csv"
 
 
 def test_each_case_is_measured_once(run: Path, results: Path) -> None:
     command = [str(run), "--data", "sample", "--device", "cpu", "--max-epochs", "1"]
-    first = CliRunner().invoke(folding.main, command)
+    first = CliRunner().invoke(ablation.main, command)
     assert first.exit_code == 0, first.output
-    rows = results_file.read(results, folding.Result)
+    rows = results_file.read(results, ablation.Result)
     assert [(row.fit_images, row.epochs, row.teacher, row.form) for row in rows] == [
         (20, 0, "", ""),
         (50, 0, "", ""),
@@ -52,13 +52,13 @@ def test_each_case_is_measured_once(run: Path, results: Path) -> None:
     ]
     assert all(row.held_out_images == 100 and 0 < row.group_norm_accuracy < 1 for row in rows)
     before = results.read_bytes()
-    assert CliRunner().invoke(folding.main, command).stdout == ""
+    assert CliRunner().invoke(ablation.main, command).stdout == ""
     assert results.read_bytes() == before
 
 
 def test_a_run_that_holds_nothing_out_is_told(run: Path, results: Path) -> None:
     (run / RECIPE).write_text(Recipe().to_toml())
-    failed = CliRunner().invoke(folding.main, [str(run), "--data", "sample"])
+    failed = CliRunner().invoke(ablation.main, [str(run), "--data", "sample"])
     assert failed.exit_code == 1
     assert failed.stderr.startswith("Error: ")
     assert "holds out no images" in failed.stderr
@@ -71,7 +71,7 @@ def test_the_run_that_is_kept_for_it_can_be_read() -> None:
 
 
 def test_the_rows_are_sound() -> None:
-    rows = results_file.read(folding.RESULTS, folding.Result)
+    rows = results_file.read(ablation.RESULTS, ablation.Result)
     measured = [{**asdict(row), "held_out_accuracy": 0} for row in rows]
     assert rows
     for index, row in enumerate(rows):
@@ -83,7 +83,7 @@ def test_the_rows_are_sound() -> None:
 
 def test_the_documentation_shows_the_fine_tunings() -> None:
     lines = (CHECKOUT / "docs" / "folding.md").read_text().splitlines()
-    rows = [row for row in results_file.read(folding.RESULTS, folding.Result) if row.epochs and row.device == "cpu"]
+    rows = [row for row in results_file.read(ablation.RESULTS, ablation.Result) if row.epochs and row.device == "cpu"]
     assert len(rows) > 8
     for row in rows:
         form = row.form if row.muon_learning_rate is None else f"{row.form}, Muon {row.muon_learning_rate:g}"

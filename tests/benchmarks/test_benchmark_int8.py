@@ -1,4 +1,4 @@
-"""What benchmarks/int8_forms.py and benchmarks/calibration.py publish: forms of one function, methods that work.
+"""What benchmarks/int8/forms.py and benchmarks/int8/calibration.py publish: forms of one function, methods that work.
 
 On x86 without VNNI two products are summed in 16 bits: that saturates where weights are not made for it (docs/int8.md).
 """
@@ -6,11 +6,11 @@ On x86 without VNNI two products are summed in 16 bits: that saturates where wei
 import numpy as np
 import onnx
 import pytest
-from calibration import ACTIVATIONS, WEIGHTS, least_divergence, percentile
 from conftest import sums_in_16_bits
 from export_helpers import answers
-from int8_forms import float_logits, integer_operators, nodes_run, session, tied, uint8_logits
 
+from benchmarks.int8.calibration import ACTIVATIONS, WEIGHTS, least_divergence, percentile
+from benchmarks.int8.forms import float_logits, integer_operators, nodes_run, session, tied, uint8_logits
 from cifar_edge.data import Dataset
 from cifar_edge.export.calibration import Histogram, activation_scales, histograms
 from cifar_edge.export.integer import integer_graph, integer_network

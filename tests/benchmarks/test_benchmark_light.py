@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-import light
 import pytest
-import results_file
 import torch
 from click.testing import CliRunner
 from conftest import CHECKOUT
 from export_helpers import write_run
 
+from benchmarks import results_file
+from benchmarks.folding import light
 from cifar_edge.data import Dataset
 from cifar_edge.runs.recipe import Recipe
 from cifar_edge.training.run import RECIPE

@@ -1,4 +1,4 @@
-"""What benchmarks/peers.py publishes: its table, its plot, and that docs/peers.md shows its results."""
+"""What benchmarks/peers/ publishes: its table, its plot, and that docs/peers.md shows its results."""
 
 from dataclasses import replace
 
@@ -8,8 +8,8 @@ from conftest import CHECKOUT
 
 pytest.importorskip("matplotlib")
 
-import results_file
-from peers_report import Result, pareto_front, plot, table
+from benchmarks import results_file
+from benchmarks.peers.report import Result, pareto_front, plot, table
 
 FAST = Result(
     name="cifar-edge, int8",
@@ -52,7 +52,7 @@ def test_the_plot_names_every_peer() -> None:
 
 
 def test_the_documentation_shows_the_measured_results() -> None:
-    results = results_file.read(CHECKOUT / "benchmarks" / "results" / "peers.csv", Result)
+    results = results_file.read(CHECKOUT / "benchmarks" / "peers" / "results.csv", Result)
     assert results
     text = (CHECKOUT / "docs" / "peers.md").read_text()
     assert table(results) in text

@@ -1,18 +1,18 @@
-"""What benchmarks/reliability.py feeds to the command, and what it counts."""
+"""What benchmarks/reliability/ feeds to the command, and what it counts."""
 
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-import reliability_run
-from reduced_jpeg import compared
-from reliability import result
-from reliability_corpus import Sample, damaged, originals
-from reliability_models import __file__ as models_program
-from reliability_run import MODELS, PICTURES, run
 from tiny import TINY
 
+from benchmarks.pictures.reduced_jpeg import compared
+from benchmarks.reliability import run as reliability_run
+from benchmarks.reliability.__main__ import result
+from benchmarks.reliability.corpus import Sample, damaged, originals
+from benchmarks.reliability.models import __file__ as models_program
+from benchmarks.reliability.run import MODELS, PICTURES, run
 from cifar_edge.runtime.images import read_pixels
 
 CRASHING = """

@@ -1,9 +1,9 @@
-"""What benchmarks/training_speed.py publishes: ways of training the same network on the same images."""
+"""What benchmarks/training/speed.py publishes: ways of training the same network on the same images."""
 
 import pytest
 import torch
-from training_speed import BATCH, WAYS, Way, batches, measure, parts, tensors, trainer
 
+from benchmarks.training.speed import BATCH, WAYS, Way, batches, measure, parts, tensors, trainer
 from cifar_edge.data import Dataset
 
 EAGER = [way for way in WAYS if way.compile is None and not way.workers]
@@ -25,7 +25,7 @@ def test_every_way_trains(way: Way, sample: Dataset, monkeypatch: pytest.MonkeyP
     convolution = torch.nn.Conv2d(3, 10, 3)
     network = torch.nn.Sequential(convolution, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
     before = convolution.weight.detach().clone()
-    monkeypatch.setattr("training_speed.build", lambda model: network)
+    monkeypatch.setattr("benchmarks.training.speed.build", lambda model: network)
     epoch = trainer(way, "gn-cnn", images, labels)
     epoch()
     assert not torch.equal(convolution.weight, before)

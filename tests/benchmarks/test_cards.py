@@ -6,20 +6,17 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import cards
-import cards_facts
-import cards_measured
-import cards_released
-import cards_trainings
 import numpy as np
 import pytest
 import torch
-from cards_calibration import expected_calibration_error, fit_temperature
-from cards_corruptions import CORRUPTIONS, corrupt
-from cards_markdown import WIDTH
 from click.testing import CliRunner
 from export_helpers import write_run
 
+from benchmarks.cards import __main__ as cards
+from benchmarks.cards import facts, measured_sections, released_sections, trainings
+from benchmarks.cards.calibration import expected_calibration_error, fit_temperature
+from benchmarks.cards.corruptions import CORRUPTIONS, corrupt
+from benchmarks.cards.markdown import WIDTH
 from cifar_edge.data import Dataset
 from cifar_edge.export.pipeline import export_network
 from cifar_edge.measure.accuracy import Evaluation
@@ -34,9 +31,9 @@ from cifar_edge.training.run import RECIPE
 released = pytest.mark.parametrize("name", cards.names())
 
 
-def read(name: str) -> tuple[cards_facts.Released, str]:
+def read(name: str) -> tuple[facts.Released, str]:
     """A released model and its card."""
-    model = cards_facts.read(name)
+    model = facts.read(name)
     return model, (model.folder / cards.CARD).read_text()
 
 
@@ -65,19 +62,19 @@ def test_a_card_has_all_sections_in_lines_that_can_be_read(name: str) -> None:
 @released
 def test_what_a_card_tells_of_the_released_files_is_so(name: str) -> None:
     model, card = read(name)
-    assert section(card, "Layers") == cards_released.layers(model)
-    assert section(card, "Latency") == cards_released.latency(model)
-    assert section(card, "Training") == cards_released.training(model)
-    assert section(card, "Seeds") == cards_released.seeds(model)
-    assert section(card, "Files") == cards_released.files(model.files)
-    assert section(card, "Data and licence") == cards_released.licence(model)
+    assert section(card, "Layers") == released_sections.layers(model)
+    assert section(card, "Latency") == released_sections.latency(model)
+    assert section(card, "Training") == released_sections.training(model)
+    assert section(card, "Seeds") == released_sections.seeds(model)
+    assert section(card, "Files") == released_sections.files(model.files)
+    assert section(card, "Data and licence") == released_sections.licence(model)
 
 
 @released
 def test_a_card_tells_what_the_metadata_and_the_report_tell(name: str) -> None:
     model, card = read(name)
     reported = {row["name"]: Estimate(**row["accuracy"]) for row in model.report["rows"]}
-    assert cards_measured.accuracy(model, reported) in section(card, "Accuracy and size")
+    assert measured_sections.accuracy(model, reported) in section(card, "Accuracy and size")
     for form in model.exported:
         assert form.file is not None
         about = load(form.file).metadata
@@ -113,7 +110,7 @@ def test_the_confusion_matrix_of_a_card_agrees_with_its_accuracy(name: str) -> N
     assert evaluation.confusion.sum(axis=1).tolist() == [1_000] * 10
     row = next(row for row in model.report["rows"] if row["name"] == model.deployed.name)
     assert evaluation.accuracy.value == row["accuracy"]["value"]
-    assert section(card, "Classes") == cards_measured.classes(model, evaluation)
+    assert section(card, "Classes") == measured_sections.classes(model, evaluation)
     weakest = evaluation.labels[int(evaluation.recall.argmin())]
     finds = f"- It finds {evaluation.recall.min():.1%} of what is {weakest}, "
     assert finds in section(card, "Intended use and limits")
@@ -123,7 +120,7 @@ def test_the_confusion_matrix_of_a_card_agrees_with_its_accuracy(name: str) -> N
 def test_a_card_counts_what_the_files_take_rightly_in_the_sample(name: str, sample: Dataset) -> None:
     model, card = read(name)
     right = cards.right_of_sample(model, sample)
-    said = cards_measured.sample_check(model, right, len(sample.test_labels))
+    said = measured_sections.sample_check(model, right, len(sample.test_labels))
     assert section(card, "Accuracy and size").endswith(said)
 
 
@@ -176,12 +173,12 @@ def made(tmp_path_factory: pytest.TempPathFactory, sample: Dataset) -> Path:
 def zoo(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of `made` that is taken for what is released; fewer corruptions."""
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
-    for module in (cards_facts, cards_trainings):
+    for module in (facts, trainings):
         monkeypatch.setattr(module, "released", lambda path: tmp_path / path)
     monkeypatch.setattr(cards, "zoo", lambda: tmp_path)
     quick = tuple(replace(each, strengths=each.strengths[:5:4]) for each in CORRUPTIONS[:2])
-    monkeypatch.setattr(cards_facts, "CORRUPTIONS", quick)
-    monkeypatch.setattr(cards_measured, "CORRUPTIONS", quick)
+    monkeypatch.setattr(facts, "CORRUPTIONS", quick)
+    monkeypatch.setattr(measured_sections, "CORRUPTIONS", quick)
     return tmp_path
 
 
@@ -189,7 +186,7 @@ def test_a_card_is_written_from_what_is_measured(zoo: Path, sample: Dataset) -> 
     result = CliRunner().invoke(cards.main, ["--data", "sample"])
     assert result.exit_code == 0, result.output
     text = (zoo / "models" / "s8-group" / "README.md").read_text()
-    model = cards_facts.read("s8-group")
+    model = facts.read("s8-group")
     logits = run(load(zoo / "export" / "s8-group" / "s8-group.fp32.onnx").session, sample.test_images)
     right = np.count_nonzero(logits.argmax(axis=1) == sample.test_labels)
     assert f"| fp32 | 11,104 | {model.forms[0].macs:,} |" in section(text, "Accuracy and size")
@@ -224,14 +221,14 @@ def test_other_trainings_are_judged_by_images_they_have_not_seen(zoo: Path, samp
     teacher = write_run(tmp_path / "teacher", "s8-batch", sample)
     (teacher / RECIPE).write_text(default_recipe("s8-batch").with_values(holdout=50).to_toml())
     command = ["s8-group", str(twin), str(teacher), "--data", "sample"]
-    result = CliRunner().invoke(cards_trainings.main, command)
+    result = CliRunner().invoke(trainings.main, command)
     assert result.exit_code == 0, result.output
     folder = zoo / "models" / "s8-group"
-    own, second, third = cards_trainings.read(folder)
+    own, second, third = trainings.read(folder)
     assert (own.model, own.seed, own.holdout, own.images) == ("s8-group", 0, 0, 250)
     assert (second.model, second.seed, second.holdout, second.images) == ("s8-group", 3, 100, 100)
     assert (third.model, third.images, list(third.accuracy)) == ("s8-batch", 50, ["fp32"])
-    about = cards_facts.read("s8-group")
+    about = facts.read("s8-group")
     assert own.accuracy == {row["name"]: row["accuracy"]["value"] for row in about.report["rows"]}
     temperatures = json.loads((folder / SUMMARY).read_text())["temperature"]
     assert set(temperatures) == {"fp32", "int8"}

@@ -5,10 +5,10 @@ import numpy.typing as npt
 import pytest
 import torch
 import torch.nn.functional as F
-from cards_calibration import Logits, expected_calibration_error, fit_temperature, negative_log_likelihood
-from cards_corruptions import CORRUPTIONS, Corruption, corrupt
-from cards_markdown import WIDTH, paragraph
 
+from benchmarks.cards.calibration import Logits, expected_calibration_error, fit_temperature, negative_log_likelihood
+from benchmarks.cards.corruptions import CORRUPTIONS, Corruption, corrupt
+from benchmarks.cards.markdown import WIDTH, paragraph
 from cifar_edge.data import Dataset
 
 

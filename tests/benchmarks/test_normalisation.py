@@ -3,15 +3,15 @@
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import normalisation
-import normalisation_results
-import normalisation_training
 import pytest
 import torch
 from click.testing import CliRunner
-from normalisation_grid import TUNING_SEED, Grid
-from normalisation_results import Point, Row, Training
 
+from benchmarks.normalisation import __main__ as normalisation
+from benchmarks.normalisation import results as normalisation_results
+from benchmarks.normalisation import training as normalisation_training
+from benchmarks.normalisation.grid import TUNING_SEED, Grid
+from benchmarks.normalisation.results import Point, Row, Training
 from cifar_edge.data import Dataset
 from cifar_edge.errors import RecipeError, TrainingError
 from cifar_edge.models import build

@@ -5,24 +5,24 @@ import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import normalisation
-import normalisation_answers
-import normalisation_costs
-import normalisation_results
 import numpy as np
 import pytest
-import results_file
 import torch
 from click.testing import CliRunner
 from conftest import CHECKOUT
-from normalisation_answers import Study, loss_noise
-from normalisation_costs import Cost, NormLatency
-from normalisation_grid import TUNING_SEED, Grid
-from normalisation_results import Point, Row, Training
-from normalisation_statistics import Sample, difference
 from scipy import stats
 from torch import nn
 
+from benchmarks import results_file
+from benchmarks.normalisation import __main__ as normalisation
+from benchmarks.normalisation import answers
+from benchmarks.normalisation import costs as normalisation_costs
+from benchmarks.normalisation import results as normalisation_results
+from benchmarks.normalisation.answers import Study, loss_noise
+from benchmarks.normalisation.costs import Cost, NormLatency
+from benchmarks.normalisation.grid import TUNING_SEED, Grid
+from benchmarks.normalisation.results import Point, Row, Training
+from benchmarks.normalisation.statistics import Sample, difference
 from cifar_edge.models import build
 
 GRID = Grid(
@@ -128,7 +128,7 @@ def test_noise_of_a_loss_is_what_jumps_not_what_falls() -> None:
 
 
 def test_tables_say_what_came_out(study: Study) -> None:
-    tables = normalisation_answers.tables(study, COSTS, LATENCIES)
+    tables = answers.tables(study, COSTS, LATENCIES)
     assert "| 4 | group | 0.2 | 57.0 ± 1.0 | 55.0 ± 1.0 | 2.0 ± 0.0 | 0 of 3 |" in tables["Accuracy"]
     assert "| 4 | batch | 0.2 | 52.5 ± 0.7 | 50.5 ± 0.7 | 2.0 ± 0.0 | 1 of 3 |" in tables["Accuracy"]
     found = tables["Differences in test accuracy"]
@@ -148,15 +148,15 @@ def test_no_spread_of_what_mostly_diverged(study: Study) -> None:
         else row
         for row in study.rows
     ]
-    tables = normalisation_answers.tables(replace(study, rows=rows), COSTS, LATENCIES)
+    tables = answers.tables(replace(study, rows=rows), COSTS, LATENCIES)
     assert "| 4 | batch | 0.2 | - | - | - | 2 of 3 |" in tables["Accuracy"]
     assert re.search(r"^\| group - batch \| - \| \+0\.0 \(.+\) \| - \|$", tables["Differences in the gap"], re.M)
 
 
 def test_pictures_are_drawn(study: Study, tmp_path: Path) -> None:
-    import normalisation_plot
+    from benchmarks.normalisation import plot
 
-    for name, draw in normalisation_plot.pictures(study, COSTS, LATENCIES).items():
+    for name, draw in plot.pictures(study, COSTS, LATENCIES).items():
         figure = draw()
         figure.savefig(tmp_path / name, dpi=40)
         titles = [axes.get_title() or axes.get_xlabel() for axes in figure.axes]
@@ -215,7 +215,7 @@ def test_the_page_holds_the_tables_of_the_published_results() -> None:
     assert result.exit_code == 0, result.output
     for part in result.stdout.split("### ")[1:]:
         title, _, table = part.partition("\n\n")
-        assert table.strip() in page, f"{title} is another now: python benchmarks/normalisation.py tables"
+        assert table.strip() in page, f"{title} is another now: python -m benchmarks.normalisation tables"
     for image in normalisation.IMAGES.glob("normalisation-*.png"):
         assert f"](images/{image.name})" in page
 

@@ -3,18 +3,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import results_file
-import search
-import search_plot
-import search_results
-import search_space
 import torch
 from click.testing import CliRunner, Result
 from conftest import CHECKOUT
 from hypothesis import given
 from hypothesis import strategies as st
-from search_results import Row
 
+from benchmarks import results_file
+from benchmarks.search import __main__ as search
+from benchmarks.search import plot
+from benchmarks.search import results as search_results
+from benchmarks.search import space as search_space
+from benchmarks.search.results import Row
 from cifar_edge.data import Dataset
 from cifar_edge.errors import DataError, ModelError
 from cifar_edge.folding.fold import fold
@@ -224,7 +224,7 @@ def test_errors_are_one_line(results: Path, arguments: tuple[str, ...]) -> None:
 
 
 def test_the_front_is_what_nothing_beats() -> None:
-    front = search_plot.pareto_front(ROWS)
+    front = plot.pareto_front(ROWS)
     for row in ROWS:
         beaten = any(
             (other.latency_ratio or 0) <= (row.latency_ratio or 0)
@@ -237,7 +237,7 @@ def test_the_front_is_what_nothing_beats() -> None:
 
 
 def test_the_plot_shows_every_row() -> None:
-    (axes,) = search_plot.draw(ROWS).axes
+    (axes,) = plot.draw(ROWS).axes
     shown = np.concatenate([np.asarray(dots.get_offsets()) for dots in axes.collections])
     wanted = np.array([(row.latency_ratio, row.held_out_accuracy * 100) for row in ROWS])
     np.testing.assert_allclose(shown[np.lexsort(shown.T)], wanted[np.lexsort(wanted.T)])

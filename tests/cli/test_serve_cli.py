@@ -16,11 +16,11 @@ from time import sleep
 import pytest
 from click.testing import CliRunner
 from conftest import ENTRY_POINT
-from hostile_pictures import encoded
 from image_helpers import png_claiming
 from service_helpers import PNG, Client, post, read_until_closed, wait_until
 from tiny import TINY
 
+from benchmarks.pictures.hostile import encoded
 from cifar_edge.cli import serve
 from cifar_edge.cli.main import main
 from cifar_edge.errors import DataError

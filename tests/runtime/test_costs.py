@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hostile_pictures import encoded, png_of_profiles, refused
 from PIL import Image, ImageFile
 
+from benchmarks.pictures.hostile import encoded, png_of_profiles, refused
 from cifar_edge.data import load_dataset
 from cifar_edge.errors import ImageError
 from cifar_edge.runtime.bounds import Bounds

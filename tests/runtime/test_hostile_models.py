@@ -8,13 +8,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from attacks_models import ATTACKS, SECRET, SECRET_FILE, all_that_is_allowed, poisoned
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from make_tiny_model import tiny_model
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from tiny import TINY
 
+from benchmarks.attacks.models import ATTACKS, SECRET, SECRET_FILE, all_that_is_allowed, poisoned
 from cifar_edge import Classifier
 from cifar_edge.errors import ContractError, ModelError
 from cifar_edge.runs.resolve import released_exports

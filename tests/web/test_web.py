@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import Host, serving
 from playwright.sync_api import Browser, Page, expect
 from service_helpers import serving as service_serving
 from web_helpers import PagePerson, Pixels, Watched, install_sources, photos, png, write
 
+from benchmarks.web.browser import Host, serving
 from cifar_edge import Classifier
 from cifar_edge.files import released
 from cifar_edge.service.access import Access

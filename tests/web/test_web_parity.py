@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import serving
 from make_tiny_model import changed_metadata, tiny_model
 from PIL import Image, ImageFilter, PngImagePlugin
 from playwright.sync_api import Page, expect
 from web_helpers import PagePerson, Watched, encoded, photos, png, write
 
+from benchmarks.web.browser import serving
 from cifar_edge import Classifier
 from cifar_edge.data import Dataset
 from cifar_edge.runtime.images import read_pixels

@@ -1,0 +1,146 @@
+"""The sections of a model card that tell what lies in the released folders."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, stdev
+
+from benchmarks.cards.facts import Released
+from benchmarks.cards.markdown import block, paragraph, table
+from cifar_edge.measure.timing import LARGE_BATCH
+from cifar_edge.models.summary import summarize
+from cifar_edge.training.run import RECIPE
+
+TEACHER = "teacher.toml"
+
+
+def layers(model: Released) -> str:
+    """The layers of the network as trained and, if there is one, of the folded one."""
+    text = paragraph(f"As trained: `cifar-edge summary {model.name}`; ReLU and the like are numbered, not listed.")
+    text += "\n" + block(summarize(model.trained.network).to_table())
+    if model.trained.folded is not None:
+        text += "\nWith its norms folded, as in int8:\n\n" + block(summarize(model.trained.folded).to_table())
+    return text
+
+
+def latency(model: Released) -> str:
+    """What the export's report says of the time each form takes."""
+    report = model.report
+    reference = report["rows"][0]["timing"]["p50_seconds"]
+    rows = []
+    for row in report["rows"]:
+        timing = row["timing"]
+        times = [f"{timing[key] * 1e6:.1f} us" for key in ("p50_seconds", "p99_seconds")]
+        ratio = f"{timing['p50_seconds'] / reference:.2f}"
+        rows.append([row["name"], *times, ratio, f"{timing['images_per_second']:,.0f}/s"])
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    text = (
+        f"One image, one thread, all in turns within one run, on {report['machine']}; {versions}: "
+        f"`cifar-edge export {model.name} --quantize`. Its report is "
+        f"[export/{model.name}/report.md](../../export/{model.name}/report.md). Deploy {report['deploy']}: "
+        f"{report['reason']}. Other machines take other times; the ratios are what to go by."
+    )
+    heads = ["", "p50>", "p99>", "ratio of p50>", f"batch {LARGE_BATCH}>"]
+    return f"{table(heads, rows)}\n{paragraph(text)}"
+
+
+def training(model: Released) -> str:
+    """How it was trained, and how to do that again."""
+    recipe, summary = model.recipe, model.summary
+    told = f"{recipe.epochs} epochs by [{RECIPE}]({RECIPE}), seed {recipe.seed}, on {summary['train_images']:,} images"
+    if recipe.augmented_copies:
+        told += f" in {recipe.augmented_copies} augmented copies"
+    if recipe.muon_learning_rate:
+        told += f", its convolutions by Muon ({recipe.muon_learning_rate:g})"
+    if recipe.mixup:
+        told += f", with mixup ({recipe.mixup:g})"
+    if recipe.teachers:
+        of = "teacher" if len(recipe.teachers) == 1 else f"{len(recipe.teachers)} teachers"
+        told += (
+            f", distilled from the {of} of [{TEACHER}]({TEACHER}) (temperature {recipe.temperature:g}, weight "
+            f"{recipe.distillation_weight:g})"
+        )
+    if recipe.fold.epochs:
+        told += f"; then its norms were folded, and the batch-norm form trained alike for {recipe.fold.epochs} epochs"
+    on_cpu = summary["device"] == "cpu"
+    processor = f"a CPU (threads: {summary['threads']})" if on_cpu else f"one {summary['device']}"
+    told += f". It took {_duration(summary['seconds'])} on {processor} with PyTorch {summary['versions']['torch']}."
+    for each in model.trainings:
+        if each.model != model.name:
+            told += (
+                f" The teacher, {each.model}, is right on {each.accuracy['fp32']:.2%} of the {each.images:,} training "
+                "images that were held out from it."
+            )
+    told = " ".join([told, *summary.get("notes", [])])
+    commands = [f"cifar-edge train --recipe models/{model.name}/{RECIPE}"]
+    for index, teacher in reversed(list(enumerate(recipe.teachers))):
+        seed = f" --seed {index}" if index else ""
+        commands.insert(0, f"cifar-edge train --recipe models/{model.name}/{TEACHER}{seed} --name {Path(teacher).name}")
+    again = "To do it again (on a CPU with as many threads, on the same kind of machine, bit for bit):"
+    if on_cpu and recipe.teachers:
+        again = "To do it again (by the same teacher, threads and kind of machine bit for bit):"
+    if not on_cpu:
+        again = "To do it again (a GPU gives other weights each time, as another seed would):"
+    released = [
+        f"cifar-edge export {model.name} --quantize --out export/{model.name}",
+        f"python -m benchmarks.cards {model.name}",
+    ]
+    return "\n".join(
+        [
+            paragraph(told),
+            paragraph(again),
+            block("\n".join(commands)),
+            paragraph("From the released weights to the files and this card:"),
+            block("\n".join(released)),
+        ]
+    )
+
+
+def seeds(model: Released) -> str:
+    """What other seeds of the same recipe give, and the twin with held-out images."""
+    alike = [each for each in model.trainings if each.model == model.name and not each.holdout]
+    if len(alike) < 2:
+        return paragraph(f"Trained once, with seed {model.recipe.seed}: how much of it is chance is not known.")
+    forms = list(alike[0].accuracy)
+    columns = [[each.accuracy[form] for each in alike] for form in forms]
+    rows = [[f"{each.seed}", *(f"{each.accuracy[form]:.2%}" for form in forms)] for each in alike]
+    rows.append(["mean", *(f"{mean(column):.2%}" for column in columns)])
+    rows.append(["standard deviation", *(f"{100 * stdev(column):.2f} points" for column in columns)])
+    text = f"On the {alike[0].images:,} test images. Released is seed {model.recipe.seed}, whatever the others reach."
+    if model.twin is not None:
+        reached = ", ".join(f"{form} {value:.2%}" for form, value in model.twin.accuracy.items())
+        text += (
+            f" A twin, seed {model.twin.seed} with {model.twin.holdout:,} training images held out, reaches on these: "
+            f"{reached}."
+        )
+    text += " Commands: [benchmarks/cards/trainings.py](../../benchmarks/cards/trainings.py)."
+    return f"{table(['seed', *(f'{form}>' for form in forms)], rows)}\n{paragraph(text)}"
+
+
+def files(paths: Sequence[Path]) -> str:
+    """Size and SHA-256 of each file, named from the folder that holds models/ and export/."""
+    rows = []
+    for path in paths:
+        content = path.read_bytes()
+        name = path.relative_to(path.parents[2]).as_posix()
+        rows.append([f"`{name}`", f"{len(content):,}", f"`{hashlib.sha256(content).hexdigest()}`"])
+    return table(["", "bytes>", "SHA-256"], rows) + "\n" + paragraph("Commands: `wc -c` and `sha256sum`.")
+
+
+def licence(model: Released) -> str:
+    """Where the data came from, and what may be done with the weights."""
+    return "\n".join(
+        [
+            paragraph("The weights, and the files made of them, are under [Apache-2.0](../../LICENSE)."),
+            paragraph(
+                "They come from CIFAR-10 (Alex Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, "
+                "technical report, University of Toronto, 2009; https://www.cs.toronto.edu/~kriz/cifar.html), here "
+                f"from: {model.summary['data']['source']}, verified by the SHA-256 of its pixels. Its authors ask for "
+                "that citation and give no licence text; the images are theirs or their photographers'."
+            ),
+        ]
+    )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"

@@ -1,0 +1,179 @@
+"""Search for architectures: latency first, on untrained weights, then proxy trainings of what is fast enough.
+
+    python -m benchmarks.search latency c32k4s2,n32,n40s2,n40 c24k4s2,n24,n24,n48s2,d,p64
+    python -m benchmarks.search accuracy c32k4s2,n32,n40s2,n40 --set epochs=16
+    python -m benchmarks.search plot
+
+space.py tells how a network is written. Each training is one line of benchmarks/search/results.csv, added when
+it is finished; what stands there is not trained again. docs/search.md says what was learned.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import click
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from benchmarks.search import results as search_results
+from benchmarks.search import space as search_space
+from benchmarks.search.results import Training
+from cifar_edge.cli.loading import data_options, load
+from cifar_edge.data import load_dataset
+from cifar_edge.errors import CifarEdgeError
+from cifar_edge.export.calibration import activation_scales
+from cifar_edge.export.integer import integer_graph, integer_network
+from cifar_edge.export.rounding import nearest_weights
+from cifar_edge.files import replacing
+from cifar_edge.folding.fold import unfitted
+from cifar_edge.measure.timing import machine, session_run, time_singles
+from cifar_edge.models.gn_cnn import GN_CNN_LAYERS
+from cifar_edge.runs.recipe import Recipe
+from cifar_edge.runs.resolve import resolve_run
+from cifar_edge.training.checkpoint import load_network
+from cifar_edge.training.loop import Epoch, fit, logits_of
+from cifar_edge.training.machine import DEVICES, choose_device, resolve_precision
+from cifar_edge.training.run import training_images
+from cifar_edge.training.teacher import Teacher
+
+PLOT = Path(__file__).parents[2] / "docs" / "search.png"
+RELEASED = search_space.write(GN_CNN_LAYERS)
+HOLDOUT = 5_000
+PROXY = Recipe(epochs=16)
+ROUNDS = 50
+_RESNET8 = "ResNet-8"
+
+
+class Commands(click.Group):
+    """Tells errors in one line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CifarEdgeError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=Commands)
+def main() -> None:
+    """Search for networks that are more accurate at the latency of the released gn-cnn, or faster at its accuracy."""
+
+
+@main.command()
+@click.argument("specs", nargs=-1)
+@click.option("--resnet8", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="As in benchmarks.peers.")
+@click.option("--rounds", type=click.IntRange(min=1), default=ROUNDS, show_default=True)
+def latency(specs: tuple[str, ...], resnet8: Path | None, rounds: int) -> None:
+    """Time the int8 graphs of SPECS, or of all networks in the CSV file, in alternation; note it in that file."""
+    wanted = [search_space.canonical(spec) for spec in specs] or [row.spec for row in search_results.read()]
+    seconds = time_candidates(list(dict.fromkeys([RELEASED, *wanted])), resnet8, rounds)
+    peer = seconds.pop(_RESNET8, None)
+    to_released = {spec: round(time / seconds[RELEASED], 3) for spec, time in seconds.items()}
+    to_resnet8 = {spec: round(time / peer, 3) for spec, time in seconds.items()} if peer else {}
+    search_results.set_latencies(to_released, to_resnet8)
+    click.echo(f"{machine()}, onnxruntime {onnxruntime.__version__}, one thread, batch 1, median", err=True)
+    click.echo(f"{'us':>6} {'gn-cnn':>6} {_RESNET8:>8} {'MACs':>7} {'parameters':>10}  spec")
+    for spec, time in sorted(seconds.items(), key=lambda item: item[1]):
+        parameters, macs = search_space.costs(spec)
+        ratios = f"{to_released[spec]:6.3f} {to_resnet8.get(spec, '-'):>8}"
+        click.echo(f"{time * 1e6:6.1f} {ratios} {macs / 1e6:6.2f}M {parameters:>10,}  {spec}")
+
+
+def time_candidates(specs: Sequence[str], resnet8: Path | None, rounds: int) -> dict[str, float]:
+    """Median seconds for one image, by spec, and of ResNet-8 where its file is given.
+
+    Raises:
+        ModelError: a spec is no network, or the file is another one.
+    """
+    images = load_dataset("sample").train_images
+    calls: dict[str, Callable[[], object]] = {
+        spec: session_run(_int8_session(spec, images[:64]), images[:1]) for spec in specs
+    }
+    if resnet8:
+        from benchmarks.peers import runtimes
+
+        calls[_RESNET8] = partial(runtimes.resnet8(resnet8).start(1, 1), images[:1])
+    return {name: median(seconds) for name, seconds in time_singles(calls, rounds).items()}
+
+
+def _int8_session(spec: str, images: np.ndarray[Any, np.dtype[np.uint8]]) -> onnxruntime.InferenceSession:
+    """The int8 graph of an untrained network: as fast as a trained one's."""
+    torch.manual_seed(0)
+    network = unfitted(search_space.candidate(spec)).eval().requires_grad_(False)
+    scales = activation_scales(network, images)
+    model = integer_graph(integer_network(network, scales, nearest_weights(network, scales)))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+@main.command()
+@click.argument("specs", nargs=-1, required=True)
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one key of the recipe; repeatable.")
+@click.option("--group-size", type=click.IntRange(min=1), default=search_space.GROUP_SIZE, show_default=True)
+@click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
+@data_options
+def accuracy(
+    specs: tuple[str, ...], settings: tuple[str, ...], group_size: int, device: str, data: str | None, offline: bool
+) -> None:
+    """Train SPECS on all but 5,000 training images; their accuracy on those goes into the CSV file.
+
+    Sixteen epochs, if nothing else is set; a teacher is a run: --set teacher=runs/NAME, or a list of some.
+    """
+    where = choose_device(device)
+    recipe = search_results.recipe_of(settings, PROXY.with_values(holdout=HOLDOUT))
+    recipe = resolve_precision(recipe, where)
+    teachers = [load_network(resolve_run(name).path) for name in recipe.teachers]
+    taught_by = " ".join(teacher.name for teacher in teachers)
+    trainings = [Training.of(search_space.canonical(spec), group_size, recipe, taught_by) for spec in specs]
+    for training in trainings:
+        search_space.candidate(training.spec, group_size)  # a bad one is told before the first is trained
+    images, labels, held_out = training_images(load(data, offline), recipe.holdout, where)
+    assert held_out is not None
+    for training in trainings:
+        if training in {row.training for row in search_results.read()}:
+            click.echo(f"{training.spec} is in {search_results.RESULTS.name} already", err=True)
+            continue
+        torch.manual_seed(recipe.seed)
+        network = search_space.candidate(training.spec, group_size).to(where)
+        average = fit(
+            network,
+            images,
+            labels,
+            recipe,
+            teacher=Teacher([teacher.network.to(where) for teacher in teachers], recipe) if teachers else None,
+            after_epoch=partial(_told, held_out, recipe.epochs),
+        )
+        accuracies = (_accuracy(average, *held_out), _accuracy(average, images, labels))
+        device_name = torch.cuda.get_device_name() if where.type == "cuda" else "cpu"
+        row = search_results.append(training, accuracies, device_name)
+        click.echo(f"{row.held_out_accuracy:.2%} held out, {row.train_accuracy:.2%} training  {row.spec}")
+
+
+def _told(held_out: tuple[Tensor, Tensor], epochs: int, epoch: Epoch, average: nn.Module) -> None:
+    accuracy = _accuracy(average, *held_out)
+    click.echo(f"{epoch.number}/{epochs}  loss {epoch.loss:.3f}  held out {accuracy:.2%}", err=True)
+
+
+def _accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    return (logits_of(network, images).argmax(1) == labels).double().mean().item()
+
+
+@main.command()
+def plot() -> None:
+    """Draw accuracy against latency of all rows of the CSV file into docs/search.png."""
+    from benchmarks.search.plot import draw
+
+    with replacing(PLOT) as temporary:
+        draw(search_results.read()).savefig(temporary, dpi=120)
+    click.echo(PLOT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

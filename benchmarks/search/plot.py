@@ -1,0 +1,74 @@
+"""The search's plot: accuracy against latency."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.search.results import Row
+
+_COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown", "tab:pink", "tab:olive")
+
+
+def draw(rows: Sequence[Row]) -> Figure:
+    """Held-out accuracy against latency, a colour for each length of training, filled where there was a teacher.
+
+    A line joins the networks of one colour, without a teacher, that no other of them beats in both; they are numbered,
+    and named at the side. Rows whose latency is not measured are left out.
+    """
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    axes = figure.add_subplot()
+    timed = [row for row in rows if row.latency_ratio is not None]
+    names: list[str] = []
+    for index, epochs in enumerate(sorted({row.epochs for row in timed})):
+        colour = _COLOURS[index % len(_COLOURS)]
+        trained = [row for row in timed if row.epochs == epochs]
+        alone, taught = ([row for row in trained if bool(row.teacher) is has] for has in (False, True))
+        if alone:
+            axes.scatter(*_points(alone), s=36, facecolors="none", edgecolors=colour, label=f"{epochs} epochs")
+        if taught:
+            axes.scatter(*_points(taught), s=36, color=colour, label=f"{epochs} epochs, with a teacher")
+        _draw_front(axes, pareto_front(alone), colour, names)
+    _draw_resnet8(axes, timed)
+    axes.set_xlabel("latency of the int8 graph, one image, one thread; released gn-cnn = 1")
+    axes.set_ylabel("accuracy on held-out training images (%)")
+    axes.grid(visible=True, alpha=0.3)
+    figure.legend(loc="outside right upper")
+    listed = "\n".join(f"{number}  {name}" for number, name in enumerate(names, 1))
+    figure.text(0.995, 0.06, listed, ha="right", va="bottom", multialignment="left", size=6.5)
+    return figure
+
+
+def pareto_front(rows: Sequence[Row]) -> list[Row]:
+    """The rows that no other beats in both accuracy and latency, fastest first."""
+    front: list[Row] = []
+    for row in sorted(rows, key=lambda each: (each.latency_ratio or 0.0, -each.held_out_accuracy)):
+        if not front or row.held_out_accuracy > front[-1].held_out_accuracy:
+            front.append(row)
+    return front
+
+
+def _draw_front(axes: Axes, front: Sequence[Row], colour: str, names: list[str]) -> None:
+    """A line through ``front``, its points numbered by their place in ``names``, to which new specs are added."""
+    axes.plot(*_points(front), color=colour, linewidth=1, alpha=0.6, zorder=0)
+    for row, *point in zip(front, *_points(front), strict=True):
+        if row.spec not in names:
+            names.append(row.spec)
+        number = names.index(row.spec) + 1
+        offset = (-9, 4) if number % 2 else (4, 4)  # to either side in turn: neighbours may be close
+        axes.annotate(str(number), (point[0], point[1]), offset, textcoords="offset points", size=9, color=colour)
+
+
+def _draw_resnet8(axes: Axes, rows: Sequence[Row]) -> None:
+    """A line where ResNet-8 stands, by the median row that tells it."""
+    ratios = sorted(
+        row.latency_ratio / row.latency_ratio_resnet8 for row in rows if row.latency_ratio and row.latency_ratio_resnet8
+    )
+    if ratios:
+        where = ratios[len(ratios) // 2]
+        axes.axvline(where, color="grey", linestyle="--", linewidth=1)
+        axes.text(where, 0.5, "ResNet-8 in LiteRT ", transform=axes.get_xaxis_transform(), rotation=90, ha="right")
+
+
+def _points(rows: Sequence[Row]) -> tuple[list[float], list[float]]:
+    return [row.latency_ratio or 0.0 for row in rows], [row.held_out_accuracy * 100 for row in rows]

@@ -1,0 +1,165 @@
+"""The search's results: one line for each training of a candidate, in benchmarks/search/results.csv."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Self
+
+from benchmarks import results_file
+from benchmarks.search import space as search_space
+from cifar_edge.errors import RecipeError
+from cifar_edge.runs.recipe import Recipe
+
+RESULTS = Path(__file__).with_name("results.csv")
+
+SETTINGS = (
+    "epochs",
+    "learning_rate",
+    "muon_learning_rate",
+    "batch_size",
+    "weight_decay",
+    "label_smoothing",
+    "augmented_copies",
+    "crop",
+    "cutout",
+    "mixup",
+    "ema_decay",
+    "seed",
+)
+"""What of its recipe a training may vary, and a column records; the rest is `Recipe`'s default."""
+TEACHING = ("distillation_weight", "temperature")
+"""The same, where there is a teacher."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """All that decides what a training gives.
+
+    Attributes:
+        spec: the network, see space.py.
+        group_size: channels of a group of the GroupNorm; None where `note` says otherwise.
+        epochs: and so on to ``temperature`` the settings of `cifar_edge.runs.recipe.Recipe`.
+        teacher: name of the network it was distilled from; empty for none, and then the next two are None.
+        note: what no other column can say.
+    """
+
+    spec: str
+    group_size: int | None
+    epochs: int
+    learning_rate: float
+    muon_learning_rate: float
+    batch_size: int
+    weight_decay: float
+    label_smoothing: float
+    augmented_copies: int
+    crop: int
+    cutout: int
+    mixup: float
+    ema_decay: float
+    seed: int
+    teacher: str = ""
+    distillation_weight: float | None = None
+    temperature: float | None = None
+    note: str = ""
+
+    @classmethod
+    def of(cls, spec: str, group_size: int, recipe: Recipe, teacher: str) -> Self:
+        """The training of ``spec`` by ``recipe``; ``teacher`` is the teacher's name."""
+        recorded = SETTINGS + TEACHING if teacher else SETTINGS
+        settings = {name: getattr(recipe, name) for name in recorded}
+        return cls(spec=spec, group_size=group_size, teacher=teacher, **settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(Training):
+    """A line of the CSV file: a training, what it gave, and what its network costs.
+
+    Attributes:
+        held_out_accuracy: of the moving average on the 5,000 held-out training images, in [0, 1].
+        train_accuracy: the same on the 45,000 it was trained on, without augmentation.
+        device: what it was trained on.
+        parameters: of the network as it is trained, with GroupNorm and all branches.
+        macs: multiply-accumulates once it is folded, for one image.
+        latency_ratio: median latency of the int8 graph, one image, one thread, to that of the released gn-cnn in the
+            same run; None until it is measured.
+        latency_ratio_resnet8: the same to MLPerf Tiny's int8 ResNet-8 in LiteRT.
+    """
+
+    held_out_accuracy: float
+    train_accuracy: float
+    device: str
+    parameters: int
+    macs: int
+    latency_ratio: float | None = None
+    latency_ratio_resnet8: float | None = None
+
+    @property
+    def training(self) -> Training:
+        """What was trained, and how."""
+        return Training(**{field.name: getattr(self, field.name) for field in fields(Training)})
+
+
+def read() -> list[Row]:
+    """All rows.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    return results_file.read(RESULTS, Row)
+
+
+def append(training: Training, accuracies: tuple[float, float], device: str) -> Row:
+    """Add a finished training, with its accuracies on held-out and on training images.
+
+    Its latency is taken from another row of the same network if there is one.
+
+    Raises:
+        CifarEdgeError: the file is damaged, or cannot be written.
+    """
+    parameters, macs = search_space.costs(training.spec)
+    held_out, train = accuracies
+    row = Row(
+        **asdict(training),
+        held_out_accuracy=round(held_out, 4),
+        train_accuracy=round(train, 4),
+        device=device,
+        parameters=parameters,
+        macs=macs,
+    )
+    for other in read():
+        if other.spec == row.spec:
+            row = _with_latency(row, other.latency_ratio, other.latency_ratio_resnet8)
+    results_file.append(RESULTS, row)
+    return row
+
+
+def set_latencies(to_released: Mapping[str, float], to_resnet8: Mapping[str, float]) -> None:
+    """Write latency ratios, by spec, into the rows of those networks; a ratio that is not there stays as it was.
+
+    Raises:
+        CifarEdgeError: the file is damaged, or cannot be written.
+    """
+    rows = [_with_latency(row, to_released.get(row.spec), to_resnet8.get(row.spec)) for row in read()]
+    results_file.write(RESULTS, Row, rows)
+
+
+def recipe_of(settings: Sequence[str], base: Recipe) -> Recipe:
+    """``base`` with ``key=value`` strings applied.
+
+    Raises:
+        RecipeError: a key that no column records, or as `Recipe.updated`.
+    """
+    known = (*SETTINGS, "teacher", *TEACHING)
+    for setting in settings:
+        name = setting.partition("=")[0].strip()
+        if name not in known:
+            raise RecipeError(f"the search does not vary {name!r}; it varies {', '.join(known)}")
+    return base.updated(settings)
+
+
+def _with_latency(row: Row, to_released: float | None, to_resnet8: float | None) -> Row:
+    return replace(
+        row,
+        latency_ratio=row.latency_ratio if to_released is None else to_released,
+        latency_ratio_resnet8=row.latency_ratio_resnet8 if to_resnet8 is None else to_resnet8,
+    )
