@@ -18,7 +18,7 @@ from cifar_edge.runtime.images import ImageSource
 from cifar_edge.service import server
 from cifar_edge.service.access import Access
 from cifar_edge.service.app import Service
-from cifar_edge.service.limits import Limits
+from cifar_edge.service.limits import ServiceLimits
 
 PNG = {"Content-Type": "image/png"}
 BOUNDARY = "a-boundary"
@@ -124,13 +124,13 @@ class Gate(Classifier):
 
 @contextmanager
 def serving(
-    limits: Limits | None = None,
+    limits: ServiceLimits | None = None,
     access: Access | None = None,
     page: Mapping[str, bytes] | None = None,
     classifier: Classifier | None = None,
 ) -> Iterator[Client]:
     """A service that runs until the context ends, by default with the model of tests/files/tiny.onnx."""
-    limits = limits or Limits()
+    limits = limits or ServiceLimits()
     service = Service(classifier or Classifier(TINY), limits, access, page)
     with server.listen("127.0.0.1", 0) as listener:
         running = server.configured(service, limits, quiet=True)

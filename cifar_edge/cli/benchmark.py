@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cifar_edge.cli.notes import note, say
+from cifar_edge.cli.verbosity import note, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

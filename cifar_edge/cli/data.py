@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cifar_edge.cli.loading import load, own_data_options
-from cifar_edge.cli.notes import say
+from cifar_edge.cli.verbosity import say
 
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset

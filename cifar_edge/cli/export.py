@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cifar_edge.cli.extras import needs
+from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.loading import load_unseen, own_data_options
-from cifar_edge.cli.notes import note, say, tell
+from cifar_edge.cli.verbosity import note, say, tell
 from cifar_edge.files import is_released
 
 if TYPE_CHECKING:

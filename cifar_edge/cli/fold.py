@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from cifar_edge.cli.extras import needs
+from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.interruption import interruptible
 from cifar_edge.cli.loading import load_again, own_data_options
-from cifar_edge.cli.notes import say
 from cifar_edge.cli.recipe_option import set_option
 from cifar_edge.cli.train import told, watching
+from cifar_edge.cli.verbosity import say
 from cifar_edge.errors import ModelError
 from cifar_edge.files import is_released
 

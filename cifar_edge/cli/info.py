@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from cifar_edge import __version__
-from cifar_edge.cli.notes import say
+from cifar_edge.cli.verbosity import say
 
 WIDTH = 80
 _INDENT = 16

@@ -105,9 +105,9 @@ class Inputs:
         """The arguments that are nothing and have no suffix of a picture: folders that were meant, if any are read."""
         if not self._recursive:
             return []
-        from cifar_edge.runtime.formats import picture_suffixes
+        from cifar_edge.runtime.formats import image_suffixes
 
-        suffixes = picture_suffixes()
+        suffixes = image_suffixes()
         names = [name for name in self._arguments if name not in {"", STDIN} and not glob.has_magic(name)]
         return [name for name in names if Path(name).suffix.lower() not in suffixes and not os.path.lexists(name)]
 
@@ -134,9 +134,9 @@ class Inputs:
                 yield _error(name, "no file in this folder is a picture by its suffix")
 
     def _walk(self, folder: str) -> Iterator[Input]:
-        from cifar_edge.runtime.formats import picture_suffixes
+        from cifar_edge.runtime.formats import image_suffixes
 
-        suffixes = picture_suffixes()
+        suffixes = image_suffixes()
         levels = [iter([folder.rstrip(os.sep) + os.sep])]
         while levels:
             for name in levels[-1]:

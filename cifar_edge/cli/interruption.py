@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from cifar_edge.cli.notes import tell
+from cifar_edge.cli.verbosity import tell
 from cifar_edge.errors import Interrupted
 
 _SAID = "stopping after this step; once more stops at once"

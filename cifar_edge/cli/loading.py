@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cifar_edge.cli.foot import Foot, bar
-from cifar_edge.cli.notes import note, quiet
+from cifar_edge.cli.status_line import StatusLine, bar
+from cifar_edge.cli.verbosity import note, quiet
 
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
@@ -55,15 +55,17 @@ def load(data: str | None, offline: bool, holdout: float | None = None, strict: 
     silence_pillow()
     if quiet() or not sys.stderr.isatty():
         return load_dataset(data, holdout=holdout, strict=strict, offline=offline, report=note)
-    foot = Foot()
+    status = StatusLine()
 
     def progress(transfer: "Transfer") -> None:
-        foot.show(f"{bar(transfer.done, transfer.total)} {transfer}")
+        status.show(f"{bar(transfer.done, transfer.total)} {transfer}")
 
     try:
-        return load_dataset(data, holdout=holdout, strict=strict, offline=offline, report=foot.line, progress=progress)
+        return load_dataset(
+            data, holdout=holdout, strict=strict, offline=offline, report=status.line, progress=progress
+        )
     finally:
-        foot.clear()
+        status.clear()
 
 
 def load_again(origin: "Origin", data: str | None, offline: bool, holdout: float | None, strict: bool) -> "Dataset":

@@ -14,7 +14,7 @@ import click
 
 from cifar_edge import __version__
 from cifar_edge.cli import benchmark, data, evaluate, export, fold, info, predict, runs, serve, summary, train, web
-from cifar_edge.cli.notes import error_text, with_options
+from cifar_edge.cli.verbosity import error_text, with_options
 from cifar_edge.errors import CifarEdgeError, Interrupted
 from cifar_edge.messages import did_you_mean, fit
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cifar_edge.cli.answers import lines
 from cifar_edge.cli.inputs import STDIN, Input, Inputs, read, shown_name
-from cifar_edge.cli.notes import error_text, note, quiet
+from cifar_edge.cli.prediction_records import Csv, JsonArray, JsonLines, Writer, record
+from cifar_edge.cli.prediction_text import lines
 from cifar_edge.cli.progress import Progress, alone_on_terminal
-from cifar_edge.cli.records import Csv, JsonArray, JsonLines, Writer, record
+from cifar_edge.cli.verbosity import error_text, note, quiet
 from cifar_edge.errors import ImageError
 from cifar_edge.messages import display_name
 
@@ -159,17 +159,17 @@ def command(
 
 def _on_ray(inputs: Inputs, model: str | None, out: Path, top: int, threshold: float) -> int:
     """Let Ray do it; the exit code."""
-    from cifar_edge.cli.extras import needs
+    from cifar_edge.cli.dependencies import needs
 
     with needs("ray"):
-        from cifar_edge.cli import on_ray
+        from cifar_edge.cli import ray_engine
     from cifar_edge.runs.resolve import resolve_model
     from cifar_edge.runtime.model import load
 
     found = resolve_model(model)
     load(found.path)  # a bad model is one line here, and a hundred of Ray's
     note(f"model: {found}")
-    count, failed = on_ray.predict(inputs, found.path.read_bytes(), out, top, threshold)
+    count, failed = ray_engine.predict(inputs, found.path.read_bytes(), out, top, threshold)
     note(f"{out}: {count:,} inputs, {failed:,} failed")
     return int(failed > 0)
 

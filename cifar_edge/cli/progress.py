@@ -8,7 +8,7 @@ from time import monotonic
 
 import click
 
-from cifar_edge.cli.foot import Foot, bar
+from cifar_edge.cli.status_line import StatusLine, bar
 from cifar_edge.errors import CifarEdgeError
 from cifar_edge.messages import fit
 
@@ -31,7 +31,7 @@ class Progress:
 
     def __init__(self, shown: bool, everything: Iterable[object] | None) -> None:
         self.done = self.failed = self.before = 0
-        self._foot = Foot() if shown else None
+        self._status = StatusLine() if shown else None
         self._began = self._looked = monotonic()
         self._total: int | None = None
         if shown and everything is not None:
@@ -40,25 +40,25 @@ class Progress:
 
     def line(self, text: str) -> None:
         """Print a line on stderr, above the bar."""
-        if self._foot is None:
+        if self._status is None:
             click.echo(fit(text), err=True)
         else:
-            self._foot.line(text)
+            self._status.line(text)
 
     def add(self, failed: bool) -> None:
         """Count one input."""
         self.done += 1
         self.failed += failed
-        if self._foot is not None and monotonic() - self._looked >= _SECONDS:
+        if self._status is not None and monotonic() - self._looked >= _SECONDS:
             self._looked = monotonic()
-            self._foot.show(self._text(self._looked - self._began))
+            self._status.show(self._text(self._looked - self._began))
 
     def __enter__(self) -> None:
         self._began = self._looked = monotonic()
 
     def __exit__(self, *error: object) -> None:
-        if self._foot is not None:
-            self._foot.clear()
+        if self._status is not None:
+            self._status.clear()
 
     def _count(self, everything: Iterable[object]) -> None:
         with contextlib.suppress(CifarEdgeError):  # whoever answers the inputs meets it too, and says it

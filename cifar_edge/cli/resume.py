@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from cifar_edge.cli.inputs import Input
-from cifar_edge.cli.records import Csv, JsonLines, Record, Writer, columns, csv_line, name_of
+from cifar_edge.cli.prediction_records import Csv, JsonLines, Record, Writer, columns, csv_line, name_of
 from cifar_edge.errors import CifarEdgeError
 from cifar_edge.files import try_lock
 

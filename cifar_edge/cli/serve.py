@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from cifar_edge.cli.extras import needs
-from cifar_edge.cli.notes import note, quiet, tell
+from cifar_edge.cli.dependencies import needs
+from cifar_edge.cli.verbosity import note, quiet, tell
 from cifar_edge.errors import CifarEdgeError
 from cifar_edge.messages import reason
 
@@ -95,7 +95,7 @@ def command(
         from cifar_edge.service import server
         from cifar_edge.service.access import Access
         from cifar_edge.service.app import Service
-        from cifar_edge.service.limits import Limits
+        from cifar_edge.service.limits import ServiceLimits
     from cifar_edge.runs.resolve import resolve_model
     from cifar_edge.runtime.classifier import Classifier
     from cifar_edge.runtime.cores import cores
@@ -104,7 +104,7 @@ def command(
         raise click.UsageError(f"--no-auth and a token (--token, ${TOKEN_VARIABLE}) exclude each other")
     if token is not None and not _TOKEN.fullmatch(token):
         raise click.UsageError("a token is 16 to 512 visible ASCII characters; `openssl rand -hex 16` makes one")
-    wanted = Limits(workers=workers or cores())
+    wanted = ServiceLimits(workers=workers or cores())
     limits = server.fitted(wanted)
     resolved = resolve_model(model)
     classifier = Classifier(resolved.path)

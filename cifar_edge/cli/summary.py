@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cifar_edge.cli.extras import needs
-from cifar_edge.cli.notes import say
+from cifar_edge.cli.dependencies import needs
+from cifar_edge.cli.verbosity import say
 
 if TYPE_CHECKING:
     from cifar_edge.models.summary import Summary

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cifar_edge.cli.extras import needs
+from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.interruption import interruptible
 from cifar_edge.cli.loading import load, load_again, own_data_options
-from cifar_edge.cli.notes import note, quiet, say
 from cifar_edge.cli.recipe_option import set_option
+from cifar_edge.cli.verbosity import note, quiet, say
 from cifar_edge.messages import one_line
 
 if TYPE_CHECKING:

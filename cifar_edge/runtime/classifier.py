@@ -16,7 +16,7 @@ from PIL import Image
 from cifar_edge.errors import ImageError, ModelError
 from cifar_edge.messages import display_name
 from cifar_edge.runs.resolve import resolve_model
-from cifar_edge.runtime import taking
+from cifar_edge.runtime import snapshot
 from cifar_edge.runtime.images import ImageSource, read_pixels
 from cifar_edge.runtime.model import BATCH, load, read_model, run
 from cifar_edge.runtime.results import Prediction, prediction
@@ -195,7 +195,7 @@ class Classifier:
             RuntimeError: it goes on in the child of a fork.
             Exception: whatever ``images`` raises, after the answers to all that came before.
         """
-        return _as_given(stream(map(taking.take, images), taking.read, self.classify, workers, taking.name))
+        return _as_given(stream(map(snapshot.take, images), snapshot.read, self.classify, workers, snapshot.name))
 
     def classify(self, pixels: npt.NDArray[np.uint8]) -> list[Prediction]:
         """Answers for images that are ready: uint8 ``[N, 32, 32, 3]``, RGB.
@@ -243,11 +243,11 @@ if hasattr(os, "register_at_fork"):
 
 
 def _as_given(
-    answers: Generator[tuple[taking.Taken[Source], Prediction | ImageError], None, None],
+    answers: Generator[tuple[snapshot.Snapshot[Source], Prediction | ImageError], None, None],
 ) -> Generator[tuple[Source, Prediction | ImageError], None, None]:
     with closing(answers):
         for taken, answer in answers:
-            yield taken.given, answer
+            yield taken.source, answer
 
 
 def _numbered_pixels(number: int, image: ImageSource) -> npt.NDArray[np.uint8]:

@@ -1,7 +1,7 @@
 """What it costs to decode a picture, known from its headers before it is decoded; costly forms are refused.
 
 The length of a file says little of it: 800 bytes may hold a gigabyte of pixels, or a list that takes seconds to read.
-Each format that is read (`cifar_edge.runtime.formats`) is bounded here, or by `cifar_edge.runtime.bounds.Metered`
+Each format that is read (`cifar_edge.runtime.formats`) is bounded here, or by `cifar_edge.runtime.limits.Metered`
 where its decoder reads piece by piece.
 """
 

@@ -19,7 +19,7 @@ def readable_formats() -> tuple[str, ...]:
     return tuple(name for name in Image.ID if name in READ or not _is_of_pillow(name))
 
 
-def picture_suffixes() -> frozenset[str]:
+def image_suffixes() -> frozenset[str]:
     """The suffixes, in lower case and with their dot, of the files that Pillow takes for one of `readable_formats`."""
     formats = {*readable_formats(), "MPO"}  # which is opened as JPEG, and so is not in Image.ID
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)

@@ -17,16 +17,16 @@ from PIL.ImageFile import ImageFile
 from cifar_edge.errors import ImageError
 from cifar_edge.messages import display_name, reason
 from cifar_edge.runtime import ppm
-from cifar_edge.runtime.bounds import Bounds, Metered, give_memory_back, too_slow
 from cifar_edge.runtime.costs import headers, memory
 from cifar_edge.runtime.formats import COMMON, readable_formats
+from cifar_edge.runtime.limits import Limits, Metered, give_memory_back, too_slow
 from cifar_edge.runtime.transform import reduced_to_pixels, to_pixels
 from cifar_edge.spec import IMAGE_SIZE
 
 MAX_FILE_BYTES = 1 << 30
 """A larger file, or stream, is refused: some decoders read all of it before they look at it."""
 
-_BOUNDS = Bounds()
+_LIMITS = Limits()
 
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | npt.NDArray[np.uint8]
 """What can be classified: a path, an encoded picture as bytes or open file, a PIL image, or uint8 ``[H, W, 3]`` RGB."""
@@ -56,7 +56,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_locks)
 
 
-def read_pixels(source: ImageSource, name: str | None = None, bounds: Bounds = _BOUNDS) -> npt.NDArray[np.uint8]:
+def read_pixels(source: ImageSource, name: str | None = None, limits: Limits = _LIMITS) -> npt.NDArray[np.uint8]:
     """The pixels that a model reads of ``source``: uint8 ``[32, 32, 3]``, RGB, by `cifar_edge.runtime.transform`.
 
     Of an animation or a document of many pages, the first frame counts; of a PIL image, the current one. A JPEG of at
@@ -66,16 +66,16 @@ def read_pixels(source: ImageSource, name: str | None = None, bounds: Bounds = _
     Args:
         source: see `ImageSource`.
         name: what errors call it; None finds a name.
-        bounds: what a file may cost to decode. A PIL image or an array is taken whatever it costs.
+        limits: what a file may cost to decode. A PIL image or an array is taken whatever it costs.
 
     Raises:
-        ImageError: there is no such file, it holds no picture, or a damaged or too costly one (``bounds``; Pillow's
+        ImageError: there is no such file, it holds no picture, or a damaged or too costly one (``limits``; Pillow's
             limit, 179 million pixels; `MAX_FILE_BYTES`), or an array is not uint8 ``[H, W, 3]``. The message is one
             line and names the source.
     """
     name = source_name(source) if name is None else display_name(name)
     try:
-        return _pixels(source, bounds)
+        return _pixels(source, limits)
     except ImageError as error:
         raise ImageError(f"{name}: {error}", f"{name}: {error.brief}") from error
     except UnidentifiedImageError as error:
@@ -121,7 +121,7 @@ def source_name(source: object) -> str:
     return "the array" if isinstance(source, np.ndarray) else f"the given {type(source).__name__}"
 
 
-def _pixels(source: ImageSource, bounds: Bounds) -> npt.NDArray[np.uint8]:
+def _pixels(source: ImageSource, limits: Limits) -> npt.NDArray[np.uint8]:
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
             raise ImageError(f"it is {source.dtype} {list(source.shape)}; a picture is uint8 [height, width, 3], RGB")
@@ -131,16 +131,16 @@ def _pixels(source: ImageSource, bounds: Bounds) -> npt.NDArray[np.uint8]:
     if isinstance(source, str | os.PathLike):
         with _opened(source) as file:
             before = _state(file)
-            pixels = _decoded(file, bounds)
+            pixels = _decoded(file, limits)
             if _state(file) != before:  # the upper half may be of another picture than the lower one
                 raise ImageError("it was written to while it was read; read it again")
             return pixels
     if isinstance(source, bytes):
-        return _in_memory(source, bounds)
+        return _in_memory(source, limits)
     if isinstance(source, bytearray | memoryview):
-        return _in_memory(bytes(source), bounds)
+        return _in_memory(bytes(source), limits)
     if hasattr(source, "read"):
-        return _in_memory(contents(source), bounds)
+        return _in_memory(contents(source), limits)
     raise ImageError("neither path, bytes, file, PIL image nor uint8 array [height, width, 3]")
 
 
@@ -149,20 +149,20 @@ def _state(file: BinaryIO) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _decoded(file: BinaryIO, bounds: Bounds) -> npt.NDArray[np.uint8]:
+def _decoded(file: BinaryIO, limits: Limits) -> npt.NDArray[np.uint8]:
     length = file.seek(0, os.SEEK_END)
     if length > MAX_FILE_BYTES:
         raise _too_long()
     found = headers(file, length)
-    if found.work is not None and found.work.seconds > bounds.seconds:
-        raise too_slow(bounds.seconds)
-    image = _identified(file if length <= _UNMETERED_BYTES else cast(BinaryIO, Metered(file, length, bounds.seconds)))
+    if found.work is not None and found.work.seconds > limits.seconds:
+        raise too_slow(limits.seconds)
+    image = _identified(file if length <= _UNMETERED_BYTES else cast(BinaryIO, Metered(file, length, limits.seconds)))
     size = image.size
     image.draft(None, (_DRAFT_SIDE, _DRAFT_SIDE))  # does nothing but to a JPEG
     held = memory(image, size, found)
-    if held > bounds.memory:
+    if held > limits.memory:
         raise ImageError(
-            f"to decode it would take {held / 1e6:,.0f} MB of memory, more than the {bounds.memory / 1e6:,.0f} MB that "
+            f"to decode it would take {held / 1e6:,.0f} MB of memory, more than the {limits.memory / 1e6:,.0f} MB that "
             "a picture may take"
         )
     if held <= _LARGE_BYTES:
@@ -218,10 +218,10 @@ def contents(file: Any) -> bytes:
     return b"".join(pieces)
 
 
-def _in_memory(content: bytes, bounds: Bounds) -> npt.NDArray[np.uint8]:
+def _in_memory(content: bytes, limits: Limits) -> npt.NDArray[np.uint8]:
     if not content:
         raise ImageError("no bytes")
-    return _decoded(io.BytesIO(content), bounds)
+    return _decoded(io.BytesIO(content), limits)
 
 
 def _too_long() -> ImageError:

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from typing import Any
 
 from cifar_edge.errors import ImageError
-from cifar_edge.runtime.bounds import Bounds
 from cifar_edge.runtime.classifier import Classifier
 from cifar_edge.runtime.images import read_pixels
+from cifar_edge.runtime.limits import Limits
 
 Record = dict[str, Any]
 
@@ -20,11 +20,11 @@ class Answers:
         classifier: may be used by others at the same time.
         images: gives the images; called with the first one.
         top: how many of the best classes are named.
-        bounds: what one image may cost.
+        limits: what one image may cost.
     """
 
-    def __init__(self, classifier: Classifier, images: Callable[[], Sequence[bytes]], top: int, bounds: Bounds) -> None:
-        self._classifier, self._images, self._top, self._bounds = classifier, images, top, bounds
+    def __init__(self, classifier: Classifier, images: Callable[[], Sequence[bytes]], top: int, limits: Limits) -> None:
+        self._classifier, self._images, self._top, self._limits = classifier, images, top, limits
         self._left: deque[bytes] | None = None
         self.records: list[Record] = []
         """One an image, in their order: its best classes, or why it is no readable image."""
@@ -43,7 +43,7 @@ class Answers:
 
     def _record(self, number: int, image: bytes) -> Record:
         try:
-            pixels = read_pixels(image, f"image {number}", self._bounds)
+            pixels = read_pixels(image, f"image {number}", self._limits)
         except ImageError as error:
             return {"image": number, "error": error.brief}
         answer = self._classifier.predict(pixels)

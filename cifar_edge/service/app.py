@@ -18,7 +18,7 @@ from cifar_edge.runtime.classifier import Classifier
 from cifar_edge.service.access import Access, Authorized, Shield
 from cifar_edge.service.answers import Answers
 from cifar_edge.service.bodies import Bodies, boundary_of, images_of
-from cifar_edge.service.limits import Limits
+from cifar_edge.service.limits import ServiceLimits
 from cifar_edge.service.log import Rarely
 from cifar_edge.service.openapi import MOST_CLASSES, document
 from cifar_edge.service.page import page_routes
@@ -41,7 +41,7 @@ class Service:
     def __init__(
         self,
         classifier: Classifier,
-        limits: Limits,
+        limits: ServiceLimits,
         access: Access | None = None,
         page: Mapping[str, bytes] | None = None,
     ) -> None:
@@ -81,7 +81,7 @@ class Service:
         top = _top(request)
         async with self._bodies.read(request) as body:
             images = (lambda: [body]) if boundary is None else partial(images_of, body, boundary, self._limits.images)
-            answers = Answers(self._classifier, images, top, self._limits.picture)
+            answers = Answers(self._classifier, images, top, self._limits.image)
             await self._pool.run(answers)
         predictions = answers.records
         if all("error" in record for record in predictions):
@@ -100,7 +100,7 @@ class Service:
 class _Door:
     """Refuses requests beyond ``limits.requests`` in progress, but for `HEALTH`."""
 
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, limits: ServiceLimits) -> None:
         self._app, self._most, self._inside = app, limits.requests, 0
         self._full = Rarely(f"{self._most:,} requests are in progress: others are told to come again")
 

@@ -1,4 +1,4 @@
-"""Bodies of requests, read into memory within the bounds of `Limits`, and the images in them."""
+"""Bodies of requests, read into memory within the bounds of `ServiceLimits`, and the images in them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import Field, File, parse_options_header
 from starlette.requests import Request
 
-from cifar_edge.service.limits import Limits
+from cifar_edge.service.limits import ServiceLimits
 from cifar_edge.service.problems import Problem, busy
 
 FIELD = "image"
@@ -23,7 +23,7 @@ RAW = "application/octet-stream"
 class Bodies:
     """Reads the bodies of requests; all that it has given out and not got back are at most ``limits.held_bytes``."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ServiceLimits) -> None:
         self._limits = limits
         self._held = 0
 

@@ -7,7 +7,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 from cifar_edge.service.access import SECURITY_HEADERS
-from cifar_edge.service.limits import Limits
+from cifar_edge.service.limits import ServiceLimits
 from cifar_edge.service.log import ACCESS, Rarely
 from cifar_edge.service.problems import Problem
 
@@ -24,7 +24,7 @@ class Connections:
         stopping: whether the service ends; it takes no more then.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ServiceLimits) -> None:
         self.most = limits.connections
         self.waiting: dict[H11Protocol, None] = {}
         self.stopping = False
@@ -57,7 +57,7 @@ class _Strict(h11.Connection):
         return event
 
 
-def bounded_protocol(limits: Limits, shared: Connections) -> type[H11Protocol]:
+def bounded_protocol(limits: ServiceLimits, shared: Connections) -> type[H11Protocol]:
     """The protocol of uvicorn for HTTP/1.1, with bounds on time and on the number of connections.
 
     It is the one on h11, which bounds the bytes of a request's head, of trailers and of pipelined requests; the one on

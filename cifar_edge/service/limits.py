@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from cifar_edge.runtime.bounds import Bounds
+from cifar_edge.runtime.limits import Limits
 
-PICTURE = Bounds(memory=256 << 20, seconds=1.0)
+IMAGE = Limits(memory=256 << 20, seconds=1.0)
 """An eighth of the memory that the command line allows, and as long as another client may have to wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ServiceLimits:
     """The bounds of one service; docs/serve.md says what a client sees when it meets one.
 
     Attributes:
@@ -18,7 +18,7 @@ class Limits:
         images: images of one request.
         body_bytes: bytes of one request's body.
         held_bytes: bytes of the bodies of all requests together, from their first byte to their answer.
-        picture: memory and time to decode one image.
+        image: memory and time to decode one image.
         requests: requests in progress, from the head to the last byte of the answer; one more is refused.
         connections: connections; one more, and the one that has waited longest for a request is closed. Each takes one
             file descriptor, and nothing else in the service grows with them (see `cifar_edge.service.server.fitted`).
@@ -35,7 +35,7 @@ class Limits:
     images: int = 16
     body_bytes: int = 16 << 20
     held_bytes: int = 64 << 20
-    picture: Bounds = PICTURE
+    image: Limits = IMAGE
     requests: int = 512
     connections: int = 2048
     header_seconds: float = 10.0

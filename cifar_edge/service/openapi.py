@@ -5,7 +5,7 @@ from typing import Any
 
 from cifar_edge import __version__
 from cifar_edge.service.bodies import FIELD, FORM, RAW
-from cifar_edge.service.limits import Limits
+from cifar_edge.service.limits import ServiceLimits
 from cifar_edge.service.problems import MEDIA_TYPE, RETRY_SECONDS
 
 MOST_CLASSES = 1000
@@ -14,7 +14,7 @@ MOST_CLASSES = 1000
 Json = dict[str, Any]
 
 
-def document(labels: Sequence[str], limits: Limits, secured: bool) -> Json:
+def document(labels: Sequence[str], limits: ServiceLimits, secured: bool) -> Json:
     """The OpenAPI document of a service.
 
     Args:
@@ -72,7 +72,7 @@ def document(labels: Sequence[str], limits: Limits, secured: bool) -> Json:
     }
 
 
-def _predict(limits: Limits) -> Json:
+def _predict(limits: ServiceLimits) -> Json:
     image = {"type": "string", "contentMediaType": "image/*", "minLength": 1}
     form = {
         "type": "object",
@@ -92,8 +92,8 @@ def _predict(limits: Limits) -> Json:
         "summary": "Classify one image, or several.",
         "description": "PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000, ICO, PBM, PGM and PPM: one image as the body "
         f"itself, or up to {limits.images} as files in the field `{FIELD}` of a form, together at most "
-        f"{limits.body_bytes} bytes. To decode an image may take at most {limits.picture.memory} bytes of memory and "
-        f"{limits.picture.seconds:g} seconds.",
+        f"{limits.body_bytes} bytes. To decode an image may take at most {limits.image.memory} bytes of memory and "
+        f"{limits.image.seconds:g} seconds.",
         "parameters": [
             {
                 "name": "top",
@@ -109,7 +109,7 @@ def _predict(limits: Limits) -> Json:
     }
 
 
-def _predict_responses(limits: Limits) -> Json:
+def _predict_responses(limits: ServiceLimits) -> Json:
     unread = _json("None of the images could be read.", "Unread", MEDIA_TYPE)
     return {
         "200": _json("At least one image was classified; those that could not be read say why.", "Predictions"),

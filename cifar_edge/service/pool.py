@@ -7,14 +7,14 @@ from functools import partial
 from threading import BoundedSemaphore
 from typing import Any
 
-from cifar_edge.service.limits import Limits
+from cifar_edge.service.limits import ServiceLimits
 from cifar_edge.service.problems import busy
 
 
 class Pool:
     """``limits.workers`` threads, before which ``limits.waiting`` calls may wait."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ServiceLimits) -> None:
         self._seconds = limits.answer_seconds
         self._threads = ThreadPoolExecutor(limits.workers, "worker")
         self._places = BoundedSemaphore(limits.workers + limits.waiting)

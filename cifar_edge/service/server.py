@@ -19,7 +19,7 @@ from cifar_edge.errors import CifarEdgeError
 from cifar_edge.runtime.quiet import silence_pillow
 from cifar_edge.service.app import Service
 from cifar_edge.service.connections import Connections, bounded_protocol
-from cifar_edge.service.limits import Limits
+from cifar_edge.service.limits import ServiceLimits
 from cifar_edge.service.log import Rarely, log_config
 
 _QUEUE = 2048
@@ -81,7 +81,7 @@ def url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def run(service: Service, limits: Limits, listener: socket.socket, quiet: bool = False) -> int:
+def run(service: Service, limits: ServiceLimits, listener: socket.socket, quiet: bool = False) -> int:
     """Answer requests until SIGINT or SIGTERM, then those that are accepted; how many there were.
 
     It is meant to be all that the process does: it sets signal handlers, the log, and keeps Pillow from writing on
@@ -106,7 +106,7 @@ def run(service: Service, limits: Limits, listener: socket.socket, quiet: bool =
     return server.server_state.total_requests
 
 
-def configured(service: Service, limits: Limits, quiet: bool = False) -> uvicorn.Server:
+def configured(service: Service, limits: ServiceLimits, quiet: bool = False) -> uvicorn.Server:
     """The server that `run` runs; making it sets the log."""
     connections = Connections(limits)
     config = uvicorn.Config(
@@ -125,7 +125,7 @@ def configured(service: Service, limits: Limits, quiet: bool = False) -> uvicorn
     return _Server(config, connections)
 
 
-def fitted(limits: Limits) -> Limits:
+def fitted(limits: ServiceLimits) -> ServiceLimits:
     """``limits`` with no more connections than this process may open files; the soft limit is raised as far as needed.
 
     Raises:

@@ -19,7 +19,7 @@ from tiny import TINY
 
 from cifar_edge import Classifier
 from cifar_edge.cli.main import main
-from cifar_edge.cli.records import columns, csv_line
+from cifar_edge.cli.prediction_records import columns, csv_line
 from cifar_edge.data import Dataset
 
 ZWNJ, ZWJ, OVERRIDE = "\u200c", "\u200d", "\u202e"

@@ -14,7 +14,7 @@ from make_tiny_model import changed_metadata, tiny_model
 from PIL import Image
 
 from cifar_edge.cli.main import main
-from cifar_edge.cli.notes import note
+from cifar_edge.cli.verbosity import note
 from cifar_edge.data import Dataset
 from cifar_edge.data.cifar10.fetch import MIRRORS_VARIABLE, fetch
 from cifar_edge.errors import DataError

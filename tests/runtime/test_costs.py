@@ -14,9 +14,9 @@ from PIL import Image, ImageFile
 from benchmarks.pictures.hostile import encoded, png_of_profiles, refused
 from cifar_edge.data import load_dataset
 from cifar_edge.errors import ImageError
-from cifar_edge.runtime.bounds import Bounds
-from cifar_edge.runtime.formats import picture_suffixes, readable_formats
+from cifar_edge.runtime.formats import image_suffixes, readable_formats
 from cifar_edge.runtime.images import read_pixels
+from cifar_edge.runtime.limits import Limits
 from cifar_edge.runtime.stream import stream
 
 PARTS = 50_000
@@ -65,10 +65,10 @@ def test_a_form_that_costs_too_much_is_refused(name: str) -> None:
 
 def test_a_decoder_that_takes_too_long_is_ended() -> None:
     with pytest.raises(ImageError, match=r"^the given bytes: to decode it takes more than 0\.05 seconds; convert it"):
-        read_pixels(png_of_profiles(100), bounds=Bounds(seconds=0.05))
+        read_pixels(png_of_profiles(100), limits=Limits(seconds=0.05))
     with pytest.raises(ImageError, match=r"more than 0\.5 seconds"):  # its decoder cannot be ended
-        read_pixels(encoded("JPEG2000", (2_000, 2_000)), bounds=Bounds(seconds=0.5))
-    assert read_pixels(png_of_profiles(1), bounds=Bounds(seconds=0.5)).shape == (32, 32, 3)
+        read_pixels(encoded("JPEG2000", (2_000, 2_000)), limits=Limits(seconds=0.5))
+    assert read_pixels(png_of_profiles(1), limits=Limits(seconds=0.5)).shape == (32, 32, 3)
 
 
 SIDE = 1_500
@@ -88,7 +88,7 @@ _PEAK = """
 import re, sys
 from pathlib import Path
 from PIL import Image
-from cifar_edge.runtime.bounds import Bounds
+from cifar_edge.runtime.limits import Limits
 from cifar_edge.runtime.images import read_pixels
 def megabytes(what):
     return int(re.search(what + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
@@ -96,7 +96,7 @@ Image.init()
 small, large = Path(sys.argv[1]).read_bytes(), Path(sys.argv[2]).read_bytes()
 read_pixels(small)
 before = megabytes("VmRSS")
-read_pixels(large, bounds=Bounds(memory=int(sys.argv[3])))
+read_pixels(large, limits=Limits(memory=int(sys.argv[3])))
 print(megabytes("VmHWM") - before)
 """
 
@@ -111,7 +111,7 @@ def test_what_is_held_is_what_was_estimated(name: str, tmp_path: Any) -> None:
             picture = picture.point(lambda level: level * (1 / 255) + 0)  # white is 1
         picture.save(tmp_path / file, kind, **options)
     with pytest.raises(ImageError, match=r"would take \d+ MB") as caught:
-        read_pixels(tmp_path / "large", bounds=Bounds(memory=1_000_000))
+        read_pixels(tmp_path / "large", limits=Limits(memory=1_000_000))
     estimate = int(str(caught.value).partition("would take ")[2].split()[0]) * 1_000_000
     arguments = [str(tmp_path / "small"), str(tmp_path / "large"), str(estimate + 500_000)]
     done = subprocess.run([sys.executable, "-c", _PEAK, *arguments], capture_output=True, text=True, check=True)
@@ -196,7 +196,7 @@ def test_formats_of_plug_ins_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     Image.register_open(Plugin.format, Plugin, lambda begin: begin.startswith(b"ELSEWHERE"))
     Image.register_extension(Plugin.format, ".elsewhere")
     assert read_pixels(content)[0, 9, 1] == 9
-    assert ".elsewhere" in picture_suffixes()
+    assert ".elsewhere" in image_suffixes()
 
 
 def test_a_stream_ends_without_waiting_for_what_is_being_read() -> None:

@@ -17,7 +17,7 @@ from PIL import Image, ImageFile
 
 from cifar_edge.errors import ImageError
 from cifar_edge.files import write_bytes
-from cifar_edge.runtime.formats import picture_suffixes
+from cifar_edge.runtime.formats import image_suffixes
 from cifar_edge.runtime.images import read_pixels
 
 
@@ -146,7 +146,7 @@ def plug_in() -> Iterator[None]:
     """Registers a format, as an HEIF plug-in does, in the course of the test."""
     with pytest.raises(ImageError, match="not a picture"):
         read_pixels(b"toy!\xc8")
-    assert ".toy" not in picture_suffixes()
+    assert ".toy" not in image_suffixes()
     Image.register_open("TOY", Toy, lambda prefix: prefix[:4] == b"toy!")
     Image.register_extension("TOY", ".toy")
     yield
@@ -157,7 +157,7 @@ def plug_in() -> Iterator[None]:
 @pytest.mark.usefixtures("plug_in")
 def test_a_format_that_is_registered_later_is_read() -> None:
     assert (read_pixels(b"toy!\xc8") == np.full((32, 32, 3), 0xC8)).all()
-    assert ".toy" in picture_suffixes()
+    assert ".toy" in image_suffixes()
 
 
 FORKS = """

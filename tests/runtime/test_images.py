@@ -21,9 +21,9 @@ from cifar_edge.data import Dataset
 from cifar_edge.errors import ImageError
 from cifar_edge.messages import display_name
 from cifar_edge.runtime import images
-from cifar_edge.runtime.bounds import Bounds
-from cifar_edge.runtime.formats import READ, picture_suffixes
+from cifar_edge.runtime.formats import READ, image_suffixes
 from cifar_edge.runtime.images import ImageSource, read_pixels
+from cifar_edge.runtime.limits import Limits
 from cifar_edge.runtime.quiet import silence_pillow
 from cifar_edge.runtime.transform import reduced_to_pixels, to_pixels
 
@@ -251,8 +251,8 @@ def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_formats_that_are_other_peoples_programs_are_not_read() -> None:
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n{} loop\n"
     assert failure(eps) == "the given bytes: not a picture in a format that is read; convert it to PNG"
-    assert {".png", ".jpg", ".jpeg", ".webp", ".tif", ".avif", ".jp2", ".mpo", ".pgm"} <= picture_suffixes()
-    assert not {".eps", ".pdf", ".h5", ".mpg", ".xpm", ".txt", ""} & picture_suffixes()
+    assert {".png", ".jpg", ".jpeg", ".webp", ".tif", ".avif", ".jp2", ".mpo", ".pgm"} <= image_suffixes()
+    assert not {".eps", ".pdf", ".h5", ".mpg", ".xpm", ".txt", ""} & image_suffixes()
 
 
 def jpeg_of(scans: int) -> bytes:
@@ -289,7 +289,7 @@ def tiff_of_tiles(width: int, length: int, kind: int = 4) -> bytes:
 def test_a_tiff_of_huge_tiles_is_refused() -> None:
     assert not read_pixels(tiff_of_tiles(256, 256)).any()
     with pytest.raises(ImageError, match=r"it would take \d+ MB of memory, more than the 0 MB that a picture may take"):
-        read_pixels(tiff_of_tiles(256, 256), bounds=Bounds(memory=256 * 256))
+        read_pixels(tiff_of_tiles(256, 256), limits=Limits(memory=256 * 256))
     assert "more than the 2,147 MB" in failure(tiff_of_tiles(1 << 16, 1 << 13))
     for kind in (1, 2, 7):  # bytes, text, anything
         assert failure(tiff_of_tiles(65, 256, kind)) == "the given bytes: a TIFF whose tiles have no size"

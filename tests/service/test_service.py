@@ -13,7 +13,7 @@ from tiny import TINY
 
 from cifar_edge import Classifier
 from cifar_edge.service.access import SECURITY_HEADERS, Access
-from cifar_edge.service.limits import Limits
+from cifar_edge.service.limits import ServiceLimits
 from cifar_edge.service.openapi import document
 
 TOKEN = "0123456789abcdef"
@@ -21,7 +21,7 @@ TOKEN = "0123456789abcdef"
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    with serving(Limits(images=3, body_bytes=100_000)) as client:
+    with serving(ServiceLimits(images=3, body_bytes=100_000)) as client:
         yield client
 
 
@@ -196,7 +196,9 @@ def test_health_and_start_page(client: Client) -> None:
 def test_its_own_description(client: Client) -> None:
     described = client.ask("GET", "/openapi.json").json
     labels = Classifier(TINY).labels
-    assert described == json.loads(json.dumps(document(labels, Limits(images=3, body_bytes=100_000), secured=False)))
+    assert described == json.loads(
+        json.dumps(document(labels, ServiceLimits(images=3, body_bytes=100_000), secured=False))
+    )
     assert set(described["paths"]) == {"/v1/predict", "/v1/model", "/healthz", "/openapi.json"}
     names = set(re.findall('"#/components/schemas/(.*?)"', json.dumps(described)))
     assert names <= set(described["components"]["schemas"])

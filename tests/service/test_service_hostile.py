@@ -25,7 +25,7 @@ from image_helpers import changes, corpus
 from service_helpers import BOUNDARY, FORM, Client, form, post, serving, wait_until
 
 from cifar_edge.service.access import Access
-from cifar_edge.service.limits import Limits
+from cifar_edge.service.limits import ServiceLimits
 
 TOKEN = "0123456789abcdef"
 HOST = "127.0.0.1"
@@ -48,7 +48,7 @@ def test_schemathesis_finds_nothing(examples: int, pictures: bool, tmp_path: Pat
         ]
         if not pictures:  # no schema can say which bytes are a picture
             command += ["--exclude-checks", "positive_data_acceptance"]
-        hooks = {"SCHEMATHESIS_HOOKS": "service_pictures", "PYTHONPATH": str(CHECKOUT / "tests")} if pictures else {}
+        hooks = {"SCHEMATHESIS_HOOKS": "service_images", "PYTHONPATH": str(CHECKOUT / "tests")} if pictures else {}
         done = subprocess.run(
             command, cwd=tmp_path, env=os.environ | hooks, capture_output=True, text=True, errors="replace", check=False
         )
@@ -109,7 +109,7 @@ def test_damaged_requests() -> None:
             assert request != intact
             statuses[0] += 1
 
-    with serving(Limits(header_seconds=0.5, body_seconds=0.1)) as service:  # for what is cut
+    with serving(ServiceLimits(header_seconds=0.5, body_seconds=0.1)) as service:  # for what is cut
         send()
     assert set(statuses) <= {0, 200, 400, 404, 405, 408, 411, 413, 415, 421, 422}
     assert all(statuses[each] for each in (200, 400, 404, 405, 408, 415, 422)), statuses

@@ -14,7 +14,7 @@ from pathlib import Path
 from cifar_edge.data.folder.layout import SPLITS, entries, folders, has_pictures, is_folder, is_split, refused, shown
 from cifar_edge.errors import DataError
 from cifar_edge.messages import display_name, listed
-from cifar_edge.runtime.formats import picture_suffixes
+from cifar_edge.runtime.formats import image_suffixes
 
 MIN_CLASSES = 2
 MAX_CLASSES = 1_000
@@ -79,7 +79,7 @@ def _listing(root: Path) -> Listing:
             stray += [f"{split}/{entry.name}" for entry in entries(root / split) if not is_folder(entry)]
     else:
         stray = [entry.name for entry in entries(root) if not is_folder(entry)]
-    suffixes = picture_suffixes()
+    suffixes = image_suffixes()
     files: list[PictureFile] = []
     unsearched: list[str] = []
     for split, found in classes.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cifar_edge.errors import DataError
 from cifar_edge.messages import display_name, listed
-from cifar_edge.runtime.formats import picture_suffixes
+from cifar_edge.runtime.formats import image_suffixes
 
 SPLITS = ("train", "test")
 
@@ -107,7 +107,7 @@ def folders(root: Path) -> list[str]:
 
 def has_pictures(folder: Path) -> bool:
     """Whether a file directly in ``folder`` has the suffix of a picture."""
-    suffixes = picture_suffixes()
+    suffixes = image_suffixes()
     with os.scandir(folder) as found:
         return any(
             Path(entry.name).suffix.lower() in suffixes and not is_folder(entry)

@@ -1,4 +1,4 @@
-"""What moves on a terminal: one line at its foot that is written over."""
+"""The status line of a terminal: the last line of stderr, written over as work progresses."""
 
 import shutil
 
@@ -15,8 +15,8 @@ def bar(done: int, total: int) -> str:
     return f"  [{'#' * filled}{'-' * (_WIDTH - filled)}]"
 
 
-class Foot:
-    """A line at the foot of stderr that is written over; lines that stay go above it."""
+class StatusLine:
+    """The last line of stderr, which is written over; lines that stay are printed above it."""
 
     def __init__(self) -> None:
         self._shown = 0
@@ -27,13 +27,13 @@ class Foot:
         click.echo(fit(text), err=True)
 
     def show(self, text: str) -> None:
-        """Write over the line at the foot."""
+        """Write over the status line."""
         text = one_line(text)[: shutil.get_terminal_size().columns - 1]
         click.echo("\r" + text.ljust(self._shown), err=True, nl=False)
         self._shown = len(text)
 
     def clear(self) -> None:
-        """Take the line at the foot away."""
+        """Remove the status line."""
         if self._shown:
             click.echo("\r" + " " * self._shown + "\r", err=True, nl=False)
             self._shown = 0

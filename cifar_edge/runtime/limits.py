@@ -16,7 +16,7 @@ _CHECKED_READS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class Limits:
     """What one picture may cost.
 
     Attributes:

@@ -1,8 +1,8 @@
 """`cifar-edge predict --engine ray`: the same work on a cluster, by Ray Data, with Parquet for an answer.
 
-Each worker process holds one `Classifier`, made of the model's bytes, and reads the pictures itself: their names must
-mean the same files on every machine. What comes out are the records of `cifar_edge.cli.records` as columns, and
-``position``, the place of the input, for the order of the lines is not kept.
+Each worker process holds one `Classifier`, made of the model's bytes, and reads the images itself: their paths must
+name the same files on every machine. The output has the records of `cifar_edge.cli.prediction_records` as columns, and
+``position``, the index of the input, since the order of the rows is not kept.
 """
 
 import logging
@@ -18,7 +18,7 @@ import ray
 import ray.data
 
 from cifar_edge.cli.inputs import Input
-from cifar_edge.cli.records import record
+from cifar_edge.cli.prediction_records import record
 from cifar_edge.errors import CifarEdgeError, ImageError
 from cifar_edge.messages import display_name
 from cifar_edge.runtime.classifier import Classifier

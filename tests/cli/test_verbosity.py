@@ -11,7 +11,7 @@ from conftest import CHECKOUT
 
 from cifar_edge.cli import train
 from cifar_edge.cli.main import Commands, main
-from cifar_edge.cli.notes import with_options
+from cifar_edge.cli.verbosity import with_options
 from cifar_edge.errors import ModelError
 from cifar_edge.training.records import EpochRecord
 

@@ -22,7 +22,7 @@ from tiny import TINY
 
 from cifar_edge import Classifier, Prediction
 from cifar_edge.runtime.images import ImageSource
-from cifar_edge.service.limits import Limits
+from cifar_edge.service.limits import ServiceLimits
 from cifar_edge.service.pool import Pool
 from cifar_edge.service.problems import Problem
 
@@ -43,7 +43,7 @@ def assert_busy(answer: Answer, detail: str) -> None:
 
 def test_a_full_queue_refuses_and_recovers(content: bytes) -> None:
     gate = Gate()
-    with serving(Limits(workers=1, waiting=2), classifier=gate) as client, ThreadPoolExecutor(10) as asking:
+    with serving(ServiceLimits(workers=1, waiting=2), classifier=gate) as client, ThreadPoolExecutor(10) as asking:
         asked = [asking.submit(client.predict, content) for _ in range(10)]
         wait_until(lambda: sum(answer.done() for answer in asked) == 7)
         for answer in asked:
@@ -57,7 +57,7 @@ def test_a_full_queue_refuses_and_recovers(content: bytes) -> None:
 
 def test_an_answer_that_takes_too_long_is_given_up_and_keeps_its_place(content: bytes) -> None:
     gate = Gate()
-    with serving(Limits(workers=1, waiting=1, answer_seconds=1.0), classifier=gate) as client:
+    with serving(ServiceLimits(workers=1, waiting=1, answer_seconds=1.0), classifier=gate) as client:
         assert_busy(client.predict(content), "more than 1 seconds")
         assert_busy(client.predict(content), "more than 1 seconds")  # it waited, and was given up
         assert gate.waiting == 1
@@ -77,7 +77,7 @@ def test_between_two_images_of_a_request_others_have_their_turn(content: bytes) 
     black = io.BytesIO()
     Image.new("RGB", (32, 32)).save(black, "PNG")
     with (
-        serving(Limits(workers=1), classifier=gate) as client,
+        serving(ServiceLimits(workers=1), classifier=gate) as client,
         client.connect() as one,
         ThreadPoolExecutor(1) as asking,
     ):
@@ -92,7 +92,7 @@ def test_between_two_images_of_a_request_others_have_their_turn(content: bytes) 
 
 
 def test_what_was_given_up_holds_nothing_and_is_not_waited_for() -> None:
-    pool, gate, classifier = Pool(Limits(workers=1, waiting=1, answer_seconds=0.1)), Event(), Classifier(TINY)
+    pool, gate, classifier = Pool(ServiceLimits(workers=1, waiting=1, answer_seconds=0.1)), Event(), Classifier(TINY)
     held = weakref.ref(classifier)
 
     async def ask(call: Callable[[], bool]) -> None:
@@ -110,7 +110,7 @@ def test_what_was_given_up_holds_nothing_and_is_not_waited_for() -> None:
 
 
 def test_the_bodies_of_all_requests_are_bounded(content: bytes) -> None:
-    with serving(Limits(held_bytes=100_000)) as client:
+    with serving(ServiceLimits(held_bytes=100_000)) as client:
         with client.connect() as slow:
             slow.sendall(post(bytes(95_000), length=96_000))
             wait_until(lambda: client.predict(bytes(6_000)).status == 503)
@@ -121,25 +121,25 @@ def test_the_bodies_of_all_requests_are_bounded(content: bytes) -> None:
 
 @pytest.mark.parametrize("part", [b"", b"POST /v1/predict HT", b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"])
 def test_a_slow_head_ends(part: bytes) -> None:
-    with serving(Limits(header_seconds=0.3)) as client, client.connect() as connection:
+    with serving(ServiceLimits(header_seconds=0.3)) as client, client.connect() as connection:
         connection.sendall(part)
         assert read_until_closed(connection) == b""
 
 
 def test_a_head_byte_by_byte_ends() -> None:
-    with serving(Limits(header_seconds=0.5)) as client, client.connect() as connection:
+    with serving(ServiceLimits(header_seconds=0.5)) as client, client.connect() as connection:
         assert drip(connection, b"GET /healthz HTTP/1.1\r\n" + b"X: y\r\n" * 1000) == b""
 
 
 def test_a_slow_body_ends_with_408() -> None:
-    with serving(Limits(body_seconds=0.5)) as client, client.connect() as connection:
+    with serving(ServiceLimits(body_seconds=0.5)) as client, client.connect() as connection:
         received = drip(connection, post(bytes(1000), length=1000))
         assert status_of(received) == 408
         assert b"application/problem+json" in received
 
 
 def test_a_connection_that_sends_on_after_its_answer_ends() -> None:
-    with serving(Limits(body_bytes=10, header_seconds=1.0)) as client, client.connect() as connection:
+    with serving(ServiceLimits(body_bytes=10, header_seconds=1.0)) as client, client.connect() as connection:
         connection.sendall(post(b"", length=1000))
         assert status_of(drip(connection, bytes(1000))) == 413
 
@@ -150,7 +150,7 @@ GET_PAGE = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def test_an_answer_that_nobody_reads_ends() -> None:
-    with serving(Limits(exchange_seconds=0.5), page=PAGE) as client, client.connect() as connection:
+    with serving(ServiceLimits(exchange_seconds=0.5), page=PAGE) as client, client.connect() as connection:
         connection.sendall(GET_PAGE)
         held_until_closed(connection)
         assert len(read_until_closed(connection)) < 50_000_000
@@ -193,7 +193,7 @@ def held_until_closed(connection: socket.socket) -> None:
 
 
 def test_one_connection_too_many_closes_the_one_that_has_waited_longest(capfd: pytest.CaptureFixture[str]) -> None:
-    with serving(Limits(connections=4, header_seconds=1000.0)) as client, ExitStack() as stack:
+    with serving(ServiceLimits(connections=4, header_seconds=1000.0)) as client, ExitStack() as stack:
         held = [stack.enter_context(client.connect()) for _ in range(4)]
         held[0].sendall(b"GET /healthz HT")  # a head that goes on for ever is no request
         for gone in held[:3]:
@@ -209,7 +209,7 @@ def test_one_connection_too_many_closes_the_one_that_has_waited_longest(capfd: p
 
 
 def test_a_full_house_refuses_at_once_answers_health_and_recovers(capfd: pytest.CaptureFixture[str]) -> None:
-    with serving(Limits(requests=2, connections=5, last_seconds=0.1), page=PAGE) as client, ExitStack() as stack:
+    with serving(ServiceLimits(requests=2, connections=5, last_seconds=0.1), page=PAGE) as client, ExitStack() as stack:
         slow = [stack.enter_context(client.connect()) for _ in range(2)]
         for connection in slow:
             connection.sendall(GET_PAGE)
@@ -261,7 +261,7 @@ def test_a_cut_connection_is_nobody_elses_trouble(content: bytes, cut: str, capf
 def test_what_was_accepted_is_answered_when_it_stops(content: bytes) -> None:
     gate = Gate()
     with ThreadPoolExecutor(3) as asking:
-        with serving(Limits(workers=1), classifier=gate) as client:
+        with serving(ServiceLimits(workers=1), classifier=gate) as client:
             accepted = [asking.submit(client.predict, content) for _ in range(3)]
             wait_until(lambda: gate.waiting == 1)
             idle = client.connect()
@@ -274,7 +274,7 @@ def test_what_was_accepted_is_answered_when_it_stops(content: bytes) -> None:
 
 
 def test_what_takes_too_long_is_cut_when_it_stops(content: bytes, capfd: pytest.CaptureFixture[str]) -> None:
-    with serving(Limits(shutdown_seconds=1)) as client:
+    with serving(ServiceLimits(shutdown_seconds=1)) as client:
         connection = client.connect()
         connection.sendall(post(content[:100], len(content)))
         wait_until(lambda: client.ask("GET", "/healthz").status == 200)

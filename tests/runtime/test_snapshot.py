@@ -18,8 +18,8 @@ from tiny import TINY
 from cifar_edge import Classifier, ImageError, Prediction
 from cifar_edge.data import Dataset
 from cifar_edge.runtime.images import ImageSource, read_pixels
+from cifar_edge.runtime.snapshot import MOST_COPIED_BYTES
 from cifar_edge.runtime.stream import Pixels
-from cifar_edge.runtime.taking import MOST_COPIED_BYTES
 
 PICTURES = 60
 
