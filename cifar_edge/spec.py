@@ -20,6 +20,9 @@ METADATA_KEY = "cifar_edge"
 INPUT_NAME = "image"
 OUTPUT_NAME = "logits"
 IMAGE_SIZE = 32
+"""Height and width of the input where a model says nothing else."""
+IMAGE_SIZES = tuple(range(32, 129, 16))
+"""The heights and widths that a model may have."""
 IMAGE_CHANNELS = 3
 INPUT_LAYOUT = "uint8 NHWC RGB [batch, 32, 32, 3]"
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from cifar_edge.cli.dependencies import needs
+from cifar_edge.cli.size_option import size_option
 from cifar_edge.cli.verbosity import say
+from cifar_edge.spec import IMAGE_SIZE
 
 if TYPE_CHECKING:
     from cifar_edge.models.summary import Summary
@@ -15,8 +17,9 @@ if TYPE_CHECKING:
 
 @click.command("summary")
 @click.argument("name")
+@size_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the layers that the table leaves out.")
-def command(name: str, as_json: bool) -> None:
+def command(name: str, size: int | None, as_json: bool) -> None:
     """Print a network's layers, shapes, parameters and MACs.
 
     NAME is a network such as gn-cnn or s8-layer, here for ten classes. Layers that neither hold parameters nor shrink
@@ -24,12 +27,12 @@ def command(name: str, as_json: bool) -> None:
     and linear layers. Sizes are for one float32 image, in MB of 2^20 bytes; forward/backward counts every layer's
     output and its gradient.
 
-    Example: cifar-edge summary s8-layer
+    Example: cifar-edge summary gn-cnn --size 64
     """
     with needs("train"):
         from cifar_edge.models import build, summarize
 
-    summary = summarize(build(name))
+    summary = summarize(build(name, size=size or IMAGE_SIZE), size or IMAGE_SIZE)
     say(_json(name, summary) if as_json else summary.to_table())
 
 

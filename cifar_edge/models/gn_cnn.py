@@ -174,8 +174,3 @@ GN_CNN_DW_LAYERS = (
     Layer(48, kernel=1),
 )
 """As fast as gn-cnn, with depthwise layers at 8x8: 49,546 parameters for ten classes, and 5.1 million MACs."""
-
-
-def gn_cnn(classes: int, layers: Sequence[Layer] = GN_CNN_LAYERS) -> GnCnn:
-    """The released gn-cnn, or one of its sizes by their ``layers``."""
-    return GnCnn(classes, layers)

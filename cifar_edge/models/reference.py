@@ -33,8 +33,10 @@ def batch_norm(channels: int, size: int) -> nn.Module:
     return nn.BatchNorm2d(channels)
 
 
-def reference_network(classes: int, norm: Norm) -> nn.Sequential:
-    """The reference network for float32 input ``[batch, 3, 32, 32]``; logits ``[batch, classes]``."""
+def reference_network(classes: int, size: int, norm: Norm) -> nn.Sequential:
+    """The reference network for float32 input ``[batch, 3, size, size]``; logits ``[batch, classes]``."""
+    middle = (size - 4) // 2  # 14 of 32
+    last = (middle - 2) // 2  # 6 of 32
 
     def block(channels_in: int, channels: int, size: int, padding: int = 0) -> list[nn.Module]:
         return [
@@ -46,31 +48,31 @@ def reference_network(classes: int, norm: Norm) -> nn.Sequential:
 
     pointwise = partial(nn.Conv2d, kernel_size=1, bias=False)
     return nn.Sequential(
-        *block(3, 4, 30),
-        *block(4, 8, 28),
+        *block(3, 4, size - 2),
+        *block(4, 8, size - 4),
         pointwise(8, 4),
         nn.MaxPool2d(2),
-        *block(4, 10, 14, padding=1),
-        *block(10, 16, 12),
-        *block(16, 16, 12, padding=1),
+        *block(4, 10, middle, padding=1),
+        *block(10, 16, middle - 2),
+        *block(16, 16, middle - 2, padding=1),
         pointwise(16, 10),
         nn.MaxPool2d(2),
-        *block(10, 16, 6, padding=1),
-        *block(16, 16, 6, padding=1),
-        *block(16, 16, 6, padding=1),
-        nn.AvgPool2d(6),
+        *block(10, 16, last, padding=1),
+        *block(16, 16, last, padding=1),
+        *block(16, 16, last, padding=1),
+        nn.AvgPool2d(last),
         pointwise(16, classes),
         nn.Flatten(),
     )
 
 
-def unnormalized_network(classes: int) -> nn.Sequential:
+def unnormalized_network(classes: int, size: int) -> nn.Sequential:
     """The reference network without norms: 10,900 parameters, all of them convolution weights.
 
     They start as He et al. 2015 (arXiv:1502.01852) have it: torch's own start leaves a third of the variance after each
     convolution, which norms undo, and without them the logits are so near zero that training never leaves chance.
     """
-    network = reference_network(classes, lambda channels, size: nn.Identity())
+    network = reference_network(classes, size, lambda channels, size: nn.Identity())
     for module in network:
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

@@ -1,6 +1,6 @@
 """Every network by name, with the recipe it trains by when nothing else is said."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -8,10 +8,18 @@ from torch import nn
 
 from cifar_edge.errors import ModelError, RecipeError
 from cifar_edge.messages import did_you_mean
-from cifar_edge.models.gn_cnn import GN_CNN_DW_LAYERS, GN_CNN_MAX_LAYERS, GN_CNN_NANO_LAYERS, gn_cnn
+from cifar_edge.models.gn_cnn import (
+    GN_CNN_DW_LAYERS,
+    GN_CNN_LAYERS,
+    GN_CNN_MAX_LAYERS,
+    GN_CNN_NANO_LAYERS,
+    GnCnn,
+    Layer,
+)
 from cifar_edge.models.reference import batch_norm, group_norm, layer_norm, reference_network, unnormalized_network
 from cifar_edge.models.wide_resnet import WideResNet
 from cifar_edge.runs.recipe import FoldRecipe, Recipe
+from cifar_edge.spec import IMAGE_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +27,11 @@ class Family:
     """One registered network.
 
     Attributes:
-        construct: number of classes -> the untrained module; float32 ``[batch, 3, 32, 32]`` in, logits out.
+        construct: number of classes and size S -> the untrained module; float32 ``[batch, 3, S, S]`` in, logits out.
         recipe: what it is trained by when nothing else is said; `default_recipe` adds its name.
     """
 
-    construct: Callable[[int], nn.Module]
+    construct: Callable[[int, int], nn.Module]
     recipe: Recipe = field(default_factory=Recipe)
 
 
@@ -32,16 +40,21 @@ _REFERENCE_RECIPE = Recipe(batch_size=64, learning_rate=0.1, crop=2, weight_deca
 
 _GN_CNN_RECIPE = Recipe(epochs=15, muon_learning_rate=0.01, fold=FoldRecipe(epochs=5, muon_learning_rate=0.01))
 
+
+def _gn_cnn(layers: Sequence[Layer]) -> Callable[[int, int], nn.Module]:
+    return lambda classes, size: GnCnn(classes, layers)  # a global average pool takes every size
+
+
 MODELS: Mapping[str, Family] = {
-    "gn-cnn": Family(gn_cnn, _GN_CNN_RECIPE),
-    "gn-cnn-dw": Family(partial(gn_cnn, layers=GN_CNN_DW_LAYERS), _GN_CNN_RECIPE),
-    "gn-cnn-max": Family(partial(gn_cnn, layers=GN_CNN_MAX_LAYERS), _GN_CNN_RECIPE),
-    "gn-cnn-nano": Family(partial(gn_cnn, layers=GN_CNN_NANO_LAYERS), _GN_CNN_RECIPE),
+    "gn-cnn": Family(_gn_cnn(GN_CNN_LAYERS), _GN_CNN_RECIPE),
+    "gn-cnn-dw": Family(_gn_cnn(GN_CNN_DW_LAYERS), _GN_CNN_RECIPE),
+    "gn-cnn-max": Family(_gn_cnn(GN_CNN_MAX_LAYERS), _GN_CNN_RECIPE),
+    "gn-cnn-nano": Family(_gn_cnn(GN_CNN_NANO_LAYERS), _GN_CNN_RECIPE),
     "s8-layer": Family(partial(reference_network, norm=layer_norm), _REFERENCE_RECIPE),
     "s8-group": Family(partial(reference_network, norm=group_norm), _REFERENCE_RECIPE),
     "s8-batch": Family(partial(reference_network, norm=batch_norm), _REFERENCE_RECIPE),
     "s8-none": Family(unnormalized_network, _REFERENCE_RECIPE.with_values(learning_rate=0.05)),
-    "wrn-16-4": Family(partial(WideResNet, widen=4)),
+    "wrn-16-4": Family(lambda classes, size: WideResNet(classes, widen=4)),
 }
 
 
@@ -70,10 +83,10 @@ def default_recipe(name: str) -> Recipe:
         raise RecipeError(str(error)) from error
 
 
-def build(name: str, classes: int = 10) -> nn.Module:
-    """A freshly initialised network; torch's global generator decides its weights.
+def build(name: str, classes: int = 10, size: int = IMAGE_SIZE) -> nn.Module:
+    """A freshly initialised network for images of ``size``; torch's global generator decides its weights.
 
     Raises:
         ModelError: no network has that name.
     """
-    return family(name).construct(classes)
+    return family(name).construct(classes, size)

@@ -50,16 +50,18 @@ class Summary:
             is not among them.
         parameters: of the whole network, each counted once.
         macs: multiply-accumulates of all convolutions and linear layers.
+        size: height and width of the image.
     """
 
     layers: tuple[Layer, ...]
     parameters: int
     macs: int
+    size: int = IMAGE_SIZE
 
     @property
     def input_mb(self) -> float:
         """Megabytes of the float32 input."""
-        return _megabytes(IMAGE_CHANNELS * IMAGE_SIZE**2)
+        return _megabytes(IMAGE_CHANNELS * self.size**2)
 
     @property
     def forward_backward_mb(self) -> float:
@@ -101,8 +103,8 @@ class Summary:
         return "\n".join(lines)
 
 
-def summarize(network: nn.Module) -> Summary:
-    """Follow one image, float32 ``[1, 3, 32, 32]``, through a copy of the network that computes shapes only.
+def summarize(network: nn.Module, size: int = IMAGE_SIZE) -> Summary:
+    """Follow one image, float32 ``[1, 3, size, size]``, through a copy of the network that computes shapes only.
 
     The network itself is left as it is: neither its mode nor a batch norm's running statistics change.
     """
@@ -125,8 +127,8 @@ def summarize(network: nn.Module) -> Summary:
         if next(module.children(), None) is None:
             module.register_forward_hook(record)
     with torch.no_grad():
-        shapes_only(torch.empty(1, IMAGE_CHANNELS, IMAGE_SIZE, IMAGE_SIZE, device="meta"))
-    return Summary(tuple(layers), count_parameters(network), sum(layer.macs for layer in layers))
+        shapes_only(torch.empty(1, IMAGE_CHANNELS, size, size, device="meta"))
+    return Summary(tuple(layers), count_parameters(network), sum(layer.macs for layer in layers), size)
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -134,9 +136,9 @@ def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def count_macs(network: nn.Module) -> int:
-    """Multiply-accumulates of the convolutions and linear layers for one image, float32 ``[1, 3, 32, 32]``."""
-    return summarize(network).macs
+def count_macs(network: nn.Module, size: int = IMAGE_SIZE) -> int:
+    """Multiply-accumulates of the convolutions and linear layers for one image, float32 ``[1, 3, size, size]``."""
+    return summarize(network, size).macs
 
 
 def _macs(module: nn.Module, output: Tensor) -> int:

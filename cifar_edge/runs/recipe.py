@@ -9,6 +9,7 @@ from typing import Any, Self
 from cifar_edge.errors import RecipeError
 from cifar_edge.files import read_bounded
 from cifar_edge.messages import did_you_mean, reason
+from cifar_edge.spec import IMAGE_SIZE, IMAGE_SIZES
 
 _MAX_BYTES = 1 << 20
 """Of a recipe.toml."""
@@ -47,6 +48,9 @@ class Recipe:
 
     epochs: int = 20
     """Passes over the training images."""
+
+    size: int = IMAGE_SIZE
+    """Height and width of the images: a multiple of 16 from 32 to 128."""
 
     seed: int = 0
     """Decides initial weights, order and, without ``augmented_copies``, augmentation."""
@@ -134,6 +138,8 @@ class Recipe:
             value = values[name]
             if isinstance(value, tuple) and not 0 <= value[0] <= value[1] <= _LARGEST_FACTOR:
                 raise RecipeError(f"{name} = {list(value)} is not a range of factors between 0 and {_LARGEST_FACTOR}")
+        if self.size not in IMAGE_SIZES:
+            raise RecipeError(f"size = {self.size} is not a multiple of 16 from {IMAGE_SIZES[0]} to {IMAGE_SIZES[-1]}")
         if self.precision not in PRECISIONS:
             raise RecipeError(f"precision = {self.precision!r} is none of {', '.join(PRECISIONS)}")
 

@@ -15,6 +15,7 @@ from cifar_edge.models.depthwise import DepthwiseConv2d
 from cifar_edge.models.gn_cnn import GnCnn, Layer
 from cifar_edge.models.pixels import PixelNetwork, pixels_to_input
 from cifar_edge.models.summary import count_macs, count_parameters, summarize
+from cifar_edge.spec import IMAGE_SIZES
 
 # As published: layer, output, parameters.
 REFERENCE_TABLE = """\
@@ -50,9 +51,9 @@ REFERENCE_MACS = (
 )
 
 
-def random_pixels(batch: int) -> torch.Tensor:
+def random_pixels(batch: int, size: int = 32) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (batch, 32, 32, 3), dtype=torch.uint8, generator=generator)
+    return torch.randint(0, 256, (batch, size, size, 3), dtype=torch.uint8, generator=generator)
 
 
 def test_summary_prints_the_reference_table() -> None:
@@ -153,13 +154,21 @@ def test_depthwise_convolutions_train_as_any_other(kernel: int, stride: int, siz
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("classes", [2, 10])
-def test_pixels_in_logits_out(name: str, classes: int) -> None:
-    network = PixelNetwork(build(name, classes)).eval()
-    for batch in (1, 7):
-        logits = network(random_pixels(batch))
+@pytest.mark.parametrize(("classes", "size"), [(2, 32), *((10, size) for size in IMAGE_SIZES)])
+def test_pixels_in_logits_out(name: str, classes: int, size: int) -> None:
+    network = PixelNetwork(build(name, classes, size)).eval()
+    for batch in (1, 2):
+        logits = network(random_pixels(batch, size))
         assert logits.shape == (batch, classes)
         assert logits.dtype == torch.float32
+
+
+@pytest.mark.parametrize("size", IMAGE_SIZES)
+def test_a_gn_cnn_has_as_many_parameters_at_every_size_and_macs_as_the_area(size: int) -> None:
+    network = build("gn-cnn", size=size)
+    assert count_parameters(network) == count_parameters(build("gn-cnn"))
+    convolutions = count_macs(build("gn-cnn")) - 640  # those of the classifier stay
+    assert count_macs(network, size) - 640 == pytest.approx(convolutions * (size / 32) ** 2)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -171,12 +180,21 @@ def test_gradients_reach_every_parameter(name: str) -> None:
     assert starved == []
 
 
+@pytest.mark.parametrize("size", [32, 48])
 @pytest.mark.parametrize("name", MODELS)
-def test_macs_agree_with_torchs_own_counter(name: str) -> None:
-    network = PixelNetwork(build(name)).eval()
+def test_macs_agree_with_torchs_own_counter(name: str, size: int) -> None:
+    network = PixelNetwork(build(name, size=size)).eval()
     with FlopCounterMode(display=False) as counter:
-        network(random_pixels(1))
-    assert counter.get_total_flops() == 2 * count_macs(network.network)
+        network(random_pixels(1, size))
+    assert counter.get_total_flops() == 2 * count_macs(network.network, size)
+
+
+def test_summary_is_of_the_size_that_is_asked_for() -> None:
+    done = CliRunner().invoke(main, ["summary", "gn-cnn", "--size", "64", "--json"])
+    record = json.loads(done.stdout)
+    assert (record["size"], record["layers"][0]["input"]) == (64, [3, 64, 64])
+    for size in ("40", "16", "144", "x"):
+        assert CliRunner().invoke(main, ["summary", "gn-cnn", "--size", size]).exit_code == 2
 
 
 def test_summarize_leaves_the_network_alone() -> None:
