@@ -1,9 +1,9 @@
 """The edge contract: what every exported ``.onnx`` file promises and every runtime may rely on.
 
 The file takes raw pixels, so that no caller can preprocess them wrongly: ``image`` is uint8, NHWC,
-``[batch, 32, 32, 3]``, RGB; ``logits`` is float32, ``[batch, classes]``. Inside the graph a pixel ``p`` becomes
-``(p - 128) / 64``, which is also an exact int8 quantisation (scale 1/64, zero point 128): the int8 graph reads the
-image without any float, and padding with zero is padding with grey.
+``[batch, S, S, 3]``, RGB, where S is the model's size; ``logits`` is float32, ``[batch, classes]``. Inside the graph a
+pixel ``p`` becomes ``(p - 128) / 64``, which is also an exact int8 quantisation (scale 1/64, zero point 128): the int8
+graph reads the image without any float, and padding with zero is padding with grey.
 """
 
 import json
@@ -13,7 +13,8 @@ from typing import Any, Literal, Self, get_args
 
 from cifar_edge.errors import ContractError
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSIONS = (1, 2)
+"""Version 2 adds ``size`` and ``threshold`` to the metadata; a model that needs neither is written as version 1."""
 METADATA_KEY = "cifar_edge"
 """The key of ``metadata_props`` under which the JSON of `ModelMetadata` lies."""
 
@@ -24,16 +25,24 @@ IMAGE_SIZE = 32
 IMAGE_SIZES = tuple(range(32, 129, 16))
 """The heights and widths that a model may have."""
 IMAGE_CHANNELS = 3
-INPUT_LAYOUT = "uint8 NHWC RGB [batch, 32, 32, 3]"
 
 PIXEL_ZERO_POINT = 128
 PIXEL_SCALE = 1.0 / 64.0
 PIXEL_MAP = "(p - 128) / 64"
 
-RESIZE_RULE = (
-    "EXIF orientation; RGB, alpha over grey 128; centre-crop square; "
-    "area averaging down, bicubic up; 32x32 RGB passes bit for bit"
-)
+
+def input_layout(size: int) -> str:
+    """Dtype, layout and shape of the input of a model of ``size``."""
+    return f"uint8 NHWC RGB [batch, {size}, {size}, 3]"
+
+
+def resize_rule(size: int) -> str:
+    """How an image of any kind becomes the input of a model of ``size``."""
+    return (
+        "EXIF orientation; RGB, alpha over grey 128; centre-crop square; "
+        f"area averaging down, bicubic up; {size}x{size} RGB passes bit for bit"
+    )
+
 
 MAX_OPSET = 20
 MAX_IR_VERSION = 10
@@ -71,10 +80,8 @@ class ModelMetadata:
         created: time of the export, ISO 8601, UTC.
         temperature: what the logits are divided by before the softmax, so that a score of 0.8 is right in about 80 of
             100 cases (Guo et al. 2017, arXiv:1706.04599); 1 where none was fitted. No class changes its rank.
-        contract: version of the contract the file keeps.
-        input_layout: dtype, layout and shape of the input.
-        pixel_map: how the graph maps a pixel ``p`` to a real number.
-        resize_rule: how a photo becomes the input.
+        size: height and width of the input, one of `IMAGE_SIZES`.
+        threshold: the score below which an answer is "not sure", in [0, 1]; None for none.
     """
 
     model: str
@@ -88,19 +95,29 @@ class ModelMetadata:
     versions: Mapping[str, str]
     created: str
     temperature: float = 1.0
-    contract: int = CONTRACT_VERSION
-    input_layout: str = INPUT_LAYOUT
-    pixel_map: str = PIXEL_MAP
-    resize_rule: str = RESIZE_RULE
+    size: int = IMAGE_SIZE
+    threshold: float | None = None
+
+    @property
+    def contract(self) -> int:
+        """The version of the contract: the oldest that can say all of this."""
+        return 1 if self.size == IMAGE_SIZE and self.threshold is None else 2
 
     @property
     def identity(self) -> str:
         """Which weights in which precision: the same for two exports of them, such as ``gn-cnn.int8@4c7e20d5a1b3``."""
         return f"{self.model}.{self.precision}@{self.weights_sha256[:12]}"
 
+    def to_record(self) -> dict[str, Any]:
+        """The metadata as the file holds them, with what the contract promises for this size."""
+        record = {**asdict(self), "contract": self.contract, **_promises(self.size)}
+        if self.contract == 1:
+            del record["size"], record["threshold"]
+        return record
+
     def to_json(self) -> str:
         """Compact JSON, keys sorted, so that the same metadata gives the same bytes."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return json.dumps(self.to_record(), sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -118,12 +135,14 @@ class ModelMetadata:
             raise ContractError("its metadata is not JSON") from error
         if not isinstance(record, dict):
             raise ContractError("its metadata is not a JSON object")
-        if type(record.get("contract")) is not int or record["contract"] != CONTRACT_VERSION:
-            raise ContractError(
-                f"it keeps contract version {record.get('contract')!r}, this cifar-edge knows {CONTRACT_VERSION}"
-            )
+        contract = record.get("contract")
+        if type(contract) is not int or contract not in CONTRACT_VERSIONS:
+            known_versions = " and ".join(map(str, CONTRACT_VERSIONS))
+            raise ContractError(f"it keeps contract version {contract!r}, this cifar-edge knows {known_versions}")
+        later: dict[str, Any] = {"size": IMAGE_SIZE, "threshold": None}
+        record = record | later if contract == 1 else later | record
         known = {field.name: record[field.name] for field in fields(cls) if field.name in record}
-        missing = [field.name for field in fields(cls) if field.name not in record]
+        missing = [name for name in (*_NAMES, *_promises(IMAGE_SIZE)) if name not in record]
         if missing:
             raise ContractError(f"its metadata lacks {', '.join(missing)}")
         for key, expected in _JSON_TYPES.items():
@@ -142,10 +161,25 @@ class ModelMetadata:
             raise ContractError(f"its metadata has precision = {known['precision']!r}")
         if not all(isinstance(version, str) for version in known["versions"].values()):
             raise ContractError(f"its metadata has versions = {known['versions']!r}")
-        for key, promised in _PROMISED.items():
-            if known[key] != promised:
-                raise ContractError(f"its metadata has {key} = {known[key]!r}, contract 1 says {promised!r}")
+        if known["size"] not in IMAGE_SIZES:
+            raise ContractError(
+                f"its metadata has size = {known['size']}, which is not a multiple of 16 from {IMAGE_SIZES[0]} to "
+                f"{IMAGE_SIZES[-1]}"
+            )
+        if known["threshold"] is not None and not 0 <= known["threshold"] <= 1:
+            raise ContractError(f"its metadata has threshold = {known['threshold']!r}")
+        for key, promised in _promises(known["size"]).items():
+            if record[key] != promised:
+                raise ContractError(f"its metadata has {key} = {record[key]!r}, contract {contract} says {promised!r}")
         return cls(**known)
+
+
+_NAMES = tuple(field.name for field in fields(ModelMetadata))
+
+
+def _promises(size: int) -> dict[str, str]:
+    """What the contract fixes, by the key under which the metadata repeat it."""
+    return {"input_layout": input_layout(size), "pixel_map": PIXEL_MAP, "resize_rule": resize_rule(size)}
 
 
 _JSON_TYPES: Mapping[str, Any] = {
@@ -159,11 +193,11 @@ _JSON_TYPES: Mapping[str, Any] = {
     "versions": dict,
     "created": str,
     "temperature": (float, int),
+    "size": int,
+    "threshold": (float, int, type(None)),
 }
 
 _COUNTS = ("parameters", "macs", "test_images")
-
-_PROMISED = {"input_layout": INPUT_LAYOUT, "pixel_map": PIXEL_MAP, "resize_rule": RESIZE_RULE}
 
 
 def _labels(found: list[object]) -> tuple[str, ...]:

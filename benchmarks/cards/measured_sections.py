@@ -10,7 +10,7 @@ from benchmarks.cards.markdown import block, paragraph, table
 from cifar_edge.cli.evaluate import text_report
 from cifar_edge.measure.accuracy import Evaluation
 from cifar_edge.measure.metrics import Estimate
-from cifar_edge.spec import RESIZE_RULE
+from cifar_edge.spec import IMAGE_SIZE, resize_rule
 
 _REFERENCE = (
     'A reference to compare others with: the network of "CIFAR-10 with Group Norm", with {} after each 3x3 '
@@ -35,8 +35,8 @@ def intended_use(model: Released, measured: Measured) -> str:
     mistaken[worst] = 0
     limits = [
         f"It answers with one of {len(best.labels)} classes ({', '.join(best.labels)}), whatever the picture shows.",
-        f"It sees 32x32 pixels. A larger photo becomes these by one rule ({RESIZE_RULE}): what is small in it, or not "
-        "in its middle, is lost.",
+        f"It sees 32x32 pixels. A larger photo becomes these by one rule ({resize_rule(IMAGE_SIZE)}): what is small in "
+        "it, or not in its middle, is lost.",
         f"It finds {best.recall[worst]:.1%} of what is {best.labels[worst]}, its weakest class, and takes most of the "
         f"rest for {best.labels[int(mistaken.argmax())]}.",
         *_fragile(model, measured),

@@ -13,7 +13,7 @@ from cifar_edge.messages import display_name, reason
 from cifar_edge.runtime.onnx_file import End, OnnxFile
 from cifar_edge.runtime.operators import check_graph
 from cifar_edge.runtime.protobuf import DamagedError
-from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE, INPUT_NAME, METADATA_KEY, OUTPUT_NAME, ModelMetadata
+from cifar_edge.spec import IMAGE_CHANNELS, INPUT_NAME, METADATA_KEY, OUTPUT_NAME, ModelMetadata
 
 MAX_MODEL_BYTES = 64 * 1024 * 1024
 """A larger file is refused unread: it is a thousand times the size of a model for the edge."""
@@ -59,7 +59,7 @@ def load(source: str | os.PathLike[str] | bytes, threads: int = 1, name: str | N
     try:
         metadata = _checked(content)
         session = _session(content, threads)
-        _try(session, len(metadata.labels))
+        _try(session, metadata)
     except ContractError as error:
         raise ContractError(f"{name}: {reason(error)}") from error
     except UnicodeDecodeError as error:
@@ -113,7 +113,7 @@ def _checked(content: bytes) -> ModelMetadata:
     if len(text) > MAX_METADATA:
         raise ContractError(f"its metadata has more than {MAX_METADATA:,} characters")
     metadata = ModelMetadata.from_json(text)
-    expected_input = End(INPUT_NAME, "tensor(uint8)", (None, IMAGE_SIZE, IMAGE_SIZE, IMAGE_CHANNELS))
+    expected_input = End(INPUT_NAME, "tensor(uint8)", (None, metadata.size, metadata.size, IMAGE_CHANNELS))
     expected_output = End(OUTPUT_NAME, "tensor(float)", (None, len(metadata.labels)))
     for kind, found, expected in (("input", file.inputs, expected_input), ("output", file.outputs, expected_output)):
         if found != (expected,):
@@ -138,8 +138,9 @@ def _session(content: bytes, threads: int) -> Any:
         raise ModelError(str(error)) from error
 
 
-def _try(session: Any, classes: int) -> None:
-    two = np.zeros((2, IMAGE_SIZE, IMAGE_SIZE, IMAGE_CHANNELS), np.uint8)
+def _try(session: Any, metadata: ModelMetadata) -> None:
+    two = np.zeros((2, metadata.size, metadata.size, IMAGE_CHANNELS), np.uint8)
+    classes = len(metadata.labels)
     try:
         shape = run(session, two).shape
     except Exception as error:  # as in _session

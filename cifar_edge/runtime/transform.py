@@ -1,6 +1,6 @@
 """How a picture of any size and mode becomes the 32x32 RGB pixels that a model reads. The only place that knows.
 
-The rule is part of the edge contract (`cifar_edge.spec.RESIZE_RULE`): EXIF orientation; centre-crop to a square; RGB,
+The rule is part of the edge contract (`cifar_edge.spec.resize_rule`): EXIF orientation; centre-crop to a square; RGB,
 with whatever is transparent over grey 128, the pixel value that the model maps to zero; area averaging down, bicubic
 up. A 32x32 RGB picture passes bit for bit. Everything is done by Pillow in integers, so that the same picture gives
 the same pixels on every machine.

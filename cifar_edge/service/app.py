@@ -1,7 +1,6 @@
 """The service as an ASGI application: its addresses, and what each answers. docs/serve.md is its manual."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -48,7 +47,7 @@ class Service:
         access = access or Access()
         self._classifier, self._limits = classifier, limits
         self._bodies, self._pool = Bodies(limits), Pool(limits)
-        self._model = asdict(classifier.metadata)
+        self._model = classifier.metadata.to_record()
         self._document = document(classifier.labels, limits, secured=access.token is not None)
         self.app: ASGIApp = Shield(_Door(self._starlette(access, page), limits), access)
         """The ASGI application."""

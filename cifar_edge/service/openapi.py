@@ -7,6 +7,7 @@ from cifar_edge import __version__
 from cifar_edge.service.bodies import FIELD, FORM, RAW
 from cifar_edge.service.limits import ServiceLimits
 from cifar_edge.service.problems import MEDIA_TYPE, RETRY_SECONDS
+from cifar_edge.spec import IMAGE_SIZES
 
 MOST_CLASSES = 1000
 """The most classes a client may ask for; a model has what it has."""
@@ -156,14 +157,15 @@ def _schemas(labels: Sequence[str]) -> Json:
                 "test_accuracy": {"type": ["number", "null"]},
                 "versions": {"type": "object", "additionalProperties": {"type": "string"}},
                 "contract": {"type": "integer"},
-            }
+            },
+            optional={"size": {"enum": list(IMAGE_SIZES)}, "threshold": {"type": ["number", "null"]}},
         ),
         "Health": _object({"status": {"const": "ok"}}),
     }
 
 
-def _object(properties: Json) -> Json:
-    return {"type": "object", "required": list(properties), "properties": properties}
+def _object(properties: Json, optional: Json | None = None) -> Json:
+    return {"type": "object", "required": list(properties), "properties": {**properties, **(optional or {})}}
 
 
 def _json(description: str, schema: str, media_type: str = "application/json") -> Json:

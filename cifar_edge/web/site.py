@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from cifar_edge.errors import PageError
@@ -67,7 +67,7 @@ def site_files(page: Path, model: Path, keep_model: bool = True) -> tuple[str, d
         OSError: ``page`` cannot be read.
     """
     network = read_model(model)
-    metadata = asdict(load(network, name=display_name(str(model))).metadata)
+    metadata = load(network, name=display_name(str(model))).metadata.to_record()
     # The card first: a folder that holds it is known for a page of ours, also if this is killed before the others.
     files = {CARD: json.dumps({**metadata, "bytes": len(network)}, indent=2).encode(), MODEL: network}
     files |= {path.name: path.read_bytes() for path in sorted(page.iterdir())}

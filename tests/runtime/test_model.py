@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +106,7 @@ def test_an_error_of_onnxruntime_is_made_printable(refusal: Refusal) -> None:
     ("old", "new", "reason"),
     [
         (METADATA_KEY.encode(), b"something!", "it has no 'cifar_edge' metadata"),
-        (b'"contract":1', b'"contract":7', "it keeps contract version 7, this cifar-edge knows 1"),
+        (b'"contract":1', b'"contract":7', "it keeps contract version 7, this cifar-edge knows 1 and 2"),
         (b'"labels":', b'"lables":', "its metadata lacks labels"),
         (b'"model":"tiny"', b'"model":"\xff\xfe\xfd\xfc"', "its metadata or a name in it is not UTF-8"),
         (b"batch", b"ba\xffch", "its metadata or a name in it is not UTF-8"),
@@ -172,6 +173,51 @@ def test_numbers_that_count_nothing_are_refused(key: str, value: object) -> None
     record = json.loads(load(TINY).metadata.to_json())
     with pytest.raises(ContractError, match=key):
         ModelMetadata.from_json(json.dumps(record | {key: value}))
+
+
+def test_version_2_says_size_and_threshold_and_version_1_neither() -> None:
+    metadata = load(TINY).metadata
+    assert (metadata.contract, metadata.size, metadata.threshold) == (1, 32, None)
+    assert not {"size", "threshold"} & json.loads(metadata.to_json()).keys()
+    for changed in (replace(metadata, size=48), replace(metadata, threshold=0.5)):
+        assert changed.contract == 2
+        assert ModelMetadata.from_json(changed.to_json()) == changed
+    record = json.loads(replace(metadata, size=64).to_json())
+    assert record["input_layout"] == "uint8 NHWC RGB [batch, 64, 64, 3]"
+    assert "64x64 RGB passes" in record["resize_rule"]
+    # A reader of version 1 knows no size, so a size beside it means nothing.
+    assert ModelMetadata.from_json(json.dumps(json.loads(metadata.to_json()) | {"size": 64})) == metadata
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"size": 40}, "size = 40, which is not a multiple of 16 from 32 to 128"),
+        ({"size": 0}, "size = 0"),
+        ({"size": 64.0}, "size = 64.0"),
+        ({"size": True}, "size = True"),
+        ({"size": 48}, "input_layout"),
+        ({"threshold": 1.5}, "threshold = 1.5"),
+        ({"threshold": "high"}, "threshold = 'high'"),
+        ({"contract": 3}, "version 3, this cifar-edge knows 1 and 2"),
+    ],
+)
+def test_metadata_of_version_2_that_contradict_themselves(changes: dict[str, object], reason: str) -> None:
+    record = json.loads(replace(load(TINY).metadata, size=64).to_json())
+    with pytest.raises(ContractError, match=reason):
+        ModelMetadata.from_json(json.dumps(record | changes))
+
+
+def test_an_input_that_contradicts_the_size_is_refused(refusal: Refusal) -> None:
+    pytest.importorskip("onnx")
+    from make_tiny_model import changed_metadata, tiny_model
+
+    of_64 = json.loads(replace(load(TINY).metadata, size=64).to_json())
+    message = refusal(tiny_model(metadata=changed_metadata(**of_64)), ContractError)
+    assert "its input is 'image' tensor(uint8) [batch, 32, 32, 3]" in message
+    assert "the contract says 'image' tensor(uint8) [batch, 64, 64, 3]" in message
+    accepted = tiny_model(metadata=changed_metadata(**of_64), input_shape=("batch", 64, 64, 3))
+    assert load(accepted).metadata.size == 64
 
 
 def metadata_or_contract_error(text: str) -> None:

@@ -6,7 +6,6 @@ What needs a browser is in test_web.py and test_web_parity.py.
 import json
 import shlex
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +56,7 @@ def test_the_folder_holds_the_page_and_the_model(page: Path, tmp_path: Path) -> 
     assert sorted(path.name for path in site.iterdir()) == ["index.html", "model.json", "model.onnx", "sw.js"]
     assert (site / "model.onnx").read_bytes() == INT8.read_bytes()
     card = json.loads((site / "model.json").read_text())
-    metadata = asdict(Classifier("gn-cnn").metadata)
+    metadata = Classifier("gn-cnn").metadata.to_record()
     assert card == {**metadata, "labels": list(metadata["labels"]), "bytes": INT8.stat().st_size}
     assert max(map(len, result.stdout.splitlines())) < 80 + len(str(tmp_path))
 

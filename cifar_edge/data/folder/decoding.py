@@ -21,7 +21,7 @@ from cifar_edge.messages import display_name
 from cifar_edge.runtime import images, levels, ppm, transform
 from cifar_edge.runtime.cores import cores
 from cifar_edge.runtime.images import read_bytes, read_pixels
-from cifar_edge.spec import RESIZE_RULE
+from cifar_edge.spec import IMAGE_SIZE, resize_rule
 
 _BLOCK = 256
 _SECONDS_BETWEEN_LINES = 5.0
@@ -125,4 +125,4 @@ def _rule() -> str:
     The modules that decode are in it as they are: who changes a pixel in them need not think of this cache.
     """
     modules = b"".join(Path(str(module.__file__)).read_bytes() for module in (images, levels, ppm, transform))
-    return f"2; {RESIZE_RULE}; Pillow {PIL.__version__}; {hashlib.sha256(modules).hexdigest()}"
+    return f"2; {resize_rule(IMAGE_SIZE)}; Pillow {PIL.__version__}; {hashlib.sha256(modules).hexdigest()}"
