@@ -78,7 +78,7 @@ def folded() -> "FoldedNetwork":
 
 
 @pytest.fixture(scope="session")
-def pictures() -> list[Path]:
+def image_files() -> list[Path]:
     """One test image of CIFAR-10 for each class, as a PNG named after it."""
     return sorted((CHECKOUT / "docs" / "images").glob("*.png"))
 

@@ -1,4 +1,4 @@
-"""Pictures in every format that is read, and ways to damage them."""
+"""Images in every format that is read, and ways to damage them."""
 
 import io
 import struct
@@ -25,7 +25,7 @@ WRITERS: dict[str, dict[str, Any]] = {
     "TIFF": {"compression": "tiff_lzw"},
     "WEBP": {},
 }
-"""What Pillow writes a small picture as, with options that reach further into its readers."""
+"""What Pillow writes a small image as, with options that reach further into its readers."""
 
 
 def encode(image: Image.Image, kind: str) -> bytes:
@@ -36,7 +36,7 @@ def encode(image: Image.Image, kind: str) -> bytes:
 
 @cache
 def corpus() -> list[bytes]:
-    """One real picture in every format that is read and that this Pillow writes."""
+    """One real image in every format that is read and that this Pillow writes."""
     Image.init()
     image = Image.fromarray(load_dataset("sample").test_images[0]).resize((48, 40))
     return [encode(image, kind) for kind in WRITERS if kind in Image.SAVE]

@@ -66,12 +66,12 @@ def from_wheel(sdist_and_wheel: tuple[Path, Path], tmp_path_factory: pytest.Temp
     return environment(tmp_path_factory.mktemp("wheel") / "venv", sdist_and_wheel[1])
 
 
-def assert_predicts_as_here(bin_folder: Path, pictures: list[Path], cwd: Path) -> None:
-    """The installed command gives the pictures the classes that this very checkout gives them, without torch."""
+def assert_predicts_as_here(bin_folder: Path, image_files: list[Path], cwd: Path) -> None:
+    """The installed command gives the images the classes that this very checkout gives them, without torch."""
     assert run(bin_folder / "python", "-c", "import torch", cwd=cwd).returncode != 0
-    records = json.loads(succeed(bin_folder / "cifar-edge", "predict", "--json", *pictures, cwd=cwd))
+    records = json.loads(succeed(bin_folder / "cifar-edge", "predict", "--json", *image_files, cwd=cwd))
     classifier = Classifier("gn-cnn")
-    assert [record["label"] for record in records] == [classifier.predict(picture).label for picture in pictures]
+    assert [record["label"] for record in records] == [classifier.predict(image).label for image in image_files]
 
 
 def test_only_cifar_edge_is_installed(sdist_and_wheel: tuple[Path, Path]) -> None:
@@ -112,8 +112,8 @@ def test_the_sdist_holds_no_runs_but_the_kept_and_no_environment(sdist_and_wheel
     assert {(name[1], name[2]) for name in names if name[0] == "runs"} == {("keep", run) for run in kept}
 
 
-def test_the_wheel_predicts_without_torch(from_wheel: Path, pictures: list[Path], tmp_path: Path) -> None:
-    assert_predicts_as_here(from_wheel, pictures, tmp_path)
+def test_the_wheel_predicts_without_torch(from_wheel: Path, image_files: list[Path], tmp_path: Path) -> None:
+    assert_predicts_as_here(from_wheel, image_files, tmp_path)
 
 
 def test_the_wheel_brings_its_types(from_wheel: Path, tmp_path: Path) -> None:
@@ -171,17 +171,17 @@ def test_a_wheel_with_the_page_built_needs_no_npm(sdist_and_wheel: tuple[Path, P
     assert (tmp_path / "site" / "index.html").read_text() == "<!doctype html>"
 
 
-def test_an_editable_install_predicts_from_the_checkout(pictures: list[Path], tmp_path: Path) -> None:
+def test_an_editable_install_predicts_from_the_checkout(image_files: list[Path], tmp_path: Path) -> None:
     bin_folder = environment(tmp_path / "venv", "--editable", CHECKOUT)
     where = "from cifar_edge.files import released; print(released('export/gn-cnn'))"
     assert succeed(bin_folder / "python", "-c", where, cwd=tmp_path).strip() == str(CHECKOUT / "export" / "gn-cnn")
-    assert_predicts_as_here(bin_folder, pictures, tmp_path)
+    assert_predicts_as_here(bin_folder, image_files, tmp_path)
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the lower bounds have wheels for Python 3.11")
 def test_the_lower_bounds_are_enough_to_predict(
-    sdist_and_wheel: tuple[Path, Path], pictures: list[Path], tmp_path: Path
+    sdist_and_wheel: tuple[Path, Path], image_files: list[Path], tmp_path: Path
 ) -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
     lowest = [requirement.replace(">=", "==") for requirement in project["dependencies"]]
-    assert_predicts_as_here(environment(tmp_path / "venv", sdist_and_wheel[1], *lowest), pictures, tmp_path)
+    assert_predicts_as_here(environment(tmp_path / "venv", sdist_and_wheel[1], *lowest), image_files, tmp_path)

@@ -1,4 +1,4 @@
-"""Pictures for the tests of the web page, and the page as a person uses it."""
+"""Images for the tests of the web page, and the page as a person uses it."""
 
 import io
 import shutil
@@ -65,7 +65,7 @@ def photos(count: int) -> Iterator[Image.Image]:
     random = np.random.default_rng(0)
     for number in range(count):
         photo = whole[number % len(whole)]
-        # Sides spread evenly over the orders of magnitude: small pictures are enlarged, large ones are averaged.
+        # Sides spread evenly over the orders of magnitude: small images are enlarged, large ones are averaged.
         width, height = (int(np.exp(random.uniform(np.log(5), np.log(side)))) for side in photo.size)
         left, top = random.integers((photo.width - width + 1, photo.height - height + 1)).tolist()
         yield photo if number < len(whole) else photo.crop((left, top, left + width, top + height))
@@ -73,7 +73,7 @@ def photos(count: int) -> Iterator[Image.Image]:
 
 @dataclass(frozen=True)
 class Shown:
-    """What the page shows of one picture.
+    """What the page shows of one image.
 
     Attributes:
         pixels: what it says that the network sees, uint8 ``[32, 32, 3]``.
@@ -85,7 +85,7 @@ class Shown:
 
 
 class PagePerson:
-    """Shows pictures to the page, and reads what it answers."""
+    """Shows images to the page, and reads what it answers."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -97,17 +97,17 @@ class PagePerson:
         self.page.goto(url)
         self.page.locator("#state", has_text="offline").wait_for()
 
-    def choose(self, content: bytes, name: str = "picture.png", kind: str = "image/png") -> None:
+    def choose(self, content: bytes, name: str = "image.png", kind: str = "image/png") -> None:
         self.page.set_input_files("#file", {"name": name, "mimeType": kind, "buffer": content})
 
-    def drop(self, content: bytes, name: str = "picture.png", kind: str = "image/png") -> None:
+    def drop(self, content: bytes, name: str = "image.png", kind: str = "image/png") -> None:
         self._transfer("drop", content, name, kind)
 
-    def paste(self, content: bytes, name: str = "picture.png", kind: str = "image/png") -> None:
+    def paste(self, content: bytes, name: str = "image.png", kind: str = "image/png") -> None:
         self._transfer("paste", content, name, kind)
 
-    def classify(self, content: bytes, name: str = "picture.png", kind: str = "image/png") -> Shown:
-        """Choose the picture, and wait for its answer."""
+    def classify(self, content: bytes, name: str = "image.png", kind: str = "image/png") -> Shown:
+        """Choose the image, and wait for its answer."""
         self.choose(content, name, kind)
         self.announcement.get_by_text("Then").wait_for(state="attached")
         return self.shown()

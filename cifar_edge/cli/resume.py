@@ -69,7 +69,7 @@ def resumed(path: Path, as_csv: bool, top: int) -> Iterator[tuple[Writer, Done]]
     """
     try:
         if path.exists() and not path.is_file():
-            raise CifarEdgeError(f"{path} is no regular file; --resume needs one that it can read again")
+            raise CifarEdgeError(f"{path} is not a regular file; --resume needs one that it can read again")
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:
             if not try_lock(file):

@@ -1,4 +1,4 @@
-"""The front door of the runtime: a model, loaded once, that classifies images in any form."""
+"""`Classifier`, the public interface of the runtime: a model, loaded once, that classifies images from any source."""
 
 import ctypes
 import io
@@ -39,17 +39,17 @@ class Classifier:
     >>> classifier.predict("docs/images/cat.png").label
     'cat'
 
-    Any number of threads may use one classifier at once. A pickled one carries the bytes of its model, so that another
-    process, or another machine, has the same classifier, whatever has become of the file. In a ``with`` statement its
-    memory is freed at the end.
+    Any number of threads may use one classifier at once. A pickled classifier contains the bytes of its model, so that
+    another process or machine has the same one, even if the file has changed. A ``with`` statement frees its memory at
+    the end.
 
     Args:
-        model: a released name, a run, a folder or an ``.onnx`` file, or the bytes of one; None takes what
-            ``cifar-edge predict`` takes (see `cifar_edge.runs.resolve.resolve_model`).
-        threads: threads that one prediction runs on. One is the fastest for one image at a time.
+        model: a released name, a run, a folder or an ``.onnx`` file, or the bytes of one; None takes the
+            same model as ``cifar-edge predict`` (see `cifar_edge.runs.resolve.resolve_model`).
+        threads: threads of one prediction. One is fastest for one image at a time.
 
     Raises:
-        ModelError: there is no such model, or it cannot be loaded (`ContractError`: it does not keep the contract).
+        ModelError: there is no such model, or it cannot be loaded (`ContractError`: it violates the contract).
         ValueError: ``threads`` is less than 1; or, from every prediction, the classifier was closed.
     """
 
@@ -69,9 +69,9 @@ class Classifier:
         _open_classifiers.add(self)
 
     def _forked(self) -> None:
-        """In the child of a fork: what onnxruntime has here may be locked for ever, by threads that are not here."""
+        """Reopen the model in the child of a fork, where threads that do not exist may hold locks of onnxruntime."""
         if self._given is not None:
-            # For ever, since to free it, even at the end of the process, would be to wait for these threads.
+            # Never freed: freeing the session, even at the end of the process, would wait for these threads.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))
             self._session = _Reopening(self)
             self._run = self._session.run
@@ -94,7 +94,7 @@ class Classifier:
         return f"<Classifier {self._source}>"
 
     def close(self) -> None:
-        """Free the memory of the model. What other threads have begun goes on to its end; to close twice is no error.
+        """Free the memory of the model. Predictions that other threads have begun are finished. May be called twice.
 
         Afterwards every prediction raises ValueError.
         """
@@ -103,9 +103,9 @@ class Classifier:
         self._run = self._session.run
 
     def warmup(self) -> None:
-        """Do beforehand what the first image would wait for: load what reads pictures, give the model its memory.
+        """Load the decoders and allocate the model's memory, so that the first image need not wait for it.
 
-        The answers are the same without it; only the first one then takes longer than the next ones.
+        Answers are the same without it, but the first one takes longer.
         """
         file = io.BytesIO()
         Image.new("RGB", (IMAGE_SIZE, IMAGE_SIZE)).save(file, "PNG")
@@ -119,16 +119,16 @@ class Classifier:
 
     @property
     def metadata(self) -> ModelMetadata:
-        """What the model's file says of itself."""
+        """The metadata of the model's file."""
         return self._metadata
 
     @property
     def source(self) -> str:
-        """Which model this is, and why it was taken."""
+        """Which model this is, and why it was chosen."""
         return self._source
 
     def predict(self, image: ImageSource) -> Prediction:
-        """Classify one image: a path, an encoded picture as bytes or file, a PIL image, or uint8 ``[H, W, 3]`` RGB.
+        """Classify one image: a path, an encoded image as bytes or file, a PIL image, or uint8 ``[H, W, 3]`` RGB.
 
         >>> answer = Classifier("gn-cnn").predict("docs/images/ship.png")
         >>> answer.label, round(answer.score, 2)
@@ -137,18 +137,18 @@ class Classifier:
         ['ship', 'automobile', 'truck']
 
         Raises:
-            ImageError: it is no readable image.
-            ModelError: the model answers with numbers that are not finite.
+            ImageError: it is not a readable image.
+            ModelError: the model's output is not finite.
         """
-        # An array of the right size skips all of the reading: it should cost little more than the model itself.
+        # An array of the right size skips the reading, and so costs little more than the model itself.
         if not (isinstance(image, np.ndarray) and image.shape == _SHAPE and image.dtype == _UINT8):
             image = read_pixels(image)
         return self._answer(self._run(_OUTPUTS, {INPUT_NAME: image[None]})[0][0].tolist())
 
     def predict_batch(self, images: Iterable[ImageSource]) -> list[Prediction]:
-        """Classify many images, in their order; an array uint8 ``[N, H, W, 3]`` counts as N of them.
+        """Classify many images, in their order; an array uint8 ``[N, H, W, 3]`` counts as N images.
 
-        Only a few dozen decoded images are held at a time, so that ``images`` may be a generator.
+        Only a few dozen decoded images are in memory at a time, so that ``images`` may be a generator.
 
         >>> import numpy as np
         >>> grey = np.full((5, 32, 32, 3), 128, np.uint8)
@@ -156,8 +156,8 @@ class Classifier:
         5
 
         Raises:
-            ImageError: one of them is no readable image; the message says which.
-            ModelError: the model answers with numbers that are not finite; the message says to which.
+            ImageError: an image is not readable; the message says which.
+            ModelError: the model's output is not finite; the message says for which image.
         """
         answers: list[Prediction] = []
         numbered = enumerate(images)
@@ -171,9 +171,9 @@ class Classifier:
     def predict_iter(
         self, images: Iterable[Source], *, workers: int | None = None
     ) -> Generator[tuple[Source, Prediction | ImageError], None, None]:
-        """Classify a stream of images, finite or not: each as it was given, and its answer, in their order.
+        """Classify a stream of images, finite or not. Yields each image as it was given with its answer, in order.
 
-        What is no readable image has an `ImageError` for an answer, which is not raised, so that the others go on.
+        The answer to an unreadable image is an `ImageError`, which is not raised, so that the others go on.
 
         >>> paths = ["docs/images/cat.png", "missing.png", "docs/images/dog.png"]
         >>> for path, answer in Classifier("gn-cnn").predict_iter(paths):
@@ -182,26 +182,26 @@ class Classifier:
         missing.png: no such file
         dog
 
-        Images are read on at most ``workers`` threads (None: one a core), at most 16 a thread beyond what was answered,
-        so that memory does not grow with their number. ``images`` is consumed by a thread of its own, so that an answer
-        need not wait for the next image. What can be changed after it was given (a frame, a buffer, an open file, a PIL
-        image) is taken before the next is asked for, and may then be refilled, rewound or closed; a file that a path
-        names may not. To end early, close the generator or drop it.
+        At most ``workers`` threads (None: one a core) read images, at most 16 a thread ahead of the answers, so that
+        memory does not grow with their number. Another thread consumes ``images``, so that an answer need not wait for
+        the next image. A source that can change (a frame, a buffer, an open file, a PIL image) is read or copied before
+        the next one is asked for, and may then be refilled, rewound or closed. The file of a path must not change. To
+        end early, close the generator or drop it.
 
-        An image to which the model's answer is not finite has an `ImageError` as well.
+        The answer is an `ImageError` too if the model's output is not finite.
 
         Raises:
             ValueError: ``workers`` is less than 1.
-            RuntimeError: it goes on in the child of a fork.
-            Exception: whatever ``images`` raises, after the answers to all that came before.
+            RuntimeError: it is continued in the child of a fork.
+            Exception: whatever ``images`` raises, after the answers to all images before.
         """
         return _as_given(stream(map(snapshot.take, images), snapshot.read, self.classify, workers, snapshot.name))
 
     def classify(self, pixels: npt.NDArray[np.uint8]) -> list[Prediction]:
-        """Answers for images that are ready: uint8 ``[N, 32, 32, 3]``, RGB.
+        """Answers for pixels as the model takes them: uint8 ``[N, 32, 32, 3]``, RGB.
 
         Raises:
-            ModelError: the model answers with numbers that are not finite.
+            ModelError: the model's output is not finite.
         """
         return [self._answer(logits) for logits in run(self._session, pixels).tolist()]
 
@@ -213,14 +213,14 @@ class Classifier:
 
 
 class _Closed:
-    """In the place of a session that was closed."""
+    """Replaces a session that was closed."""
 
     def run(self, *arguments: object) -> Any:
         raise ValueError(_CLOSED)
 
 
 class _Reopening:
-    """In the place of a session that was copied by a fork: the first prediction loads the model anew."""
+    """Replaces a session that was copied by a fork: the first prediction loads the model anew."""
 
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier

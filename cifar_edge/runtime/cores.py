@@ -1,4 +1,4 @@
-"""How many processor cores this process may use: what every default number of threads is."""
+"""Counts the processor cores that this process may use, the default number of threads everywhere."""
 
 import math
 import os
@@ -7,23 +7,23 @@ from pathlib import Path
 
 
 def cores(root: Path = Path("/")) -> int:
-    """The processor cores that this process may use, at least 1: by its affinity, and by the quota of its cgroups.
+    """The processor cores that this process may use, at least 1: by its CPU affinity and the quotas of its cgroups.
 
     `taskset` and cpusets narrow the affinity. A container (``docker run --cpus``, a limit of Kubernetes) has a quota:
-    it sees all cores, and stands still for the rest of each tenth of a second once it has used its share of them. Of a
-    core and a half, two are counted.
+    it sees all cores, but is stopped for the rest of each period once it has used its share. A quota of one and a half
+    cores counts as two.
 
     Args:
         root: where ``proc`` and ``sys`` are mounted.
     """
-    # Not on every system, and where it is, it knows better than os.cpu_count.
+    # Not every system has it; where there is one, it is more exact than os.cpu_count.
     affinity = getattr(os, "sched_getaffinity", None)
     allowed = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
     return max(1, min([allowed, *map(math.ceil, _quotas(root))]))
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """Cores by each quota that binds this process; none where there is no cgroup, or where nobody can read it."""
+    """Cores by each quota that applies to this process; none without a readable cgroup."""
     for line in _text(root / "proc" / "self" / "cgroup").splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
@@ -31,15 +31,15 @@ def _quotas(root: Path) -> Iterator[float]:
         if not controllers:
             yield from filter(None, map(_quota_v2, _levels(mounts, path)))
         elif "cpu" in controllers.split(","):
-            for name in ("cpu", controllers):  # a link, and what it leads to: not everywhere both
+            for name in ("cpu", controllers):  # a link and its target, not both of which exist everywhere
                 yield from filter(None, map(_quota_v1, _levels(mounts / name, path)))
 
 
 def _levels(mount: Path, path: str) -> Iterator[Path]:
-    """The folders from ``mount`` down to that of the cgroup ``path``: a quota of any of them binds.
+    """The folders from ``mount`` down to the cgroup ``path``: the quotas of all of them apply.
 
-    A container may see its own cgroup mounted as the root, and still be told the path that the host has for it: then
-    the folders below are missing.
+    A container may see its own cgroup mounted as the root, but the path that the host has for it: then the folders
+    below the root are missing.
     """
     folder = mount
     yield folder
@@ -59,7 +59,7 @@ def _quota_v1(folder: Path) -> float | None:
 
 
 def _cores(quota: str, period: str) -> float | None:
-    """Microseconds of processor time in a period of so many; None where there is no quota: ``max``, -1, nonsense."""
+    """Cores from a quota and a period in microseconds; None if there is no quota (``max``, -1, nonsense)."""
     try:
         found = int(quota) / int(period)
     except (ValueError, ZeroDivisionError):

@@ -1,8 +1,8 @@
-"""What it costs to decode a picture, known from its headers before it is decoded; costly forms are refused.
+"""Estimates the cost of decoding an image from its headers, and refuses files whose cost is out of proportion.
 
-The length of a file says little of it: 800 bytes may hold a gigabyte of pixels, or a list that takes seconds to read.
-Each format that is read (`cifar_edge.runtime.formats`) is bounded here, or by `cifar_edge.runtime.limits.Metered`
-where its decoder reads piece by piece.
+The length of a file says little: 800 bytes may hold a gigabyte of pixels, or a list that takes seconds to read.
+Each format that is read (`cifar_edge.runtime.formats`) is limited here, or by `cifar_edge.runtime.limits.Metered`
+if its decoder reads piece by piece.
 """
 
 import math
@@ -19,53 +19,53 @@ from cifar_edge.runtime import jpeg2000, ppm
 from cifar_edge.runtime.transform import STRIP_PIXELS
 
 _MOST_SCANS = 100
-"""A JPEG of more is refused: encoders write a dozen, and one of a few bytes may take as long as the whole picture."""
+"""Most scans of a JPEG. Encoders write a dozen, and a scan of a few bytes may take as long as the whole image."""
 _ANY_SCANS, _MOST_SCANNED_PIXELS = 16, 500_000_000
-"""With more scans than the first, a JPEG may have so many pixels, each counted once a scan."""
+"""A JPEG with more scans than `_ANY_SCANS` may have so many pixels, each counted once a scan."""
 _MOST_SEGMENTS = 10_000
-"""Of a JPEG: Pillow takes 20 us for each. The largest honest ones have depth maps of megabytes, in parts of 64 kB."""
+"""Most segments of a JPEG: Pillow takes 20 us for each. Honest files have depth maps of megabytes in parts of 64 kB."""
 _MOST_EXIF_BLOCKS = 100
-"""Of a JPEG: Pillow joins them, each time copying what it has joined before."""
+"""Most EXIF blocks of a JPEG: Pillow concatenates them, and copies the earlier ones each time."""
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-"""In a JPEG, what no data between markers holds, and which begins something else than a restart of them."""
+"""A marker of a JPEG, other than a restart marker; compressed data never contains one."""
 _TEMPORARY, _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN, _APP1 = 0x01, 0xD8, 0xD9, 0xDA, 0xE1
 _ARITHMETIC = frozenset({0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
-"""Frames whose decoder takes as long where there are no bytes left."""
+"""Frames with arithmetic coding, whose decoder takes its full time even if no bytes are left."""
 
 _PNG, _SMALL_PNG = b"\x89PNG\r\n\x1a\n", 16_384
 _COMPRESSED, _MOST_COMPRESSED = frozenset({b"iCCP", b"zTXt", b"iTXt"}), 100
-"""Chunks of a kilobyte that may be a megabyte. Pillow expands each, and in a small file there are few."""
+"""Compressed chunks: a kilobyte may hold a megabyte, and Pillow expands each. A small file has room for few."""
 
 _TIFF = re.compile(rb"(II|MM)([*+]\0|\0[*+])")
 _TILE_WIDTH, _TILE_LENGTH, _ROWS_PER_STRIP = 322, 323, 278
 _STRIP_OFFSETS, _TILE_OFFSETS, _SAMPLES, _BITS, _ORIENTATION = 273, 324, 277, 258, 274
 _BYTE_TYPES = frozenset({1, 2, 6, 7})
-"""Pillow keeps them as bytes; of any other type it makes a Python object of each value."""
+"""Types that Pillow keeps as bytes; for any other type it makes a Python object of each value."""
 _MOST_VALUES = 200_000
 
 _ICO = b"\0\0\1\0"
 _MOST_ICONS, _ICON_SIDE = 255, 1_024
 
 _DECODED_IN_PYTHON = {"bmp_rle": "BMP with run lengths", "ppm_plain": "PBM, PGM or PPM written as text"}
-"""Pillow's name of a decoder -> what it decodes, a byte at a time."""
+"""Pillow's name of a decoder that is written in Python -> the format that it decodes."""
 
 _STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
-"""Bytes a pixel in Pillow's images; 4 in all other modes."""
+"""Mode -> bytes a pixel in Pillow's images; 4 in all other modes."""
 _WEBP_BYTES, _AVIF_BYTES = 17, 14
-"""Bytes a pixel that are held at most, Pillow's included (`python -m benchmarks.attacks.pictures` measures them)."""
+"""Peak bytes a pixel, those of Pillow included (measured by `python -m benchmarks.attacks.pictures`)."""
 _OPAQUE_STRIP_BYTES, _STRIP_BYTES = 8, 24
-"""Bytes a pixel to convert a strip of the picture, in the modes of `_OPAQUE` and in others."""
+"""Bytes a pixel to convert a strip of the image, in the modes of `_OPAQUE` and in all others."""
 _OPAQUE = frozenset({"1", "L", "P", "RGB", "CMYK", "YCbCr"})
 
 
 @dataclass(frozen=True, slots=True)
 class Headers:
-    """What the headers of a file say of the cost to decode it.
+    """What the headers of a file tell about the cost of decoding it.
 
     Attributes:
-        length: its bytes.
-        scans: of a JPEG.
-        work: of a JPEG 2000.
+        length: of the file, in bytes.
+        scans: number of scans of a JPEG.
+        work: cost of a JPEG 2000.
     """
 
     length: int
@@ -74,11 +74,13 @@ class Headers:
 
 
 def headers(file: BinaryIO, length: int) -> Headers:
-    """Of a ``file`` of ``length`` bytes, before Pillow opens it, which may cost much already; ends at its beginning.
+    """Read the headers of ``file``, which has ``length`` bytes, and rewind it.
+
+    This comes before Pillow opens the file, which may be costly already.
 
     Raises:
-        ImageError: it is of a form that takes memory or time out of proportion.
-        Exception: it is cut off.
+        ImageError: the file takes memory or time out of proportion.
+        Exception: the file is truncated.
     """
     file.seek(0)
     begin = file.read(8)
@@ -99,10 +101,10 @@ def headers(file: BinaryIO, length: int) -> Headers:
 
 
 def memory(image: ImageFile, size: tuple[int, int], found: Headers) -> int:
-    """Bytes that are held to decode ``image``, which was opened with ``size`` and may be drafted since.
+    """Peak bytes to decode ``image``, which had ``size`` when it was opened, before any `draft`.
 
     Raises:
-        ImageError: it is of a form that takes memory or time out of proportion.
+        ImageError: the file takes memory or time out of proportion.
     """
     codec = image.tile[0][0] if image.tile else ""
     if codec in _DECODED_IN_PYTHON:
@@ -124,13 +126,13 @@ def memory(image: ImageFile, size: tuple[int, int], found: Headers) -> int:
             held = found.length + 8 * pixels
         case "JPEG2000" if found.work is not None:
             held = stored * pixels + found.work.memory
-        case _:  # once more to turn it, as EXIF may say
+        case _:  # a second copy, if EXIF says that it has to be rotated
             held = stored * pixels * (2 if "exif" in image.info else 1)
     return held + strip
 
 
 def _scans(jpeg: bytes) -> int:
-    """How many scans a JPEG has (ITU-T T.81, annex B)."""
+    """The number of scans of a JPEG (ITU-T T.81, annex B)."""
     scans = exif_blocks = position = 0
     for _ in range(_MOST_SEGMENTS):
         found = _MARKER.search(jpeg, position)
@@ -149,12 +151,12 @@ def _scans(jpeg: bytes) -> int:
         if scans > _MOST_SCANS:
             raise ImageError(f"a JPEG of more than {_MOST_SCANS} scans")
         if marker not in {_TEMPORARY, _START_OF_IMAGE}:
-            position += int.from_bytes(jpeg[position : position + 2])  # the length of the segment, itself included
+            position += int.from_bytes(jpeg[position : position + 2])  # the length includes these two bytes
     raise ImageError(f"a JPEG of more than {_MOST_SEGMENTS:,} segments")
 
 
 def _jpeg_coefficients(image: ImageFile, pixels: int, scans: int) -> int:
-    """Bytes of the coefficients, all of which are kept where they come in several scans, whatever the scale."""
+    """Bytes of the coefficients. A JPEG in several scans keeps all of them, whatever the scale of decoding."""
     if scans > _ANY_SCANS and scans * pixels > _MOST_SCANNED_PIXELS:
         raise ImageError(f"a JPEG of {pixels:,} pixels in {scans} scans")
     if scans == 1 and not image.info.get("progressive"):
@@ -164,7 +166,7 @@ def _jpeg_coefficients(image: ImageFile, pixels: int, scans: int) -> int:
 
 
 def _check_png(file: BinaryIO) -> None:
-    """Refuse a PNG of many compressed chunks besides its pixels."""
+    """Refuse a PNG with many compressed chunks other than its pixels."""
     compressed = 0
     while len(head := file.read(8)) == 8:
         compressed += head[4:] in _COMPRESSED
@@ -174,9 +176,9 @@ def _check_png(file: BinaryIO) -> None:
 
 
 def _check_tiff(file: BinaryIO, begin: bytes) -> None:
-    """Refuse a TIFF of whose first directory Pillow would make more objects than a picture needs."""
+    """Refuse a TIFF whose first directory has more values than an image needs: Pillow makes an object of each."""
     order = "<" if begin.startswith(b"I") else ">"
-    big = begin[2] == ord("+")  # as Pillow has it
+    big = begin[2] == ord("+")  # BigTIFF, by the byte that Pillow looks at
     file.seek(8 if big else 4)
     (position,) = struct.unpack(f"{order}Q" if big else f"{order}I", file.read(8 if big else 4))
     file.seek(position)
@@ -195,26 +197,26 @@ def _whole(content: bytes, size: int) -> bytes:
 
 
 def _tiff_extra(image: ImageFile, stored: int, length: int) -> int:
-    """Bytes that are held besides the picture: it once more to turn it, and what libtiff holds.
+    """Bytes besides the decoded image: a copy if it has to be rotated, and what libtiff holds.
 
-    That is all of the file, and one strip or tile as a whole, whatever the size of the picture.
+    libtiff holds the whole file and one strip or tile, which may be larger than the image.
     """
     tags = getattr(image, "tag_v2", {})
     extra = 0 if tags.get(_ORIENTATION, 1) == 1 else stored
     width, height = (tags.get(tag, 0) for tag in (_TILE_WIDTH, _TILE_LENGTH))
-    if not isinstance(width, int) or not isinstance(height, int):  # a text, times a number, would be a long one
+    if not isinstance(width, int) or not isinstance(height, int):  # a string, times a number, would be a long one
         raise ImageError("a TIFF whose tiles have no size")
     if image.tile[0][0] != "libtiff":
         return extra
     samples, bits = tags.get(_SAMPLES, 1), tags.get(_BITS, (1,))
     strip = min(image.width * image.height, max(image.size) * tags.get(_ROWS_PER_STRIP, max(image.size)))
-    # A compressed strip may be JPEG, whose coefficients are kept too.
+    # A strip may be compressed as JPEG, whose coefficients are kept too.
     sample_bytes = max(4, math.ceil(samples * max(bits) / 8)) + 2 * samples
     return extra + length + int(max(width * height, strip) * sample_bytes)
 
 
 def _check_icons(file: BinaryIO, number: int) -> None:
-    """Refuse icons that are larger than icons are: Pillow decodes one already when it opens the file."""
+    """Refuse oversized icons: Pillow decodes one when it opens the file, before its size can be checked."""
     if number > _MOST_ICONS:
         raise ImageError(f"an ICO of {number:,} icons")
     file.seek(6)

@@ -1,27 +1,27 @@
-"""The formats that are read. Pillow knows four times as many, most of which no photograph comes in."""
+"""The image formats that are read: a quarter of those that Pillow knows, and all that photographs come in."""
 
 from PIL import Image
 
 COMMON = ("BMP", "GIF", "JPEG", "PPM", "PNG")
-"""What Pillow loads by itself; the plugins of other formats, which take time, wait for a file that is none of these."""
+"""Formats that Pillow loads first. The plugins of others are imported, slowly, only for a file of none of these."""
 
 READ = frozenset({*COMMON, "AVIF", "DIB", "ICO", "JPEG2000", "MPO", "TIFF", "WEBP"})
-"""Pillow's names of its formats that are read. `cifar_edge.runtime.costs` knows what each may cost.
+"""Pillow's names of the formats that are read. `cifar_edge.runtime.costs` estimates the cost of each.
 
-Of the others some are programs (EPS), some are known to it by name only (BUFR, GRIB, HDF5, MPEG, WMF), and many are
-decoded in Python, slowly, by readers that were written for honest files.
+Pillow's other formats are left out: EPS files are programs, Pillow cannot decode BUFR, GRIB, HDF5, MPEG and WMF, and
+many more are decoded in Python, slowly, by readers that were written for honest files.
 """
 
 
 def readable_formats() -> tuple[str, ...]:
-    """Pillow's names of the formats that are read: `READ`, and what plug-ins of other packages have registered."""
+    """Pillow's names of the formats that are read: `READ`, and those that plugins of other packages have registered."""
     Image.init()
     return tuple(name for name in Image.ID if name in READ or not _is_of_pillow(name))
 
 
 def image_suffixes() -> frozenset[str]:
-    """The suffixes, in lower case and with their dot, of the files that Pillow takes for one of `readable_formats`."""
-    formats = {*readable_formats(), "MPO"}  # which is opened as JPEG, and so is not in Image.ID
+    """The file suffixes of `readable_formats`, in lower case and with their dot."""
+    formats = {*readable_formats(), "MPO"}  # MPO is opened as JPEG, and so is not in Image.ID
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
 
 

@@ -1,4 +1,4 @@
-"""Reading a picture, from wherever it comes, into the pixels that a model reads; `ImageError` where there is none."""
+"""Reads an image from any source into the pixels that a model takes, or raises `ImageError`."""
 
 import contextlib
 import io
@@ -24,24 +24,24 @@ from cifar_edge.runtime.transform import reduced_to_pixels, to_pixels
 from cifar_edge.spec import IMAGE_SIZE
 
 MAX_FILE_BYTES = 1 << 30
-"""A larger file, or stream, is refused: some decoders read all of it before they look at it."""
+"""A larger file or stream is refused, since some decoders read all of it before they check anything."""
 
 _LIMITS = Limits()
 
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | npt.NDArray[np.uint8]
-"""What can be classified: a path, an encoded picture as bytes or open file, a PIL image, or uint8 ``[H, W, 3]`` RGB."""
+"""What can be classified: a path, an encoded image as bytes or open file, a PIL image, or uint8 ``[H, W, 3]`` RGB."""
 
 _PIECE_BYTES = 1 << 20
-"""An open file is read in pieces of so many: to ask for all at once would set as much memory aside as it may have."""
+"""An open file is read in pieces of this size: one read of `MAX_FILE_BYTES` would allocate all of them."""
 
 _DRAFT_SIDE = 8 * IMAGE_SIZE
-"""A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves at least so many pixels a side."""
+"""A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if at least so many pixels a side remain."""
 
 _UNMETERED_BYTES = 16_384
-"""So small a file cannot hold enough for a decoder to read on and on."""
+"""A smaller file cannot keep a decoder reading for long, and is not metered."""
 
 _LARGE_BYTES = 100_000_000
-"""Threads decode pictures that take more memory one after the other, so that it does not add up, and return it."""
+"""Images that take more memory are decoded by one thread at a time, and their memory is returned to the system."""
 
 _one_large = threading.Lock()
 
@@ -51,27 +51,27 @@ def _renew_locks() -> None:
     _one_large = threading.Lock()
 
 
-# A fork copies a lock that another thread holds, but not the thread: the child would wait for it for ever.
+# A fork copies a lock that another thread holds, but not that thread: the child would wait for ever.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_locks)
 
 
 def read_pixels(source: ImageSource, name: str | None = None, limits: Limits = _LIMITS) -> npt.NDArray[np.uint8]:
-    """The pixels that a model reads of ``source``: uint8 ``[32, 32, 3]``, RGB, by `cifar_edge.runtime.transform`.
+    """The model's input pixels for ``source``: uint8 ``[32, 32, 3]``, RGB, by `cifar_edge.runtime.transform`.
 
-    Of an animation or a document of many pages, the first frame counts; of a PIL image, the current one. A JPEG of at
-    least 512 pixels a side is decoded at a half, a quarter or an eighth of its size, still 8 times as large as the
-    result or more: that changes less than the JPEG has changed already (docs/reliability.md), and saves time.
+    An animation or a document of many pages is read at its first frame, a PIL image at its current one. A JPEG of at
+    least 512 pixels a side is decoded at a half, a quarter or an eighth of its size, at least 8 times as large as the
+    result. That saves time, and changes less than the JPEG compression did (docs/reliability.md).
 
     Args:
         source: see `ImageSource`.
-        name: what errors call it; None finds a name.
-        limits: what a file may cost to decode. A PIL image or an array is taken whatever it costs.
+        name: its name in errors; None derives one from ``source``.
+        limits: limits on the cost of decoding a file. PIL images and arrays are not limited.
 
     Raises:
-        ImageError: there is no such file, it holds no picture, or a damaged or too costly one (``limits``; Pillow's
-            limit, 179 million pixels; `MAX_FILE_BYTES`), or an array is not uint8 ``[H, W, 3]``. The message is one
-            line and names the source.
+        ImageError: the file is missing, not an image, damaged or too costly (``limits``; Pillow's limit of 179 million
+            pixels; `MAX_FILE_BYTES`), or an array is not uint8 ``[H, W, 3]``. The message is one line and names the
+            source.
     """
     name = source_name(source) if name is None else display_name(name)
     try:
@@ -79,25 +79,25 @@ def read_pixels(source: ImageSource, name: str | None = None, limits: Limits = _
     except ImageError as error:
         raise ImageError(f"{name}: {error}", f"{name}: {error.brief}") from error
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: not a picture in a format that is read; convert it to PNG") from error
+        raise ImageError(f"{name}: not an image in a supported format; convert it to PNG") from error
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise ImageError(f"{name}: a picture of more than {limit:,} pixels is too large") from error
+        raise ImageError(f"{name}: an image of more than {limit:,} pixels is too large") from error
     except MemoryError as error:
         raise ImageError(f"{name}: there is not enough memory for it") from error
     except Warning as error:  # under `python -W error`
-        raise ImageError(f"{name}: Pillow warns of it, and here warnings are errors ({reason(error)})") from error
-    except Exception as error:  # a decoder fed with damaged bytes raises whatever its parser stumbles over
-        brief = f"{name}: damaged or truncated picture"
+        raise ImageError(f"{name}: Pillow warns about it, and warnings are errors here ({reason(error)})") from error
+    except Exception as error:  # a decoder may raise anything on damaged bytes
+        brief = f"{name}: damaged or truncated image"
         raise ImageError(f"{brief} ({reason(error)})", brief) from error
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a file that should be a picture.
+    """The bytes of an image file, undecoded.
 
     Raises:
-        ImageError: there is no such file, it is no regular one, empty or too large (`MAX_FILE_BYTES`), or it cannot be
-            read, or was written to meanwhile. The message does not name it.
+        ImageError: the file is missing, not a regular file, empty, larger than `MAX_FILE_BYTES`, or unreadable, or it
+            was written to during the read. The message does not name it.
     """
     try:
         with _opened(path) as file:
@@ -113,7 +113,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def source_name(source: object) -> str:
-    """What errors call ``source``: a path by its name, anything else by what it is."""
+    """The name of ``source`` in errors: a path as it is, anything else by its type."""
     if isinstance(source, Image.Image):
         source = getattr(source, "filename", None) or "the PIL image"
     if isinstance(source, str | os.PathLike):
@@ -124,7 +124,7 @@ def source_name(source: object) -> str:
 def _pixels(source: ImageSource, limits: Limits) -> npt.NDArray[np.uint8]:
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
-            raise ImageError(f"it is {source.dtype} {list(source.shape)}; a picture is uint8 [height, width, 3], RGB")
+            raise ImageError(f"it is {source.dtype} {list(source.shape)}; an image is uint8 [height, width, 3], RGB")
         return to_pixels(Image.fromarray(source))
     if isinstance(source, Image.Image):
         return to_pixels(source)
@@ -132,7 +132,7 @@ def _pixels(source: ImageSource, limits: Limits) -> npt.NDArray[np.uint8]:
         with _opened(source) as file:
             before = _state(file)
             pixels = _decoded(file, limits)
-            if _state(file) != before:  # the upper half may be of another picture than the lower one
+            if _state(file) != before:  # the upper half may be from another image than the lower one
                 raise ImageError("it was written to while it was read; read it again")
             return pixels
     if isinstance(source, bytes):
@@ -158,12 +158,11 @@ def _decoded(file: BinaryIO, limits: Limits) -> npt.NDArray[np.uint8]:
         raise too_slow(limits.seconds)
     image = _identified(file if length <= _UNMETERED_BYTES else cast(BinaryIO, Metered(file, length, limits.seconds)))
     size = image.size
-    image.draft(None, (_DRAFT_SIDE, _DRAFT_SIDE))  # does nothing but to a JPEG
+    image.draft(None, (_DRAFT_SIDE, _DRAFT_SIDE))  # affects JPEG only
     held = memory(image, size, found)
     if held > limits.memory:
         raise ImageError(
-            f"to decode it would take {held / 1e6:,.0f} MB of memory, more than the {limits.memory / 1e6:,.0f} MB that "
-            "a picture may take"
+            f"decoding would take {held / 1e6:,.0f} MB of memory, more than the limit of {limits.memory / 1e6:,.0f} MB"
         )
     if held <= _LARGE_BYTES:
         return _pixels_of(image, size, file)
@@ -179,7 +178,7 @@ def _decoded(file: BinaryIO, limits: Limits) -> npt.NDArray[np.uint8]:
 
 
 def _clear_frames(error: BaseException | None) -> None:
-    """Let go of what the functions held that ``error`` has passed: who keeps the error would keep the picture."""
+    """Clear the frames that ``error`` passed through: otherwise a caller who keeps the error keeps the image."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__context__
@@ -199,18 +198,18 @@ def _identified(file: BinaryIO) -> ImageFile:
 
 
 def contents(file: Any) -> bytes:
-    """All bytes of an open file: from its beginning where it can be rewound, else from where it stands.
+    """All bytes of an open file, from its beginning if it can be rewound, else from its current position.
 
     Raises:
-        ImageError: they are more than `MAX_FILE_BYTES`, or it was opened as text.
+        ImageError: there are more than `MAX_FILE_BYTES`, or the file was opened as text.
         Exception: whatever the file raises.
     """
     if isinstance(file, io.TextIOBase):
         raise ImageError("it was opened as text; open it in binary mode, 'rb'")
-    with contextlib.suppress(AttributeError, OSError):  # a pipe; a member of a tar that is read as a stream
+    with contextlib.suppress(AttributeError, OSError):  # pipes, and members of a tar that is read as a stream
         file.seek(0)
     pieces, size = [], 0
-    while piece := file.read(_PIECE_BYTES):  # as often as it brings some: a pipe brings what is there
+    while piece := file.read(_PIECE_BYTES):  # a pipe returns fewer bytes than asked for
         size += len(piece)
         if size > MAX_FILE_BYTES:
             raise _too_long()
@@ -233,15 +232,15 @@ def _opened(source: str | os.PathLike[str]) -> BinaryIO:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise ImageError("a folder, not a picture")
+            raise ImageError("a folder, not an image")
         if not stat.S_ISREG(status.st_mode):
-            raise ImageError("no regular file")  # to read a pipe or a device could last for ever
+            raise ImageError("not a regular file")  # reading a pipe or a device could last for ever
         if status.st_size == 0:
             raise ImageError("the file is empty")
         if status.st_size > MAX_FILE_BYTES:
             raise _too_long()
         return path.open("rb")
     except FileNotFoundError as error:
-        raise ImageError("a link that leads nowhere" if path.is_symlink() else "no such file") from error
+        raise ImageError("a broken link" if path.is_symlink() else "no such file") from error
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         raise ImageError(f"cannot be opened ({getattr(error, 'strerror', None) or error})") from error

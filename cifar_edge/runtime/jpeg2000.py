@@ -1,7 +1,7 @@
-"""What a JPEG 2000 file says of the work to decode it, which has no relation to its length (ITU-T T.800, annex A).
+"""Estimates the cost of decoding a JPEG 2000 file from its headers (ITU-T T.800, annex A).
 
-OpenJPEG decodes in one call that nothing can end, while no other thread of Python runs. So a form is refused where a
-few bytes of it stand for much work, and of the rest the header tells how much there is at most.
+OpenJPEG decodes in one call that cannot be interrupted, and no other Python thread runs meanwhile. So files in which a
+few bytes stand for much work are refused; for all others the headers give an upper bound.
 """
 
 import math
@@ -13,30 +13,30 @@ from typing import BinaryIO
 from cifar_edge.errors import ImageError
 
 SIGNATURES = (b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
-"""How a codestream begins, and a JP2 file."""
+"""The first bytes of a codestream, and of a JP2 file."""
 
 _SIZ, _COD, _QCD, _QCC, _SOT, _SOD, _EOC = 0xFF51, 0xFF52, 0xFF5C, 0xFF5D, 0xFF90, 0xFF93, 0xFFD9
 _NO_WORK = frozenset({0xFF55, 0xFF57, 0xFF58, 0xFF63, 0xFF64})
-"""TLM, PLM, PLT, CRG, COM."""
+"""The markers TLM, PLM, PLT, CRG and COM, which cost nothing."""
 
 _MOST_BOXES, _MOST_HEADER_BYTES, _MOST_SEGMENTS = 1_000, 4 << 20, 10_000
 _MOST_COMPONENTS, _MOST_LAYERS, _MOST_PRECINCTS, _MOST_PACKETS = 4, 100, 100_000, 1_000_000
 _LEAST_BLOCK = 8
-"""Exponents of a code block's sides, added: 16x16."""
+"""Sum of the exponents of a code block's sides: 16x16."""
 _MANY_PASSES = 0x05
-"""Styles of code blocks, bypass and termination, that take memory for each pass."""
+"""Code block styles that take memory for each pass: bypass and termination."""
 
 _BYTES_A_TILE = 10_000
 _SECONDS_A_BIT = 15e-9
-"""For one bit of a number; noise takes 12 ns on the machine of docs/serve.md."""
+"""Time to decode one bit of a coefficient; noise takes 12 ns on the machine of docs/serve.md."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What it takes to decode a file.
+    """The cost of decoding a file.
 
     Attributes:
-        memory: bytes that the decoder holds, besides the picture that it gives.
+        memory: bytes that the decoder holds besides the decoded image.
         seconds: processor time, at most.
     """
 
@@ -45,11 +45,11 @@ class Work:
 
 
 def work(file: BinaryIO) -> Work:
-    """What it takes to decode ``file``, a JPEG 2000 file.
+    """The cost of decoding ``file``, a JPEG 2000 file.
 
     Raises:
-        ImageError: it is of a form that takes memory or time without relation to its pixels.
-        struct.error, IndexError: it is cut off.
+        ImageError: the file takes memory or time out of proportion to its pixels.
+        struct.error, IndexError: the file is truncated.
     """
     _go_to_codestream(file)
     sizes = None
@@ -99,7 +99,7 @@ class _Sizes:
 
 
 def _go_to_codestream(file: BinaryIO) -> None:
-    """Put ``file`` behind the first two bytes of its codestream, which is the first one in a JP2 file."""
+    """Seek to the third byte of the codestream; in a JP2 file, of the first one."""
     file.seek(0)
     if file.read(4) == SIGNATURES[0]:
         file.seek(2)
@@ -120,7 +120,7 @@ def _go_to_codestream(file: BinaryIO) -> None:
 
 
 def _segments(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Marker and content of what stands in the main header and in the headers of all parts of tiles."""
+    """Marker and content of the segments of the main header and of all tile-part headers."""
     tile_part = None
     for _ in range(_MOST_SEGMENTS):
         start = file.tell()
@@ -128,7 +128,7 @@ def _segments(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
         marker, length = int.from_bytes(head[:2]), int.from_bytes(head[2:])
         if marker == _SOD and tile_part is not None:
             begun, all_bytes = tile_part
-            if all_bytes == 0:  # up to the end of the file
+            if all_bytes == 0:  # the tile-part extends to the end of the file
                 return
             file.seek(max(begun + all_bytes, start + 2))
         elif marker == _EOC or len(head) < 4:
@@ -162,7 +162,7 @@ def _check_coding(body: bytes, sizes: _Sizes) -> None:
 
 
 def _bits(quantisation: bytes) -> int:
-    """Bits of the largest numbers in a band, by the content of QCD."""
+    """Most bits of a coefficient in any band, from the content of a QCD segment."""
     style, guard = quantisation[0] & 31, quantisation[0] >> 5
     steps = quantisation[1:]
     exponents = [step >> 3 for step in (steps if style == 0 else steps[::2])]
@@ -170,4 +170,4 @@ def _bits(quantisation: bytes) -> int:
 
 
 def _rare(what: str) -> ImageError:
-    return ImageError(f"a JPEG 2000 of a form that is not read ({what}); convert it to a PNG or JPEG file")
+    return ImageError(f"a JPEG 2000 file with unsupported features ({what}); convert it to a PNG or JPEG file")

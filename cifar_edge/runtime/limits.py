@@ -1,4 +1,4 @@
-"""What one picture may cost to decode, and a file that ends a decoder which costs more."""
+"""Limits on the cost of decoding one image, and a file wrapper that stops a decoder which exceeds them."""
 
 import contextlib
 import ctypes
@@ -9,21 +9,20 @@ from typing import Any, BinaryIO
 from cifar_edge.errors import ImageError
 
 _READS, _BYTES_A_READ = 10_000, 64
-"""A decoder may read so often, and once more for so many bytes of the file. Honest files have parts of kilobytes."""
+"""A decoder may read so often, plus once per so many bytes of the file. Honest files consist of larger parts."""
 
 _CHECKED_READS = 16
-"""The time is looked at once in so many reads: to look takes longer than to read."""
+"""The clock is read once in so many reads, since it takes longer than a read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one picture may cost.
+    """Limits on the cost of decoding one image.
 
     Attributes:
-        memory: bytes that are held to decode it, those of the decoder included, as estimated from its header (see
-            `cifar_edge.runtime.costs`).
-        seconds: processor time to decode it: of decoders that read piece by piece as measured, and of JPEG 2000, whose
-            decoder does not, as estimated from its header.
+        memory: bytes, those of the decoder included; estimated from the header (see `cifar_edge.runtime.costs`).
+        seconds: processor time; measured while the decoder reads. The decoder of JPEG 2000 reads everything at once, so
+            its time is estimated from the header.
     """
 
     memory: int = 2 << 30
@@ -31,12 +30,12 @@ class Limits:
 
 
 class Metered:
-    """A file that can be read until its decoder has read too often, or has taken too long.
+    """A file whose `read` raises once its decoder has read too often, or has taken too long.
 
     Args:
-        file: what is read; everything but `read` is its own.
-        size: its bytes.
-        seconds: processor time of this thread from now on.
+        file: the file that is read.
+        size: its length in bytes.
+        seconds: processor time that this thread may take from now on.
     """
 
     def __init__(self, file: BinaryIO, size: int, seconds: float) -> None:
@@ -47,10 +46,10 @@ class Metered:
         self._end = thread_time() + seconds
 
     def read(self, size: int = -1) -> bytes:
-        """What the file reads.
+        """Read from the file.
 
         Raises:
-            ImageError: it is read too often, or for too long.
+            ImageError: it was read too often, or for too long.
         """
         self._left -= 1
         if self._left < 0:
@@ -64,14 +63,14 @@ class Metered:
 
 
 def too_slow(seconds: float) -> ImageError:
-    """The error of a picture that takes more than ``seconds``."""
-    return ImageError(f"to decode it takes more than {seconds:g} seconds; convert it to a PNG or JPEG file")
+    """The error for an image that takes more than ``seconds``."""
+    return ImageError(f"decoding takes more than {seconds:g} seconds; convert it to a PNG or JPEG file")
 
 
 def give_memory_back() -> None:
-    """Return to the system what the C library keeps of freed memory, where it is glibc, which keeps much of it.
+    """Make glibc return freed memory to the system; does nothing with another C library.
 
-    Decoders of large pictures free blocks of many megabytes, and glibc keeps them for each thread that had any.
+    Decoders of large images free blocks of many megabytes, and glibc keeps these for each thread.
     """
     with contextlib.suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""Loading an exported ``.onnx`` file into onnxruntime, refusing every file that does not keep the edge contract."""
+"""Loads an exported ``.onnx`` file into onnxruntime; files that violate the edge contract are refused."""
 
 import os
 from pathlib import Path
@@ -16,20 +16,20 @@ from cifar_edge.runtime.protobuf import DamagedError
 from cifar_edge.spec import IMAGE_CHANNELS, INPUT_NAME, METADATA_KEY, OUTPUT_NAME, ModelMetadata
 
 MAX_MODEL_BYTES = 64 * 1024 * 1024
-"""A larger file is refused unread: it is a thousand times the size of a model for the edge."""
+"""A larger file is refused unread; models for the edge are a thousand times smaller."""
 
 MAX_METADATA = 1_000_000
-"""Characters of JSON; a thousand classes with long names have a third of that."""
+"""Most characters of JSON; a thousand classes with long names take a third of them."""
 
 BATCH = 64
-"""Images classified in one run of the graph; more gain nothing at this size and need more memory."""
+"""Images in one run of the graph; a larger batch is no faster and takes more memory."""
 
 _SILENT = 4
-"""onnxruntime's log level "fatal": what goes wrong is raised, and must not be printed besides."""
+"""onnxruntime's log level "fatal": errors are raised, and must not be printed as well."""
 
 
 class Model(NamedTuple):
-    """A model ready to run: onnxruntime's ``InferenceSession`` and what the file says of itself."""
+    """A loaded model: onnxruntime's ``InferenceSession`` and the file's metadata."""
 
     session: Any
     metadata: ModelMetadata
@@ -38,12 +38,12 @@ class Model(NamedTuple):
 def load(source: str | os.PathLike[str] | bytes, threads: int = 1, name: str | None = None) -> Model:
     """Load an exported model from its path, or from the bytes of the file.
 
-    It runs on ``threads`` threads of the CPU; they sleep while there is nothing to do, instead of spinning. Errors call
-    the model ``name``; None calls it by its path.
+    It runs on ``threads`` CPU threads, which sleep instead of spinning while they are idle. Errors call the
+    model ``name``; None takes its path.
 
     Raises:
-        ModelError: the file is missing, empty, larger than `MAX_MODEL_BYTES`, or no model that onnxruntime can run.
-        ContractError: it is a model, but one that does not keep the edge contract (see `cifar_edge.spec`).
+        ModelError: the file is missing, empty, larger than `MAX_MODEL_BYTES`, or not a model that onnxruntime can run.
+        ContractError: the model violates the edge contract (see `cifar_edge.spec`).
         ValueError: ``threads`` is less than 1.
     """
     if threads < 1:
@@ -55,7 +55,7 @@ def load(source: str | os.PathLike[str] | bytes, threads: int = 1, name: str | N
     if not content:
         raise ModelError(f"{name} is empty, not an ONNX model")
     if len(content) > MAX_MODEL_BYTES:
-        raise ModelError(f"{name} is larger than {MAX_MODEL_BYTES >> 20} MiB; a model for the edge is not")
+        raise ModelError(f"{name} is larger than {MAX_MODEL_BYTES >> 20} MiB, too large for an edge model")
     try:
         metadata = _checked(content)
         session = _session(content, threads)
@@ -65,7 +65,7 @@ def load(source: str | os.PathLike[str] | bytes, threads: int = 1, name: str | N
     except UnicodeDecodeError as error:
         raise ContractError(f"{name}: its metadata or a name in it is not UTF-8") from error
     except (DamagedError, ModelError) as error:
-        raise ModelError(f"{name} is damaged or no ONNX model: {reason(error)}") from error
+        raise ModelError(f"{name} is damaged or not an ONNX model: {reason(error)}") from error
     return Model(session, metadata)
 
 
@@ -75,13 +75,13 @@ def run(session: Any, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     Raises:
         ModelError: a logit is not a finite number.
     """
-    if len(images) == 0:  # of which the graphs with GroupNorm cannot infer a shape
+    if len(images) == 0:  # graphs with GroupNorm cannot infer shapes for an empty batch
         return run(session, np.zeros((1, *images.shape[1:]), np.uint8))[:0]
     starts = range(0, len(images), BATCH)
     parts = [session.run([OUTPUT_NAME], {INPUT_NAME: images[start : start + BATCH]})[0] for start in starts]
     logits: npt.NDArray[np.float32] = np.concatenate(parts)
     if not np.isfinite(logits).all():
-        raise ModelError("the model's answer is not finite")
+        raise ModelError("the model's output is not finite")
     return logits
 
 
@@ -98,14 +98,14 @@ def read_model(path: str | os.PathLike[str]) -> bytes:
         if not path.is_file():
             raise ModelError(f"there is no model file {name}")
         if path.stat().st_size > MAX_MODEL_BYTES:
-            raise ModelError(f"{name} is larger than {MAX_MODEL_BYTES >> 20} MiB; a model for the edge is not")
+            raise ModelError(f"{name} is larger than {MAX_MODEL_BYTES >> 20} MiB, too large for an edge model")
         return path.read_bytes()
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot read the model {name}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _checked(content: bytes) -> ModelMetadata:
-    """What the file says of itself, once all of it has been looked at: onnxruntime does whatever a file asks for."""
+    """The file's metadata, after every part of the file was checked: onnxruntime does whatever a file asks for."""
     file = OnnxFile.from_bytes(content)
     text = file.metadata.get(METADATA_KEY)
     if text is None:
@@ -117,7 +117,7 @@ def _checked(content: bytes) -> ModelMetadata:
     expected_output = End(OUTPUT_NAME, "tensor(float)", (None, len(metadata.labels)))
     for kind, found, expected in (("input", file.inputs, expected_input), ("output", file.outputs, expected_output)):
         if found != (expected,):
-            raise ContractError(f"its {kind} is {_shown(found)}, the contract says {_shown((expected,))}")
+            raise ContractError(f"its {kind} is {_shown(found)}; the contract requires {_shown((expected,))}")
     for batch in (1, BATCH):
         check_graph(file, batch)
     return metadata
@@ -129,12 +129,12 @@ def _session(content: bytes, threads: int) -> Any:
     options.inter_op_num_threads = 1
     options.log_severity_level = _SILENT
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # No file names another one: that was looked at. If one did all the same, it would be looked for where nothing is.
+    # No file that was checked refers to another file. If one did all the same, it would not be found in this folder.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     try:
         # enable_fallback=0: onnxruntime would print its error to stdout and try the same provider again.
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
-    except Exception as error:  # its exceptions have no common base class but this one
+    except Exception as error:  # the only common base class of its exceptions
         raise ModelError(str(error)) from error
 
 
@@ -146,7 +146,7 @@ def _try(session: Any, metadata: ModelMetadata) -> None:
     except Exception as error:  # as in _session
         raise ContractError(f"it fails on a batch of two images: {reason(error)}") from error
     if shape != (2, classes):
-        raise ContractError(f"two images give logits of shape {list(shape)}, the contract says {[2, classes]}")
+        raise ContractError(f"two images give logits of shape {list(shape)}; the contract requires {[2, classes]}")
 
 
 def _shown(ends: tuple[End, ...]) -> str:

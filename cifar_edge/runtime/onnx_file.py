@@ -1,7 +1,7 @@
-"""What an ``.onnx`` file holds, read by looking, before onnxruntime is given any of it.
+"""Parses an ``.onnx`` file so that it can be checked before onnxruntime is given any of it.
 
 The schema below is the part of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto that `cifar-edge export` writes,
-and what other tools add that does nothing. All else is refused: a file that names another file, a graph inside a node.
+and harmless fields that other tools add. Everything else is refused, such as external data or a graph inside a node.
 """
 
 import math
@@ -22,19 +22,19 @@ TYPES: Mapping[int, tuple[str, int]] = {
     INT32: ("int32", 4),
     INT64: ("int64", 8),
 }
-"""Element type -> its name and its bytes."""
+"""Element type -> its name and its size in bytes."""
 
 Shape = tuple[int | None, ...]
-"""Sizes of a tensor; None where a size is not fixed."""
+"""Sizes of a tensor; None if a size is not fixed."""
 
 
 class Tensor(NamedTuple):
     """A constant of the graph.
 
     Attributes:
-        type: of its elements, a key of `TYPES`.
-        shape: all fixed; the file holds as many elements.
-        integers: its elements, of int64; None of other types.
+        type: element type, a key of `TYPES`.
+        shape: all sizes are fixed, and the file holds as many elements.
+        integers: the elements if they are int64, else None.
     """
 
     type: int
@@ -43,12 +43,12 @@ class Tensor(NamedTuple):
 
 
 class Node(NamedTuple):
-    """One step of the graph.
+    """A node of the graph.
 
     Attributes:
-        operator: its name; that of an operator of another domain than ONNX's own begins with the domain and a dot.
-        inputs: names of tensors; empty where an optional one is left out.
-        outputs: likewise.
+        operator: its type; in another domain than ONNX's own, after the domain and a dot.
+        inputs: names of tensors; the name of an omitted optional input is empty.
+        outputs: names of tensors.
         attributes: name -> float, int, text or list of int.
     """
 
@@ -59,11 +59,11 @@ class Node(NamedTuple):
 
 
 class End(NamedTuple):
-    """Where the graph begins or ends.
+    """An input or output of the graph.
 
     Attributes:
         name: of the tensor.
-        type: of its elements, as onnxruntime calls it, such as ``tensor(uint8)``.
+        type: of the tensor in onnxruntime's notation, such as ``tensor(uint8)``.
         shape: of the tensor.
     """
 
@@ -77,8 +77,8 @@ class OnnxFile(NamedTuple):
 
     Attributes:
         ir_version: version of the format.
-        opsets: domain -> version of its operators; ONNX's own domain is the empty one.
-        metadata: its key-value pairs.
+        opsets: domain -> version of its operator set; ONNX's own domain is the empty string.
+        metadata: key-value pairs.
         inputs: of the graph.
         outputs: of the graph.
         constants: name -> the tensor of that name.
@@ -95,17 +95,17 @@ class OnnxFile(NamedTuple):
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
-        """Read the bytes of a file.
+        """Parse the bytes of a file.
 
         Raises:
-            DamagedError: it is no ONNX model.
-            UnicodeDecodeError: a text in it is not UTF-8.
-            ContractError: it is one, but holds what `cifar-edge export` never writes.
+            DamagedError: it is not an ONNX model.
+            UnicodeDecodeError: a string in it is not UTF-8.
+            ContractError: it contains something that `cifar-edge export` never writes.
         """
         try:
             model = decode(content, _MODEL)
         except RefusedError as error:
-            raise ContractError(f"it holds {error}, which `cifar-edge export` never writes") from error
+            raise ContractError(f"it contains {error}, which `cifar-edge export` never writes") from error
         graph = model.get("graph", {"nodes": [], "tensors": [], "inputs": [], "outputs": []})
         return cls(
             ir_version=model.get("ir_version", 0),
@@ -123,7 +123,7 @@ class OnnxFile(NamedTuple):
 def _unique(what: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ContractError(f"it has two of one {what}")
+        raise ContractError(f"it has the same {what} twice")
     return found
 
 
@@ -141,14 +141,14 @@ def _end(message: Message) -> End:
 def _tensor(message: Message) -> Tensor:
     name, kind, shape = message.get("name", ""), message.get("type", 0), tuple(message["shape"])
     if message.get("location", 0) != 0:
-        raise ContractError("it holds data in another file, which `cifar-edge export` never writes")
+        raise ContractError("it contains external data, which `cifar-edge export` never writes")
     if kind not in TYPES:
         raise ContractError(f"its constant {name!r} is of type {kind}, which `cifar-edge export` never writes")
     size = TYPES[kind][1]
     held = [len(message[form]) * size for form in ("floats", "int32s", "int64s") if message[form]]
     raw = message.get("raw", b"")
     if min(shape, default=1) < 1 or [*held, *[len(raw)] * ("raw" in message)] != [math.prod(shape) * size]:
-        raise ContractError(f"its constant {name!r} holds other elements than its shape {list(shape)} says")
+        raise ContractError(f"its constant {name!r} does not have the elements of its shape {list(shape)}")
     integers = None
     if kind == INT64:
         integers = tuple(message["int64s"] or np.frombuffer(raw, "<i8").tolist())
@@ -196,7 +196,7 @@ _TENSOR = Schema(
         8: Field("name", "text"),
         9: Field("raw", "data"),
         12: _NOTE,
-        13: Field("data in another file", "refused"),
+        13: Field("external data", "refused"),
         14: Field("location", "int"),
     },
 )

@@ -1,7 +1,7 @@
-"""Which graphs are run: those of the operators that `cifar-edge export` writes, now or earlier, and of bounded size.
+"""Checks a graph before it is run: its operators must be those that `cifar-edge export` writes, its cost limited.
 
-The shape of every tensor follows from that of the image. So what a graph costs is known before it is run: a small file
-can ask for much, by padding, by a product of two vectors, by using the same weights a thousand times.
+All shapes follow from that of the image, so that the cost of a graph is known beforehand. A small file may be costly:
+by padding, by a product of two vectors, or by using the same weights a thousand times.
 """
 
 import math
@@ -14,22 +14,22 @@ from cifar_edge.spec import MAX_IR_VERSION, MAX_OPSET
 
 MAX_NODES = 2_000
 MAX_WORK = 1 << 33
-"""Multiply-adds for one image; gn-cnn needs 11 million."""
+"""Most multiply-adds for one image; gn-cnn needs 11 million."""
 MAX_ELEMENTS = 1 << 28
-"""Numbers that are held at once while a whole batch is computed: 1 GiB, as floats."""
+"""Most numbers that are in memory at once for a batch: 1 GiB, as floats."""
 MIN_OPSET = 13
-"""The first whose DequantizeLinear takes one scale a channel; what the attributes below mean has not changed since."""
+"""The first opset whose DequantizeLinear takes a scale per channel; the attributes below mean the same since."""
 
 Shape = tuple[int, ...]
 
 
 class Call(NamedTuple):
-    """A node with what its operator needs to know of its inputs.
+    """A node with the shapes and constants among its inputs.
 
     Attributes:
         node: the node itself.
-        shapes: of those inputs that `Operator.inputs` names.
-        constants: the integers of every input; None of one that is no constant of int64, or is left out.
+        shapes: shapes of the inputs in `Operator.inputs`.
+        constants: the integers of each input; None if it is omitted or not an int64 constant.
     """
 
     node: Node
@@ -45,16 +45,16 @@ class Call(NamedTuple):
 
 
 Result = tuple[Shape, int]
-"""The shape of the output, and the multiply-adds for each of its elements."""
+"""The shape of the output, and the multiply-adds per element of it."""
 
 
 class Operator(NamedTuple):
-    """What an operator makes of its inputs.
+    """An operator: its inputs, its attributes, and the shape of its output.
 
     Attributes:
-        rule: from a call to the result.
-        inputs: places of the inputs whose shapes matter.
-        attributes: those that it may have.
+        rule: computes the result of a call.
+        inputs: indices of the inputs whose shapes matter.
+        attributes: names of the attributes that it may have.
     """
 
     rule: Callable[[Call], Result]
@@ -63,18 +63,18 @@ class Operator(NamedTuple):
 
 
 class _Unfit(ValueError):
-    """Why a node cannot be computed."""
+    """A node does not fit its inputs."""
 
 
 def check_graph(file: OnnxFile, batch: int) -> dict[str, Shape]:
-    """See that the graph of ``file`` may be run with ``batch`` images at a time.
+    """Check that the graph of ``file`` may be run with ``batch`` images at a time.
 
     Returns:
         The shape of each of its tensors, by name.
 
     Raises:
-        ContractError: an operator is none that `cifar-edge export` writes, or does not fit its inputs; the graph is too
-            large in some way; or it is of a version of ONNX that the contract does not have.
+        ContractError: an operator is not one that `cifar-edge export` writes, or does not fit its inputs; the graph is
+            too costly; or the contract does not allow its version of ONNX.
     """
     _check_versions(file)
     if len(file.nodes) > MAX_NODES:
@@ -91,14 +91,14 @@ def check_graph(file: OnnxFile, batch: int) -> dict[str, Shape]:
         if output in shapes or not output:
             raise ContractError(f"it has two tensors called {output!r}")
         held, work = held + size, work + size * max(each, 1)
-        # A convolution may copy its input, one image at a time, so that it becomes a product of matrices.
+        # A convolution may be computed as a product of matrices, from a copy of its input, one image at a time.
         if held + each * math.prod(shape[2:]) > MAX_ELEMENTS:
             raise ContractError(f"it needs more than {MAX_ELEMENTS * 4 >> 30} GiB of memory for {batch} images")
         if work > MAX_WORK * batch:
             raise ContractError(f"it needs more than {MAX_WORK:,} multiply-adds for an image")
         shapes[output] = shape
         if fixed.issuperset(filter(None, node.inputs)):
-            fixed.add(output)  # what is made of constants alone is computed at once, and stays
+            fixed.add(output)  # onnxruntime folds it: it is computed once, and stays in memory
         else:
             passing[output] = size
         for name in (*node.inputs, output):
@@ -106,13 +106,13 @@ def check_graph(file: OnnxFile, batch: int) -> dict[str, Shape]:
                 held -= passing.pop(name, 0)
     for end in file.outputs:
         if end.name not in shapes:
-            raise ContractError(f"nothing in it makes {end.name!r}")
+            raise ContractError(f"no node of it computes {end.name!r}")
     return shapes
 
 
 def _check_versions(file: OnnxFile) -> None:
     if not 0 < file.ir_version <= MAX_IR_VERSION:
-        raise ContractError(f"it has IR version {file.ir_version}; the contract says at most {MAX_IR_VERSION}")
+        raise ContractError(f"it has IR version {file.ir_version}; the contract allows at most {MAX_IR_VERSION}")
     version = file.opsets.get("", 0)
     if not MIN_OPSET <= version <= MAX_OPSET:
         raise ContractError(f"it has opset {version}; `cifar-edge export` writes {MIN_OPSET} to {MAX_OPSET}")
@@ -130,7 +130,7 @@ def _result(node: Node, shapes: Mapping[str, Shape], constants: Mapping[str, Ten
         raise ContractError(f"its {node.operator} has {len(node.outputs)} outputs; `cifar-edge export` writes one")
     for name in filter(None, node.inputs):
         if name not in shapes:
-            raise ContractError(f"its {node.operator} reads {name!r}, which nothing before it makes")
+            raise ContractError(f"its {node.operator} reads {name!r}, which no node before it computes")
     known = [shapes.get(name) for name in node.inputs]
     wanted = [known[place] if place < len(known) else None for place in operator.inputs]
     integers = [constants[name].integers if name in constants else None for name in node.inputs]
@@ -140,7 +140,7 @@ def _result(node: Node, shapes: Mapping[str, Shape], constants: Mapping[str, Ten
             raise _Unfit("an input is missing")
         shape, each = operator.rule(Call(node, given, integers))
         if min(shape, default=1) < 1:
-            raise _Unfit("nothing is left of them")
+            raise _Unfit("the output is empty")
     except _Unfit as error:
         sizes = ", ".join(str(list(shape or ())) for shape in wanted)
         raise ContractError(f"its {node.operator} does not fit its inputs {sizes}: {error}") from error
@@ -152,11 +152,11 @@ def _same(call: Call) -> Result:
 
 
 def _broadcast(call: Call) -> Result:
-    return _joined(*call.shapes), 1
+    return _broadcast_shape(*call.shapes), 1
 
 
-def _joined(first: Shape, second: Shape) -> Shape:
-    """The shape of an operation on each pair of elements, where sizes of 1 are repeated."""
+def _broadcast_shape(first: Shape, second: Shape) -> Shape:
+    """The shape after broadcasting, as in numpy."""
     rank = max(len(first), len(second))
     pairs = zip((1,) * (rank - len(first)) + first, (1,) * (rank - len(second)) + second, strict=True)
     joined = []
@@ -188,37 +188,37 @@ def _pool(call: Call) -> Result:
 
 
 def _window(call: Call, sizes: Shape, kernel: Shape) -> Shape:
-    """How many places a window of the size ``kernel`` has in ``sizes``, each way."""
-    ways = len(sizes)
-    strides, dilations = call.get("strides", [1] * ways), call.get("dilations", [1] * ways)
-    pads, up = call.get("pads", [0] * 2 * ways), call.get("ceil_mode", 0)
+    """The output sizes of a sliding window of size ``kernel`` over ``sizes``."""
+    rank = len(sizes)
+    strides, dilations = call.get("strides", [1] * rank), call.get("dilations", [1] * rank)
+    pads, up = call.get("pads", [0] * 2 * rank), call.get("ceil_mode", 0)
     if call.get("auto_pad", "NOTSET") != "NOTSET" or up not in (0, 1):
-        raise _Unfit("a way of padding that is never written")
-    if not len(strides) == len(dilations) == len(pads) / 2 == ways:
-        raise _Unfit("not one stride, dilation and pair of pads each way")
+        raise _Unfit("padding that is never written")
+    if not len(strides) == len(dilations) == len(pads) / 2 == rank:
+        raise _Unfit("not one stride, dilation and pair of pads per axis")
     if min(*strides, *dilations, *kernel) < 1 or min(pads) < 0:
         raise _Unfit("a stride, dilation, kernel or pad that is too small")
-    places = []
-    for way in range(ways):
-        if max(pads[way], pads[way + ways]) >= sizes[way] + kernel[way]:
+    outputs = []
+    for axis in range(rank):
+        if max(pads[axis], pads[axis + rank]) >= sizes[axis] + kernel[axis]:
             raise _Unfit("more padding than image")
-        left = sizes[way] + pads[way] + pads[way + ways] - dilations[way] * (kernel[way] - 1) - 1
-        places.append((left + up * (strides[way] - 1)) // strides[way] + 1)
-    return tuple(places)
+        left = sizes[axis] + pads[axis] + pads[axis + rank] - dilations[axis] * (kernel[axis] - 1) - 1
+        outputs.append((left + up * (strides[axis] - 1)) // strides[axis] + 1)
+    return tuple(outputs)
 
 
 def _global_pool(call: Call) -> Result:
     (image,) = call.shapes
     if len(image) < 3 or call.get("channels_last", 0) != 0:
-        raise _Unfit("no image in channels first")
+        raise _Unfit("the image is not channels first")
     return (*image[:2], *[1] * (len(image) - 2)), math.prod(image[2:])
 
 
 def _product(call: Call) -> Result:
     first, second = call.shapes
     if len(first) < 2 or len(second) < 2 or first[-1] != second[-2]:
-        raise _Unfit("no product of matrices")
-    return (*_joined(first[:-2], second[:-2]), first[-2], second[-1]), first[-1]
+        raise _Unfit("not a product of matrices")
+    return (*_broadcast_shape(first[:-2], second[:-2]), first[-2], second[-1]), first[-1]
 
 
 def _gemm(call: Call) -> Result:
@@ -226,7 +226,7 @@ def _gemm(call: Call) -> Result:
     first = first[::-1] if call.get("transA", 0) else first
     second = second[::-1] if call.get("transB", 0) else second
     if len(first) != 2 or len(second) != 2 or first[1] != second[0]:
-        raise _Unfit("no product of matrices")
+        raise _Unfit("not a product of matrices")
     return (first[0], second[1]), first[1]
 
 
@@ -276,16 +276,16 @@ def _mean(call: Call) -> Result:
 
 def _pad(call: Call) -> Result:
     shape, pads = call.shapes[0], _constant(call, 1)
-    ways = len(shape)
-    if len(pads) != 2 * ways or min(pads, default=0) < 0 or len(call.node.inputs) > 3:
-        raise _Unfit("no pair of pads each way")
-    return tuple(size + pads[way] + pads[way + ways] for way, size in enumerate(shape)), 1
+    rank = len(shape)
+    if len(pads) != 2 * rank or min(pads, default=0) < 0 or len(call.node.inputs) > 3:
+        raise _Unfit("not one pair of pads per axis")
+    return tuple(size + pads[axis] + pads[axis + rank] for axis, size in enumerate(shape)), 1
 
 
 def _constant(call: Call, place: int) -> tuple[int, ...]:
     found = call.constants[place] if place < len(call.constants) else None
     if found is None:
-        raise _Unfit("an input that is no constant of integers")
+        raise _Unfit("an input is not an int64 constant")
     return found
 
 
@@ -338,4 +338,4 @@ OPERATORS: Mapping[str, Operator] = {
     f"{_MICROSOFT}.QLinearAveragePool": _operator(_pool, 0, attributes=f"{_POOL} channels_last"),
     f"{_MICROSOFT}.QLinearGlobalAveragePool": _operator(_global_pool, 0, attributes="channels_last"),
 }
-"""Name -> operator: what `cifar-edge export` writes and has written, and the forms in integers of the same."""
+"""Name -> operator: those that `cifar-edge export` writes or has written, and their integer forms."""

@@ -1,4 +1,4 @@
-"""PGM and PPM files of another number of grey levels than 256 or 65,536, which Pillow scales a number at a time."""
+"""Decodes PGM and PPM files with a maximum other than 255 or 65,535, whose values Pillow scales one at a time."""
 
 from typing import BinaryIO
 
@@ -7,11 +7,11 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 CODEC = "ppm"
-"""What Pillow calls it."""
+"""Pillow's name of its decoder."""
 
 
 def scaled(image: ImageFile, file: BinaryIO) -> Image.Image:
-    """What Pillow makes of ``image``, which it has opened from ``file`` and would decode with `CODEC`, only faster.
+    """Decode ``image``, which Pillow opened from ``file``, as its decoder `CODEC` would, only faster.
 
     Raises:
         EOFError: the file is cut off.
@@ -28,5 +28,5 @@ def scaled(image: ImageFile, file: BinaryIO) -> Image.Image:
         raise EOFError("image file is truncated")
     values = np.minimum(np.rint(np.arange(1 << 16) / brightest * white), white).astype(result)
     made = Image.fromarray(values[np.frombuffer(content, kind).reshape(shape)])
-    made.format = image.format  # which says what is white
+    made.format = image.format  # determines which value is white
     return made

@@ -1,8 +1,8 @@
-"""Reads protocol buffers, the format of ``.onnx`` files, from bytes that nobody has to trust.
+"""Decodes protocol buffers, the format of ``.onnx`` files, from untrusted bytes.
 
-https://protobuf.dev/programming-guides/encoding describes the format. Readers of it pass over what they do not know.
-This one takes the fields of its schema alone, each once unless it is repeated, so that no other reader can find more in
-the same bytes. No schema contains itself, which bounds the depth.
+https://protobuf.dev/programming-guides/encoding describes the format. Other decoders skip unknown fields. This one
+accepts only the fields of its schema, each once unless it is repeated, so that no other decoder can find more in the
+same bytes. No schema contains itself, which limits the depth.
 """
 
 import struct
@@ -10,22 +10,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 MAX_FIELDS = 200_000
-"""Fields in one message, those inside it included; a model for the edge has some thousands."""
+"""Most fields in one message, nested ones included; a model for the edge has some thousands."""
 
 Message = dict[str, Any]
-"""Field name -> value; a list of them if it is repeated. What is not there has no key, or is an empty list."""
+"""Field name -> value, or list of values if it is repeated. An absent field has no key, or an empty list."""
 
 _VARINT, _LENGTH, _FIXED32 = 0, 2, 5
 _MOST_SHIFT = 63
-"""Of the last byte of a number."""
+"""The shift of the last byte of a number."""
 
 
 class DamagedError(ValueError):
-    """The bytes are no message of the schema."""
+    """The bytes are not a message of the schema."""
 
 
 class RefusedError(ValueError):
-    """They hold what the schema refuses by name."""
+    """The message has a field that the schema refuses by name."""
 
 
 class Field(NamedTuple):
@@ -34,8 +34,8 @@ class Field(NamedTuple):
     Attributes:
         name: the key of its value in `Message`.
         kind: ``int`` (as a signed number of 64 bits), ``float`` (of 32 bits), ``text`` (UTF-8), ``data`` (a view of
-            the bytes), the `Schema` of a message, or ``refused``: then ``name`` says what it is.
-        repeated: whether it may be there more than once.
+            the bytes), the `Schema` of a message, or ``refused``: then ``name`` describes it in errors.
+        repeated: whether it may occur more than once.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Schema:
     """The fields that a message may have.
 
     Args:
-        name: of the message, for errors.
+        name: of the message, in errors.
         fields: number -> field.
     """
 
@@ -58,7 +58,7 @@ class Schema:
 
 
 def _wires(field: Field) -> Sequence[int]:
-    """The wire types that a field may come in; numbers that are repeated may come many in one."""
+    """The wire types that a field may have; repeated numbers may be packed."""
     if field.kind == "refused":
         return range(8)
     if field.kind in ("int", "float"):
@@ -68,12 +68,12 @@ def _wires(field: Field) -> Sequence[int]:
 
 
 def decode(content: bytes, schema: Schema) -> Message:
-    """The message that ``content`` holds.
+    """Decode the message in ``content``.
 
     Raises:
-        DamagedError: it is no message of ``schema``, or one of more than `MAX_FIELDS`.
+        DamagedError: it is not a message of ``schema``, or has more than `MAX_FIELDS` fields.
         RefusedError: it has a field that the schema refuses.
-        UnicodeDecodeError: a text in it is not UTF-8.
+        UnicodeDecodeError: a string in it is not UTF-8.
     """
     return _Decoder(content).message(0, len(content), schema)
 
@@ -91,7 +91,7 @@ class _Decoder:
             tag = content[position]
             tag, position = (tag, position + 1) if tag < 0x80 else varint(position, end)
             if tag not in fields:
-                raise DamagedError(f"field {tag >> 3} of wire type {tag & 7} is none of a {schema.name}")
+                raise DamagedError(f"field {tag >> 3} of wire type {tag & 7} is not in a {schema.name}")
             name, kind, repeated = fields[tag]
             if kind == "refused":
                 raise RefusedError(name)
@@ -116,7 +116,7 @@ class _Decoder:
         return values
 
     def _bounded(self, start: int, end: int, kind: Any) -> Any:
-        """What a field of this kind holds in bytes whose number was told before them."""
+        """Decode a length-delimited field."""
         if kind == "text":
             return self._content[start:end].decode()
         if kind == "data":
@@ -133,7 +133,7 @@ class _Decoder:
         return found
 
     def _varint(self, position: int, end: int) -> tuple[int, int]:
-        """A number, and where it ends: seven bits a byte, the lowest first; the top bit says that more follow."""
+        """Decode a varint at ``position``; returns it and the position after it."""
         value = shift = 0
         while position < end:
             byte = self._content[position]

@@ -1,4 +1,4 @@
-"""What a classification says."""
+"""The result of a classification."""
 
 import math
 from dataclasses import dataclass, field
@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class ClassScore:
-    """One class of an answer.
+    """One class of a prediction.
 
     Attributes:
         label: name of the class.
-        index: its place in the model's labels.
+        index: its index in the model's labels.
         score: softmax probability at the model's temperature, in [0, 1].
     """
 
@@ -21,13 +21,13 @@ class ClassScore:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The answer for one image.
+    """The prediction for one image.
 
     Attributes:
         label: name of the most probable class.
-        index: its place in the model's labels.
+        index: its index in the model's labels.
         score: its softmax probability, in [0, 1].
-        logits: what the model itself said, one number a class.
+        logits: the model's outputs, one a class.
         labels: the model's class names, in the order of ``logits``.
         temperature: what the logits are divided by before the softmax.
     """
@@ -40,13 +40,13 @@ class Prediction:
     temperature: float = field(default=1.0, repr=False)
 
     def top(self, k: int) -> tuple[ClassScore, ...]:
-        """The ``k`` most probable classes, best first; all of them where there are fewer than ``k``.
+        """The ``k`` most probable classes, best first; all of them if there are fewer than ``k``.
 
         Raises:
             ValueError: ``k`` is less than 1.
         """
         if k < 1:
-            raise ValueError(f"the top {k} classes are none: k starts at 1")
+            raise ValueError(f"k must be at least 1, not {k}")
         best = self.logits[self.index]
         weights = [math.exp((logit - best) / self.temperature) for logit in self.logits]
         total = sum(weights)
@@ -55,13 +55,13 @@ class Prediction:
 
 
 def prediction(logits: list[float], labels: tuple[str, ...], temperature: float = 1.0) -> Prediction:
-    """The answer that ``logits`` stand for; plain Python, because it is faster than numpy on ten classes.
+    """The prediction for ``logits``. In plain Python, which is faster than numpy for ten classes.
 
     Raises:
         ValueError: a logit is not a finite number.
     """
     if not math.isfinite(sum(logits)):
-        raise ValueError("the model's answer is not finite")
+        raise ValueError("the model's output is not finite")
     best = max(logits)
     index = logits.index(best)
     score = 1.0 / sum([math.exp((logit - best) / temperature) for logit in logits])

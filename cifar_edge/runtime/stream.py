@@ -1,4 +1,4 @@
-"""Any number of inputs, read on several threads and classified in batches, in their order and in constant memory."""
+"""Reads any number of inputs on several threads and classifies them in batches, in order and in constant memory."""
 
 import contextlib
 import os
@@ -17,23 +17,22 @@ from cifar_edge.errors import ImageError, ModelError
 from cifar_edge.runtime.cores import cores
 
 AHEAD = 16
-"""Inputs in hand for each thread that reads: enough that none of them waits for another that reads a large picture."""
+"""Inputs in flight for each reading thread: enough that none waits for one that reads a large image."""
 
 _WORTH_SECONDS = 0.0002
-"""Of pictures that take less processor time than this, two threads read fewer a second than one: they wait for Python's
-lock."""
+"""Images that take less processor time are read faster by one thread than by two, which wait for Python's lock."""
 
 _RECENT = 32
-"""That time is averaged over about so many pictures."""
+"""The processor time is averaged over about so many images."""
 
 _SLOW_SECONDS = 0.02
-"""One picture that takes so long by the clock, from a slow disk perhaps, starts the next thread by itself."""
+"""One image that takes so long by the clock, as from a slow disk, is enough to start the next thread."""
 
 _LEAVE_SECONDS = 0.5
-"""So long the end waits for what is being read, which may take a minute; who is left behind ends by itself."""
+"""How long closing waits for the readers. One image may take a minute; a reader that is still busy ends later."""
 
-_TELL_SECONDS = 0.002
-"""How often a reader that has more to read tells what is done: each time costs a switch of threads."""
+_REPORT_SECONDS = 0.002
+"""How often a reader with more to read reports what is done: each report costs a thread switch."""
 
 Pixels = npt.NDArray[np.uint8]
 Source = TypeVar("Source")
@@ -49,34 +48,33 @@ def stream(
 ) -> Generator[tuple[Source, Answer | ImageError], None, None]:
     """Each source with its answer, or with an `ImageError`, in the order of ``sources``.
 
-    That is what ``read`` raised of it, or it names a source to which the model has no answer: the others go on.
+    The error is one that ``read`` raised, or says that the model has no answer for this source. The others go on.
 
-    An answer is held back by 2 ms and the reading of one more source at most, never by one that ``sources`` has yet to
-    bring: it is consumed by a thread of its own, at most `AHEAD` sources for each of ``workers`` beyond what was
-    answered.
+    An answer is delayed by at most 2 ms and the reading of one more source. It never waits for the next source: a
+    thread of its own consumes ``sources``, at most `AHEAD` for each of ``workers`` beyond what was answered.
 
     Args:
         sources: finite or not.
-        read: makes uint8 ``[32, 32, 3]`` of a source; runs on at most ``workers`` threads.
-        classify: makes one answer each of uint8 ``[n, 32, 32, 3]``, or raises `ModelError`, where one of them has none;
-            runs on the thread that takes the answers.
-        workers: threads that read, at most; None takes as many as `cores`. All but one start once they pay.
-        name: what errors call a source.
+        read: returns the pixels of a source, uint8 ``[32, 32, 3]``; runs on at most ``workers`` threads.
+        classify: returns an answer for each of uint8 ``[n, 32, 32, 3]``, or raises `ModelError` if one has none; runs
+            on the caller's thread.
+        workers: threads that read, at most; None means `cores`. Further threads start only when they help.
+        name: returns the name of a source in errors.
 
     Raises:
         ValueError: ``workers`` is less than 1.
-        RuntimeError: it goes on in the child of a fork, where its threads are not.
-        Exception: whatever ``sources`` raises, ``classify`` besides `ModelError`, or ``read`` besides `ImageError`.
+        RuntimeError: it is continued in the child of a fork, which does not have its threads.
+        Exception: whatever else ``sources``, ``read`` or ``classify`` raises.
     """
     if workers is None:
         workers = cores()
     if workers < 1:
-        raise ValueError(f"to read needs at least one worker, not {workers}")
+        raise ValueError(f"at least one worker is needed, not {workers}")
     return _answers(_Reading(sources, read, workers), classify, name)
 
 
 def answers_apart(classify: Callable[[Pixels], Iterable[Answer]], pixels: Pixels) -> list[Answer | ModelError]:
-    """An answer for each of ``pixels``, uint8 ``[n, 32, 32, 3]``; where there is none, what ``classify`` raises."""
+    """An answer for each of ``pixels``, uint8 ``[n, 32, 32, 3]``, or the `ModelError` of ``classify`` for it."""
     try:
         return list(classify(pixels))
     except ModelError as error:
@@ -104,7 +102,7 @@ def _answers(
 
 
 class _Slot(Generic[Source]):
-    """The place of one source in the order."""
+    """One source in the queue, and its pixels or error once it was read."""
 
     __slots__ = ("result", "source")
 
@@ -114,12 +112,12 @@ class _Slot(Generic[Source]):
 
 
 class _Reading(Generic[Source]):
-    """The threads between an iterable and its pixels.
+    """The threads that read an iterable of sources.
 
-    One thread feeds: it takes a token from ``_room``, then the next source, which gets its place in ``_order`` and goes
-    to the readers by ``_todo``. They tell by ``_done`` that something was read. The queues are `SimpleQueue`, in C: at
-    10,000 pictures a second, locks and futures written in Python would cost as much as the pictures. One reader starts
-    the next, when pictures take long enough.
+    The feeder takes a token from ``_room``, then the next source, and puts it in ``_order`` and ``_todo``. The
+    readers take sources from ``_todo`` and report through ``_done``. The queues are `SimpleQueue`, written in C: at
+    10,000 images a second, locks and futures written in Python would cost as much as the images. A reader starts
+    the next one when images take long enough.
     """
 
     def __init__(self, sources: Iterable[Source], read: Callable[[Source], Pixels], workers: int) -> None:
@@ -131,7 +129,7 @@ class _Reading(Generic[Source]):
         self._ended = self._stopped = False
         self._failure: BaseException | None = None
         self._seconds = 0.0
-        # Daemons: an iterable that waits for ever, such as a pipe, must not keep the program from its end.
+        # Daemon threads: an iterable that waits for ever, such as a pipe, must not keep the program from exiting.
         self._feeder = Thread(target=self._feed, daemon=True)
         self._readers: list[Thread] = []
         self._start = Lock()
@@ -145,7 +143,7 @@ class _Reading(Generic[Source]):
 
     def __exit__(self, *error: object) -> None:
         if os.getpid() != self._process:
-            return  # in a fork: there are no threads, and one that is not there may hold the lock
+            return  # a fork has none of the threads, one of which may hold the lock
         with self._start:
             self._stopped = True
         self._room.put(None)
@@ -156,16 +154,18 @@ class _Reading(Generic[Source]):
             reader.join(max(0.0, end - perf_counter()))
 
     def ready(self) -> Iterator[list[_Slot[Source]]]:
-        """The slots in their order, as many at a time as are read.
+        """The slots in order, as many at a time as were read.
 
         Raises:
-            BaseException: what the iterable raised, after all that it had brought before.
+            BaseException: whatever the iterable raised, after all sources before it.
             RuntimeError: in the child of a fork.
         """
         while True:
             if os.getpid() != self._process:
-                raise RuntimeError("a stream of images cannot go on in the child of a fork, where its threads are not")
-            ended = self._ended  # before the look at the order: what came in between is seen in the next round
+                raise RuntimeError(
+                    "a stream of images cannot continue in the child of a fork, which does not have its threads"
+                )
+            ended = self._ended  # read before `_order`: what comes in between is seen in the next round
             slots = []
             while self._order and self._order[0].result is not None:
                 slots.append(self._order.popleft())
@@ -205,10 +205,10 @@ class _Reading(Generic[Source]):
                 reader = Thread(target=self._read_all, daemon=True)
                 reader.start()
                 self._readers.append(reader)
-                self._seconds = 0.0  # the next one has to pay anew
+                self._seconds = 0.0  # whether another one helps is measured anew
 
     def _read_all(self) -> None:
-        told = perf_counter()
+        reported = perf_counter()
         first = True
         while (slot := self._todo.get()) is not None and not self._stopped:
             began, worked = perf_counter(), thread_time()
@@ -217,12 +217,12 @@ class _Reading(Generic[Source]):
             except BaseException as error:
                 slot.result = error
             now = perf_counter()
-            if self._todo.empty() or now - told > _TELL_SECONDS:
+            if self._todo.empty() or now - reported > _REPORT_SECONDS:
                 self._done.put(None)
-                told = now
+                reported = now
             if not first and len(self._readers) < self._workers:
                 self._seconds += (thread_time() - worked - self._seconds) / _RECENT
                 if self._seconds > _WORTH_SECONDS or now - began > _SLOW_SECONDS:
-                    with contextlib.suppress(RuntimeError):  # no more threads to be had: the others go on
+                    with contextlib.suppress(RuntimeError):  # no more threads available: go on with those there are
                         self._start_reader()
-            first = False  # which did not count: it loads what reads pictures
+            first = False  # not counted, since it loads the decoders

@@ -1,9 +1,9 @@
-"""How a picture of any size and mode becomes the 32x32 RGB pixels that a model reads. The only place that knows.
+"""Turns an image of any size and mode into the 32x32 RGB pixels that a model takes. Everything else calls this.
 
 The rule is part of the edge contract (`cifar_edge.spec.resize_rule`): EXIF orientation; centre-crop to a square; RGB,
-with whatever is transparent over grey 128, the pixel value that the model maps to zero; area averaging down, bicubic
-up. A 32x32 RGB picture passes bit for bit. Everything is done by Pillow in integers, so that the same picture gives
-the same pixels on every machine.
+with transparency over grey 128, which the model maps to zero; area averaging down, bicubic up. A 32x32 RGB image passes
+bit for bit. Everything is done by Pillow in integers, so that the same image gives the same pixels on
+every machine.
 """
 
 import math
@@ -18,7 +18,7 @@ from cifar_edge.runtime.levels import BYTES, Levels, levels_of
 from cifar_edge.spec import IMAGE_SIZE, PIXEL_ZERO_POINT
 
 STRIP_PIXELS = 1 << 22
-"""A picture with more pixels is converted in strips of about so many, and so is never held twice."""
+"""A larger image is converted in strips of about so many pixels, so that no second copy is held."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -29,26 +29,26 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF orientation -> what turns the picture upright (Exif 2.32, tag 0x0112); 1 is upright already."""
+"""EXIF orientation -> transposition that turns the image upright (Exif 2.32, tag 0x0112); 1 is upright already."""
 _SIDEWAYS = frozenset({5, 6, 7, 8})
-"""Orientations of which rows become columns."""
+"""Orientations that swap rows and columns."""
 _FROM_THE_RIGHT, _FROM_BELOW = frozenset({2, 3, 6, 7}), frozenset({3, 4, 7, 8})
-"""Orientations of which the end of a stored row or column becomes the left, or the upper, edge."""
+"""Orientations that turn the end of a stored row or column into the left, or the upper, edge."""
 
 
 def to_pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """The pixels that a model reads of ``image``: uint8 ``[32, 32, 3]``, RGB. ``image`` itself is not changed.
+    """The model's input pixels for ``image``: uint8 ``[32, 32, 3]``, RGB. ``image`` itself is not changed.
 
-    Every mode of Pillow is taken. Greys in integers (modes ``I;16`` and ``I``) are white at 65535, floating-point ones
-    (``F``) at 1, see `cifar_edge.runtime.levels`.
+    Every mode of Pillow is accepted. White is 65535 in integers (modes ``I;16`` and ``I``), and 1 in floating point
+    (``F``); see `cifar_edge.runtime.levels`.
 
     Raises:
-        ImageError: the picture has no pixels, or which of their values is white is not known.
-        Exception: a picture that Pillow reads lazily turns out to be damaged; whatever its decoder raises.
+        ImageError: the image has no pixels, or its white is unknown.
+        Exception: whatever its decoder raises, if Pillow has not read the image yet and it is damaged.
     """
     if 0 in image.size:
-        raise ImageError(f"a picture of {image.width}x{image.height} has no pixels")
-    image.load()  # before the look at EXIF: TIFF and AVIF turn themselves while they load
+        raise ImageError(f"an image of {image.width}x{image.height} has no pixels")
+    image.load()  # before EXIF is read: Pillow rotates TIFF and AVIF while it loads them
     levels = levels_of(image)
     image = _turned(image, _orientation(image))
     side = min(image.size)
@@ -57,32 +57,32 @@ def to_pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
         if side < IMAGE_SIZE:
             square = square.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC)
         return np.array(square, dtype=np.uint8)
-    # Every edge is a multiple of 1/32, which Pillow's floats hold exactly: the pixels are those of one single strip.
+    # Every edge is a multiple of 1/32, exact in Pillow's floats: the pixels are the same as without strips.
     scale = side / IMAGE_SIZE
     strips = []
     for start, stop in _strips(side):
         first, last = math.floor(start * scale), math.ceil(stop * scale)
         strip = _rgb(_square_rows(image, first, last), levels)
-        # Pillow's BOX filter averages areas of whole pixels: each counts for the target pixel that its centre is in.
+        # Pillow's BOX filter averages whole pixels: each counts for the target pixel that contains its centre.
         box = (0, start * scale - first, side, stop * scale - first)
         strips.append(np.asarray(strip.resize((IMAGE_SIZE, stop - start), Image.Resampling.BOX, box)))
     return np.concatenate(strips)
 
 
 def reduced_to_pixels(image: Image.Image, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """The pixels that a model reads of a picture of ``size`` that a decoder brings as ``image``, several times smaller.
+    """The model's input pixels for an image of ``size`` that was decoded as ``image``, at 1/2, 1/4 or 1/8 of it.
 
-    Each pixel counts for the square of pixels it stands for, cut where the target's pixels end in the full picture: to
-    average whole pixels, as `to_pixels` does, would be too coarse here. Its result differs by what the decoder averages
-    otherwise. ``image`` has to be decoded at 1/2, 1/4 or 1/8, as libjpeg does it.
+    Each decoded pixel stands for a square of full-size pixels, and counts by the part of it inside the target pixel:
+    whole decoded pixels, as `to_pixels` averages them, would be too coarse. The result differs from that of `to_pixels`
+    only by how the decoder averages. ``image`` has to have the size that libjpeg gives it.
 
     Raises:
-        Exception: the picture turns out to be damaged.
+        Exception: the image turns out to be damaged.
     """
     image.load()
     factor = next(each for each in (2, 4, 8) if image.size == tuple(-(-length // each) for length in size))
     orientation = _orientation(image)
-    # Length of the picture, and how far the decoder's last pixel reaches beyond it, across and down.
+    # Length of the full image, and how far the last decoded pixel extends beyond it, across and down.
     extents = [(full, reduced * factor - full) for full, reduced in zip(size, image.size, strict=True)]
     (width, right), (height, below) = reversed(extents) if orientation in _SIDEWAYS else extents
     image = _turned(image, orientation)
@@ -103,19 +103,19 @@ def reduced_to_pixels(image: Image.Image, size: tuple[int, int]) -> npt.NDArray[
 def _sums(pixels: npt.NDArray[np.integer], edges: npt.NDArray[np.int64], factor: int) -> npt.NDArray[np.int64]:
     """Sums ``[n, ...]`` of ``pixels`` ``[length, ...]``, each ``factor`` long, between the ``n + 1`` ``edges``."""
     whole, part = np.divmod(edges, factor)
-    # Not by a cumulative sum: it is as large as eight pictures, and its fresh memory takes as long as the decoding.
+    # A cumulative sum would be as large as eight images, and its memory would take as long as the decoding.
     sums = factor * np.add.reduceat(pixels[: whole[-1]], whole[:-1], axis=0, dtype=np.int64)
     begun = pixels[np.minimum(whole, len(pixels) - 1)].astype(np.int64)
     return sums + np.diff(part.reshape(-1, *[1] * (pixels.ndim - 1)) * begun, axis=0)
 
 
 def _orientation(image: Image.Image) -> int:
-    """How a loaded picture is stored, as EXIF counts it; 1, upright, where it does not say."""
+    """The EXIF orientation of a loaded image; 1, upright, if it has none."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Warning:  # where warnings are errors: to go on would give the picture another way up than elsewhere
+    except Warning:  # if warnings are errors, going on would give another orientation than elsewhere
         raise
-    except Exception:  # a camera's broken EXIF block, parsed with errors of any type, makes no picture unreadable
+    except Exception:  # a broken EXIF block may raise anything, and must not make the image unreadable
         return 1
     return orientation if isinstance(orientation, int) and orientation in _UPRIGHT else 1
 
@@ -134,7 +134,7 @@ def _square_rows(image: Image.Image, first: int, last: int) -> Image.Image:
     """Rows ``first`` to ``last`` (exclusive) of the centre square."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    # Cropped even where that changes nothing: Pillow gives some pictures their palette only then (ICNS).
+    # Cropped even if that changes nothing, since only then Pillow gives some images their palette (ICNS).
     return image.crop((left, top + first, left + side, top + last))
 
 

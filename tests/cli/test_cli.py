@@ -154,7 +154,7 @@ def test_help_and_import_load_nothing_heavy(tmp_path: Path) -> None:
     assert heavy_imports_of(show_help, tmp_path) == set()
 
 
-def test_predict_loads_the_base_install_only(tmp_path: Path, pictures: list[Path]) -> None:
-    arguments = ["predict", str(pictures[0]), "--model", str(CHECKOUT / "tests" / "data" / "tiny.onnx")]
+def test_predict_loads_the_base_install_only(tmp_path: Path, image_files: list[Path]) -> None:
+    arguments = ["predict", str(image_files[0]), "--model", str(CHECKOUT / "tests" / "data" / "tiny.onnx")]
     classify = f"from cifar_edge.cli.main import main; main({arguments}, standalone_mode=False)"
     assert heavy_imports_of(classify, tmp_path) == {"numpy", "onnxruntime", "PIL"}

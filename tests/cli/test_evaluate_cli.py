@@ -94,7 +94,7 @@ def test_without_a_model_it_takes_what_predict_would_and_says_which(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    evaluate, picture = ["evaluate", "--data", "sample"], str(CHECKOUT / "docs" / "images" / "cat.png")
+    evaluate, image = ["evaluate", "--data", "sample"], str(CHECKOUT / "docs" / "images" / "cat.png")
     released = CliRunner().invoke(main, evaluate)
     assert released.exit_code == 0
     assert released.stdout.splitlines()[0].endswith("gn-cnn.int8.onnx (released)")
@@ -107,4 +107,4 @@ def test_without_a_model_it_takes_what_predict_would_and_says_which(
         result = CliRunner().invoke(main, [*evaluate, "--json"])
         assert result.exit_code == 0
         assert result.stderr == f"model: {json.loads(result.stdout)['model']} ({why})\n"
-        assert result.stderr == CliRunner().invoke(main, ["predict", picture]).stderr
+        assert result.stderr == CliRunner().invoke(main, ["predict", image]).stderr

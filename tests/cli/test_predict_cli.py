@@ -18,11 +18,11 @@ from cifar_edge.data import Dataset
 
 @pytest.fixture
 def folder(sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with three real pictures and three that are none."""
+    """The current folder, with three real images and three that are none."""
     for number in range(3):
         Image.fromarray(sample.test_images[number]).resize((40 + number, 50)).save(tmp_path / f"{number}.png")
     (tmp_path / "empty.png").touch()
-    (tmp_path / "text.png").write_text("This is no picture.")
+    (tmp_path / "text.png").write_text("This is not an image.")
     content = (tmp_path / "0.png").read_bytes()
     (tmp_path / "short.png").write_bytes(content[: len(content) // 2])
     monkeypatch.chdir(tmp_path)
@@ -33,7 +33,7 @@ def predict(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["predict", "--model", str(TINY), *arguments])
 
 
-def test_one_line_a_picture(folder: Path) -> None:
+def test_one_line_an_image(folder: Path) -> None:
     result = predict("0.png", "1.png", "2.png")
     assert result.exit_code == 0
     assert result.stderr == f"model: {TINY}\n"
@@ -56,7 +56,7 @@ def test_further_classes_stand_below(folder: Path) -> None:
     assert len(predict("0.png", "--top", "99").stdout.splitlines()) == 10
 
 
-def test_a_bad_picture_does_not_stop_the_others(folder: Path) -> None:
+def test_a_bad_image_does_not_stop_the_others(folder: Path) -> None:
     result = predict("empty.png", "0.png", "missing.png", "text.png", "short.png", ".", "1.png")
     assert result.exit_code == 1
     assert [line.split()[-1] for line in result.stdout.splitlines()] == ["0.png", "1.png"]
@@ -81,7 +81,7 @@ def test_json_holds_every_input_in_order(folder: Path) -> None:
         "score": answer.score,
         "top": [{"label": top.label, "index": top.index, "score": top.score} for top in answer.top(2)],
     }
-    error = "text.png: not a picture in a format that is read; convert it to PNG"
+    error = "text.png: not an image in a supported format; convert it to PNG"
     assert records[1] == {"version": 1, "input": "text.png", "error": error}
 
 
@@ -100,7 +100,7 @@ def test_names_that_are_no_text_stay_on_one_line(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("model", "message"),
-    [("nonsense", "no file, run, folder or released model is called 'nonsense'"), ("text.png", "no ONNX model")],
+    [("nonsense", "no file, run, folder or released model is called 'nonsense'"), ("text.png", "not an ONNX model")],
 )
 def test_a_bad_model_is_one_line(folder: Path, model: str, message: str) -> None:
     result = CliRunner().invoke(main, ["predict", "0.png", "--model", model])

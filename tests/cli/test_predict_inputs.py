@@ -21,13 +21,13 @@ from cifar_edge.data import Dataset
 
 @pytest.fixture
 def tree(sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder: pictures on three levels, and what is none among them."""
-    picture = Image.fromarray(sample.test_images[0])
+    """The current folder: images on three levels, and what is none among them."""
+    image = Image.fromarray(sample.test_images[0])
     for name in ("b.png", "a/2.PNG", "a/10.jpg", "a/deep/x.webp", "a.bmp", "[1].png", "a/.hidden.png", ".git/g.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        picture.save(tmp_path / name)
+        image.save(tmp_path / name)
     (tmp_path / "a" / "notes.txt").write_text("These are holidays.")
-    (tmp_path / "a" / "picture.h5").touch()
+    (tmp_path / "a" / "weights.h5").touch()
     (tmp_path / "empty").mkdir()
     (tmp_path / "a" / "up").symlink_to(tmp_path)
     (tmp_path / "a" / "link.png").symlink_to("2.PNG")
@@ -66,7 +66,7 @@ def test_a_folder_is_walked_in_the_order_of_full_names() -> None:
 
 
 @pytest.mark.usefixtures("tree")
-def test_a_folder_needs_a_word_and_a_picture() -> None:
+def test_a_folder_needs_a_word_and_an_image() -> None:
     result = predict("a", "b.png", "empty", "-r")
     assert result.exit_code == 1
     assert "Error: empty: no file in this folder is a picture by its suffix\n" in result.stderr
@@ -87,7 +87,7 @@ def test_a_folder_that_is_not_there_is_wrong_usage(folder: str, more: list[str])
 
 
 @pytest.mark.usefixtures("tree")
-def test_a_picture_that_is_not_there_does_not_stop_a_folder() -> None:
+def test_an_image_that_is_not_there_does_not_stop_a_folder() -> None:
     result = predict("-r", "a", "gone.png", "*.gone")
     assert (result.exit_code, len(result.stdout.splitlines())) == (1, len(IN_A))
     assert "Error: gone.png: no such file\n" in result.stderr
@@ -123,7 +123,7 @@ def test_patterns_that_the_shell_did_not_expand(tree: Path) -> None:
     assert names("**/*.webp") == ["a/deep/x.webp"]
     assert names("**/**/x.*") == ["a/deep/x.webp"]
     assert names(f"{tree}/*/**/x.webp") == [f"{tree}/a/deep/x.webp"]
-    files = [*IN_A, "a/notes.txt", "a/picture.h5"]
+    files = [*IN_A, "a/notes.txt", "a/weights.h5"]
     assert names("a/**") == sorted([*files, "a/deep", "a/deep/again", "a/up"])
     assert names("**.png", "empty/**/x") == ["[1].png", "b.png", "empty/**/x"]
     result = predict("*.nothing", "b.png")
@@ -190,7 +190,7 @@ def test_wrong_usage(arguments: list[str], hint: str) -> None:
     assert hint in result.stderr
 
 
-def test_a_picture_on_stdin(tree: Path) -> None:
+def test_an_image_on_stdin(tree: Path) -> None:
     content = (tree / "b.png").read_bytes()
     done = run("a.bmp", "-", stdin=content)
     assert (done.returncode, done.stderr.splitlines()[1:]) == (0, [])
@@ -199,7 +199,7 @@ def test_a_picture_on_stdin(tree: Path) -> None:
     assert first["label"] == second["label"]
     for stdin, reason in (
         (b"", "no bytes"),
-        (b"text", "not a picture in a format that is read; convert it to PNG"),
+        (b"text", "not an image in a supported format; convert it to PNG"),
     ):
         done = run("-", stdin=stdin)
         assert done.returncode == 1
@@ -234,13 +234,13 @@ def test_bad_inputs_are_lines_and_the_others_go_on(tree: Path) -> None:
     with (tree / "huge.png").open("wb") as file:
         file.truncate((1 << 30) + 1)
     bad = {
-        "pipe.png": "no regular file",
-        "/dev/zero": "no regular file",
-        "/dev/tty": "no regular file",
-        "broken.png": "a link that leads nowhere",
+        "pipe.png": "not a regular file",
+        "/dev/zero": "not a regular file",
+        "/dev/tty": "not a regular file",
+        "broken.png": "a broken link",
         "loop.png": "cannot be opened",
         "empty.png": "the file is empty",
-        "page.eps": "not a picture in a format",
+        "page.eps": "not an image in a supported format",
         "huge.png": "larger than 1 GiB",
         "x" * 5000: "cannot be opened",
     }

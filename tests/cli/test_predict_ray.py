@@ -16,17 +16,17 @@ pytest.importorskip("ray")
 from pyarrow import parquet  # type: ignore[import-untyped, unused-ignore]
 
 
-def test_ray_answers_as_threads_do(cifar_edge: RunCommand, pictures: list[Path], tmp_path: Path) -> None:
+def test_ray_answers_as_threads_do(cifar_edge: RunCommand, image_files: list[Path], tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
-    for path in pictures:
+    for path in image_files:
         shutil.copy(path, tmp_path / "photos")
-    shutil.copy(pictures[0], tmp_path / "photos" / os.fsdecode(b"\xff.png"))
-    (tmp_path / "photos" / "bad.png").write_text("no picture")
+    shutil.copy(image_files[0], tmp_path / "photos" / os.fsdecode(b"\xff.png"))
+    (tmp_path / "photos" / "bad.png").write_text("not an image")
     inputs = ["predict", "--model", str(TINY), "photos", "missing\n.png", "photos/*.jpg", "-r", "--top", "2"]
     done = cifar_edge(*inputs, "--engine", "ray", "--parquet", "answers")
     assert (done.returncode, done.stdout) == (1, "")
     first, *others, last = done.stderr.splitlines()
-    assert (first, last) == (f"model: {TINY}", f"answers: {len(pictures) + 4} inputs, 3 failed")
+    assert (first, last) == (f"model: {TINY}", f"answers: {len(image_files) + 4} inputs, 3 failed")
     assert all("core_worker" in line for line in others)  # a line of Ray's own
     rows = sorted(parquet.read_table(tmp_path / "answers").to_pylist(), key=lambda row: int(row["position"]))
     assert [row.pop("position") for row in rows] == list(range(len(rows)))

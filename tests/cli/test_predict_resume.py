@@ -29,10 +29,10 @@ NAMES = ["0.png", "1.png", "text.png", os.fsdecode(b"\xff.png"), 'line\r\nbreak,
 
 @pytest.fixture(autouse=True)
 def folder(sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with pictures of many names and one that is none."""
+    """The current folder, with images of many names and one that is none."""
     for number, name in enumerate(NAMES):
         Image.fromarray(sample.test_images[number]).save(tmp_path / name, "PNG")
-    (tmp_path / "text.png").write_text("This is no picture.")
+    (tmp_path / "text.png").write_text("This is not an image.")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -231,7 +231,7 @@ def test_somebody_elses_file_is_left_alone(out: str, content: bytes, message: st
 
 
 def test_what_cannot_be_gone_on_with() -> None:
-    assert "no regular file" in predict("0.png", "--resume", "/dev/null").stderr
+    assert "not a regular file" in predict("0.png", "--resume", "/dev/null").stderr
     assert "cannot write" in predict("0.png", "--resume", "0.png/out.jsonl").stderr
     assert predict("0.png", "--resume", ".").exit_code == 2
     assert predict("0.png", "--resume", "two.csv", "--top", "2").exit_code == 0

@@ -65,12 +65,12 @@ def ended(running: "subprocess.Popen[str]") -> list[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_starts_logs_and_stops(pictures: list[Path], number: signal.Signals) -> None:
+def test_it_starts_logs_and_stops(image_files: list[Path], number: signal.Signals) -> None:
     with process() as (client, running, said):
         port = client.port
         assert said == f"model: {TINY}\nserving at http://127.0.0.1:{port}; Ctrl+C stops it\n"
-        assert client.predict(pictures[0].read_bytes()).status == 200
-        assert client.predict(b"no picture").status == 422
+        assert client.predict(image_files[0].read_bytes()).status == 200
+        assert client.predict(b"not an image").status == 422
         client.ask("GET", "/healthz?" + "x" * 10_000).problem(400)
         running.send_signal(number)
         first, second, third, last = ended(running)
@@ -81,8 +81,8 @@ def test_it_starts_logs_and_stops(pictures: list[Path], number: signal.Signals) 
     assert last == "stopped; requests: 3"
 
 
-def test_it_answers_what_it_has_begun_to_read_before_it_stops(pictures: list[Path]) -> None:
-    content = pictures[0].read_bytes()
+def test_it_answers_what_it_has_begun_to_read_before_it_stops(image_files: list[Path]) -> None:
+    content = image_files[0].read_bytes()
     with process() as (client, running, _), client.connect() as connection:
         connection.sendall(post(content[:100], len(content)))
         wait_until(lambda: client.ask("GET", "/healthz").status == 200)
@@ -94,13 +94,13 @@ def test_it_answers_what_it_has_begun_to_read_before_it_stops(pictures: list[Pat
         assert ended(running)[-1] == "stopped; requests: 2"
 
 
-def test_a_second_signal_ends_it_whatever_is_decoded(pictures: list[Path]) -> None:
+def test_a_second_signal_ends_it_whatever_is_decoded(image_files: list[Path]) -> None:
     program = (
         "import threading, cifar_edge.cli.main as cli, cifar_edge.runtime.classifier as runtime\n"
         "runtime.Classifier.predict = lambda *arguments, **options: threading.Event().wait()\n"
         f"cli.main(['serve', {str(TINY)!r}, '--port', '0', '--quiet', '--workers', '1'])\n"
     )
-    content = pictures[0].read_bytes()
+    content = image_files[0].read_bytes()
     with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True) as running:
         try:
             assert running.stderr is not None
@@ -254,10 +254,10 @@ def test_too_few_open_files_are_told() -> None:
     assert done.stderr == "Error: a process may open only 100 files here, too few to serve; allow 144 (ulimit -n)\n"
 
 
-def test_a_picture_that_costs_too_much_is_refused() -> None:
+def test_an_image_that_costs_too_much_is_refused() -> None:
     with process("--quiet") as (client, _, _):
         for content, reason in (
-            (png_claiming(10_000, 9_000), "more than the 268 MB that a picture may take"),
+            (png_claiming(10_000, 9_000), "more than the limit of 268 MB"),
             (png_claiming(10_000, 5_000), "truncated"),
             (encoded("JPEG2000", (2_000, 2_000)), "more than 1 seconds"),
         ):

@@ -116,12 +116,12 @@ def test_runs() -> None:
     run("summary", HOSTILE)
 
 
-def test_pictures_of_hostile_classes(sample: Dataset) -> None:
+def test_images_of_hostile_classes(sample: Dataset) -> None:
     for label, numbers in ((f"{HOSTILE}a", range(8)), ("b", range(8, 10))):
         Path("pets", label).mkdir(parents=True)
         for number in numbers:
             Image.fromarray(sample.test_images[number]).save(Path("pets", label, f"{number}.png"))
-        Path("pets", label, f"{HOSTILE}.png").write_text("This is no picture.")
+        Path("pets", label, f"{HOSTILE}.png").write_text("This is not an image.")
     result = run("data", "--data", "pets", "--holdout", "0.5")
     assert result.exit_code == 0
     assert r"\x1b]0;owned" in result.stdout

@@ -25,7 +25,7 @@ def printed(notebook: NotebookNode) -> str:
     return "".join(output.text for output in outputs)
 
 
-def pictures_in(notebook: NotebookNode) -> int:
+def images_in(notebook: NotebookNode) -> int:
     return sum("image/png" in output.get("data", {}) for cell in code_cells(notebook) for output in cell.outputs)
 
 
@@ -44,7 +44,7 @@ def test_it_runs_from_top_to_bottom_on_the_sample(tmp_path: Path) -> None:
     text = printed(done)
     assert "epoch  1/1 " in text
     assert "fp32 passed" in text
-    assert pictures_in(done) == 9
+    assert images_in(done) == 9
     (run,) = (folder / "runs").iterdir()
     assert (run / "export" / "s8-group.int8.onnx").is_file()
 
@@ -55,7 +55,7 @@ def test_it_is_committed_as_a_whole_real_run_left_it(committed: NotebookNode) ->
     text = printed(committed)
     assert "epoch 20/20" in text
     assert "of 50,000 images" in text
-    assert pictures_in(committed) == 9
+    assert images_in(committed) == 9
 
 
 def test_it_is_small_and_tells_nothing_of_the_machine(committed: NotebookNode) -> None:

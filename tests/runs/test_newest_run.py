@@ -102,15 +102,15 @@ def test_a_run_that_was_killed_before_its_state_was_removed_is_finished(runs: Pa
 
 
 @pytest.mark.parametrize("state", ["was interrupted", "is still training", "has failed", "is not exported"])
-def test_predict_says_that_a_newer_run_was_not_taken(runs: Path, pictures: list[Path], state: str) -> None:
+def test_predict_says_that_a_newer_run_was_not_taken(runs: Path, image_files: list[Path], state: str) -> None:
     newer = finished(runs / "newer", LAST) if state == "is not exported" else unfinished(runs / "newer", 3, LAST)
     if state == "has failed":
         (newer / "failure.txt").write_text("the loss is NaN\n")
     if state == "is still training":
         with held(newer):
-            done = command("predict", pictures[0])
+            done = command("predict", image_files[0])
     else:
-        done = command("predict", pictures[0])
+        done = command("predict", image_files[0])
     assert done.exit_code == 0, done.stderr
     assert done.stderr == f"model: {released('export/gn-cnn/gn-cnn.int8.onnx')} (released; runs/newer {state})\n"
 

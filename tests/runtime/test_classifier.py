@@ -1,4 +1,4 @@
-"""The classifier: one answer for a picture however it comes in, and results that hold what they promise."""
+"""The classifier: one answer for an image however it comes in, and results that hold what they promise."""
 
 import dataclasses
 import io
@@ -53,7 +53,7 @@ def test_it_says_what_the_model_says(classifier: Classifier, sample: Dataset) ->
     ],
     ids=["path", "str", "bytes", "file", "PIL", "array"],
 )
-def test_a_picture_has_one_answer_however_it_comes(
+def test_an_image_has_one_answer_however_it_comes(
     classifier: Classifier, sample: Dataset, tmp_path: Path, given: Callable[[Path], ImageSource]
 ) -> None:
     for size in ((32, 32), (70, 55)):
@@ -92,7 +92,7 @@ def test_a_bad_image_is_named(classifier: Classifier, sample: Dataset, tmp_path:
         classifier.predict(tmp_path / "missing.png")
     with pytest.raises(ImageError, match=r"the array: it is float64 \[32, 32, 3\]"):
         classifier.predict(sample.test_images[0] / 255)
-    with pytest.raises(ImageError, match=r"image 70 of the batch: the given bytes: not a picture"):
+    with pytest.raises(ImageError, match=r"image 70 of the batch: the given bytes: not an image"):
         classifier.predict_batch([*sample.test_images[:70], b"text"])
 
 
@@ -108,7 +108,7 @@ def test_top_k(classifier: Classifier, sample: Dataset) -> None:
     assert all(candidate.score == pytest.approx(expected[candidate.index]) for candidate in everything)
     assert all(candidate.label == CIFAR10_LABELS[candidate.index] for candidate in everything)
     assert answer.top(3) == everything[:3]
-    with pytest.raises(ValueError, match="k starts at 1"):
+    with pytest.raises(ValueError, match="k must be at least 1"):
         answer.top(0)
 
 
@@ -149,14 +149,14 @@ def test_what_overflows_a_model_is_an_error_that_names_it_and_the_others_go_on(o
     white = np.full((32, 32, 3), 255, np.uint8)
     black = np.zeros((70, 32, 32, 3), np.uint8)
     classifier = Classifier(overflowing)
-    with pytest.raises(ModelError, match=r"^the given bytes: the model's answer is not finite$"):
+    with pytest.raises(ModelError, match=r"^the given bytes: the model's output is not finite$"):
         classifier.predict(white)
-    with pytest.raises(ModelError, match=r"^image 70 of the batch: the model's answer is not finite$"):
+    with pytest.raises(ModelError, match=r"^image 70 of the batch: the model's output is not finite$"):
         classifier.predict_batch([*black, white, *black])
     answers = [answer for _, answer in classifier.predict_iter([*black, white, *black])]
     assert [isinstance(answer, Prediction) for answer in answers] == [True] * 70 + [False] + [True] * 70
     assert isinstance(answers[70], ImageError)
-    assert str(answers[70]) == "the array: the model's answer is not finite"
+    assert str(answers[70]) == "the array: the model's output is not finite"
 
 
 def test_a_command_goes_on_after_it(overflowing: bytes, tmp_path: Path, cifar_edge: RunCommand) -> None:
@@ -165,11 +165,11 @@ def test_a_command_goes_on_after_it(overflowing: bytes, tmp_path: Path, cifar_ed
         Image.new("RGB", (32, 32), colour).save(tmp_path / name)
     done = cifar_edge("predict", "--model", "model.onnx", "1.png", "2.png", "3.png", "--jsonl", "-q")
     assert done.returncode == 1
-    assert done.stderr == "Error: 2.png: the model's answer is not finite\n"
+    assert done.stderr == "Error: 2.png: the model's output is not finite\n"
     records = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(record["input"], record.get("error")) for record in records] == [
         ("1.png", None),
-        ("2.png", "2.png: the model's answer is not finite"),
+        ("2.png", "2.png: the model's output is not finite"),
         ("3.png", None),
     ]
 

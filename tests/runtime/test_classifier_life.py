@@ -22,10 +22,10 @@ THREADS = 8
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_threads_share_a_classifier(sample: Dataset, pictures: list[Path], threads: int) -> None:
+def test_threads_share_a_classifier(sample: Dataset, image_files: list[Path], threads: int) -> None:
     """Every way to ask, all at once and many times: each has the answers that it has alone."""
     classifier = Classifier("gn-cnn", threads)
-    images, names = sample.test_images[:70], [str(picture) for picture in pictures]
+    images, names = sample.test_images[:70], [str(image) for image in image_files]
     ways: list[Callable[[], list[object]]] = [
         lambda: [classifier.predict(image) for image in images],
         lambda: [classifier.predict(name) for name in names],
@@ -62,16 +62,16 @@ def test_a_copy_is_the_same_classifier_though_the_file_is_gone(
         assert len(pickle.dumps(other)) == len(pickled) < TINY.stat().st_size + 500
 
 
-def test_another_process_takes_it(pictures: list[Path]) -> None:
+def test_another_process_takes_it(image_files: list[Path]) -> None:
     """Started anew ("spawn"), so that nothing is inherited: the bound method goes there, the answers come back."""
     classifier = Classifier("gn-cnn")
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        answers = list(pool.map(classifier.predict, map(str, pictures)))
-    assert answers == [classifier.predict(picture) for picture in pictures]
+        answers = list(pool.map(classifier.predict, map(str, image_files)))
+    assert answers == [classifier.predict(image) for image in image_files]
 
 
 def test_what_was_pickled_is_checked_as_a_file_is() -> None:
-    with pytest.raises(ModelError, match=r"mine\.onnx is damaged or no ONNX model"):
+    with pytest.raises(ModelError, match=r"mine\.onnx is damaged or not an ONNX model"):
         Classifier.__new__(Classifier).__setstate__((b"no model", 1, "mine.onnx", "mine.onnx"))
 
 
@@ -117,8 +117,8 @@ def test_the_end_waits_for_nobody_and_breaks_nothing(sample: Dataset) -> None:
         assert all(turn.result() >= 0 for turn in turns)
 
 
-def test_warmup_loads_what_the_first_picture_needs(pictures: list[Path], tmp_path: Path) -> None:
-    """In a fresh process: after it, the first picture imports nothing more; and it changes no answer."""
+def test_warmup_loads_what_the_first_image_needs(image_files: list[Path], tmp_path: Path) -> None:
+    """In a fresh process: after it, the first image imports nothing more; and it changes no answer."""
     program = """
 import sys
 from cifar_edge import Classifier
@@ -131,7 +131,7 @@ print(label, len(set(sys.modules) - before) > 0)
 """
     said = [
         subprocess.run(
-            [sys.executable, "-c", program, "gn-cnn", pictures[0], how],
+            [sys.executable, "-c", program, "gn-cnn", image_files[0], how],
             cwd=tmp_path,
             capture_output=True,
             text=True,

@@ -1,4 +1,4 @@
-"""Pictures that would cost far more than their bytes: each is refused in one line, before it has cost anything."""
+"""Images that would cost far more than their bytes: each is refused in one line, before it has cost anything."""
 
 import io
 import subprocess
@@ -53,7 +53,7 @@ REFUSED = {
     "JPEG 2000 of tiles": "too many small parts",
     "JPEG 2000 with regions": "marker FF5E",
 }
-"""Name of a hostile picture -> what its error says."""
+"""Name of a hostile image -> what its error says."""
 
 
 @pytest.mark.parametrize("name", refused(PARTS))
@@ -64,7 +64,7 @@ def test_a_form_that_costs_too_much_is_refused(name: str) -> None:
 
 
 def test_a_decoder_that_takes_too_long_is_ended() -> None:
-    with pytest.raises(ImageError, match=r"^the given bytes: to decode it takes more than 0\.05 seconds; convert it"):
+    with pytest.raises(ImageError, match=r"^the given bytes: decoding takes more than 0\.05 seconds; convert it"):
         read_pixels(png_of_profiles(100), limits=Limits(seconds=0.05))
     with pytest.raises(ImageError, match=r"more than 0\.5 seconds"):  # its decoder cannot be ended
         read_pixels(encoded("JPEG2000", (2_000, 2_000)), limits=Limits(seconds=0.5))
@@ -106,10 +106,10 @@ def test_what_is_held_is_what_was_estimated(name: str, tmp_path: Any) -> None:
     kind, mode, options = MEASURED[name]
     photo = Image.fromarray(load_dataset("sample").test_images[0])
     for file, side in (("small", 40), ("large", SIDE)):
-        picture = photo.resize((side, side)).convert(mode)
+        image = photo.resize((side, side)).convert(mode)
         if mode == "F":
-            picture = picture.point(lambda level: level * (1 / 255) + 0)  # white is 1
-        picture.save(tmp_path / file, kind, **options)
+            image = image.point(lambda level: level * (1 / 255) + 0)  # white is 1
+        image.save(tmp_path / file, kind, **options)
     with pytest.raises(ImageError, match=r"would take \d+ MB") as caught:
         read_pixels(tmp_path / "large", limits=Limits(memory=1_000_000))
     estimate = int(str(caught.value).partition("would take ")[2].split()[0]) * 1_000_000
@@ -118,7 +118,7 @@ def test_what_is_held_is_what_was_estimated(name: str, tmp_path: Any) -> None:
     assert float(done.stdout) < estimate / (1 << 20) + 8
 
 
-def test_an_error_does_not_keep_the_picture() -> None:
+def test_an_error_does_not_keep_the_image() -> None:
     content = encoded("PNG", (6_000, 6_000))[:-2_000]
     with pytest.raises(ImageError, match="truncated") as caught:
         read_pixels(content)
@@ -158,7 +158,7 @@ print(min(afterwards) - before)
 """
 
 
-def test_memory_of_large_pictures_goes_back() -> None:
+def test_memory_of_large_images_goes_back() -> None:
     done = subprocess.run([sys.executable, "-c", _GIVEN_BACK], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 50
 
@@ -188,7 +188,7 @@ class Plugin(ImageFile.ImageFile):
 
 def test_formats_of_plug_ins_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     content = b"ELSEWHERE" + bytes(range(256)) * 400
-    with pytest.raises(ImageError, match="not a picture"):
+    with pytest.raises(ImageError, match="not an image"):
         read_pixels(content)
     readable_formats()
     for registry in ("ID", "OPEN", "EXTENSION"):

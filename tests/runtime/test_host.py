@@ -50,8 +50,8 @@ def test_warnings_of_others_come_through_and_filters_stay() -> None:
         assert "set meanwhile" in str(warnings.filters[0])
 
 
-def test_where_warnings_are_errors_a_picture_that_makes_one_says_so() -> None:
-    with pytest.raises(ImageError, match=r"^the given bytes: Pillow warns of it, and here warnings are errors \("):
+def test_where_warnings_are_errors_an_image_that_makes_one_says_so() -> None:
+    with pytest.raises(ImageError, match=r"^the given bytes: Pillow warns about it, and warnings are errors here \("):
         read_pixels(png_that_pillow_warns_of())
 
 
@@ -89,7 +89,7 @@ from cifar_edge.data import load_dataset
 classifier = Classifier("gn-cnn")
 classifier.warmup()
 during = []
-sources = [*sys.argv[1:], b"no picture", *load_dataset("sample").test_images[:9]]
+sources = [*sys.argv[1:], b"not an image", *load_dataset("sample").test_images[:9]]
 for _, answer in classifier.predict_iter(sources, workers=2):
     during.append(state())
 for each in (*during, state()):
@@ -97,10 +97,10 @@ for each in (*during, state()):
 """
 
 
-def test_nothing_of_the_process_is_changed(pictures: list[Path], tmp_path: Path) -> None:
+def test_nothing_of_the_process_is_changed(image_files: list[Path], tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.png"
     damaged.write_bytes(png_that_pillow_warns_of()[:-40])
-    subprocess.run([sys.executable, "-c", STATE, *pictures, damaged], check=True)
+    subprocess.run([sys.executable, "-c", STATE, *image_files, damaged], check=True)
 
 
 def test_a_command_keeps_pillow_silent_all_the_same(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_command_keeps_pillow_silent_all_the_same(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-m", "cifar_edge", "predict", "damaged.tif", "animated.png", "--quiet"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr == "Error: damaged.tif: damaged or truncated picture (decoder error -2)\n"
+    assert done.stderr == "Error: damaged.tif: damaged or truncated image (decoder error -2)\n"
     assert done.stdout.endswith("animated.png\n")
 
 
@@ -144,7 +144,7 @@ class Toy(ImageFile.ImageFile):
 @pytest.fixture
 def plug_in() -> Iterator[None]:
     """Registers a format, as an HEIF plug-in does, in the course of the test."""
-    with pytest.raises(ImageError, match="not a picture"):
+    with pytest.raises(ImageError, match="not an image"):
         read_pixels(b"toy!\xc8")
     assert ".toy" not in image_suffixes()
     Image.register_open("TOY", Toy, lambda prefix: prefix[:4] == b"toy!")
@@ -167,7 +167,7 @@ from PIL import Image
 from cifar_edge import Classifier
 
 file = io.BytesIO()
-Image.new("1", (4001, 4001), 1).save(file, "PNG")  # large pictures are decoded one after the other
+Image.new("1", (4001, 4001), 1).save(file, "PNG")  # large images are decoded one after the other
 large, small = file.getvalue(), np.zeros((64, 32, 32, 3), np.uint8)
 classifier, closed = Classifier("gn-cnn", int(sys.argv[1])), Classifier("gn-cnn")
 closed.close()

@@ -55,9 +55,9 @@ def test_a_file_that_names_another_file_is_refused_as_such(tmp_path: Path) -> No
     path = tmp_path / "tiny.onnx"
     onnx.save(model, path, save_as_external_data=True, location="tiny.data", size_threshold=0)
     assert (tmp_path / "tiny.data").exists()
-    with pytest.raises(ContractError, match="it holds data in another file"):
+    with pytest.raises(ContractError, match="it contains external data"):
         load(path)
-    with pytest.raises(ContractError, match="it holds data in another file"):
+    with pytest.raises(ContractError, match="it contains external data"):
         Classifier(path.read_bytes())
 
 
@@ -67,7 +67,7 @@ def test_only_a_location_of_zero_is_none(place: int) -> None:
     model = poisoned([], {"extra": np.zeros(10, np.float32)})
     model.graph.initializer[-1].data_location = place
     if place == TensorProto.EXTERNAL:
-        assert "it holds data in another file" in refused(model.SerializeToString())
+        assert "it contains external data" in refused(model.SerializeToString())
     else:
         load(model.SerializeToString())
 
@@ -228,15 +228,15 @@ def test_nodes_that_do_not_fit_are_refused(operator: str, inputs: list[Any], att
 def test_versions_are_those_of_the_contract() -> None:
     for change, words in (
         (lambda model: model.opset_import.append(helper.make_opsetid("own", 1)), "the domain 'own'"),
-        (lambda model: model.opset_import.append(helper.make_opsetid("", 18)), "two of one operator set"),
+        (lambda model: model.opset_import.append(helper.make_opsetid("", 18)), "the same operator set twice"),
         (lambda model: setattr(model.opset_import[0], "version", 21), "opset 21"),
         (lambda model: setattr(model.opset_import[0], "version", 12), "opset 12"),
         (lambda model: setattr(model, "ir_version", 11), "IR version 11"),
         (lambda model: model.graph.node.extend([model.graph.node[0]] * 2000), "2,005 nodes"),
         (lambda model: model.graph.node.append(model.graph.node[0]), "two tensors called 'float'"),
         (lambda model: model.graph.input.append(model.graph.input[0]), "its input is"),
-        (lambda model: model.graph.initializer.append(model.graph.initializer[0]), "two of one constant"),
-        (lambda model: setattr(model.metadata_props.add(), "key", "cifar_edge"), "two of one metadata"),
+        (lambda model: model.graph.initializer.append(model.graph.initializer[0]), "the same constant twice"),
+        (lambda model: setattr(model.metadata_props.add(), "key", "cifar_edge"), "the same metadata twice"),
     ):
         model = ModelProto.FromString(tiny_model())
         change(model)

@@ -1,4 +1,4 @@
-"""Reading pictures: every source gives the same pixels, and what is none gives one line and nothing else."""
+"""Reading images: every source gives the same pixels, and what is none gives one line and nothing else."""
 
 import io
 import os
@@ -69,12 +69,12 @@ def test_every_format_is_read() -> None:
         ("empty.png", b"", "the file is empty"),
         (
             "text.png",
-            b"This is no picture.",
-            "not a picture in a format that is read; convert it to PNG",
+            b"This is not an image.",
+            "not an image in a supported format; convert it to PNG",
         ),
         ("bomb.png", png_claiming(60_000, 60_000), "more than 178,956,970 pixels"),
-        ("large.png", png_claiming(10_000, 10_000), "damaged or truncated picture"),
-        ("line\nbreak.png", b"\x89PNG\r\n\x1a\n", "not a picture"),
+        ("large.png", png_claiming(10_000, 10_000), "damaged or truncated image"),
+        ("line\nbreak.png", b"\x89PNG\r\n\x1a\n", "not an image"),
     ],
 )
 def test_a_bad_file_is_named_with_its_reason(tmp_path: Path, name: str, content: bytes | None, reason: str) -> None:
@@ -88,11 +88,11 @@ def test_a_bad_file_is_named_with_its_reason(tmp_path: Path, name: str, content:
 
 def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    assert "no regular file" in failure(tmp_path / "pipe")
-    assert "no regular file" in failure("/dev/zero")
+    assert "not a regular file" in failure(tmp_path / "pipe")
+    assert "not a regular file" in failure("/dev/zero")
     assert "a folder" in failure(tmp_path)
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    assert "a link that leads nowhere" in failure(tmp_path / "link")
+    assert "a broken link" in failure(tmp_path / "link")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     assert "cannot be opened" in failure(tmp_path / "loop")
     assert "cannot be opened" in failure("null\0byte.png")
@@ -108,7 +108,7 @@ def test_a_name_that_is_no_text_is_escaped(tmp_path: Path) -> None:
     ("source", "reason"),
     [
         (b"", "no bytes"),
-        (b"\x00" * 100, "not a picture"),
+        (b"\x00" * 100, "not an image"),
         (None, "neither path, bytes"),
         ([1, 2], "neither path, bytes"),
         (np.zeros((32, 32), np.uint8), "the array: it is uint8 [32, 32]"),
@@ -118,7 +118,7 @@ def test_a_name_that_is_no_text_is_escaped(tmp_path: Path) -> None:
         (np.zeros((0, 32, 3), np.uint8), "the array: "),
     ],
 )
-def test_what_is_no_picture_in_memory(source: object, reason: str) -> None:
+def test_what_is_no_image_in_memory(source: object, reason: str) -> None:
     assert reason in failure(source)
 
 
@@ -131,14 +131,14 @@ def test_a_truncated_file_is_refused(sample: Dataset, tmp_path: Path, kind: str)
         assert failure(path).startswith(str(path))
 
 
-def test_a_lazily_opened_picture_may_turn_out_to_be_truncated(sample: Dataset, tmp_path: Path) -> None:
+def test_a_lazily_opened_image_may_turn_out_to_be_truncated(sample: Dataset, tmp_path: Path) -> None:
     content = encode(Image.fromarray(sample.test_images[0]), "PNG")
     path = tmp_path / "short.png"
     path.write_bytes(content[: len(content) // 2])
     with Image.open(path) as lazy:
-        assert failure(lazy).startswith(f"{path}: damaged or truncated picture (")
+        assert failure(lazy).startswith(f"{path}: damaged or truncated image (")
     with Image.open(io.BytesIO(path.read_bytes())) as lazy:
-        assert failure(lazy).startswith("the PIL image: damaged or truncated picture (")
+        assert failure(lazy).startswith("the PIL image: damaged or truncated image (")
 
 
 @pytest.mark.parametrize(
@@ -155,13 +155,13 @@ def test_a_large_jpeg_is_decoded_at_reduced_scale(
 
     monkeypatch.setattr(images, "reduced_to_pixels", reduced_to_pixels_and_tell)
     for mode in ("RGB", "L", "CMYK"):
-        picture = Image.fromarray(sample.test_images[0]).resize(size, Image.Resampling.BICUBIC).convert(mode)
+        image = Image.fromarray(sample.test_images[0]).resize(size, Image.Resampling.BICUBIC).convert(mode)
         file = io.BytesIO()
         exif = Image.Exif()
         exif[0x0112] = 6
-        picture.save(file, "JPEG", quality=90, exif=exif)
-        with Image.open(file) as image:
-            full = to_pixels(image).astype(int)
+        image.save(file, "JPEG", quality=90, exif=exif)
+        with Image.open(file) as opened:
+            full = to_pixels(opened).astype(int)
         difference = np.abs(read_pixels(file.getvalue()) - full)
         assert difference.mean() < 0.2
         assert difference.max() <= 2
@@ -169,7 +169,7 @@ def test_a_large_jpeg_is_decoded_at_reduced_scale(
 
 
 @pytest.mark.parametrize("options", [{"quality": 90}, {"quality": 90, "progressive": True}])
-def test_large_pictures_are_decoded_one_after_the_other(
+def test_large_images_are_decoded_one_after_the_other(
     sample: Dataset, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
     inside, most = 0, 0
@@ -194,7 +194,7 @@ def test_large_pictures_are_decoded_one_after_the_other(
 
 
 def test_a_file_that_is_written_to_meanwhile_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process may write the next picture over this one: half of each would have an answer."""
+    """Another process may write the next image over this one: half of each would have an answer."""
 
     def open_and_wait(*arguments: Any, **options: Any) -> Any:
         image = opened(*arguments, **options)
@@ -231,7 +231,7 @@ def test_what_cannot_be_rewound_is_read_first(sample: Dataset) -> None:
                 assert failure(file) == answer
 
 
-def test_more_bytes_than_a_picture_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_bytes_than_an_image_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "MAX_FILE_BYTES", 4000)
     (tmp_path / "long.png").write_bytes(bytes(4001))
     assert "larger than" in failure(tmp_path / "long.png")
@@ -250,7 +250,7 @@ def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_formats_that_are_other_peoples_programs_are_not_read() -> None:
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n{} loop\n"
-    assert failure(eps) == "the given bytes: not a picture in a format that is read; convert it to PNG"
+    assert failure(eps) == "the given bytes: not an image in a supported format; convert it to PNG"
     assert {".png", ".jpg", ".jpeg", ".webp", ".tif", ".avif", ".jp2", ".mpo", ".pgm"} <= image_suffixes()
     assert not {".eps", ".pdf", ".h5", ".mpg", ".xpm", ".txt", ""} & image_suffixes()
 
@@ -273,7 +273,7 @@ def test_a_jpeg_of_scans_without_end_is_refused() -> None:
     # A marker without a segment hides none behind the length that it does not have.
     last = many.rindex(b"\xff\xda")
     assert "more than 100 scans" in failure(many[:last] + b"\xff\x01\xff\xff" + many[last:])
-    # What stands in a segment, or behind the picture, is no scan.
+    # What stands in a segment, or behind the image, is no scan.
     assert (read_pixels(plain[:2] + comment + plain[2:] + b"\xff\xda" * 200) == read_pixels(plain)).all()
 
 
@@ -288,9 +288,9 @@ def tiff_of_tiles(width: int, length: int, kind: int = 4) -> bytes:
 
 def test_a_tiff_of_huge_tiles_is_refused() -> None:
     assert not read_pixels(tiff_of_tiles(256, 256)).any()
-    with pytest.raises(ImageError, match=r"it would take \d+ MB of memory, more than the 0 MB that a picture may take"):
+    with pytest.raises(ImageError, match=r"decoding would take \d+ MB of memory, more than the limit of 0 MB"):
         read_pixels(tiff_of_tiles(256, 256), limits=Limits(memory=256 * 256))
-    assert "more than the 2,147 MB" in failure(tiff_of_tiles(1 << 16, 1 << 13))
+    assert "more than the limit of 2,147 MB" in failure(tiff_of_tiles(1 << 16, 1 << 13))
     for kind in (1, 2, 7):  # bytes, text, anything
         assert failure(tiff_of_tiles(65, 256, kind)) == "the given bytes: a TIFF whose tiles have no size"
 

@@ -81,7 +81,7 @@ def test_floating_point_numbers_are_white_at_1(dtype: str) -> None:
 
 FLOATS = "; black is 0 and white is 1, so scale it"
 INTEGERS = "; black is 0 and white is 65535, so scale it"
-DARK = ", where white is 65535: dark, or of fewer bits; scale it, or save it with 8 bits or as PNG"
+DARK = ", where white is 65535: too dark, or of fewer bits; scale it, or save it with 8 bits or as PNG"
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ DARK = ", where white is 65535: dark, or of fewer bits; scale it, or save it wit
         ),
         (
             np.where(ramp == 0.5, ramp, np.nan).astype(np.float32),
-            "grey in floating point, and some values are no numbers",
+            "grey in floating point, and some values are NaN",
         ),
         (np.rint(ramp).astype(np.int32), f"grey in integers up to 1{DARK}"),
         (np.rint(ramp * 255).astype(np.int32), f"grey in integers up to 255{DARK}"),
@@ -121,7 +121,7 @@ def test_what_the_file_cannot_tell_is_an_error(values: Values, reason: str) -> N
 @pytest.mark.parametrize("dtype", ["i1", "<i2", ">i2"])
 def test_signed_integers_are_refused(dtype: str) -> None:
     values = np.rint(ramp * np.iinfo(dtype).max).astype(dtype)
-    reason = "a TIFF of signed integers, whose black and white are not known; save it with unsigned ones"
+    reason = "a TIFF of signed integers, whose black and white are unknown; save it with unsigned integers"
     assert refusal(tiff(values)) == reason
 
 
@@ -160,7 +160,7 @@ def test_colours_of_16_bits(order: str) -> None:
     colours = np.dstack([ramp, ramp[::-1], ramp.T])
     read = read_pixels(tiff(np.rint(colours * 65535).astype(f"{order}u2"), photometric=2))
     assert np.abs(read - colours * 255).max() <= 1  # Pillow leaves out the lower bits
-    reason = ", where white is 65535: dark, or of fewer bits; scale it"
+    reason = ", where white is 65535: too dark, or of fewer bits; scale it"
     for white, below in ((4095, 4096), (255, 256)):
         values = np.rint(colours * white).astype(f"{order}u2")
         assert refusal(tiff(values, photometric=2)) == f"a TIFF of 16 bits, all below {below}{reason}"
@@ -177,7 +177,7 @@ def test_a_format_whose_white_is_not_read_is_refused() -> None:
     header = "".join(card.ljust(80) for card in cards).ljust(2880).encode()
     values = np.rint(ramp * 65535 - 32768).astype(">i2")
     with Image.open(io.BytesIO(header + values.tobytes())) as image:  # files in this format are not read at all
-        assert refusal(image) == "grey in integers, whose white a FITS file does not tell; save it as PNG"
+        assert refusal(image) == "grey in integers, and FITS files do not define white; save it as PNG"
 
 
 numbers = st.lists(st.floats(width=32) | st.floats(0, 1, width=32), min_size=1, max_size=9)
@@ -210,5 +210,5 @@ def test_any_integers(numbers: list[int], in_file: bool) -> None:
 )
 def test_arrays_are_bytes_in_colour_and_nothing_else(dtype: str) -> None:
     array = np.zeros((32, 32, 3), dtype)
-    with pytest.raises(ImageError, match=r"^the array: it is .*; a picture is uint8 \[height, width, 3\], RGB$"):
+    with pytest.raises(ImageError, match=r"^the array: it is .*; an image is uint8 \[height, width, 3\], RGB$"):
         read_pixels(array)

@@ -79,7 +79,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path, refusal: Refusal) -> None:
     assert "is empty" in refusal(path, ModelError)
     for content in (b"This is no model.", b"\x89PNG\r\n\x1a\n" + bytes(100), json.dumps([1, 2]).encode()):
         path.write_bytes(content)
-        assert refusal(path, ModelError).startswith(f"{path} is damaged or no ONNX model: ")
+        assert refusal(path, ModelError).startswith(f"{path} is damaged or not an ONNX model: ")
     with path.open("wb") as file:
         file.truncate(MAX_MODEL_BYTES + 1)
     assert "is larger than 64 MiB" in refusal(path, ModelError)
@@ -133,13 +133,13 @@ def test_graphs_that_break_the_contract(refusal: Refusal) -> None:
     onnx = pytest.importorskip("onnx")
     from make_tiny_model import changed_metadata, tiny_model
 
-    promise = "the contract says 'image' tensor(uint8) [batch, 32, 32, 3]"
+    promise = "the contract requires 'image' tensor(uint8) [batch, 32, 32, 3]"
     assert promise in refusal(tiny_model(input_name="input"), ContractError)
     assert promise in refusal(tiny_model(input_type=onnx.TensorProto.FLOAT), ContractError)
     assert promise in refusal(tiny_model(input_shape=(1, 32, 32, 3)), ContractError)
     assert promise in refusal(tiny_model(input_shape=("batch", 28, 28, 3)), ContractError)
     assert promise in refusal(tiny_model(input_shape=("batch", "height", "width", 3)), ContractError)
-    promise = "the contract says 'logits' tensor(float) [batch, 10]"
+    promise = "the contract requires 'logits' tensor(float) [batch, 10]"
     assert promise in refusal(tiny_model(output_name="output"), ContractError)
     assert promise in refusal(tiny_model(classes=7, output_shape=("batch", 7)), ContractError)
     assert "two images give logits of shape [1, 10]" in refusal(tiny_model(joined_images=True), ContractError)

@@ -1,4 +1,4 @@
-"""What the caller changes after handing it over: each answer is that of the picture that was given."""
+"""What the caller changes after handing it over: each answer is that of the image that was given."""
 
 import io
 import itertools
@@ -21,7 +21,7 @@ from cifar_edge.runtime.images import ImageSource, read_pixels
 from cifar_edge.runtime.snapshot import MOST_COPIED_BYTES
 from cifar_edge.runtime.stream import Pixels
 
-PICTURES = 60
+IMAGES = 60
 
 
 @pytest.fixture(scope="module")
@@ -35,62 +35,62 @@ def png(pixels: Pixels) -> bytes:
     return file.getvalue()
 
 
-def frame(pictures: Pixels) -> Iterator[ImageSource]:
+def frame(images: Pixels) -> Iterator[ImageSource]:
     buffer = np.empty((32, 32, 3), np.uint8)
-    for picture in pictures:
-        buffer[:] = picture
+    for image in images:
+        buffer[:] = image
         yield buffer
 
 
-def large_frame(pictures: Pixels) -> Iterator[ImageSource]:
+def large_frame(images: Pixels) -> Iterator[ImageSource]:
     buffer = np.empty((32 * 38, 32 * 38, 3), np.uint8)
     assert buffer.nbytes > MOST_COPIED_BYTES
-    for picture in pictures[:8]:
-        buffer[:] = picture.repeat(38, 0).repeat(38, 1)
+    for image in images[:8]:
+        buffer[:] = image.repeat(38, 0).repeat(38, 1)
         yield buffer
 
 
-def byte_array(pictures: Pixels) -> Iterator[ImageSource]:
+def byte_array(images: Pixels) -> Iterator[ImageSource]:
     buffer = bytearray()
-    for picture in pictures:
-        buffer[:] = png(picture)
+    for image in images:
+        buffer[:] = png(image)
         yield buffer
 
 
-def memory_view(pictures: Pixels) -> Iterator[ImageSource]:
+def memory_view(images: Pixels) -> Iterator[ImageSource]:
     buffer = bytearray(1 << 14)
-    for picture in pictures:
-        content = png(picture)
+    for image in images:
+        content = png(image)
         buffer[: len(content)] = content
         with memoryview(buffer)[: len(content)] as view:
             yield view  # which is released before the next one comes
 
 
-def rewound(pictures: Pixels) -> Iterator[ImageSource]:
+def rewound(images: Pixels) -> Iterator[ImageSource]:
     file = io.BytesIO()
-    for picture in pictures:
+    for image in images:
         file.seek(0)
         file.truncate()
-        file.write(png(picture))
+        file.write(png(image))
         yield file
 
 
-def large_file(pictures: Pixels) -> Iterator[ImageSource]:
+def large_file(images: Pixels) -> Iterator[ImageSource]:
     file = io.BytesIO()
-    for picture in pictures[:8]:
+    for image in images[:8]:
         file.seek(0)
-        Image.fromarray(picture).resize((1300, 1300)).save(file, "BMP")
+        Image.fromarray(image).resize((1300, 1300)).save(file, "BMP")
         assert file.tell() > MOST_COPIED_BYTES
         yield file
 
 
-def tar_members(pictures: Pixels, mode: Literal["r:", "r|"]) -> Iterator[ImageSource]:
+def tar_members(images: Pixels, mode: Literal["r:", "r|"]) -> Iterator[ImageSource]:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as archive:
-        for number, picture in enumerate(pictures):
+        for number, image in enumerate(images):
             member = tarfile.TarInfo(f"{number}.png")
-            member.size = len(png(picture))
-            archive.addfile(member, io.BytesIO(png(picture)))
+            member.size = len(png(image))
+            archive.addfile(member, io.BytesIO(png(image)))
     file.seek(0)
     with tarfile.open(mode=mode, fileobj=file) as archive:
         for member in archive:
@@ -100,49 +100,49 @@ def tar_members(pictures: Pixels, mode: Literal["r:", "r|"]) -> Iterator[ImageSo
                 yield extracted
 
 
-def zip_members(pictures: Pixels) -> Iterator[ImageSource]:
+def zip_members(images: Pixels) -> Iterator[ImageSource]:
     with zipfile.ZipFile(io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
-        for number, picture in enumerate(pictures):
-            archive.writestr(str(number), png(picture))
+        for number, image in enumerate(images):
+            archive.writestr(str(number), png(image))
         for name in archive.namelist():
             with archive.open(name) as member:
                 yield member
 
 
-def pages(pictures: Pixels) -> Iterator[ImageSource]:
+def pages(images: Pixels) -> Iterator[ImageSource]:
     file = io.BytesIO()
-    first, *others = map(Image.fromarray, pictures)
+    first, *others = map(Image.fromarray, images)
     first.save(file, "TIFF", save_all=True, append_images=others)
     with Image.open(file) as image:
-        for number in range(len(pictures)):
+        for number in range(len(images)):
             image.seek(number)
             yield image
 
 
-def painted(pictures: Pixels) -> Iterator[ImageSource]:
+def painted(images: Pixels) -> Iterator[ImageSource]:
     canvas = Image.new("RGB", (32, 32))
-    for picture in pictures:
-        canvas.paste(Image.fromarray(picture))
+    for image in images:
+        canvas.paste(Image.fromarray(image))
         yield canvas
 
 
-def closed(pictures: Pixels) -> Iterator[ImageSource]:
-    for picture in pictures:
-        with Image.open(io.BytesIO(png(picture))) as image:
-            yield image
+def closed(images: Pixels) -> Iterator[ImageSource]:
+    for image in images:
+        with Image.open(io.BytesIO(png(image))) as opened:
+            yield opened
 
 
-def unbuffered_pipe(pictures: Pixels) -> Iterator[ImageSource]:
-    """Each read brings what is there, a part of the picture."""
+def unbuffered_pipe(images: Pixels) -> Iterator[ImageSource]:
+    """Each read brings what is there, a part of the image."""
 
     def write(descriptor: int, content: bytes) -> None:
         with io.FileIO(descriptor, "w") as file:
             for start in range(0, len(content), 700):
                 file.write(content[start : start + 700])
 
-    for picture in pictures[:8]:
+    for image in images[:8]:
         reader, writer = os.pipe()
-        thread = threading.Thread(target=write, args=(writer, png(picture)))
+        thread = threading.Thread(target=write, args=(writer, png(image)))
         thread.start()
         with io.FileIO(reader) as file:
             yield file
@@ -156,8 +156,8 @@ SOURCES: dict[str, Callable[[Pixels], Iterator[ImageSource]]] = {
     "memoryview": memory_view,
     "one file, rewound": rewound,
     "large file": large_file,
-    "tar": lambda pictures: tar_members(pictures, "r:"),
-    "tar, as a stream": lambda pictures: tar_members(pictures, "r|"),
+    "tar": lambda images: tar_members(images, "r:"),
+    "tar, as a stream": lambda images: tar_members(images, "r|"),
     "zip": zip_members,
     "pages": pages,
     "one PIL image, painted on": painted,
@@ -171,11 +171,11 @@ SOURCES: dict[str, Callable[[Pixels], Iterator[ImageSource]]] = {
 def test_the_answers_are_those_of_single_calls(
     classifier: Classifier, sample: Dataset, source: str, workers: int
 ) -> None:
-    pictures = sample.test_images[:PICTURES]
-    alone = [classifier.predict(image) for image in SOURCES[source](pictures)]
-    assert len({answer.logits for answer in alone}) == len(alone) in (8, PICTURES)
-    answers = [answer for _, answer in classifier.predict_iter(SOURCES[source](pictures), workers=workers)]
-    batch = classifier.predict_batch(SOURCES[source](pictures))
+    images = sample.test_images[:IMAGES]
+    alone = [classifier.predict(image) for image in SOURCES[source](images)]
+    assert len({answer.logits for answer in alone}) == len(alone) in (8, IMAGES)
+    answers = [answer for _, answer in classifier.predict_iter(SOURCES[source](images), workers=workers)]
+    batch = classifier.predict_batch(SOURCES[source](images))
     for single, streamed, batched in zip(alone, answers, batch, strict=True):
         assert isinstance(streamed, Prediction)
         assert streamed.logits == pytest.approx(single.logits, abs=1e-5)
@@ -218,12 +218,12 @@ def test_what_cannot_be_taken_is_an_error_in_its_place(classifier: Classifier, s
         "the given memoryview: cannot be read (operation forbidden on released memoryview object)",
         "the given BytesIO: cannot be read (I/O operation on closed file.)",
         "the given StringIO: it was opened as text; open it in binary mode, 'rb'",
-        "the PIL image: damaged or truncated picture (image file is truncated)",
+        "the PIL image: damaged or truncated image (image file is truncated)",
         "the given bytearray: no bytes",
         "the given NoneType: neither path, bytes, file, PIL image nor uint8 array [height, width, 3]",
-        "the array: it is float64 [3]; a picture is uint8 [height, width, 3], RGB",
-        "the given bytes: not a picture in a format that is read; convert it to PNG",
-        "the given bytearray: not a picture in a format that is read; convert it to PNG",
+        "the array: it is float64 [3]; an image is uint8 [height, width, 3], RGB",
+        "the given bytes: not an image in a supported format; convert it to PNG",
+        "the given bytearray: not an image in a supported format; convert it to PNG",
     ]
 
 

@@ -52,7 +52,7 @@ def test_answers_come_in_order_with_their_images(classifier: Classifier, sample:
         Image.fromarray,
         lambda _: file.getvalue(),
         lambda _: io.BytesIO(file.getvalue()),
-        lambda _: b"no picture",
+        lambda _: b"not an image",
         lambda image: image.repeat(9, 0),
     ]
     images = [kind(image) for image, kind in zip(sample.test_images[:200], itertools.cycle(kinds), strict=False)]
@@ -61,7 +61,7 @@ def test_answers_come_in_order_with_their_images(classifier: Classifier, sample:
     for number, (image, answer) in enumerate(answers):
         if number % len(kinds) == 4:
             assert isinstance(answer, ImageError)
-            assert str(answer) == "the given bytes: not a picture in a format that is read; convert it to PNG"
+            assert str(answer) == "the given bytes: not an image in a supported format; convert it to PNG"
         else:
             assert isinstance(answer, Prediction)
             if isinstance(image, io.BytesIO):
@@ -141,15 +141,15 @@ def test_what_reading_or_classifying_raises_ends_the_stream() -> None:
 def test_what_the_model_has_no_answer_to_is_named_and_the_others_go_on() -> None:
     def overflow(pixels: Pixels) -> list[int]:
         if {7, 50} & set(firsts(pixels)):
-            raise ModelError("the model's answer is not finite")
+            raise ModelError("the model's output is not finite")
         return firsts(pixels)
 
-    answers = list(stream(range(100), zeros, overflow, 2, "picture {}".format))
+    answers = list(stream(range(100), zeros, overflow, 2, "image {}".format))
     for number, (given, answer) in enumerate(answers):
         assert given == number
         if number in (7, 50):
             assert isinstance(answer, ImageError)
-            assert str(answer) == f"picture {number}: the model's answer is not finite"
+            assert str(answer) == f"image {number}: the model's output is not finite"
         else:
             assert answer == number
 
@@ -180,7 +180,7 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 assert sum(1 for _ in answers) == 299
 """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, timeout=60, check=True)
-    assert b"cannot go on in the child of a fork" in done.stdout
+    assert b"cannot continue in the child of a fork" in done.stdout
 
 
 def test_where_no_further_thread_is_to_be_had_one_reads_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +199,7 @@ def test_where_no_further_thread_is_to_be_had_one_reads_all(monkeypatch: pytest.
 
 
 def test_nothing_to_read_with() -> None:
-    with pytest.raises(ValueError, match="at least one worker, not 0"):
+    with pytest.raises(ValueError, match="at least one worker is needed, not 0"):
         stream([], zeros, firsts, 0)
 
 

@@ -23,7 +23,7 @@ Pixels = npt.NDArray[np.uint8]
 
 @pytest.fixture(scope="module")
 def frog(sample: Dataset) -> Pixels:
-    """A real picture, uint8 [32, 32, 3]."""
+    """A real image, uint8 [32, 32, 3]."""
     pixels: Pixels = sample.test_images[sample.test_labels.tolist().index(sample.labels.index("frog"))]
     return pixels
 
@@ -38,11 +38,11 @@ def distance(first: Pixels, second: Pixels) -> int:
     return int(np.abs(first.astype(int) - second.astype(int)).max())
 
 
-def test_a_32x32_rgb_picture_passes_bit_for_bit(sample: Dataset, tmp_path: Path) -> None:
+def test_a_32x32_rgb_image_passes_bit_for_bit(sample: Dataset, tmp_path: Path) -> None:
     for image in sample.test_images[:100]:
-        picture = Image.fromarray(image)
-        (tmp_path / "image.png").write_bytes(encoded(picture))
-        assert np.array_equal(to_pixels(picture), image)
+        photo = Image.fromarray(image)
+        (tmp_path / "image.png").write_bytes(encoded(photo))
+        assert np.array_equal(to_pixels(photo), image)
         assert np.array_equal(read_pixels(tmp_path / "image.png"), image)
         assert np.array_equal(read_pixels(image), image)
 
@@ -57,7 +57,7 @@ STORED = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-"""EXIF orientation -> how a camera held that way stores an upright picture."""
+"""EXIF orientation -> how a camera held that way stores an upright image."""
 
 
 @pytest.mark.parametrize("orientation", STORED)
@@ -72,7 +72,7 @@ def test_exif_orientation_is_undone_before_the_crop(frog: Pixels, orientation: i
     assert np.array_equal(read_pixels(encoded(stored, kind, exif=exif, **options)), frog)
 
 
-def test_a_broken_exif_block_is_no_reason_to_refuse_a_picture(frog: Pixels) -> None:
+def test_a_broken_exif_block_is_no_reason_to_refuse_an_image(frog: Pixels) -> None:
     silence_pillow()  # which warns of it
     content = encoded(Image.fromarray(frog), exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff broken")
     assert np.array_equal(read_pixels(content), frog)
@@ -108,7 +108,7 @@ def test_each_source_pixel_counts_for_the_target_pixel_it_lies_in(sample: Datase
     assert np.abs(read_pixels(large) - means).max() <= 1.0
 
 
-def test_a_small_picture_grows_bicubically_from_its_square_alone(frog: Pixels) -> None:
+def test_a_small_image_grows_bicubically_from_its_square_alone(frog: Pixels) -> None:
     small = Image.fromarray(frog).resize((12, 12))
     framed = Image.new("RGB", (40, 12), "white")
     framed.paste(small, (14, 0))
@@ -128,7 +128,7 @@ def test_extreme_sizes(size: tuple[int, int]) -> None:
 
 @settings(deadline=None, max_examples=60, derandomize=True)
 @given(st.integers(33, 300), st.integers(33, 300), st.integers(1, 20_000), st.sampled_from(["RGB", "P", "LA", "F"]))
-def test_strips_of_a_picture_give_the_pixels_of_the_whole(width: int, height: int, strip: int, mode: str) -> None:
+def test_strips_of_an_image_give_the_pixels_of_the_whole(width: int, height: int, strip: int, mode: str) -> None:
     noise = np.random.default_rng(width * height).integers(0, 256, (height, width, 3), np.uint8)
     image = Image.fromarray(noise[..., 0] / np.float32(255)) if mode == "F" else Image.fromarray(noise).convert(mode)
     whole = to_pixels(image)
@@ -146,7 +146,7 @@ def test_strips_of_a_picture_give_the_pixels_of_the_whole(width: int, height: in
     st.integers(0, 7),
     st.sampled_from(list(STORED)),
 )
-def test_a_reduced_picture_counts_for_the_full_one(
+def test_a_reduced_image_counts_for_the_full_one(
     factor: int, width: int, height: int, right: int, lower: int, orientation: int
 ) -> None:
     noise = np.random.default_rng(width * height).integers(0, 256, (height, width, 3), np.uint8)
@@ -159,15 +159,15 @@ def test_a_reduced_picture_counts_for_the_full_one(
 
 
 @pytest.mark.parametrize("orientation", STORED)
-def test_a_reduced_picture_is_turned_too(frog: Pixels, orientation: int) -> None:
+def test_a_reduced_image_is_turned_too(frog: Pixels, orientation: int) -> None:
     turn = STORED[orientation]
-    picture = Image.fromarray(np.pad(frog, ((0, 0), (10, 10), (0, 0)), mode="symmetric").repeat(2, 0).repeat(2, 1))
-    stored = picture if turn is None else picture.transpose(turn)
+    upright = Image.fromarray(np.pad(frog, ((0, 0), (10, 10), (0, 0)), mode="symmetric").repeat(2, 0).repeat(2, 1))
+    stored = upright if turn is None else upright.transpose(turn)
     stored.getexif()[0x0112] = orientation
     assert np.array_equal(reduced_to_pixels(stored, (stored.width * 4, stored.height * 4)), frog)
 
 
-def test_no_pixels_are_no_picture() -> None:
+def test_no_pixels_are_no_image() -> None:
     with pytest.raises(ImageError, match="0x5 has no pixels"):
         to_pixels(Image.new("RGB", (0, 5)))
 
@@ -270,7 +270,7 @@ def test_the_first_frame_of_an_animation_counts(sample: Dataset) -> None:
     assert np.array_equal(read_pixels(content), sample.test_images[0])
 
 
-def test_the_callers_picture_is_left_as_it_was(frog: Pixels) -> None:
+def test_the_callers_image_is_left_as_it_was(frog: Pixels) -> None:
     image = Image.fromarray(np.pad(frog, ((0, 9), (0, 0), (0, 0)))).convert("RGBA")
     image.getexif()[0x0112] = 6
     before = (image.mode, image.size, image.tobytes(), dict(image.getexif()))

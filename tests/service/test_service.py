@@ -59,7 +59,7 @@ def test_one_image_as_the_body(client: Client, contents: list[bytes], kind: str)
     "content",
     [b"P5 SECRET-TOKEN 1 255 ", b"P6\n2 2\n255x1SECRET-TOKEN\n", b"GIF89aSECRET-TOKEN", b"qoifSECRET-TOKEN"],
 )
-def test_nothing_of_a_picture_is_repeated(client: Client, content: bytes) -> None:
+def test_nothing_of_an_image_is_repeated(client: Client, content: bytes) -> None:
     answer = client.predict(content)
     answer.problem(422)
     (said,) = answer.json["predictions"]
@@ -90,23 +90,23 @@ def test_several_images_as_a_form(client: Client, contents: list[bytes]) -> None
 
 
 def test_what_cannot_be_read_does_not_stop_the_others(client: Client, contents: list[bytes]) -> None:
-    answer = client.predict(form([b"no picture", contents[0], contents[1][:200]]), FORM)
+    answer = client.predict(form([b"not an image", contents[0], contents[1][:200]]), FORM)
     assert answer.status == 200
     first, second, third = answer.json["predictions"]
-    assert (first["image"], "not a picture" in first["error"]) == (0, True)
+    assert (first["image"], "not an image" in first["error"]) == (0, True)
     assert second == expected(1, contents[0])
     assert (third["image"], "truncated" in third["error"]) == (2, True)
 
 
-@pytest.mark.parametrize(("body", "headers"), [(b"no picture", PNG), (form([b"no picture", b""]), FORM)])
+@pytest.mark.parametrize(("body", "headers"), [(b"not an image", PNG), (form([b"not an image", b""]), FORM)])
 def test_nothing_that_can_be_read_is_a_problem(client: Client, body: bytes, headers: dict[str, str]) -> None:
     answer = client.predict(body, headers)
     assert "no image could be read" in answer.problem(422)
-    assert "not a picture" in answer.json["predictions"][0]["error"]
+    assert "not an image" in answer.json["predictions"][0]["error"]
 
 
 def test_no_file_name_comes_back(client: Client, contents: list[bytes]) -> None:
-    for content in (contents[0], b"no picture"):
+    for content in (contents[0], b"not an image"):
         assert b"secret" not in client.predict(form([content], filename="secret.png"), FORM).body
 
 

@@ -32,23 +32,23 @@ HOST = "127.0.0.1"
 
 
 @pytest.mark.parametrize(
-    ("examples", "pictures"),
+    ("examples", "images"),
     [
         (10, False),
         pytest.param(300, False, marks=pytest.mark.service),
         pytest.param(300, True, marks=pytest.mark.service),
     ],
 )
-def test_schemathesis_finds_nothing(examples: int, pictures: bool, tmp_path: Path) -> None:
+def test_schemathesis_finds_nothing(examples: int, images: bool, tmp_path: Path) -> None:
     with serving(access=Access(token=TOKEN)) as client:
         command = [
             *(str(Path(sys.executable).parent / "schemathesis"), "--no-color", "run", "--no-shrink"),
             *("--max-examples", str(examples), "--seed", "1", "--generation-database", "none"),
             *("--header", f"Authorization: Bearer {TOKEN}", f"http://{HOST}:{client.port}/openapi.json"),
         ]
-        if not pictures:  # no schema can say which bytes are a picture
+        if not images:  # no schema can say which bytes are an image
             command += ["--exclude-checks", "positive_data_acceptance"]
-        hooks = {"SCHEMATHESIS_HOOKS": "service_images", "PYTHONPATH": str(CHECKOUT / "tests")} if pictures else {}
+        hooks = {"SCHEMATHESIS_HOOKS": "service_images", "PYTHONPATH": str(CHECKOUT / "tests")} if images else {}
         done = subprocess.run(
             command, cwd=tmp_path, env=os.environ | hooks, capture_output=True, text=True, errors="replace", check=False
         )
@@ -69,7 +69,7 @@ def client() -> Iterator[Client]:
 @pytest.mark.service
 @settings(deadline=None, max_examples=2000, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(number=st.integers(0, 99), changed=changes, kept=st.just(1.0) | st.floats(0.0, 1.0))
-def test_damaged_pictures(client: Client, number: int, changed: list[tuple[int, int]], kept: float) -> None:
+def test_damaged_images(client: Client, number: int, changed: list[tuple[int, int]], kept: float) -> None:
     content = damaged(corpus()[number % len(corpus())], changed, kept)
     if not content:
         return

@@ -48,11 +48,11 @@ def test_a_picture_is_pasted(person: PagePerson, cat: bytes) -> None:
     expect(person.page.locator("#scores li").first).to_contain_text("cat")
 
 
-def test_the_last_of_several_pictures_counts(person: PagePerson, pictures: list[Path]) -> None:
-    for picture in pictures:
+def test_the_last_of_several_pictures_counts(person: PagePerson, image_files: list[Path]) -> None:
+    for picture in image_files:
         person.drop(picture.read_bytes(), picture.name)
-    expect(person.page.locator("#caption")).to_contain_text(pictures[-1].name)
-    expect(person.page.locator("#scores li").first).to_contain_text(pictures[-1].stem)
+    expect(person.page.locator("#caption")).to_contain_text(image_files[-1].name)
+    expect(person.page.locator("#scores li").first).to_contain_text(image_files[-1].stem)
 
 
 def test_what_is_no_picture_is_told(person: PagePerson, cat: bytes) -> None:

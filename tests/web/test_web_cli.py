@@ -124,7 +124,7 @@ def test_a_model_that_breaks_the_contract_is_refused(page: Path, tmp_path: Path)
     (tmp_path / "bad.onnx").write_bytes(b"no model")
     result = web(tmp_path / "bad.onnx", "--out", tmp_path / "site")
     assert result.exit_code == 1
-    assert "bad.onnx is damaged or no ONNX model" in result.stderr
+    assert "bad.onnx is damaged or not an ONNX model" in result.stderr
     assert not (tmp_path / "site").exists()
 
 
