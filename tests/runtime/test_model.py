@@ -215,7 +215,7 @@ def test_an_input_that_contradicts_the_size_is_refused(refusal: Refusal) -> None
     of_64 = json.loads(replace(load(TINY).metadata, size=64).to_json())
     message = refusal(tiny_model(metadata=changed_metadata(**of_64)), ContractError)
     assert "its input is 'image' tensor(uint8) [batch, 32, 32, 3]" in message
-    assert "the contract says 'image' tensor(uint8) [batch, 64, 64, 3]" in message
+    assert "the contract requires 'image' tensor(uint8) [batch, 64, 64, 3]" in message
     accepted = tiny_model(metadata=changed_metadata(**of_64), input_shape=("batch", 64, 64, 3))
     assert load(accepted).metadata.size == 64
 
