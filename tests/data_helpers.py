@@ -21,11 +21,12 @@ from PIL import Image
 
 from cifar_edge.data import load_dataset
 from cifar_edge.data.cifar10 import npm
-from cifar_edge.data.cifar10.corpus import Archive, Corpus, Fingerprints
+from cifar_edge.data.cifar10.corpus import Archive, Corpus
 from cifar_edge.data.cifar10.fetch import fetch
 from cifar_edge.data.cifar10.transfer import Limits, Transfer
 from cifar_edge.data.dataset import Arrays, Dataset, Images
 from cifar_edge.errors import DataError
+from cifar_edge.runs.dataset import Fingerprints
 from cifar_edge.spec import CIFAR10_LABELS
 
 TRAINING = tuple(f"data_batch_{number}" for number in range(1, 6))

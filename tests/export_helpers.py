@@ -17,9 +17,8 @@ from cifar_edge.integer import IntegerNetwork
 from cifar_edge.models import build
 from cifar_edge.models.gn_cnn import GnCnn
 from cifar_edge.models.pixels import PixelNetwork
-from cifar_edge.runs.resolve import WEIGHTS
-from cifar_edge.runs.status import SUMMARY
-from cifar_edge.training.checkpoint import FOLDED_WEIGHTS, save_weights
+from cifar_edge.runs.run import FOLDED_WEIGHTS, SUMMARY, WEIGHTS
+from cifar_edge.training.checkpoint import save_weights
 
 STEPS = 60
 BATCH = 32

@@ -19,13 +19,13 @@ from cifar_edge.export.parity import torch_logits
 from cifar_edge.files import released
 from cifar_edge.measure.accuracy import Evaluation, evaluate
 from cifar_edge.models.summary import summarize
+from cifar_edge.runs.exports import REPORT
 from cifar_edge.runs.recipe import Recipe
-from cifar_edge.runs.resolve import REPORT
-from cifar_edge.runs.status import SUMMARY
+from cifar_edge.runs.run import Run
+from cifar_edge.runs.summary import RunSummary
 from cifar_edge.runtime.model import load, run
 from cifar_edge.spec import Precision
 from cifar_edge.training.checkpoint import TrainedNetwork, load_network
-from cifar_edge.training.run import RECIPE
 
 Images = npt.NDArray[np.uint8]
 
@@ -63,7 +63,7 @@ class Released:
         export: ``export/NAME``.
         trained: its networks.
         recipe: what it was trained by.
-        summary: ``summary.json``.
+        summary: what its training said of itself.
         report: ``report.json`` of its export.
         trainings: see `benchmarks.cards.trainings`.
         forms: fp32 first, int8 last.
@@ -74,7 +74,7 @@ class Released:
     export: Path
     trained: TrainedNetwork
     recipe: Recipe
-    summary: Mapping[str, Any]
+    summary: RunSummary
     report: Mapping[str, Any]
     trainings: tuple[Training, ...]
     forms: tuple[Form, ...]
@@ -132,8 +132,8 @@ def read(name: str) -> Released:
         folder=folder,
         export=export,
         trained=trained,
-        recipe=Recipe.from_file(folder / RECIPE),
-        summary=json.loads((folder / SUMMARY).read_text()),
+        recipe=Run(folder).recipe,
+        summary=Run(folder).summary,
         report=report,
         trainings=tuple(trainings.read(folder)),
         forms=tuple(_form(row, export, trained) for row in report["rows"]),

@@ -79,8 +79,8 @@ def accuracy(model: Released, accuracies: Mapping[str, Estimate]) -> str:
     ]
     text = (
         f"On all {accuracies[model.deployed.name].images:,} test images, with Wilson's 95 % interval: "
-        f"{_commands(model, 'cifar-edge evaluate {}')}. On its {model.summary['train_images']:,} training images, not "
-        f"augmented, the network as trained reaches {model.summary['train_accuracy']:.2%}."
+        f"{_commands(model, 'cifar-edge evaluate {}')}. On its {model.summary.train_images:,} training images, not "
+        f"augmented, the network as trained reaches {model.summary.train_accuracy:.2%}."
     )
     heads = ["", "parameters>", "MACs>", "bytes>", "test accuracy>", "95 % interval>"]
     return f"{table(heads, rows)}\n{paragraph(text)}"

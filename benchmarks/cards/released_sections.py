@@ -9,7 +9,7 @@ from benchmarks.cards.facts import Released
 from benchmarks.cards.markdown import block, paragraph, table
 from cifar_edge.measure.timing import LARGE_BATCH
 from cifar_edge.models.summary import summarize
-from cifar_edge.training.run import RECIPE
+from cifar_edge.runs.run import RECIPE
 
 TEACHER = "teacher.toml"
 
@@ -47,7 +47,7 @@ def latency(model: Released) -> str:
 def training(model: Released) -> str:
     """How it was trained, and how to do that again."""
     recipe, summary = model.recipe, model.summary
-    told = f"{recipe.epochs} epochs by [{RECIPE}]({RECIPE}), seed {recipe.seed}, on {summary['train_images']:,} images"
+    told = f"{recipe.epochs} epochs by [{RECIPE}]({RECIPE}), seed {recipe.seed}, on {summary.train_images:,} images"
     if recipe.augmented_copies:
         told += f" in {recipe.augmented_copies} augmented copies"
     if recipe.muon_learning_rate:
@@ -62,16 +62,17 @@ def training(model: Released) -> str:
         )
     if recipe.fold.epochs:
         told += f"; then its norms were folded, and the batch-norm form trained alike for {recipe.fold.epochs} epochs"
-    on_cpu = summary["device"] == "cpu"
-    processor = f"a CPU (threads: {summary['threads']})" if on_cpu else f"one {summary['device']}"
-    told += f". It took {_duration(summary['seconds'])} on {processor} with PyTorch {summary['versions']['torch']}."
+    on_cpu = summary.device == "cpu"
+    processor = f"a CPU (threads: {summary.threads})" if on_cpu else f"one {summary.device}"
+    torch_version = (summary.versions or {})["torch"]
+    told += f". It took {_duration(summary.seconds or 0.0)} on {processor} with PyTorch {torch_version}."
     for each in model.trainings:
         if each.model != model.name:
             told += (
                 f" The teacher, {each.model}, is right on {each.accuracy['fp32']:.2%} of the {each.images:,} training "
                 "images that were held out from it."
             )
-    told = " ".join([told, *summary.get("notes", [])])
+    told = " ".join([told, *(summary.notes or ())])
     commands = [f"cifar-edge train --recipe models/{model.name}/{RECIPE}"]
     for index, teacher in reversed(list(enumerate(recipe.teachers))):
         seed = f" --seed {index}" if index else ""
@@ -135,7 +136,7 @@ def licence(model: Released) -> str:
             paragraph(
                 "They come from CIFAR-10 (Alex Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, "
                 "technical report, University of Toronto, 2009; https://www.cs.toronto.edu/~kriz/cifar.html), here "
-                f"from: {model.summary['data']['source']}, verified by the SHA-256 of its pixels. Its authors ask for "
+                f"from: {model.trained.data.source}, verified by the SHA-256 of its pixels. Its authors ask for "
                 "that citation and give no licence text; the images are theirs or their photographers'."
             ),
         ]

@@ -26,11 +26,10 @@ from cifar_edge.errors import CifarEdgeError
 from cifar_edge.export.conversion import conversions
 from cifar_edge.export.graphs import serialize
 from cifar_edge.files import released, write_text
-from cifar_edge.runs.recipe import Recipe
-from cifar_edge.runs.status import SUMMARY
+from cifar_edge.runs.run import Run
 from cifar_edge.runtime import model as runtime
 from cifar_edge.training.checkpoint import load_network
-from cifar_edge.training.run import RECIPE, training_images
+from cifar_edge.training.stages import training_images
 
 TRAININGS = "trainings.json"
 
@@ -75,7 +74,7 @@ def judge(run: Path, dataset: Dataset, quantize: bool) -> tuple[Training, dict[s
     Raises:
         CifarEdgeError: it is no finished run, or cannot be converted.
     """
-    recipe, trained = Recipe.from_file(run / RECIPE), load_network(run)
+    recipe, trained = Run(run).recipe, load_network(run)
     images, _, held_out = training_images(dataset, recipe.holdout, torch.device("cpu"))
     if held_out is not None:
         unseen, classes = held_out[0].numpy(), held_out[1].numpy()
@@ -111,7 +110,7 @@ def main(model: str, runs: tuple[Path, ...], data: str | None, offline: bool) ->
         trainings: list[Training] = []
         temperatures: dict[str, float] = {}
         for run in (folder, *runs):
-            quantize = Recipe.from_file(run / RECIPE).model == model
+            quantize = Run(run).recipe.model == model
             training, fitted = judge(run, dataset, quantize)
             trainings.append(training)
             if quantize:
@@ -119,8 +118,8 @@ def main(model: str, runs: tuple[Path, ...], data: str | None, offline: bool) ->
             click.echo(f"{run}: {training} {fitted}")
         write_text(folder / TRAININGS, json.dumps([asdict(training) for training in trainings], indent=2) + "\n")
         if temperatures:
-            summary = json.loads((folder / SUMMARY).read_text())
-            write_text(folder / SUMMARY, json.dumps(summary | {"temperature": temperatures}, indent=2) + "\n")
+            released_run = Run(folder)
+            released_run.write_summary(replace(released_run.summary, temperature=temperatures))
     except CifarEdgeError as error:
         raise click.ClickException(str(error)) from error
 

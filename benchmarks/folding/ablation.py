@@ -25,10 +25,11 @@ from cifar_edge.folding.network import BatchNormNetwork, FoldedNetwork
 from cifar_edge.models.gn_cnn import GN_CNN_LAYERS, GnCnn
 from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.resolve import resolve_run
+from cifar_edge.runs.run import Run
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.loop import fit, logits_of
 from cifar_edge.training.machine import DEVICES, choose_device, resolve_precision
-from cifar_edge.training.run import RECIPE, training_images
+from cifar_edge.training.stages import training_images
 from cifar_edge.training.teacher import Teacher
 
 RESULTS = Path(__file__).with_suffix(".csv")
@@ -125,7 +126,7 @@ class Ablation:
         if not can_fold(trained.network):
             raise ModelError(f"{trained.name} cannot be folded; give a run of gn-cnn")
         self.device = choose_device(device)
-        self.recipe = resolve_precision(Recipe.from_file(run / RECIPE), self.device)
+        self.recipe = resolve_precision(Run(run).recipe, self.device)
         images, labels, held_out = training_images(dataset, self.recipe.holdout, self.device)
         if held_out is None:
             raise RecipeError(f"{run} holds out no images to judge by; train with --set holdout=5000")

@@ -25,11 +25,11 @@ from cifar_edge.export.integer import integer_graph, integer_network
 from cifar_edge.export.parity import Comparison, Logits, compare, torch_logits
 from cifar_edge.export.rounding import QuantizedWeights, fitted_weights, nearest_weights
 from cifar_edge.folding.network import FoldedNetwork
-from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.resolve import resolve_run
+from cifar_edge.runs.run import Run
 from cifar_edge.spec import INPUT_NAME, PIXEL_SCALE
 from cifar_edge.training.checkpoint import load_network
-from cifar_edge.training.run import RECIPE, training_images
+from cifar_edge.training.stages import training_images
 
 RESULTS = Path(__file__).with_suffix(".csv")
 IMAGES = (64, 256, CALIBRATION_IMAGES)
@@ -145,9 +145,7 @@ class Trial:
         if folded is None:
             raise ModelError(f"{run} has no folded network; train gn-cnn with --fold-epochs")
         self._network = folded
-        images, _, held_out = training_images(
-            load(data, offline), Recipe.from_file(run / RECIPE).holdout, torch.device("cpu")
-        )
+        images, _, held_out = training_images(load(data, offline), Run(run).recipe.holdout, torch.device("cpu"))
         if held_out is None:
             raise RecipeError(f"{run} holds out no images to judge by; train with --set holdout=5000")
         self._images = images.numpy()

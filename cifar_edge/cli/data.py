@@ -58,7 +58,7 @@ def command(
 def _record(dataset: "Dataset", path: str | None) -> dict[str, Any]:
     import numpy as np
 
-    from cifar_edge.data.cifar10.corpus import Fingerprints
+    from cifar_edge.runs.dataset import Fingerprints
 
     def split(labels: "np.ndarray[Any, Any]") -> dict[str, Any]:
         counts = np.bincount(labels, minlength=len(dataset.labels)).tolist()

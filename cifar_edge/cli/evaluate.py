@@ -12,9 +12,6 @@ from cifar_edge.cli import loading
 from cifar_edge.cli.verbosity import note, say
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from cifar_edge.data.origin import Origin
     from cifar_edge.measure.accuracy import Evaluation
 
 WIDTH = 80
@@ -46,6 +43,7 @@ def command(
     from cifar_edge.measure.accuracy import evaluate
     from cifar_edge.messages import listed
     from cifar_edge.runs.resolve import resolve_model
+    from cifar_edge.runs.run import Run
     from cifar_edge.runtime.model import load, run
     from cifar_edge.spec import CIFAR10_LABELS
 
@@ -53,13 +51,15 @@ def command(
     if model is None:
         note(f"model: {found}")
     session, metadata = load(found.path)
-    origin = _origin(found.path)
-    if origin is None and data is None and not os.environ.get(DATA_VARIABLE) and metadata.labels != CIFAR10_LABELS:
+    trained = Run(found.path.resolve().parent.parent)  # the export of a run lies in its folder
+    reference = trained.summary.data
+    own = reference is not None and reference.folder is not None
+    if not own and data is None and not os.environ.get(DATA_VARIABLE) and metadata.labels != CIFAR10_LABELS:
         raise DataError(f"{found} knows classes of its own ({listed(metadata.labels)}); give pictures with --data DIR")
-    if origin is None:
-        dataset = loading.load(data, offline, holdout, strict)
+    if reference is not None and own:
+        dataset = loading.load_unseen(trained.path, reference, data, offline, holdout, strict)
     else:
-        dataset = loading.load_unseen(_run(found.path), origin, data, offline, holdout, strict)
+        dataset = loading.load(data, offline, holdout, strict)
     if dataset.labels != metadata.labels:
         raise DataError(
             f"{found} knows other classes ({listed(metadata.labels)}) than {dataset.name} has "
@@ -74,23 +74,6 @@ def command(
     say(f"model     {found}")
     say(f"data      {dataset.name}, {evaluation.accuracy.images:,} test images")
     say(text_report(evaluation))
-
-
-def _origin(file: "Path") -> "Origin | None":
-    """The own pictures that the run was trained on in whose folder ``export`` the file lies; None in other cases."""
-    from cifar_edge.data.origin import Origin
-    from cifar_edge.errors import ModelError
-
-    try:
-        origin = Origin.of_run(_run(file))
-    except ModelError:
-        return None
-    return origin if origin.folder is not None else None
-
-
-def _run(file: "Path") -> "Path":
-    """The folder of the run that an exported file is of, if it lies in one."""
-    return file.resolve().parent.parent
 
 
 def _record(evaluation: "Evaluation") -> dict[str, Any]:

@@ -12,6 +12,7 @@ from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.loading import load_unseen, own_data_options
 from cifar_edge.cli.verbosity import note, say, tell
 from cifar_edge.files import is_released
+from cifar_edge.runs.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,12 +55,12 @@ def command(
 ) -> None:
     """Export a trained network to ONNX, proved against PyTorch.
 
-    MODEL is a run or the name of a released model. Without it the newest finished run is taken; a newer one that was
-    interrupted or has failed stops it; where there is no run at all, it is the released gn-cnn. The files go to
-    RUN/export, those of a released model to runs/TIME-MODEL/export. Every file is compared with the PyTorch network on
-    the test images of the data it was trained on, and measured on this machine; the report says which one to deploy:
-    the fastest, but for an int8 that loses more than --max-drop (on few test images, more than one image). If a gate
-    fails, the exit code is 3 and nothing is written.
+    MODEL is a run, by its folder or its name under runs, or the name of a released model. Without it the newest
+    finished run is taken; a newer one that was interrupted or has failed stops it; where there is no run at all, it
+    is the released gn-cnn. The files go to RUN/export, those of a released model to runs/TIME-MODEL/export. Every
+    file is compared with the PyTorch network on the test images of the data it was trained on, and measured on this
+    machine; the report says which one to deploy: the fastest, but for an int8 that loses more than --max-drop (on
+    few test images, more than one image). If a gate fails, the exit code is 3 and nothing is written.
 
     Int8 is made of the network with its norms folded away, where the run has one: train and fold make it.
 
@@ -71,7 +72,8 @@ def command(
         from cifar_edge.export.pipeline import export_network
         from cifar_edge.training.checkpoint import load_network
         from cifar_edge.training.machine import limit_threads
-    from cifar_edge.runs.resolve import REPORT, resolve_run
+    from cifar_edge.runs.exports import REPORT
+    from cifar_edge.runs.resolve import resolve_run
 
     limit_threads()
     resolved = resolve_run(model)
@@ -94,7 +96,7 @@ def _default_folder(source: Path, name: str) -> Path:
     """The run's own export folder; a released model is never written to unless asked."""
     if is_released(source):
         return Path("runs", f"{datetime.now():%Y%m%d-%H%M%S}-{name}", "export")
-    return source / "export"
+    return Run(source).export.path
 
 
 def _tell_signals(signals: "Sequence[LayerSignal]") -> None:

@@ -55,4 +55,4 @@ def command(
     dataset = load_again(load_network(folder).data, data, offline, holdout, strict)
     with interruptible("the run is as it was; fold it again") as stop, watching(0, epochs, stop) as watcher:
         summary = fold_run(folder, dataset, epochs=epochs, settings=settings, device=device, watcher=watcher)
-    say(json.dumps({**summary, "folder": str(folder)}, indent=2) if as_json else told(summary, folder))
+    say(json.dumps({**summary.to_record(), "folder": str(folder)}, indent=2) if as_json else told(summary, folder))

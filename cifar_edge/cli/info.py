@@ -119,7 +119,7 @@ def _models() -> dict[str, list[str]]:
 
 def _runs() -> dict[str, Any]:
     from cifar_edge.runs.resolve import exported_runs
-    from cifar_edge.runs.status import RUNS, list_runs
+    from cifar_edge.runs.run import RUNS, list_runs
 
     try:
         path = RUNS.absolute()
@@ -128,14 +128,14 @@ def _runs() -> dict[str, Any]:
     return {
         "path": str(path),
         "states": {run.path.name: run.state for run in list_runs()},
-        "exported": [folder.name for folder in exported_runs()],
+        "exported": [run.path.name for run in exported_runs()],
     }
 
 
 def _predict() -> dict[str, str | None]:
     from cifar_edge.errors import ModelError
     from cifar_edge.runs.resolve import MODEL_VARIABLE, resolve_model
-    from cifar_edge.runs.status import RUNS
+    from cifar_edge.runs.run import RUNS
 
     variable = os.environ.get(MODEL_VARIABLE)
     try:

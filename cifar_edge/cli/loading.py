@@ -13,7 +13,7 @@ from cifar_edge.cli.verbosity import note, quiet
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
     from cifar_edge.data.cifar10.transfer import Transfer
-    from cifar_edge.data.origin import Origin
+    from cifar_edge.runs.dataset import DatasetReference
 
 
 def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,7 +68,9 @@ def load(data: str | None, offline: bool, holdout: float | None = None, strict: 
         status.clear()
 
 
-def load_again(origin: "Origin", data: str | None, offline: bool, holdout: float | None, strict: bool) -> "Dataset":
+def load_again(
+    reference: "DatasetReference", data: str | None, offline: bool, holdout: float | None, strict: bool
+) -> "Dataset":
     """Load what a network was trained on, or ``data`` in its place; a line on stderr tells if own pictures changed.
 
     Raises:
@@ -77,31 +79,32 @@ def load_again(origin: "Origin", data: str | None, offline: bool, holdout: float
     """
     from cifar_edge.data import location
     from cifar_edge.data.folder.layout import has_classes, is_split
+    from cifar_edge.data.reference import change, check_holdout
     from cifar_edge.data.sample import NAME
     from cifar_edge.errors import DataError
     from cifar_edge.messages import display_name
 
-    origin.check_holdout(holdout)
-    if data is None and origin.folder is not None:
-        if not Path(origin.folder).is_dir():
+    check_holdout(reference, holdout)
+    if data is None and reference.folder is not None:
+        if not Path(reference.folder).is_dir():
             raise DataError(
-                f"the pictures it was trained on are no longer in {display_name(origin.folder)}; tell where they are "
-                "with --data DIR"
+                f"the pictures it was trained on are no longer in {display_name(reference.folder)}; tell where they "
+                "are with --data DIR"
             )
-        data = origin.folder
-    if data is None and origin.name == NAME:
+        data = reference.folder
+    if data is None and reference.name == NAME:
         data = "sample"
     path = location(data)
     if holdout is None and path is not None and has_classes(path) and not is_split(path):
-        holdout = origin.holdout
+        holdout = reference.holdout
     dataset = load(data, offline, holdout, strict)
-    if origin.folder is not None and (change := origin.change(dataset)):
-        note(f"note: {change}")
+    if reference.folder is not None and (changed := change(reference, dataset)):
+        note(f"note: {changed}")
     return dataset
 
 
 def load_unseen(
-    run: Path, origin: "Origin", data: str | None, offline: bool, holdout: float | None, strict: bool
+    run: Path, reference: "DatasetReference", data: str | None, offline: bool, holdout: float | None, strict: bool
 ) -> "Dataset":
     """`load_again`, without the test images that ``run`` was trained on; a line on stderr tells how many these are.
 
@@ -110,14 +113,15 @@ def load_unseen(
         ModelError: the run's record of what it was trained on is damaged.
     """
     from cifar_edge.data.folder.trained_on import has_trained_on, without_trained_on
+    from cifar_edge.data.reference import change
     from cifar_edge.messages import display_name
 
-    dataset = load_again(origin, data, offline, holdout, strict)
+    dataset = load_again(reference, data, offline, holdout, strict)
     tests, shown = f"test images of {display_name(dataset.name)}", display_name(str(run))
     tested, left_out = without_trained_on(dataset, run)
     if left_out:
         note(f"left out: {left_out:,} of {len(dataset.test_labels):,} {tests}, which {shown} was trained on")
-    elif origin.folder is not None and not has_trained_on(run) and origin.change(dataset):
+    elif reference.folder is not None and not has_trained_on(run) and change(reference, dataset):
         note(
             f"note: {shown} is of an earlier version, which kept no record of its pictures: {tests} may be among "
             "those it was trained on"

@@ -10,7 +10,7 @@ import click
 from cifar_edge.cli.verbosity import note, say
 
 if TYPE_CHECKING:
-    from cifar_edge.runs.status import RunStatus
+    from cifar_edge.runs.run import RunStatus
 
 _ROW = "{:<31} {:<14} {:<11} {:>7} {:>8} {:>4}".format
 
@@ -26,7 +26,7 @@ def command(as_json: bool) -> None:
 
     Example: cifar-edge runs
     """
-    from cifar_edge.runs.status import RUNS, list_runs
+    from cifar_edge.runs.run import RUNS, list_runs
 
     runs = list_runs()
     if as_json:

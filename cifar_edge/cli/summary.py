@@ -9,7 +9,7 @@ import click
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.size_option import size_option
 from cifar_edge.cli.verbosity import say
-from cifar_edge.spec import IMAGE_SIZE
+from cifar_edge.spec import CIFAR10_LABELS, IMAGE_SIZE
 
 if TYPE_CHECKING:
     from cifar_edge.models.summary import Summary
@@ -22,18 +22,29 @@ if TYPE_CHECKING:
 def command(name: str, size: int | None, as_json: bool) -> None:
     """Print a network's layers, shapes, parameters and MACs.
 
-    NAME is a network such as gn-cnn or s8-layer, here for ten classes. Layers that neither hold parameters nor shrink
-    their input (ReLU, Dropout, Flatten) are numbered, not printed. MACs are the multiply-accumulates of convolutions
-    and linear layers. Sizes are for one float32 image, in MB of 2^20 bytes; forward/backward counts every layer's
-    output and its gradient.
+    NAME is a run, whose network is shown as trained, or a network such as gn-cnn or s8-layer, for ten classes.
+    Layers that neither hold parameters nor shrink their input (ReLU, Dropout, Flatten) are numbered, not printed.
+    MACs are the multiply-accumulates of convolutions and linear layers. Sizes are for one float32 image, in MB of
+    2^20 bytes; forward/backward counts every layer's output and its gradient.
 
     Example: cifar-edge summary gn-cnn --size 64
     """
     with needs("train"):
         from cifar_edge.models import build, summarize
+    from cifar_edge.errors import ModelError, RecipeError
+    from cifar_edge.runs.resolve import named, resolve_run
+    from cifar_edge.runs.run import Run
 
-    summary = summarize(build(name, size=size or IMAGE_SIZE), size or IMAGE_SIZE)
-    say(_json(name, summary) if as_json else summary.to_table())
+    model, classes, side = name, len(CIFAR10_LABELS), size or IMAGE_SIZE
+    folder = named(name) if name else None
+    if folder is not None and (Run(folder).is_begun or Run(folder).is_trained):
+        model, labels = Run(resolve_run(folder).path).network()
+        classes = len(labels)
+    try:
+        summary = summarize(build(model, classes, side), side)
+    except ModelError as error:  # no such network: wrong use, as of train --model
+        raise RecipeError(str(error)) from error
+    say(_json(model, summary) if as_json else summary.to_table())
 
 
 def _json(name: str, summary: "Summary") -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,9 +21,11 @@ from cifar_edge.messages import one_line
 
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
-    from cifar_edge.data.origin import Origin
+    from cifar_edge.runs.dataset import DatasetReference
+    from cifar_edge.runs.epochs import EpochRecord
     from cifar_edge.runs.recipe import Recipe
-    from cifar_edge.training.records import EpochRecord, Watcher
+    from cifar_edge.runs.summary import RunSummary
+    from cifar_edge.training.records import Watcher
 
 
 @click.command("train")
@@ -84,6 +86,7 @@ def command(
     if name is not None and (Path(name).name != name or name in {"", ".", ".."}):
         raise click.BadParameter(f"{name!r} is no name of a folder.", param_hint="--name")
     from cifar_edge.runs.recipe import Recipe
+    from cifar_edge.runs.run import Run
 
     with needs("train"):
         from cifar_edge.models import default_recipe
@@ -100,8 +103,9 @@ def command(
             given_changes = {key: value for key, value in changes.items() if value is not None}
             recipe = recipe.updated(settings).changed(given_changes)
             folder = Path("runs", name or f"{datetime.now():%Y%m%d-%H%M%S}-{recipe.model}")
+            Run(folder).check_new()
             summary = begin(recipe, load(data, offline, holdout, strict), folder, device, tensorboard, place)
-        say(json.dumps({**summary, "folder": str(folder)}, indent=2) if as_json else told(summary, folder))
+        say(json.dumps({**summary.to_record(), "folder": str(folder)}, indent=2) if as_json else told(summary, folder))
 
 
 def begin(
@@ -111,7 +115,7 @@ def begin(
     device: str,
     tensorboard: bool,
     place: Callable[[Path], Path],
-) -> dict[str, Any]:
+) -> "RunSummary":
     """Train in a new run; its summary. ``place`` tells where this process writes."""
     with needs("train"):
         from cifar_edge.training.run import train
@@ -127,17 +131,19 @@ def begin(
 
 
 def go_on(
-    run: str, device: str, load: "Callable[[Origin], Dataset]", place: Callable[[Path], Path]
-) -> tuple[Path, dict[str, Any]]:
+    name: str, device: str, load: "Callable[[DatasetReference], Dataset]", place: Callable[[Path], Path]
+) -> "tuple[Path, RunSummary]":
     """Resume an unfinished run; of a finished one, say so. Its folder and its summary."""
     with needs("train"):
         from cifar_edge.training.run import resume
         from cifar_edge.training.state import load_state
-    from cifar_edge.runs.status import STATE, SUMMARY, find_run, read_summary
+    from cifar_edge.runs.resolve import find_run
+    from cifar_edge.runs.run import STATE
 
-    folder = find_run(run)
-    if (folder / SUMMARY).exists() and not (folder / STATE).exists():
-        summary = read_summary(folder)
+    run = find_run(name)
+    folder = run.path
+    if run.is_finished and not (folder / STATE).exists():
+        summary = run.whole_summary()
         note(f"{folder} is finished: there is nothing to go on with")
         return folder, summary
     state = load_state(folder)
@@ -169,17 +175,20 @@ def _go_on_with(folder: Path) -> str:
     return f"go on with: cifar-edge train --resume {shlex.quote(str(folder))}"
 
 
-def told(summary: dict[str, Any], folder: Path) -> str:
+def told(summary: "RunSummary", folder: Path) -> str:
     """The summary of a run, for a person."""
     lines = []
-    for key, title in (("train", "training"), ("holdout", "held-out"), ("test", "test")):
-        if {f"{key}_accuracy", f"{key}_images"} <= summary.keys():
-            about = f"{summary[f'{key}_accuracy']:.2%} of {summary[f'{key}_images']:,} images"
-            lines.append(f"{f'{title} accuracy':<22}{about}")
-        if f"folded_{key}_accuracy" in summary:
-            lines.append(f"{'  with norms folded':<22}{summary[f'folded_{key}_accuracy']:.2%}")
-    lines.append(f"{'parameters':<22}{summary['parameters']:,}")
-    lines.append(f"{'time':<22}{summary['seconds']:.0f} s on {summary['device']}")
+    for title, accuracy, images, folded in (
+        ("training", summary.train_accuracy, summary.train_images, None),
+        ("held-out", summary.holdout_accuracy, summary.holdout_images, summary.folded_holdout_accuracy),
+        ("test", summary.test_accuracy, summary.test_images, summary.folded_test_accuracy),
+    ):
+        if accuracy is not None and images is not None:
+            lines.append(f"{f'{title} accuracy':<22}{accuracy:.2%} of {images:,} images")
+        if folded is not None:
+            lines.append(f"{'  with norms folded':<22}{folded:.2%}")
+    lines.append(f"{'parameters':<22}{summary.parameters:,}")
+    lines.append(f"{'time':<22}{summary.seconds:.0f} s on {summary.device}")
     lines.append(f"{'run':<22}{folder}")
     return "\n".join(lines)
 

@@ -21,8 +21,9 @@ from cifar_edge.export.quantize import quantize as quantize_graph
 from cifar_edge.export.rounding import fitted_weights
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.models.summary import summarize
+from cifar_edge.runs.run import Run
 from cifar_edge.spec import ModelMetadata
-from cifar_edge.training.checkpoint import FOLDED_WEIGHTS, TrainedNetwork
+from cifar_edge.training.checkpoint import TrainedNetwork
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def conversions(trained: TrainedNetwork, dataset: Dataset, *, quantize: bool) ->
 
 
 def _folded(folded: FoldedNetwork, trained: TrainedNetwork, dataset: Dataset, about: ModelMetadata) -> list[Conversion]:
-    weights = trained.weights.with_name(FOLDED_WEIGHTS)
+    weights = Run(trained.weights.parent).weights(folded=True)
     source = _finite_logits(folded, weights, dataset)
     costs = summarize(folded)
     about = replace(about, parameters=costs.parameters, macs=costs.macs, weights_sha256=trained.folded_sha256)

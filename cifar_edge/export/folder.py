@@ -9,8 +9,9 @@ from typing import get_args
 
 from cifar_edge.errors import ExportError
 from cifar_edge.files import exchange, make_folder, sync_folder, write_bytes
-from cifar_edge.runs.resolve import REPORT, WEIGHTS
-from cifar_edge.runs.status import held, record_in
+from cifar_edge.runs.exports import REPORT, Export
+from cifar_edge.runs.lock import held
+from cifar_edge.runs.run import Run
 from cifar_edge.spec import Precision
 
 REPORT_TEXT = "report.md"
@@ -36,7 +37,7 @@ def replacing_export(out: Path) -> Iterator[Replace]:
     try:
         _check(out)
         made = make_folder(work)
-        in_a_run = (out.parent / WEIGHTS).is_file()
+        in_a_run = Run(out.parent).is_trained
         with held(out.parent) if in_a_run else held(work, ExportError(f"{out} is being written by another export")):
             work.mkdir(exist_ok=True)  # whoever held it before has removed it
             _sweep(out, work)
@@ -101,5 +102,5 @@ def model_file(model: str, precision: Precision) -> str:
 
 def _files(folder: Path) -> set[str]:
     """The names that the files of an export may have of the model that the report in ``folder`` is about."""
-    model = Path(str(record_in(folder / REPORT).get("model"))).name
+    model = Export(folder).model
     return {REPORT, REPORT_TEXT} | {model_file(model, precision) for precision in get_args(Precision)}

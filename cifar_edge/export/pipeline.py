@@ -29,7 +29,7 @@ from cifar_edge.folding.fold import can_fold
 from cifar_edge.measure.metrics import Estimate, accuracy
 from cifar_edge.measure.timing import Timing, machine, time_alternately
 from cifar_edge.messages import listed
-from cifar_edge.runs.resolve import REPORT
+from cifar_edge.runs.exports import REPORT
 from cifar_edge.runtime.model import load, run
 from cifar_edge.training.checkpoint import TrainedNetwork
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from cifar_edge.errors import ModelError
 from cifar_edge.measure.timing import ROUNDS, Latency, session_run, time_batches, time_singles
 from cifar_edge.messages import display_name, reason
-from cifar_edge.runs.resolve import EXPORT
+from cifar_edge.runs.exports import EXPORT
 from cifar_edge.runtime.classifier import Classifier
 from cifar_edge.runtime.model import load
 

@@ -1,8 +1,8 @@
 """Which model a command means: the one place that turns a MODEL argument, or none, into a file or a run.
 
-A MODEL is the name of a released model (``gn-cnn``; for one of its files ``gn-cnn.fp32``), a run, a folder or an
-``.onnx`` file. An existing file or folder comes before a released name. What is newest is decided by the times recorded
-inside the runs, never by those of the file system, which a copy changes.
+A MODEL is an ``.onnx`` file or a folder, the name of a run under ``./runs``, or the name of a released model
+(``gn-cnn``; for one of its files ``gn-cnn.fp32``), looked for in this order. What is newest is decided by the times
+recorded inside the runs, never by those of the file system, which a copy changes.
 """
 
 import os
@@ -16,24 +16,13 @@ from typing import get_args
 from cifar_edge.errors import ModelError
 from cifar_edge.files import released, zoo
 from cifar_edge.messages import did_you_mean, display_name
-from cifar_edge.runs.status import (
-    RUNS,
-    STATE,
-    SUMMARY,
-    RunStatus,
-    folders_in,
-    list_runs,
-    path_is,
-    record_in,
-    time_of,
-)
+from cifar_edge.runs.exports import EXPORT, Export
+from cifar_edge.runs.reading import folders_in, path_is
+from cifar_edge.runs.run import RUNS, WEIGHTS, Run, RunStatus, list_runs, runs
 from cifar_edge.spec import Precision
 
 DEFAULT_MODEL = "gn-cnn"
 MODEL_VARIABLE = "CIFAR_EDGE_MODEL"
-EXPORT = "export"
-REPORT = "report.json"
-WEIGHTS = "model.safetensors"
 
 _STATES = {
     "finished": "is not exported",
@@ -75,13 +64,12 @@ def resolve_model(model: str | os.PathLike[str] | None = None) -> Resolved:
         return _given_model(model)
     if variable := os.environ.get(MODEL_VARIABLE):
         return Resolved(_given_model(variable).path, f"${MODEL_VARIABLE}")
-    for folder in exported_runs():
+    for run in exported_runs():
         try:
-            found = _exported_file(folder / EXPORT)
+            found = run.export.file()
         except ModelError:
             continue  # a report beside no models, or too many of them: not an export that `cifar-edge export` wrote
-        exported = time_of(record_in(folder / EXPORT / REPORT).get("created"))
-        return Resolved(found, f"newest export under {RUNS}{_newer_run(exported)}")
+        return Resolved(found, f"newest export under {RUNS}{_newer_run(run.export.created)}")
     return Resolved(_given_released(DEFAULT_MODEL, EXPORT).path, f"released{_newer_run(None)}")
 
 
@@ -105,22 +93,45 @@ def resolve_run(model: str | os.PathLike[str] | None = None) -> Resolved:
     """
     if model is None:
         return _newest_run()
-    path, name = Path(model), display_name(os.fspath(model))
     if not os.fspath(model):  # Path("") would be the current folder
         raise ModelError("the name of the run or model is empty")
-    if path_is(Path.is_dir, path):
-        if path_is(Path.is_file, path / STATE) and not path_is(Path.is_file, path / SUMMARY):
-            raise ModelError(f"{name} is not finished; go on with it: cifar-edge train --resume {_shown(path)}")
-        if not path_is(Path.is_file, path / WEIGHTS):
-            raise ModelError(f"{name} holds no {WEIGHTS}; is it a run, and is the run finished?")
-        return Resolved(path, "")
-    if path_is(Path.exists, path):
+    path = named(model)
+    if path is None:
+        return _given_released(os.fspath(model), "models")
+    run, name = Run(path), display_name(str(path))
+    if not path_is(Path.is_dir, path):
         raise ModelError(f"{name} is a file; give the folder of a run, or the name of a released model")
-    return _given_released(os.fspath(model), "models")
+    if run.is_resumable:
+        raise ModelError(f"{name} is not finished; go on with it: cifar-edge train --resume {_shown(path)}")
+    if not run.is_trained:
+        raise ModelError(f"{name} holds no {WEIGHTS}; is it a run, and is the run finished?")
+    return Resolved(path, "")
+
+
+def named(name: str | os.PathLike[str]) -> Path | None:
+    """The file or folder of that path, else the folder of the run of that name under ``./runs``; None if neither is."""
+    path = Path(name)
+    if path_is(Path.exists, path):
+        return path
+    return RUNS / path if ".." not in path.parts and path_is(Path.is_dir, RUNS / path) else None
+
+
+def find_run(name: str) -> Run:
+    """The run, finished or not, of that path, or of that name under ``./runs``.
+
+    Raises:
+        ModelError: there is no such folder.
+    """
+    folder = named(name) if name else None
+    if folder is not None and folder.is_dir():
+        return Run(folder)
+    hint = did_you_mean(name, [folder.name for folder in folders_in(RUNS)])
+    raise ModelError(f"no run is called {display_name(name)!r}{hint}; give a folder, or the name of one under {RUNS}")
 
 
 def _newest_run() -> Resolved:
-    finished = [folder for folder in _newest_first(SUMMARY, "finished") if path_is(Path.is_file, folder / WEIGHTS)]
+    dated = [(time, run.path) for run in runs() if (time := run.summary.finished) and run.is_trained]
+    finished = [folder for _, folder in sorted(dated, reverse=True)]
     newest = finished[0] if finished else None
     alternatives = " or ".join([*(_shown(folder) for folder in finished[:1]), f"the released {DEFAULT_MODEL}"])
     training = ""
@@ -142,8 +153,8 @@ def _newest_run() -> Resolved:
 
 def _unfinished_since(finished: Path | None) -> list[RunStatus]:
     """The unfinished runs that were begun after the finished one, the last begun first; all of them for None."""
-    summary = record_in(finished / SUMMARY) if finished is not None else {}
-    since = time_of(summary.get("created")) or time_of(summary.get("finished"))
+    summary = Run(finished).summary if finished is not None else None
+    since = (summary.created or summary.finished) if summary is not None else None
     return [run for run in list_runs() if run.state != "finished" and (since is None or run.created > since)]
 
 
@@ -159,30 +170,32 @@ def _shown(folder: Path) -> str:
     return display_name(shlex.quote(str(folder)))
 
 
-def exported_runs() -> Iterator[Path]:
+def exported_runs() -> Iterator[Run]:
     """The folders under ``./runs`` that hold the report of an export, newest first."""
-    return _newest_first(f"{EXPORT}/{REPORT}", "created")
+    dated = [(time, run.path) for run in runs() if (time := run.export.created)]
+    return (Run(folder) for _, folder in sorted(dated, reverse=True))
 
 
 def released_exports() -> dict[str, list[Path]]:
     """Released model -> its ``.onnx`` files."""
-    return {name: list(_models(zoo() / EXPORT / name)) for name in _released_names(EXPORT)}
+    return {name: Export(zoo() / EXPORT / name).files for name in _released_names(EXPORT)}
 
 
 def _given_model(model: str | os.PathLike[str]) -> Resolved:
-    path, name = Path(model), display_name(os.fspath(model))
     if not os.fspath(model):  # Path("") would be the current folder
         raise ModelError("the name of the model is empty")
-    if path_is(Path.is_dir, path):
-        for folder in (path, path / EXPORT):
-            if any(_models(folder)):
-                return Resolved(_exported_file(folder), "")
-        if path_is(Path.is_file, path / WEIGHTS):
-            raise ModelError(f"{name} is not exported yet; run `cifar-edge export {name}` first")
-        raise ModelError(f"{name} holds no .onnx file; give a run, a folder of models, or an .onnx file")
-    if path_is(Path.exists, path):
+    path = named(model)
+    if path is None:
+        return _given_released(os.fspath(model), EXPORT)
+    if not path_is(Path.is_dir, path):
         return Resolved(path, "")
-    return _given_released(os.fspath(model), EXPORT)
+    name = display_name(str(path))
+    for export in (Export(path), Run(path).export):
+        if export.files:
+            return Resolved(export.file(), "")
+    if Run(path).is_trained:
+        raise ModelError(f"{name} is not exported yet; run `cifar-edge export {name}` first")
+    raise ModelError(f"{name} holds no .onnx file; give a run, a folder of models, or an .onnx file")
 
 
 def _given_released(model: str, kind: str) -> Resolved:
@@ -193,51 +206,19 @@ def _given_released(model: str, kind: str) -> Resolved:
         folder = released(f"{EXPORT}/{base}")
         file = folder / f"{model}.onnx"
         if not precision:
-            return Resolved(_exported_file(folder), "released")
+            return Resolved(Export(folder).file(), "released")
         if path_is(Path.is_file, file):
             return Resolved(file, "released")
     elif model in names:
         return Resolved(released(f"{kind}/{model}"), "released")
     files = [file.stem for found in released_exports().values() for file in found] if kind == EXPORT else []
-    runs = [str(folder) for folder in folders_in(RUNS)]
+    folders = [str(folder) for folder in folders_in(RUNS)]
+    known = [*names, *files, *folders, *(Path(folder).name for folder in folders)]
     raise ModelError(
-        f"no file, run, folder or released model is called {model!r}{did_you_mean(model, [*names, *files, *runs])}; "
+        f"no file, run, folder or released model is called {model!r}{did_you_mean(model, known)}; "
         f"released: {', '.join(names) or 'none'}"
     )
 
 
 def _released_names(kind: str) -> list[str]:
-    return sorted(entry.name for entry in folders_in(zoo() / kind) if kind != EXPORT or any(_models(entry)))
-
-
-def _exported_file(folder: Path) -> Path:
-    """The one ``.onnx`` file of a folder that is meant when only the folder is given.
-
-    Raises:
-        ModelError: it holds none, or those of several models.
-    """
-    files = {file.name: file for file in _models(folder)}
-    if len(files) == 1:
-        return files.popitem()[1]
-    preferred = ("fp32", "int8") if record_in(folder / REPORT).get("deploy") == "fp32" else ("int8", "fp32")
-    models = {name.rsplit(".", 2)[0] for name in files}
-    for precision in preferred:
-        for model in models if len(models) == 1 else ():
-            if (name := f"{model}.{precision}.onnx") in files:
-                return files[name]
-    found = ", ".join(map(display_name, sorted(files))) or "no .onnx file"
-    raise ModelError(f"{display_name(str(folder))} holds {found}; give the .onnx file you mean")
-
-
-def _newest_first(record: str, key: str) -> Iterator[Path]:
-    """The folders under ``./runs`` whose JSON file ``record`` has a time under ``key``, newest first."""
-    dated = [(time, folder) for folder in folders_in(RUNS) if (time := time_of(record_in(folder / record).get(key)))]
-    return (folder for _, folder in sorted(dated, reverse=True))
-
-
-def _models(folder: Path) -> Iterator[Path]:
-    """The ``.onnx`` files in ``folder``, but for hidden ones: those are only just being written."""
-    try:
-        yield from (file for file in sorted(folder.glob("[!.]*.onnx")) if file.is_file())
-    except OSError:
-        return
+    return sorted(entry.name for entry in folders_in(zoo() / kind) if kind != EXPORT or Export(entry).files)

@@ -1,9 +1,11 @@
 """From a recipe and a data set to a run: weights, metrics, summary and pictures in a folder."""
 
+from cifar_edge.runs.epochs import EpochRecord
 from cifar_edge.runs.recipe import Recipe
 from cifar_edge.training.checkpoint import TrainedNetwork, load_network
 from cifar_edge.training.metrics import read_metrics
-from cifar_edge.training.run import EpochRecord, Watcher, fold_run, resume, train
+from cifar_edge.training.records import Watcher
+from cifar_edge.training.run import fold_run, resume, train
 
 __all__ = [
     "Recipe",

@@ -14,22 +14,22 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from cifar_edge.data.folder.folders import MAX_CLASSES, MIN_CLASSES
-from cifar_edge.data.origin import Origin
 from cifar_edge.errors import ModelError
 from cifar_edge.files import read_bounded, write_bytes
 from cifar_edge.folding.fold import unfitted
 from cifar_edge.folding.network import FoldedNetwork
-from cifar_edge.json_values import number, text
+from cifar_edge.json_values import text
 from cifar_edge.messages import reason
 from cifar_edge.models import build
 from cifar_edge.models.gn_cnn import GnCnn
-from cifar_edge.runs.resolve import WEIGHTS, resolve_run
-from cifar_edge.runs.status import SUMMARY, header_record, record_in
+from cifar_edge.runs.dataset import DatasetReference
+from cifar_edge.runs.reading import header_record
+from cifar_edge.runs.resolve import resolve_run
+from cifar_edge.runs.run import SUMMARY, Run
 from cifar_edge.spec import METADATA_KEY
 
 MAX_TENSOR_BYTES = 256 << 20
 """A larger file of weights or of a state is refused unread; the largest network here has 11 MB of weights."""
-FOLDED_WEIGHTS = "deploy.safetensors"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class TrainedNetwork:
         network: the module in evaluation mode; float32 ``[batch, 3, 32, 32]`` in, logits out.
         weights: the safetensors file it came from.
         sha256: of the bytes of that file that were loaded, hexadecimal.
-        data: which data set it was trained on.
+        data: which dataset it was trained on.
         temperatures: precision -> what the logits of its file are to be divided by before the softmax; empty where the
             summary has no ``temperature``.
         folded: the network with its norms folded, likewise in evaluation mode; None where the run has none.
@@ -54,7 +54,7 @@ class TrainedNetwork:
     network: nn.Module
     weights: Path
     sha256: str
-    data: Origin
+    data: DatasetReference
     temperatures: Mapping[str, float] = field(default_factory=dict)
     folded: FoldedNetwork | None = None
     folded_sha256: str = ""
@@ -123,8 +123,8 @@ def load_network(model: str | os.PathLike[str]) -> TrainedNetwork:
     Raises:
         ModelError: there is no such run or model, it holds no weights, or they do not fit the network they name.
     """
-    folder = resolve_run(model).path
-    path, folded_path = folder / WEIGHTS, folder / FOLDED_WEIGHTS
+    run = Run(resolve_run(model).path)
+    path, folded_path = run.weights(), run.weights(folded=True)
     weights = read_weights(path)
     network = network_of(weights, path)
     folded, folded_sha256 = None, ""
@@ -132,16 +132,19 @@ def load_network(model: str | os.PathLike[str]) -> TrainedNetwork:
         folded, folded_weights = unfitted(network), read_weights(folded_path)
         folded_sha256 = folded_weights.sha256
         _load_state(folded, folded_weights, folded_path)
-    data = Origin.of_run(folder)
-    try:
-        summary = record_in(folder / SUMMARY)
-        # The bounds are those of `cifar_edge.spec.ModelMetadata`.
-        found = summary.get("temperature", {}).items()
-        temperatures = {precision: number(value, 1e-3, 1e3) for precision, value in found}
-    except (ValueError, AttributeError) as error:
-        raise ModelError(f"{folder / SUMMARY} is missing or damaged; was the training interrupted?") from error
+    data, summary = run.data, run.summary
+    if "temperature" in summary.damage:
+        raise ModelError(f"{run.path / SUMMARY} is missing or damaged; was the training interrupted?")
     return TrainedNetwork(
-        weights.model, weights.labels, network, path, weights.sha256, data, temperatures, folded, folded_sha256
+        name=weights.model,
+        labels=weights.labels,
+        network=network,
+        weights=path,
+        sha256=weights.sha256,
+        data=data,
+        temperatures=summary.temperature or {},
+        folded=folded,
+        folded_sha256=folded_sha256,
     )
 
 

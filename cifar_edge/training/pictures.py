@@ -18,7 +18,7 @@ from cifar_edge.measure.metrics import confusion_matrix, recall
 from cifar_edge.messages import display_name
 
 if TYPE_CHECKING:
-    from cifar_edge.training.records import EpochRecord
+    from cifar_edge.runs.epochs import EpochRecord
 
 CURVES = "curves.png"
 CONFUSION = "confusion.png"

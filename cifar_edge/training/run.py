@@ -1,8 +1,7 @@
 """A run: a recipe, a data set and a folder in; weights, metrics, summary and pictures out."""
 
-import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,25 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.data.folder.trained_on import write_trained_on
-from cifar_edge.data.origin import Origin
+from cifar_edge.data.reference import change, check_split_rule, reference_to
 from cifar_edge.errors import CifarEdgeError, Interrupted, RecipeError, TrainingError
 from cifar_edge.files import write_text
 from cifar_edge.folding.fold import can_fold
 from cifar_edge.models import build
 from cifar_edge.models.summary import summarize
+from cifar_edge.runs.epochs import EpochRecord
+from cifar_edge.runs.lock import held
 from cifar_edge.runs.recipe import KEYS, Recipe
-from cifar_edge.runs.resolve import WEIGHTS
-from cifar_edge.runs.status import FAILURE, METRICS, RECIPE, STATE, SUMMARY, held, read_summary
+from cifar_edge.runs.run import FAILURE, FOLD_METRICS, RECIPE, STATE, Run
+from cifar_edge.runs.summary import RunSummary
 from cifar_edge.training import pictures
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.loop import UnfitState, logits_of
 from cifar_edge.training.machine import choose_device, memory_for, resolve_precision
 from cifar_edge.training.ranks import all_ranks, sharing_ranks
-from cifar_edge.training.records import EpochRecord, Watcher
+from cifar_edge.training.records import Watcher
 from cifar_edge.training.stages import Stages, accuracy_of, check_classes, teacher_folders, training_images
 from cifar_edge.training.state import (
     RunState,
@@ -40,18 +40,16 @@ from cifar_edge.training.state import (
     save_state,
 )
 
-__all__ = ["FOLD_METRICS", "RECIPE", "EpochRecord", "Watcher", "fold_run", "resume", "train", "training_images"]
+__all__ = ["EpochRecord", "Watcher", "fold_run", "resume", "train", "training_images"]
 
-FOLD_METRICS = "fold-metrics.csv"
-"""The metrics of a folding that was done after the training, by `fold_run`."""
 _FOLDING_LOSS = 1.0
 """Points of accuracy that folding may lose without a warning."""
 
 
 def train(
     recipe: Recipe, dataset: Dataset, folder: Path, *, device: str = "auto", watcher: Watcher | None = None
-) -> dict[str, Any]:
-    """Train by ``recipe`` and write the run into ``folder``; returns what ``summary.json`` holds.
+) -> RunSummary:
+    """Train by ``recipe`` and write the run into ``folder``; returns its summary.
 
     The test images are evaluated at the end, and shown after each epoch if nothing is held out; no choice is made by
     them. The same seed, number of threads and kind of machine give the same weights, bit for bit, on a CPU, whether the
@@ -72,7 +70,8 @@ def train(
         Interrupted: the watcher said stop; `resume` goes on.
         CifarEdgeError: a file cannot be written.
     """
-    _check_is_new(folder)
+    run = Run(folder)
+    run.check_new()
     where = choose_device(device)
     recipe = resolve_precision(recipe, where)
     state = RunState(
@@ -80,24 +79,24 @@ def train(
         snapshot=None,
         records=[],
         recipe=recipe,
-        data=Origin.of(dataset),
+        data=reference_to(dataset),
         environment=_environment(recipe, where),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=_now(),
         seconds=0.0,
     )
     with memory_for(recipe):
         stages = Stages(recipe, dataset, folder, where, watcher or Watcher(), state)
         _check_can_train(stages)
     with held(folder):
-        _check_is_new(folder)  # another process may have begun here, and ended, since
+        run.check_new()  # another process may have begun here, and ended, since
         with _failures_told(folder, recipe):
             # The state first: a folder that holds a recipe can be resumed.
             save_state(folder, state)
-            write_text(folder / RECIPE, recipe.to_toml())
+            run.write_recipe(recipe)
             return _finish(stages, state)
 
 
-def resume(folder: Path, dataset: Dataset, *, device: str = "auto", watcher: Watcher | None = None) -> dict[str, Any]:
+def resume(folder: Path, dataset: Dataset, *, device: str = "auto", watcher: Watcher | None = None) -> RunSummary:
     """Go on with the unfinished run in ``folder`` from its last saved state, by the recipe.toml in it.
 
     Where anything has changed on which the weights depend bit for bit, the watcher is given a note.
@@ -109,7 +108,7 @@ def resume(folder: Path, dataset: Dataset, *, device: str = "auto", watcher: Wat
         watcher: told of progress.
 
     Returns:
-        What ``summary.json`` holds; of a finished run, what it held already.
+        The summary; of a finished run, the one that it has already.
 
     Raises:
         ModelError: the folder holds no state, or not the weights that belong to it; or a damaged ``summary.json``.
@@ -118,25 +117,25 @@ def resume(folder: Path, dataset: Dataset, *, device: str = "auto", watcher: Wat
         Interrupted: as `train`.
         CifarEdgeError: a file cannot be written.
     """
-    watcher = watcher or Watcher()
+    run, watcher = Run(folder), watcher or Watcher()
     with held(folder):
-        if (folder / SUMMARY).exists():
+        if run.is_finished:
             (folder / STATE).unlink(missing_ok=True)
             watcher.note(f"{folder} is finished: there is nothing to go on with")
-            return read_summary(folder)
+            return run.whole_summary()
         state = load_state(folder)
-        state.data.check_rule()
-        if change := state.data.change(dataset):
-            raise TrainingError(f"{folder} cannot go on: {change}; give that with --data")
+        check_split_rule(state.data)
+        if changed := change(state.data, dataset):
+            raise TrainingError(f"{folder} cannot go on: {changed}; give that with --data")
         if not (folder / RECIPE).exists():
-            write_text(folder / RECIPE, state.recipe.to_toml())
+            run.write_recipe(state.recipe)
         where = choose_device(device)
-        recipe = resolve_precision(Recipe.from_file(folder / RECIPE), where)
+        recipe = resolve_precision(run.recipe, where)
         now = _environment(recipe, where)
         for what in (changed_recipe(state, folder, recipe), differences(state.environment, now)):
             if what:
                 watcher.note(f"changed since {folder} began, so its weights will be others: {what}")
-        state = replace(state, recipe=recipe, environment=now, data=Origin.of(dataset))
+        state = replace(state, recipe=recipe, environment=now, data=reference_to(dataset))
         (folder / FAILURE).unlink(missing_ok=True)
         with _failures_told(folder, recipe):
             return _finish(Stages(recipe, dataset, folder, where, watcher, state), state)
@@ -150,10 +149,10 @@ def fold_run(
     settings: Sequence[str] = (),
     device: str = "auto",
     watcher: Watcher | None = None,
-) -> dict[str, Any]:
+) -> RunSummary:
     """Fold the norms of a finished run and fine-tune what is left; writes ``deploy.safetensors`` into the run.
 
-    It is the last stage of `train`, for a run that had none or another one; returns the new ``summary.json``. The run
+    It is the last stage of `train`, for a run that had none or another one; returns the new summary. The run
     is as it was until all is done: what is interrupted is begun again.
 
     Args:
@@ -174,44 +173,40 @@ def fold_run(
     trained = load_network(folder)
     if not can_fold(trained.network):
         raise TrainingError(_cannot_fold(trained.name))
-    trained.data.check_rule()
-    if change := trained.data.change(dataset):
-        raise TrainingError(f"{change}; give that with --data")
+    check_split_rule(trained.data)
+    if changed := change(trained.data, dataset):
+        raise TrainingError(f"{changed}; give that with --data")
     check_classes(trained.labels, dataset)
     where = choose_device(device)
-    recipe = resolve_precision(_recipe_to_fold(folder, settings, epochs), where)
-    summary = read_summary(folder)
+    run = Run(folder)
+    recipe = resolve_precision(_recipe_to_fold(run.recipe, settings, epochs), where)
+    summary = run.whole_summary()
+    if summary.temperature is not None:  # that of int8 was fitted to the weights that were folded before
+        kept = {precision: value for precision, value in summary.temperature.items() if precision != "int8"}
+        summary = replace(summary, temperature=kept)
     with held(folder), memory_for(recipe):
         stages = Stages(recipe, dataset, folder, where, watcher or Watcher())
-        folded, logits = stages.fold(trained.network.to(where))
-        summary |= folded
+        summary, logits = stages.fold(trained.network.to(where), summary)
         _tell_loss(summary, stages.watcher)
-        pictures.draw_answers(folder, dataset, logits.cpu().numpy(), _deployed(recipe.model, folded))
-        summary.get("temperature", {}).pop("int8", None)  # it was fitted to the weights that were folded before
-        stages.write_metrics(FOLD_METRICS)
+        pictures.draw_answers(folder, dataset, logits.cpu().numpy(), _deployed(recipe.model, summary))
+        run.write_metrics(stages.records, FOLD_METRICS)
         write_trained_on(folder, dataset)  # runs of early versions have none
-        write_text(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
-        write_text(folder / RECIPE, recipe.to_toml())
+        run.write_summary(summary)
+        run.write_recipe(recipe)
     return summary
 
 
-def _recipe_to_fold(folder: Path, settings: Sequence[str], epochs: int) -> Recipe:
-    """The run's recipe with changes of its ``[fold]`` table alone.
+def _recipe_to_fold(before: Recipe, settings: Sequence[str], epochs: int) -> Recipe:
+    """A run's recipe with changes of its ``[fold]`` table alone.
 
     Raises:
-        RecipeError: it is damaged, or a setting is not of that table, or is the number of epochs.
+        RecipeError: a setting is not of that table, or is the number of epochs.
     """
-    before = Recipe.from_file(folder / RECIPE)
     after = before.updated(settings)
     if after.with_values(fold=before.fold) != before or after.fold.epochs != before.fold.epochs:
         keys = ", ".join(key for key in KEYS if key.startswith("fold.") and key != "fold.epochs")
         raise RecipeError(f"{', '.join(settings)}: folding takes {keys}; epochs are given by themselves")
     return after.changed({"fold.epochs": epochs})
-
-
-def _check_is_new(folder: Path) -> None:
-    if any((folder / name).exists() for name in (RECIPE, STATE)):
-        raise TrainingError(f"{folder} holds a run already; give another --name")
 
 
 def _check_can_train(stages: Stages) -> None:
@@ -227,44 +222,48 @@ def _cannot_fold(name: str) -> str:
     return f"the norms of {name} follow ReLU and cannot be folded; gn-cnn's can"
 
 
-def _finish(stages: Stages, state: RunState) -> dict[str, Any]:
+def _finish(stages: Stages, state: RunState) -> RunSummary:
     """All stages that are still to be done, measurements and pictures; the summary, which ends the run."""
     recipe, dataset, folder = stages.recipe, stages.dataset, stages.folder
     network = stages.train()
     logits = logits_of(network, stages.test[0])
-    results = _measured("train", logits_of(network, stages.images), stages.labels)
-    if stages.held_out is not None:
-        results |= _measured("holdout", logits_of(network, stages.held_out[0]), stages.held_out[1])
-    results |= _measured("test", logits, stages.test[1])
+    held_out = stages.held_out
+    costs = summarize(network)
+    summary = RunSummary(
+        model=recipe.model,
+        labels=dataset.labels,
+        created=state.created,
+        epochs=recipe.epochs,
+        seed=recipe.seed,
+        parameters=costs.parameters,
+        macs=costs.macs,
+        train_accuracy=accuracy_of(logits_of(network, stages.images), stages.labels),
+        train_images=len(stages.labels),
+        holdout_accuracy=accuracy_of(logits_of(network, held_out[0]), held_out[1]) if held_out else None,
+        holdout_images=len(held_out[1]) if held_out else None,
+        test_accuracy=accuracy_of(logits, stages.test[1]),
+        test_images=len(stages.test[1]),
+        device=torch.cuda.get_device_name() if stages.device.type == "cuda" else "cpu",
+        threads=torch.get_num_threads(),
+        data=reference_to(dataset),
+        versions={name: version(name) for name in ("torch", "numpy", "safetensors")},
+    )
     if recipe.fold.epochs and can_fold(network):
-        folded, logits = stages.fold(network)
-        results |= folded
-        _tell_loss(results, stages.watcher)
-    watched = "test images" if stages.held_out is None else "held-out images"
+        summary, logits = stages.fold(network, summary)
+        _tell_loss(summary, stages.watcher)
+    watched = "test images" if held_out is None else "held-out images"
     pictures.draw_curves(folder / pictures.CURVES, stages.records, watched)
-    pictures.draw_answers(folder, dataset, logits.cpu().numpy(), _deployed(recipe.model, results))
-    costs = summarize(network.cpu())
-    summary = {
-        "model": recipe.model,
-        "labels": list(dataset.labels),
-        "created": state.created,
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "epochs": recipe.epochs,
-        "seed": recipe.seed,
-        "parameters": costs.parameters,
-        "macs": costs.macs,
-        **results,
-        "seconds": stages.seconds(),
-        "device": torch.cuda.get_device_name() if stages.device.type == "cuda" else "cpu",
-        "threads": torch.get_num_threads(),
-        "data": Origin.of(dataset).to_record(),
-        "versions": {name: version(name) for name in ("torch", "numpy", "safetensors")},
-    }
-    stages.write_metrics(METRICS)
+    pictures.draw_answers(folder, dataset, logits.cpu().numpy(), _deployed(recipe.model, summary))
+    summary = replace(summary, finished=_now(), seconds=stages.seconds())
+    stages.run.write_metrics(stages.records)
     write_trained_on(folder, dataset)
-    write_text(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
+    stages.run.write_summary(summary)
     (folder / STATE).unlink(missing_ok=True)
     return summary
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 @contextmanager
@@ -284,26 +283,23 @@ def _failures_told(folder: Path, recipe: Recipe) -> Iterator[None]:
 
 
 def _environment(recipe: Recipe, device: torch.device) -> dict[str, Any]:
-    return environment(device, [folder / WEIGHTS for folder in teacher_folders(recipe)])
+    return environment(device, [Run(folder).weights() for folder in teacher_folders(recipe)])
 
 
-def _deployed(model: str, results: Mapping[str, Any]) -> str:
+def _deployed(model: str, summary: RunSummary) -> str:
     """What a picture calls the network that is to be deployed."""
-    return f"{model}, its norms folded" if "folded_test_accuracy" in results else f"{model} as trained"
+    return f"{model} as trained" if summary.folded_test_accuracy is None else f"{model}, its norms folded"
 
 
-def _tell_loss(results: Mapping[str, Any], watcher: Watcher) -> None:
+def _tell_loss(summary: RunSummary, watcher: Watcher) -> None:
     """Warn where the folded network, which is to be deployed, is far worse than the one that was trained."""
-    if not results.keys() >= {"test_accuracy", "test_images", "folded_test_accuracy"}:
+    before, after, images = summary.test_accuracy, summary.folded_test_accuracy, summary.test_images
+    if before is None or after is None or images is None:
         return  # a summary of an early version
-    loss, images = float(results["test_accuracy"]) - float(results["folded_test_accuracy"]), int(results["test_images"])
+    loss = before - after
     if round(100 * loss - _FOLDING_LOSS, 9) > 0:
         watcher.note(
             f"warning: folding lost {round(loss * images):,} of {images:,} test images, {100 * loss:.2f} points, and "
             "int8 is made of the folded network; more fine-tuning may help (fold.epochs, or cifar-edge fold), and so "
             "may more training images; cifar-edge export says which file to deploy"
         )
-
-
-def _measured(name: str, logits: Tensor, labels: Tensor) -> dict[str, float | int]:
-    return {f"{name}_accuracy": accuracy_of(logits, labels), f"{name}_images": len(labels)}

@@ -10,19 +10,20 @@ from torch import Tensor, nn
 
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import ModelError, TrainingError
-from cifar_edge.files import write_text
 from cifar_edge.folding.fold import fold, with_batch_norm, without_batch_norm
 from cifar_edge.folding.network import BatchNormNetwork
 from cifar_edge.messages import listed
 from cifar_edge.models import build
 from cifar_edge.models.depthwise import DepthwiseConv2d
 from cifar_edge.models.gn_cnn import GnCnn
+from cifar_edge.runs.epochs import EpochRecord
 from cifar_edge.runs.recipe import Recipe
-from cifar_edge.runs.resolve import WEIGHTS, resolve_run
-from cifar_edge.runs.status import METRICS, RECIPE
-from cifar_edge.training.checkpoint import FOLDED_WEIGHTS, load_network, network_of, read_weights, save_weights
+from cifar_edge.runs.resolve import resolve_run
+from cifar_edge.runs.run import RECIPE, Run
+from cifar_edge.runs.summary import RunSummary
+from cifar_edge.training.checkpoint import load_network, network_of, read_weights, save_weights
 from cifar_edge.training.loop import Diverged, Epoch, Snapshot, fit, logits_of
-from cifar_edge.training.records import EpochRecord, Watcher, to_csv
+from cifar_edge.training.records import Watcher
 from cifar_edge.training.state import RunState, save_state
 from cifar_edge.training.step import Step
 from cifar_edge.training.teacher import Teacher
@@ -66,7 +67,7 @@ class Stages:
         self.images, self.labels, self.held_out = training_images(dataset, recipe.holdout, device)
         self.test = _tensors(dataset.test_images, dataset.test_labels, device)
         self.teacher = _teacher(recipe, dataset.labels, device, watcher)
-        self.state = state
+        self.run, self.state = Run(folder), state
         self.records: list[EpochRecord] = list(state.records) if state else []
 
     def seconds(self) -> float:
@@ -81,28 +82,24 @@ class Stages:
             self.state, stage=stage, snapshot=snapshot, records=list(self.records), seconds=self.seconds()
         )
         save_state(self.folder, self.state)
-        self.write_metrics(METRICS, durable=False)  # the state has the records
-
-    def write_metrics(self, name: str, *, durable: bool = True) -> None:
-        """Write the records so far as a CSV file of that name."""
-        write_text(self.folder / name, to_csv(self.records), durable=durable)
+        self.run.write_metrics(self.records, durable=False)  # the state has the records
 
     def train(self) -> nn.Module:
         """Train and save the network, or load it if that is done; in evaluation mode."""
         recipe = self.recipe
         if self.state is not None and self.state.stage == "fold":
-            weights = read_weights(self.folder / WEIGHTS)
+            weights = read_weights(self.run.weights())
             check_classes(weights.labels, self.dataset)
             if weights.model != recipe.model:
-                raise ModelError(f"{self.folder / WEIGHTS} holds {weights.model}, the recipe says {recipe.model}")
-            return network_of(weights, self.folder / WEIGHTS).to(self.device)
+                raise ModelError(f"{self.run.weights()} holds {weights.model}, the recipe says {recipe.model}")
+            return network_of(weights, self.run.weights()).to(self.device)
         torch.manual_seed(recipe.seed)
         network = self._fit("train", build(recipe.model, len(self.dataset.labels)).to(self.device), recipe)
-        save_weights(self.folder / WEIGHTS, network.state_dict(), recipe.model, self.dataset.labels)
+        save_weights(self.run.weights(), network.state_dict(), recipe.model, self.dataset.labels)
         return network
 
-    def fold(self, network: GnCnn) -> tuple[dict[str, Any], Tensor]:
-        """Fold, fine-tune, save; what the summary is to say of it, and its logits on the test images."""
+    def fold(self, network: GnCnn, summary: RunSummary) -> tuple[RunSummary, Tensor]:
+        """Fold, fine-tune, save; ``summary`` with the figures of that, and the logits on the test images."""
         if self.state is not None and self.state.stage == "train":
             self.save("fold", None)
         order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(_FIT_SEED))
@@ -111,13 +108,18 @@ class Stages:
         tuned = self._fit("fold", with_batch_norm(fold(network, seen), seen), recipe)
         assert isinstance(tuned, BatchNormNetwork)
         folded = without_batch_norm(tuned)
-        results: dict[str, Any] = {"fold_epochs": recipe.epochs}
+        held_out = None
         if self.held_out is not None:
-            results["folded_holdout_accuracy"] = accuracy_of(logits_of(folded, self.held_out[0]), self.held_out[1])
+            held_out = accuracy_of(logits_of(folded, self.held_out[0]), self.held_out[1])
         logits = logits_of(folded, self.test[0])
-        results["folded_test_accuracy"] = accuracy_of(logits, self.test[1])
-        save_weights(self.folder / FOLDED_WEIGHTS, folded.state_dict(), recipe.model, self.dataset.labels)
-        return results, logits
+        save_weights(self.run.weights(folded=True), folded.state_dict(), recipe.model, self.dataset.labels)
+        summary = replace(
+            summary,
+            fold_epochs=recipe.epochs,
+            folded_holdout_accuracy=held_out,
+            folded_test_accuracy=accuracy_of(logits, self.test[1]),
+        )
+        return summary, logits
 
     def _fit(self, stage: str, network: nn.Module, recipe: Recipe) -> nn.Module:
         if self.device.type == "cuda" or _is_faster_channels_last(network):

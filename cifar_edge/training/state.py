@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,46 +14,32 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from cifar_edge import __version__
-from cifar_edge.data.origin import Origin
 from cifar_edge.errors import ModelError, RecipeError, TrainingError
 from cifar_edge.files import read_bounded, write_bytes
-from cifar_edge.json_values import count, number, text
+from cifar_edge.json_values import count
 from cifar_edge.messages import reason
+from cifar_edge.runs.progress import Progress, progress_of
+from cifar_edge.runs.reading import header_record
 from cifar_edge.runs.recipe import Recipe
-from cifar_edge.runs.status import STATE, header_record
+from cifar_edge.runs.run import STATE
 from cifar_edge.spec import METADATA_KEY
 from cifar_edge.training.checkpoint import MAX_TENSOR_BYTES
 from cifar_edge.training.loop import Snapshot
 from cifar_edge.training.ranks import all_ranks
-from cifar_edge.training.records import STAGES, EpochRecord
 
 _FIXED = ("model", "holdout", "epochs", "batch_size")
 """Keys of the recipe without which the state means nothing: its tensors, its images, its place in the schedule."""
 
 
 @dataclass(frozen=True)
-class RunState:
-    """Where an unfinished run stands.
+class RunState(Progress):
+    """Where an unfinished run stands, with all that it needs to go on.
 
     Attributes:
-        stage: ``train`` or ``fold``; of the latter the trained weights are in the run already.
-        snapshot: where in that stage; None at its start.
-        records: of the epochs that are done.
-        recipe: resolved.
-        data: which data set it is trained on.
-        environment: what else the weights depend on, bit for bit: see `environment`.
-        created: when the run began, ISO 8601.
-        seconds: how long it has been trained.
+        snapshot: where in the stage; None at its start.
     """
 
-    stage: str
-    snapshot: Snapshot | None
-    records: list[EpochRecord]
-    recipe: Recipe
-    data: Origin
-    environment: dict[str, Any]
-    created: str
-    seconds: float
+    snapshot: Snapshot | None = None
 
 
 def save_state(folder: Path, state: RunState) -> None:
@@ -62,9 +48,7 @@ def save_state(folder: Path, state: RunState) -> None:
     Raises:
         CifarEdgeError: the file cannot be written; the one that was there stays.
     """
-    record = {name: value for name, value in vars(state).items() if name != "snapshot"}
-    record["records"] = [asdict(line) for line in state.records]
-    record["recipe"], record["data"] = state.recipe.to_mapping(), state.data.to_record()
+    record = state.to_record()
     tensors: dict[str, Tensor] = {}
     if state.snapshot is not None:
         record["epoch"], record["steps"] = state.snapshot.epoch, state.snapshot.steps
@@ -82,16 +66,8 @@ def load_state(folder: Path) -> RunState:
     try:
         content = read_bounded(path, MAX_TENSOR_BYTES)
         record, tensors = header_record(io.BytesIO(content)), load(content)
-        return RunState(
-            stage=text(record["stage"], STAGES),
-            snapshot=Snapshot(count(record["epoch"]), count(record["steps"]), tensors) if tensors else None,
-            records=[EpochRecord.from_record(line) for line in record["records"]],
-            recipe=Recipe.from_mapping(record["recipe"]),
-            data=Origin.from_record(record["data"]),
-            environment=dict(record["environment"]),
-            created=text(record["created"]),
-            seconds=number(record["seconds"]),
-        )
+        snapshot = Snapshot(count(record["epoch"]), count(record["steps"]), tensors) if tensors else None
+        return RunState(**vars(progress_of(record)), snapshot=snapshot)
     except FileNotFoundError as error:
         raise ModelError(f"{folder} holds no {STATE} to go on from; was it a training?") from error
     except (SafetensorError, RecipeError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from cifar_edge.training.records import EpochRecord, Watcher
+from cifar_edge.runs.epochs import EpochRecord
+from cifar_edge.training.records import Watcher
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from benchmarks.folding import ablation
 from cifar_edge.data import Dataset
 from cifar_edge.folding.fold import can_fold
 from cifar_edge.runs.recipe import Recipe
+from cifar_edge.runs.run import RECIPE
 from cifar_edge.training.checkpoint import load_network
-from cifar_edge.training.run import RECIPE
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from benchmarks import results_file
 from benchmarks.folding import light
 from cifar_edge.data import Dataset
 from cifar_edge.runs.recipe import Recipe
-from cifar_edge.training.run import RECIPE
+from cifar_edge.runs.run import RECIPE
 
 
 def test_each_case_is_measured_once(tmp_path: Path, sample: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

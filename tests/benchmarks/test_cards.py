@@ -23,10 +23,9 @@ from cifar_edge.measure.accuracy import Evaluation
 from cifar_edge.measure.metrics import Estimate, accuracy, recall
 from cifar_edge.models import default_recipe
 from cifar_edge.models.summary import summarize
-from cifar_edge.runs.status import SUMMARY
+from cifar_edge.runs.run import RECIPE, SUMMARY
 from cifar_edge.runtime.model import load, run
 from cifar_edge.training.checkpoint import load_network
-from cifar_edge.training.run import RECIPE
 
 released = pytest.mark.parametrize("name", cards.names())
 
@@ -88,7 +87,7 @@ def test_a_card_tells_what_the_metadata_and_the_report_tell(name: str) -> None:
         )
         assert (about.test_accuracy, about.test_images) == (reported[form.name].value, 10_000)
         assert f"`{about.weights_sha256}`" in section(card, "Files")
-        assert about.temperature == model.summary.get("temperature", {}).get(form.precision, 1.0)
+        assert about.temperature == (model.summary.temperature or {}).get(form.precision, 1.0)
         shown = f"{about.temperature:g}" if about.temperature != 1.0 else "none"
         row = next(line for line in section(card, "Calibration").splitlines() if line.startswith(f"| {form.name} "))
         assert row.endswith(f"| {shown} |")
@@ -98,9 +97,9 @@ def test_a_card_tells_what_the_metadata_and_the_report_tell(name: str) -> None:
 def test_a_released_model_keeps_its_promise(name: str) -> None:
     model, _ = read(name)
     assert model.forms[0].parameters < 50_000
-    assert model.summary["parameters"] == model.forms[0].parameters
-    assert model.summary["macs"] == model.forms[0].macs
-    assert model.summary["test_accuracy"] == model.report["rows"][0]["accuracy"]["value"]
+    assert model.summary.parameters == model.forms[0].parameters
+    assert model.summary.macs == model.forms[0].macs
+    assert model.summary.test_accuracy == model.report["rows"][0]["accuracy"]["value"]
 
 
 @released

@@ -18,10 +18,11 @@ from torch import Tensor
 from cifar_edge.cli.interruption import interruptible
 from cifar_edge.data import Dataset
 from cifar_edge.errors import CifarEdgeError, Interrupted, TrainingError
+from cifar_edge.runs.epochs import EpochRecord
 from cifar_edge.runs.recipe import FoldRecipe, Recipe
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.loop import logits_of
-from cifar_edge.training.records import EpochRecord, Watcher
+from cifar_edge.training.records import Watcher
 from cifar_edge.training.run import fold_run, resume, train
 from cifar_edge.training.state import load_state
 

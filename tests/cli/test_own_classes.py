@@ -15,9 +15,8 @@ from PIL import Image
 from cifar_edge import Classifier
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset, load_dataset
-from cifar_edge.data.cifar10.corpus import Fingerprints
 from cifar_edge.data.dataset import Images
-from cifar_edge.data.origin import Origin
+from cifar_edge.data.reference import change, check_holdout, check_split_rule, reference_to
 from cifar_edge.errors import DataError
 from cifar_edge.export.calibration import activation_scales, calibration_images
 from cifar_edge.export.conversion import conversions
@@ -29,6 +28,8 @@ from cifar_edge.export.rounding import fitted_weights
 from cifar_edge.folding.fold import fold
 from cifar_edge.models import MODELS, build
 from cifar_edge.models.gn_cnn import GnCnn
+from cifar_edge.runs.dataset import Fingerprints
+from cifar_edge.runs.run import Run
 from cifar_edge.runtime.model import load, run
 from cifar_edge.training.checkpoint import TrainedNetwork, load_network, save_weights
 from cifar_edge.training.pictures import draw_confusion, draw_misclassified
@@ -121,7 +122,7 @@ def _run(folder: Path, name: str, dataset: Dataset) -> Path:
     if isinstance(network, GnCnn):
         folded = fold(network, torch.tensor(dataset.train_images))
         save_weights(folder / "deploy.safetensors", folded.state_dict(), name, dataset.labels)
-    summary = {"finished": "2026-01-01T00:00:00+00:00", "data": Origin.of(dataset).to_record()}
+    summary = {"finished": "2026-01-01T00:00:00+00:00", "data": reference_to(dataset).to_record()}
     (folder / "summary.json").write_text(json.dumps(summary))
     return folder
 
@@ -250,36 +251,36 @@ def test_pictures_of_a_run_with_many_odd_names(tmp_path: Path, sample: Dataset) 
             assert min(image.size) > 300
 
 
-def test_an_origin_survives_json_and_older_runs_have_less(sample: Dataset, pets: Path, tmp_path: Path) -> None:
+def test_a_reference_survives_json_and_older_runs_have_less(sample: Dataset, pets: Path, tmp_path: Path) -> None:
     dataset = load_dataset(pets, holdout=0.3)
     for each in (dataset, sample):
-        (tmp_path / "summary.json").write_text(json.dumps({"data": Origin.of(each).to_record()}))
-        origin = Origin.of_run(tmp_path)
-        assert origin == Origin.of(each)
-        assert origin.change(each) is None
-    assert set(Origin.of(sample).to_record()) == {"name", "source"}
-    assert origin.change(dataset) == f"{pets} is not what was trained on, cifar10-sample"
-    assert Origin.of(dataset).sha256 == Fingerprints.of(dataset.arrays())
-    assert Origin.of(dataset).change(sample) == "cifar10-sample is not what was trained on, my pets"
+        (tmp_path / "summary.json").write_text(json.dumps({"data": reference_to(each).to_record()}))
+        reference = Run(tmp_path).data
+        assert reference == reference_to(each)
+        assert change(reference, each) is None
+    assert set(reference_to(sample).to_record()) == {"name", "source"}
+    assert change(reference, dataset) == f"{pets} is not what was trained on, cifar10-sample"
+    assert reference_to(dataset).sha256 == Fingerprints.of(dataset.arrays())
+    assert change(reference_to(dataset), sample) == "cifar10-sample is not what was trained on, my pets"
     with pytest.raises(DataError, match=r"the training kept 0\.3"):
-        Origin.of(dataset).check_holdout(0.2)
+        check_holdout(reference_to(dataset), 0.2)
 
 
 def test_own_pictures_of_an_earlier_rule_are_told_and_not_trained_on_further(
     pets: Path, run_of_pets: Path, tmp_path: Path
 ) -> None:
     dataset = load_dataset(pets, holdout=0.3)
-    record = Origin.of(dataset).to_record()
+    record = reference_to(dataset).to_record()
     del record["split_rule"]  # as it was before there were two
     summary = json.loads((run_of_pets / "summary.json").read_text())
     (run_of_pets / "summary.json").write_text(json.dumps(summary | {"data": record}))
-    origin = Origin.of_run(run_of_pets)
-    assert origin.change(dataset) == (
+    reference = Run(run_of_pets).data
+    assert change(reference, dataset) == (
         f"{pets} is read by another rule than when it was trained on, so images that were trained on may now count as "
         "test images"
     )
     with pytest.raises(DataError, match=r"my pets was read by the rule of an earlier version, .*; train anew"):
-        origin.check_rule()
+        check_split_rule(reference)
     exported = cifar_edge("export")
     assert exported.exit_code == 0, exported.stderr
     assert "note: " in exported.stderr
@@ -291,6 +292,6 @@ def test_own_pictures_of_an_earlier_rule_are_told_and_not_trained_on_further(
     assert folded.stderr.splitlines()[-1].endswith("so what was begun with it cannot go on; train anew")
 
 
-def test_a_trained_network_remembers_its_origin(run_of_pets: Path, pets: Path) -> None:
+def test_a_trained_network_remembers_its_dataset(run_of_pets: Path, pets: Path) -> None:
     trained: TrainedNetwork = load_network(run_of_pets)
     assert (trained.data.name, trained.data.folder, trained.data.holdout) == ("my pets", str(pets), 0.3)

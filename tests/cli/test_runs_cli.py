@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from run_helpers import unfinished
 
 from cifar_edge.cli.main import main
-from cifar_edge.runs.status import held, is_held
+from cifar_edge.runs.lock import held, is_held
 
 
 @pytest.fixture(autouse=True)

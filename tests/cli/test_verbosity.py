@@ -13,7 +13,7 @@ from cifar_edge.cli import train
 from cifar_edge.cli.main import Commands, main
 from cifar_edge.cli.verbosity import with_options
 from cifar_edge.errors import ModelError
-from cifar_edge.training.records import EpochRecord
+from cifar_edge.runs.epochs import EpochRecord
 
 CAT = str(CHECKOUT / "docs" / "images" / "cat.png")
 RECORD = EpochRecord("train", 1, 2.0, 0.1, 0.1, 0.1, 1.0)

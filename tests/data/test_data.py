@@ -29,11 +29,12 @@ from data_helpers import (
 
 from cifar_edge.data import Dataset, load_dataset, location, picture_digests
 from cifar_edge.data.cache import cache_folder
-from cifar_edge.data.cifar10.corpus import CIFAR10, Corpus, Fingerprints
+from cifar_edge.data.cifar10.corpus import CIFAR10, Corpus
 from cifar_edge.data.cifar10.formats import read, write_npz
 from cifar_edge.data.dataset import Arrays
 from cifar_edge.data.sample import FOLDER
 from cifar_edge.errors import DataError
+from cifar_edge.runs.dataset import Fingerprints
 from cifar_edge.spec import CIFAR10_LABELS
 
 

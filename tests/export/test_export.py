@@ -24,10 +24,11 @@ from cifar_edge.export.quantize import quantize
 from cifar_edge.export.report import Report
 from cifar_edge.models import MODELS
 from cifar_edge.models.summary import count_macs, count_parameters
-from cifar_edge.runs.resolve import WEIGHTS, resolve_model
+from cifar_edge.runs.resolve import resolve_model
+from cifar_edge.runs.run import FOLDED_WEIGHTS, WEIGHTS
 from cifar_edge.runtime.model import load, run
 from cifar_edge.spec import INPUT_NAME, MAX_IR_VERSION, MAX_OPSET, Precision
-from cifar_edge.training.checkpoint import FOLDED_WEIGHTS, TrainedNetwork, load_network
+from cifar_edge.training.checkpoint import TrainedNetwork, load_network
 
 NETWORKS = sorted(MODELS.keys() - {"wrn-16-4"})
 """All but the teacher, which is not for devices, and a hundred times as slow."""

@@ -10,8 +10,8 @@ import pytest
 
 from cifar_edge.errors import ExportError, TrainingError
 from cifar_edge.export.folder import replacing_export
-from cifar_edge.runs.resolve import WEIGHTS
-from cifar_edge.runs.status import held
+from cifar_edge.runs.lock import held
+from cifar_edge.runs.run import WEIGHTS
 
 OLD = {"gn-cnn.fp32.onnx": b"old", "gn-cnn.int8.onnx": b"old", "report.md": b"old"}
 NEW = {"gn-cnn.fp32.onnx": b"new", "report.md": b"new"}

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from torch.utils.flop_counter import FlopCounterMode
 
 from cifar_edge.cli.main import main
-from cifar_edge.errors import ModelError
+from cifar_edge.errors import ModelError, RecipeError
 from cifar_edge.folding.fold import unfitted
 from cifar_edge.models import MODELS, build
 from cifar_edge.models.depthwise import DepthwiseConv2d
@@ -90,7 +90,7 @@ def test_summary_as_json_holds_every_layer() -> None:
 
 def test_summary_of_an_unknown_network_names_the_known_ones() -> None:
     result = CliRunner().invoke(main, ["summary", "resnet"])
-    assert result.exit_code == ModelError.exit_code
+    assert result.exit_code == RecipeError.exit_code
     assert result.stderr.startswith("Error: ")
     assert all(name in result.stderr for name in ["'resnet'", *MODELS])
 

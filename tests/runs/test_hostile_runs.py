@@ -21,8 +21,10 @@ from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset
 from cifar_edge.errors import CifarEdgeError, Interrupted, ModelError, TrainingError
 from cifar_edge.files import released
+from cifar_edge.runs.reading import header_record
 from cifar_edge.runs.recipe import Recipe
-from cifar_edge.runs.status import find_run, header_record, list_runs, read_summary
+from cifar_edge.runs.resolve import find_run
+from cifar_edge.runs.run import list_runs
 from cifar_edge.spec import METADATA_KEY
 from cifar_edge.training.checkpoint import load_network, read_weights
 from cifar_edge.training.records import Watcher
@@ -84,7 +86,7 @@ def write_state(folder: Path, record: object, tensors: dict[str, Tensor] | None 
 
 def test_the_state_as_it_was_is_gone_on_from(folder: Path, few: Dataset) -> None:
     write_state(folder, record_of(folder))
-    assert resume(folder, few)["epochs"] == 2
+    assert resume(folder, few).epochs == 2
 
 
 @pytest.mark.parametrize(
@@ -255,7 +257,7 @@ def test_any_json_in_a_run_is_read_or_refused(tmp_path_factory: pytest.TempPathF
         assert run("runs", "--json").exit_code == 0
         list_runs()
         try:
-            read_summary(find_run("r"))
+            find_run("r").whole_summary()
         except CifarEdgeError as error:
             assert "\n" not in str(error)
         assert run("train", "--resume", "r").exit_code in (0, 1)

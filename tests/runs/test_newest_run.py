@@ -14,8 +14,8 @@ from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset
 from cifar_edge.errors import ModelError
 from cifar_edge.files import released
+from cifar_edge.runs.lock import held
 from cifar_edge.runs.resolve import resolve_model, resolve_run
-from cifar_edge.runs.status import held
 
 EARLY, LATER, LAST = (f"2026-03-01T{hour}:00:00+00:00" for hour in (10, 12, 14))
 

@@ -20,8 +20,8 @@ from safetensors.torch import load_file, save_file
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.errors import CifarEdgeError, DataError, Interrupted, ModelError, TrainingError
+from cifar_edge.runs.lock import held
 from cifar_edge.runs.recipe import FoldRecipe, Recipe
-from cifar_edge.runs.status import held
 from cifar_edge.training.records import Watcher
 from cifar_edge.training.run import fold_run, resume, train
 from cifar_edge.training.stages import Stages

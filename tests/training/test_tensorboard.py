@@ -13,7 +13,8 @@ from cifar_edge.cli.main import main
 from cifar_edge.cli.train import begin
 from cifar_edge.data import Dataset
 from cifar_edge.models import default_recipe
-from cifar_edge.training.records import EpochRecord, Watcher
+from cifar_edge.runs.epochs import EpochRecord
+from cifar_edge.training.records import Watcher
 from cifar_edge.training.tensorboard import logged
 
 RECORDS = [

@@ -16,13 +16,15 @@ from cifar_edge.data.folder.trained_on import TRAINED_ON
 from cifar_edge.errors import ModelError, RecipeError, TrainingError
 from cifar_edge.models import MODELS, build, default_recipe
 from cifar_edge.models.pixels import pixels_to_input
+from cifar_edge.runs.epochs import EpochRecord
 from cifar_edge.runs.recipe import FoldRecipe, Recipe
 from cifar_edge.training import loop
 from cifar_edge.training.augmentation import relight
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.loop import fit, logits_of
 from cifar_edge.training.pictures import CONFUSION, MISCLASSIFIED, draw_answers
-from cifar_edge.training.run import EpochRecord, Watcher, fold_run, train
+from cifar_edge.training.records import Watcher
+from cifar_edge.training.run import fold_run, train
 from cifar_edge.training.step import Step, schedule
 
 CPU = torch.device("cpu")
@@ -114,7 +116,7 @@ def test_a_folding_that_loses_more_than_a_point_is_warned_of(few: Dataset, tmp_p
     for accuracy in (1.0, 0.0):
         notes: list[str] = []
         (tmp_path / "summary.json").write_text(json.dumps({**_summary(tmp_path), "test_accuracy": accuracy}))
-        folded = fold_run(tmp_path, few, epochs=1, watcher=Watcher(note=notes.append))["folded_test_accuracy"]
+        folded = fold_run(tmp_path, few, epochs=1, watcher=Watcher(note=notes.append)).folded_test_accuracy or 0.0
         told.append([note for note in notes if "folding lost" in note])
     assert folded < 0.99, "else there is nothing to warn of"
     ((warning,), nothing) = told

@@ -3,31 +3,15 @@
 The fingerprints decide. Whatever file or host the images came from, they are CIFAR-10 if and only if these fit.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Self
 
 import numpy as np
 
 from cifar_edge.data.dataset import Arrays, Dataset
 from cifar_edge.errors import DataError
+from cifar_edge.runs.dataset import Fingerprints
 from cifar_edge.spec import CIFAR10_LABELS
-
-
-@dataclass(frozen=True, slots=True)
-class Fingerprints:
-    """SHA-256, in hexadecimal, of the raw bytes of each array of `Arrays` (C order, little-endian)."""
-
-    train_images: str
-    train_labels: str
-    test_images: str
-    test_labels: str
-
-    @classmethod
-    def of(cls, arrays: Arrays) -> Self:
-        """The fingerprints of these arrays."""
-        return cls(*(hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for array in arrays))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cifar_edge.data.cifar10.corpus import Corpus, Fingerprints
+from cifar_edge.data.cifar10.corpus import Corpus
 from cifar_edge.data.dataset import Arrays, Images, labels_of
 from cifar_edge.errors import MissingExtra
+from cifar_edge.runs.dataset import Fingerprints
 
 
 def find_parquet(folder: Path) -> dict[str, list[Path]]:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cifar_edge.data.cifar10.corpus import Fingerprints
 from cifar_edge.data.dataset import Arrays, Dataset, Images
 from cifar_edge.errors import DataError
+from cifar_edge.runs.dataset import Fingerprints
 from cifar_edge.spec import CIFAR10_LABELS
 
 NAME = "cifar10-sample"

@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image
 
 from cifar_edge.data import load_dataset
-from cifar_edge.data.cifar10.corpus import Fingerprints
 from cifar_edge.data.dataset import Arrays, Images, Labels
 from cifar_edge.data.sample import FOLDER, RECORD, SPLITS, TILES_A_ROW
 from cifar_edge.files import write_bytes, write_text
+from cifar_edge.runs.dataset import Fingerprints
 
 PER_CLASS = {"train": 50, "test": 25}
 

@@ -20,8 +20,8 @@ from PIL import Image
 from cifar_edge import runtime
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset, load_dataset
-from cifar_edge.data.cifar10.corpus import Fingerprints
 from cifar_edge.data.folder import pixel_cache
+from cifar_edge.runs.dataset import Fingerprints
 from cifar_edge.runtime.images import read_pixels
 
 SPLIT = {"train/cat": range(4), "train/dog": range(4, 9), "test/cat": range(9, 11), "test/dog": range(11, 12)}

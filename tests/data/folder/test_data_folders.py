@@ -14,8 +14,8 @@ from own_helpers import SPLIT, pixels_of, told_by, write_pictures
 from PIL import Image
 
 from cifar_edge.data import Dataset, load_dataset
-from cifar_edge.data.cifar10.corpus import Fingerprints
 from cifar_edge.errors import DataError
+from cifar_edge.runs.dataset import Fingerprints
 
 
 @pytest.fixture(autouse=True)

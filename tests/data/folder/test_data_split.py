@@ -12,9 +12,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from cifar_edge.data import Dataset, load_dataset, picture_digests
-from cifar_edge.data.cifar10.corpus import Fingerprints
 from cifar_edge.data.folder.own import held_out
 from cifar_edge.errors import DataError
+from cifar_edge.runs.dataset import Fingerprints
 
 
 @pytest.fixture(autouse=True)

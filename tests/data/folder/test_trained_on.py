@@ -14,7 +14,7 @@ from PIL import Image
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.data.folder.trained_on import TRAINED_ON, without_trained_on, write_trained_on
-from cifar_edge.data.origin import Origin
+from cifar_edge.data.reference import reference_to
 from cifar_edge.errors import ModelError
 from cifar_edge.models import build
 from cifar_edge.runs.recipe import Recipe
@@ -44,7 +44,7 @@ def own(tmp_path: Path, pets: Path) -> Path:
     dataset = load_dataset(pets)
     folder = tmp_path / "runs" / "own"
     (folder / "export").mkdir(parents=True)
-    about = {"finished": "2026-01-01T00:00:00+00:00", "data": Origin.of(dataset).to_record()}
+    about = {"finished": "2026-01-01T00:00:00+00:00", "data": reference_to(dataset).to_record()}
     (folder / "summary.json").write_text(json.dumps(about))
     write_trained_on(folder, dataset)
     content = tiny_model(changed_metadata(labels=LABELS), output_shape=("batch", 2), classes=2)

@@ -1,0 +1,68 @@
+"""The folder of an export: its ``.onnx`` files, which of them is meant, and what its ``report.json`` says."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cifar_edge.errors import ModelError
+from cifar_edge.messages import display_name
+from cifar_edge.runs.reading import record_in, time_of
+
+EXPORT = "export"
+"""Name of the folder, in that of a run."""
+REPORT = "report.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What `cifar-edge export` wrote into a folder.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def files(self) -> list[Path]:
+        """The ``.onnx`` files, but for hidden ones: those are only just being written."""
+        return list(self._files())
+
+    @property
+    def created(self) -> datetime | None:
+        """When it was made; None where the report does not say so."""
+        return time_of(self._report().get("created"))
+
+    @property
+    def model(self) -> str:
+        """Name of the network that the report is about, or whatever stands in its place."""
+        return Path(str(self._report().get("model"))).name
+
+    def file(self) -> Path:
+        """The one file that is meant when only the folder is given: int8, unless the report says to deploy fp32.
+
+        Raises:
+            ModelError: the folder holds none, or those of several models.
+        """
+        files = {file.name: file for file in self._files()}
+        if len(files) == 1:
+            return files.popitem()[1]
+        preferred = ("fp32", "int8") if self._report().get("deploy") == "fp32" else ("int8", "fp32")
+        models = {name.rsplit(".", 2)[0] for name in files}
+        for precision in preferred:
+            for model in models if len(models) == 1 else ():
+                if (name := f"{model}.{precision}.onnx") in files:
+                    return files[name]
+        found = ", ".join(map(display_name, sorted(files))) or "no .onnx file"
+        raise ModelError(f"{display_name(str(self.path))} holds {found}; give the .onnx file you mean")
+
+    def _files(self) -> Iterator[Path]:
+        try:
+            yield from (file for file in sorted(self.path.glob("[!.]*.onnx")) if file.is_file())
+        except OSError:
+            return
+
+    def _report(self) -> dict[str, Any]:
+        return record_in(self.path / REPORT)

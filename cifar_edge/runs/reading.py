@@ -1,0 +1,64 @@
+"""Files and folders that others may have written, read without an exception that nobody expects."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from cifar_edge.files import read_bounded
+from cifar_edge.spec import METADATA_KEY
+
+_MAX_HEADER_BYTES = 16 * 1024 * 1024
+_MAX_RECORD_BYTES = 16 * 1024 * 1024
+"""No report or summary is larger; a file that is, is something else."""
+
+
+def record_in(path: Path) -> dict[str, Any]:
+    """The JSON object in the file; an empty one where there is no file, or something else in it."""
+    try:
+        record = json.loads(read_bounded(path, _MAX_RECORD_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def header_record(file: BinaryIO) -> Any:
+    """The JSON that cifar-edge keeps in the header of a safetensors file, whose own library reads it from paths alone.
+
+    The format is 8 bytes of the header's length, little-endian, the header in JSON, and the tensors.
+
+    Raises:
+        ValueError, KeyError, TypeError: there is none.
+    """
+    length = int.from_bytes(file.read(8), "little")
+    if length > _MAX_HEADER_BYTES:
+        raise ValueError(f"a header of {length:,} bytes")
+    try:
+        return json.loads(json.loads(file.read(length))["__metadata__"][METADATA_KEY])
+    except RecursionError as error:
+        raise ValueError("a header of brackets in brackets") from error
+
+
+def time_of(recorded: object) -> datetime | None:
+    """The time of an ISO 8601 string, in UTC where it names no zone; None of anything else."""
+    try:
+        time = datetime.fromisoformat(recorded) if isinstance(recorded, str) else None
+    except ValueError:
+        return None
+    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
+
+
+def folders_in(parent: Path) -> list[Path]:
+    """The folders in ``parent``; none where it is missing or cannot be read."""
+    try:
+        return [entry for entry in parent.iterdir() if path_is(Path.is_dir, entry)]
+    except OSError:
+        return []
+
+
+def path_is(test: Any, path: Path) -> bool:
+    """A test of `pathlib.Path`, with "no" where the operating system refuses to look."""
+    try:
+        return bool(test(path))
+    except OSError:
+        return False

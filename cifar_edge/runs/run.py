@@ -1,0 +1,268 @@
+"""A run: the folder that holds a training, read and written in one place.
+
+To look at a run loads no weights: what it is trained by and how far it is stands in its JSON, and in the header of the
+state that an unfinished one goes on from.
+"""
+
+import contextlib
+import io
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cifar_edge.errors import ModelError, RecipeError, TrainingError
+from cifar_edge.files import read_bounded, write_text
+from cifar_edge.json_values import mapping, text
+from cifar_edge.messages import reason
+from cifar_edge.runs.exports import EXPORT, Export
+from cifar_edge.runs.lock import is_held
+from cifar_edge.runs.reading import folders_in, header_record, path_is, record_in
+from cifar_edge.runs.summary import RunSummary
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cifar_edge.runs.dataset import DatasetReference
+    from cifar_edge.runs.epochs import EpochRecord
+    from cifar_edge.runs.progress import Progress
+    from cifar_edge.runs.recipe import Recipe
+
+RUNS = Path("runs")
+SUMMARY = "summary.json"
+RECIPE = "recipe.toml"
+METRICS = "metrics.csv"
+FOLD_METRICS = "fold-metrics.csv"
+STATE = "state.safetensors"
+FAILURE = "failure.txt"
+WEIGHTS = "model.safetensors"
+FOLDED_WEIGHTS = "deploy.safetensors"
+
+_NEEDED = ("model", "device", "epochs", "parameters", "seconds")
+"""What every version wrote into a summary."""
+_MAX_FAILURE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """How far a run is.
+
+    Attributes:
+        path: its folder.
+        model: registered name of the network.
+        state: ``finished``; ``running`` while a living process trains it; ``failed`` if its training ended with an
+            error; else ``interrupted``. The last two can be resumed.
+        epoch: epochs that are done, those of folding included.
+        epochs: all there are to be.
+        accuracy: of a finished run on the test images, folded if it is; else the last one watched; in [0, 1].
+        created: when it began.
+        failure: the line of the error, of a failed run.
+    """
+
+    path: Path
+    model: str
+    state: Literal["finished", "running", "failed", "interrupted"]
+    epoch: int
+    epochs: int
+    accuracy: float | None
+    created: datetime
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run, or a released model, on disk; whether there is one at all is for its methods to find.
+
+    Attributes:
+        path: its folder.
+    """
+
+    path: Path
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the folder holds a run, finished or not."""
+        return any((self.path / name).exists() for name in (RECIPE, STATE))
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the summary, which is written last, is there."""
+        return path_is(Path.is_file, self.path / SUMMARY)
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether there is a state to go on from, and something left to do."""
+        return path_is(Path.is_file, self.path / STATE) and not self.is_finished
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it holds the weights of the network as trained."""
+        return path_is(Path.is_file, self.weights())
+
+    @property
+    def status(self) -> RunStatus | None:
+        """How far it is; None where the folder holds no run, or one whose figures are damaged."""
+        summary = self.summary
+        # A summary ends the run, even if its process was killed before it could remove the state.
+        if summary == RunSummary() and not summary.damage:
+            return self._unfinished()
+        if summary.model is None or summary.created is None or summary.epochs is None or summary.test_accuracy is None:
+            return None
+        if {"fold_epochs", "folded_test_accuracy"} & summary.damage.keys():
+            return None
+        epochs = summary.epochs + (summary.fold_epochs or 0)
+        return RunStatus(self.path, summary.model, "finished", epochs, epochs, summary.accuracy, summary.created)
+
+    def _unfinished(self) -> RunStatus | None:
+        if (progress := self.progress) is None:
+            return None
+        failure = None
+        with contextlib.suppress(OSError, ValueError):
+            failure = read_bounded(self.path / FAILURE, _MAX_FAILURE_BYTES).decode(errors="replace").strip()
+        return RunStatus(
+            path=self.path,
+            model=progress.recipe.model,
+            state="running" if is_held(self.path) else "failed" if failure else "interrupted",
+            epoch=len(progress.records),
+            epochs=progress.recipe.epochs + progress.recipe.fold.epochs,
+            accuracy=progress.records[-1].accuracy if progress.records else None,
+            created=progress.created,
+            failure=failure,
+        )
+
+    @property
+    def progress(self) -> "Progress | None":
+        """Where an unfinished run stands; None where there is no state, or a damaged one."""
+        from cifar_edge.runs.progress import progress_of
+
+        path = self.path / STATE
+        try:
+            with path.open("rb") if path.is_file() else io.BytesIO() as file:
+                return progress_of(header_record(file))
+        except (RecipeError, OSError, LookupError, TypeError, ValueError, AttributeError):
+            return None
+
+    @property
+    def summary(self) -> RunSummary:
+        """What can be read of ``summary.json``, of an early version too; all None where there is no such file."""
+        return RunSummary.from_record(record_in(self.path / SUMMARY))
+
+    def whole_summary(self) -> RunSummary:
+        """The summary of a finished run.
+
+        Raises:
+            ModelError: it is missing or damaged, or of an early version that wrote too little.
+        """
+        summary = self.summary
+        for name in _NEEDED:
+            if getattr(summary, name) is None and name not in summary.damage:
+                raise ModelError(f"{self.path / SUMMARY} is damaged: it lacks {name!r}")
+        for name, error in summary.damage.items():
+            raise ModelError(f"{self.path / SUMMARY} is damaged: {name}, {error}")
+        return summary
+
+    def write_summary(self, summary: RunSummary) -> None:
+        """Write ``summary.json``, which makes the run a finished one.
+
+        Raises:
+            CifarEdgeError: the file cannot be written.
+        """
+        write_text(self.path / SUMMARY, json.dumps(summary.to_record(), indent=2) + "\n")
+
+    @property
+    def data(self) -> "DatasetReference":
+        """What it was trained on, by its summary.
+
+        Raises:
+            ModelError: there is no summary, or it is damaged.
+        """
+        if (data := self.summary.data) is None:
+            raise ModelError(f"{self.path / SUMMARY} is missing or damaged; was the training interrupted?")
+        return data
+
+    @property
+    def recipe(self) -> "Recipe":
+        """What it is trained by.
+
+        Raises:
+            RecipeError: ``recipe.toml`` is missing or damaged.
+        """
+        from cifar_edge.runs.recipe import Recipe
+
+        return Recipe.from_file(self.path / RECIPE)
+
+    def write_recipe(self, recipe: "Recipe") -> None:
+        """Write ``recipe.toml``.
+
+        Raises:
+            CifarEdgeError: the file cannot be written.
+        """
+        write_text(self.path / RECIPE, recipe.to_toml())
+
+    def metrics(self) -> "list[EpochRecord]":
+        """The epochs, from ``metrics.csv``.
+
+        Raises:
+            ModelError: the file is missing or damaged.
+        """
+        from cifar_edge.runs.epochs import read_csv
+
+        return read_csv(self.path / METRICS)
+
+    def write_metrics(self, records: "Sequence[EpochRecord]", name: str = METRICS, *, durable: bool = True) -> None:
+        """Write the epochs as ``metrics.csv``, or as the file `FOLD_METRICS` of a folding after the training.
+
+        Raises:
+            CifarEdgeError: the file cannot be written.
+        """
+        from cifar_edge.runs.epochs import to_csv
+
+        write_text(self.path / name, to_csv(records), durable=durable)
+
+    def weights(self, *, folded: bool = False) -> Path:
+        """The safetensors file of the network as trained, or of its folded form, whether it is there or not."""
+        return self.path / (FOLDED_WEIGHTS if folded else WEIGHTS)
+
+    def network(self) -> tuple[str, tuple[str, ...]]:
+        """Registered name of the network and names of the classes, by the header of the weights, which are not read.
+
+        Raises:
+            ModelError: the file is missing or damaged.
+        """
+        try:
+            with self.weights().open("rb") as file:
+                about = mapping(header_record(file))
+            return text(about["model"]), tuple(map(text, about["labels"]))
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{self.weights()} holds no weights of a cifar-edge network ({reason(error)})") from error
+
+    @property
+    def export(self) -> Export:
+        """The folder of its export, whether there is one or not."""
+        return Export(self.path / EXPORT)
+
+    @property
+    def exports(self) -> list[Path]:
+        """The ``.onnx`` files of its export."""
+        return self.export.files
+
+    def check_new(self) -> None:
+        """Refuse a folder that holds a run: none is written over.
+
+        Raises:
+            TrainingError: it does.
+        """
+        if self.is_begun:
+            raise TrainingError(f"{self.path} holds a run already; give another --name")
+
+
+def runs() -> list[Run]:
+    """The folders under ``./runs``, whatever they hold."""
+    return [Run(folder) for folder in folders_in(RUNS)]
+
+
+def list_runs() -> list[RunStatus]:
+    """The runs under ``./runs``, the last begun first; folders that hold none are passed over."""
+    found = [status for run in runs() if (status := run.status) is not None]
+    return sorted(found, key=lambda status: status.created, reverse=True)
