@@ -9,6 +9,7 @@ import click
 
 from cifar_edge.cli.status_line import StatusLine, bar
 from cifar_edge.cli.verbosity import note, quiet
+from cifar_edge.spec import IMAGE_SIZE
 
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
@@ -43,8 +44,14 @@ def own_data_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return data_options(function)
 
 
-def load(data: str | None, offline: bool, holdout: float | None = None, strict: bool = False) -> "Dataset":
-    """Load the data set, with lines on stderr about what is fetched, and a bar if that is a terminal.
+def load(
+    data: str | None,
+    offline: bool,
+    holdout: float | None = None,
+    strict: bool = False,
+    size: int = IMAGE_SIZE,
+) -> "Dataset":
+    """Load the data set with images of ``size``. Lines on stderr tell what is fetched, and a bar on a terminal.
 
     Raises:
         DataError: as `cifar_edge.data.load_dataset`.
@@ -54,7 +61,7 @@ def load(data: str | None, offline: bool, holdout: float | None = None, strict: 
 
     silence_pillow()
     if quiet() or not sys.stderr.isatty():
-        return load_dataset(data, holdout=holdout, strict=strict, offline=offline, report=note)
+        return load_dataset(data, size=size, holdout=holdout, strict=strict, offline=offline, report=note)
     status = StatusLine()
 
     def progress(transfer: "Transfer") -> None:
@@ -62,14 +69,19 @@ def load(data: str | None, offline: bool, holdout: float | None = None, strict: 
 
     try:
         return load_dataset(
-            data, holdout=holdout, strict=strict, offline=offline, report=status.line, progress=progress
+            data, size=size, holdout=holdout, strict=strict, offline=offline, report=status.line, progress=progress
         )
     finally:
         status.clear()
 
 
 def load_again(
-    reference: "DatasetReference", data: str | None, offline: bool, holdout: float | None, strict: bool
+    reference: "DatasetReference",
+    data: str | None,
+    offline: bool,
+    holdout: float | None,
+    strict: bool,
+    size: int = IMAGE_SIZE,
 ) -> "Dataset":
     """Load what a network was trained on, or ``data`` in its place; a line on stderr tells if own pictures changed.
 
@@ -97,14 +109,20 @@ def load_again(
     path = location(data)
     if holdout is None and path is not None and has_classes(path) and not is_split(path):
         holdout = reference.holdout
-    dataset = load(data, offline, holdout, strict)
+    dataset = load(data, offline, holdout, strict, size)
     if reference.folder is not None and (changed := change(reference, dataset)):
         note(f"note: {changed}")
     return dataset
 
 
 def load_unseen(
-    run: Path, reference: "DatasetReference", data: str | None, offline: bool, holdout: float | None, strict: bool
+    run: Path,
+    reference: "DatasetReference",
+    data: str | None,
+    offline: bool,
+    holdout: float | None,
+    strict: bool,
+    size: int = IMAGE_SIZE,
 ) -> "Dataset":
     """`load_again`, without the test images that ``run`` was trained on; a line on stderr tells how many these are.
 
@@ -116,7 +134,7 @@ def load_unseen(
     from cifar_edge.data.reference import change
     from cifar_edge.messages import display_name
 
-    dataset = load_again(reference, data, offline, holdout, strict)
+    dataset = load_again(reference, data, offline, holdout, strict, size)
     tests, shown = f"test images of {display_name(dataset.name)}", display_name(str(run))
     tested, left_out = without_trained_on(dataset, run)
     if left_out:

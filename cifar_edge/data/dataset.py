@@ -10,7 +10,7 @@ import numpy as np
 from numpy import dtype, int64, ndarray, uint8
 
 Images = ndarray[Any, dtype[uint8]]
-"""uint8 ``[N, 32, 32, 3]``, RGB."""
+"""uint8 ``[N, S, S, 3]``, RGB, of one size S."""
 Labels = ndarray[Any, dtype[int64]]
 """int64 ``[N]``, positions in the tuple of labels."""
 Report = Callable[[str], None]
@@ -18,7 +18,7 @@ Report = Callable[[str], None]
 
 
 class Arrays(NamedTuple):
-    """What files hold and fingerprints are taken of: images uint8 ``[N, 32, 32, 3]``, labels ``[N]``.
+    """What files hold and fingerprints are taken of: images uint8 ``[N, S, S, 3]``, labels ``[N]``.
 
     Labels are uint8, or uint16 where there are more than 256 classes.
     """
@@ -47,7 +47,7 @@ def picture_digests(images: Images) -> tuple[str, ...]:
     Pictures of equal pixels are one picture to every network, whatever files they came in.
 
     Args:
-        images: uint8 ``[n, 32, 32, 3]``, RGB, as networks are given them.
+        images: uint8 ``[n, S, S, 3]``, RGB, as networks are given them.
     """
     return tuple(hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in images)
 
@@ -59,9 +59,9 @@ class Dataset:
     Attributes:
         name: ``cifar10`` or ``cifar10-sample``; of own pictures the name of their folder.
         labels: class names, in the order of the numbers in ``train_labels`` and ``test_labels``.
-        train_images: uint8 ``[N, 32, 32, 3]``, RGB.
+        train_images: uint8 ``[N, S, S, 3]``, RGB.
         train_labels: int64 ``[N]``.
-        test_images: uint8 ``[M, 32, 32, 3]``, RGB.
+        test_images: uint8 ``[M, S, S, 3]``, RGB.
         test_labels: int64 ``[M]``.
         source: where the bytes came from, for people.
         folder: of own pictures, absolute; None for CIFAR-10.
@@ -77,6 +77,11 @@ class Dataset:
     source: str
     folder: Path | None = None
     holdout: float | None = None
+
+    @property
+    def size(self) -> int:
+        """Height and width of the images, in pixels."""
+        return int(self.train_images.shape[1])
 
     def arrays(self) -> Arrays:
         """The four arrays as files hold them and as fingerprints are taken."""

@@ -3,19 +3,25 @@
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 from cifar_edge.data.cache import cache_folder
 from cifar_edge.data.cifar10.corpus import CIFAR10, Corpus
 from cifar_edge.data.cifar10.fetch import fetch
 from cifar_edge.data.cifar10.formats import find, read
 from cifar_edge.data.cifar10.transfer import Progress, Transfer
-from cifar_edge.data.dataset import Dataset, Report
+from cifar_edge.data.dataset import Dataset, Images, Report
 from cifar_edge.data.folder.layout import has_classes, has_pictures, refused
 from cifar_edge.data.folder.own import load_own
 from cifar_edge.data.sample import load_sample
 from cifar_edge.errors import DataError
 from cifar_edge.messages import display_name
+from cifar_edge.runtime.transform import to_pixels
+from cifar_edge.spec import IMAGE_SIZE
 
 DATA_VARIABLE = "CIFAR_EDGE_DATA"
 SAMPLE = "sample"
@@ -44,6 +50,7 @@ def location(data: str | os.PathLike[str] | None = None) -> Path | None:
 def load_dataset(
     data: str | os.PathLike[str] | None = None,
     *,
+    size: int = IMAGE_SIZE,
     holdout: float | None = None,
     strict: bool = False,
     offline: bool = False,
@@ -56,6 +63,7 @@ def load_dataset(
         data: ``"sample"`` for the embedded sample; else a folder or file in one of the formats of
             `cifar_edge.data.cifar10.formats`, or a folder of own classes (see `cifar_edge.data.folder.own`); None for
             ``$CIFAR_EDGE_DATA``, else the cache, else fetched into the cache.
+        size: height and width of the images, one of `cifar_edge.spec.IMAGE_SIZES`; those of CIFAR-10 are enlarged.
         holdout: share of own pictures that are test images, where they lie in one folder of classes.
         strict: fail where an own picture cannot be read or lies in two classes, instead of leaving it out.
         offline: fail rather than touch the network.
@@ -77,7 +85,7 @@ def load_dataset(
         if nothing:
             raise DataError(nothing)
         if found is None:
-            return load_own(path, holdout=holdout, strict=strict, report=report)
+            return load_own(path, size=size, holdout=holdout, strict=strict, report=report)
     if holdout is not None and given and path is not None and path.is_file():
         raise DataError(
             f"--holdout is for one folder of own classes, but {display_name(str(path))} is a file; unpack an archive "
@@ -86,10 +94,23 @@ def load_dataset(
     if holdout is not None:
         raise DataError("--holdout is for one folder of own classes, given with --data; CIFAR-10 has test images")
     if path is None:
-        return load_sample()
-    if given:
-        return read(path, CIFAR10)
-    return load_cached(CIFAR10, path.parent, offline=offline, report=report, progress=progress)
+        dataset = load_sample()
+    elif given:
+        dataset = read(path, CIFAR10)
+    else:
+        dataset = load_cached(CIFAR10, path.parent, offline=offline, report=report, progress=progress)
+    return resized(dataset, size)
+
+
+def resized(dataset: Dataset, size: int) -> Dataset:
+    """``dataset`` with images of ``size``, by the runtime's own transform; itself where they have that size."""
+    if dataset.size == size:
+        return dataset
+
+    def images(originals: Images) -> Images:
+        return np.stack([to_pixels(Image.fromarray(original), size) for original in originals])
+
+    return replace(dataset, train_images=images(dataset.train_images), test_images=images(dataset.test_images))
 
 
 def _nothing_there(path: Path) -> str:

@@ -5,6 +5,7 @@ import io
 import os
 from collections.abc import Generator, Iterable
 from contextlib import closing
+from functools import partial
 from itertools import islice
 from typing import Any, Self, TypeVar
 from weakref import WeakSet
@@ -18,12 +19,12 @@ from cifar_edge.messages import display_name
 from cifar_edge.runs.resolve import resolve_model
 from cifar_edge.runtime import snapshot
 from cifar_edge.runtime.images import ImageSource, read_pixels
+from cifar_edge.runtime.limits import DEFAULT_LIMITS, Limits
 from cifar_edge.runtime.model import BATCH, load, read_model, run
 from cifar_edge.runtime.results import Prediction, prediction
 from cifar_edge.runtime.stream import answers_apart, stream
-from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE, INPUT_NAME, OUTPUT_NAME, ModelMetadata
+from cifar_edge.spec import IMAGE_CHANNELS, INPUT_NAME, OUTPUT_NAME, ModelMetadata
 
-_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, IMAGE_CHANNELS)
 _UINT8 = np.dtype(np.uint8)
 _OUTPUTS = [OUTPUT_NAME]
 _CLOSED = "the classifier is closed"
@@ -63,6 +64,7 @@ class Classifier:
     def _open(self, content: bytes, threads: int, source: str, name: str) -> None:
         self._session, self._metadata = load(content, threads, name)
         self._labels, self._temperature = self._metadata.labels, self._metadata.temperature
+        self._shape = (self._metadata.size, self._metadata.size, IMAGE_CHANNELS)
         self._run = self._session.run
         self._source = source
         self._given: tuple[bytes, int, str, str] | None = content, threads, source, name
@@ -108,9 +110,9 @@ class Classifier:
         Answers are the same without it, but the first one takes longer.
         """
         file = io.BytesIO()
-        Image.new("RGB", (IMAGE_SIZE, IMAGE_SIZE)).save(file, "PNG")
+        Image.new("RGB", self._shape[:2]).save(file, "PNG")
         self.predict(file.getvalue())
-        self.classify(np.zeros((BATCH, *_SHAPE), np.uint8))
+        self.classify(np.zeros((BATCH, *self._shape), np.uint8))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -127,6 +129,26 @@ class Classifier:
         """Which model this is, and why it was chosen."""
         return self._source
 
+    @property
+    def size(self) -> int:
+        """Height and width of the pixels that the model takes."""
+        return self._shape[0]
+
+    def read(
+        self, image: ImageSource, name: str | None = None, limits: Limits = DEFAULT_LIMITS
+    ) -> npt.NDArray[np.uint8]:
+        """The pixels that the model takes of an image, uint8 ``[S, S, 3]``.
+
+        Args:
+            image: see `cifar_edge.runtime.images.ImageSource`.
+            name: its name in errors; None derives one from ``image``.
+            limits: limits on the cost of decoding a file.
+
+        Raises:
+            ImageError: it is not a readable image.
+        """
+        return read_pixels(image, name, limits, self._shape[0])
+
     def predict(self, image: ImageSource) -> Prediction:
         """Classify one image: a path, an encoded image as bytes or file, a PIL image, or uint8 ``[H, W, 3]`` RGB.
 
@@ -141,8 +163,8 @@ class Classifier:
             ModelError: the model's output is not finite.
         """
         # An array of the right size skips the reading, and so costs little more than the model itself.
-        if not (isinstance(image, np.ndarray) and image.shape == _SHAPE and image.dtype == _UINT8):
-            image = read_pixels(image)
+        if not (isinstance(image, np.ndarray) and image.shape == self._shape and image.dtype == _UINT8):
+            image = self.read(image)
         return self._answer(self._run(_OUTPUTS, {INPUT_NAME: image[None]})[0][0].tolist())
 
     def predict_batch(self, images: Iterable[ImageSource]) -> list[Prediction]:
@@ -161,7 +183,7 @@ class Classifier:
         """
         answers: list[Prediction] = []
         numbered = enumerate(images)
-        while pixels := [_numbered_pixels(number, image) for number, image in islice(numbered, BATCH)]:
+        while pixels := [self._read_numbered(number, image) for number, image in islice(numbered, BATCH)]:
             for number, answer in enumerate(answers_apart(self.classify, np.stack(pixels)), len(answers)):
                 if isinstance(answer, ModelError):
                     raise ModelError(f"image {number} of the batch: {answer}") from answer
@@ -195,15 +217,27 @@ class Classifier:
             RuntimeError: it is continued in the child of a fork.
             Exception: whatever ``images`` raises, after the answers to all images before.
         """
-        return _as_given(stream(map(snapshot.take, images), snapshot.read, self.classify, workers, snapshot.name))
+        snapshots = (snapshot.take(image, self.read) for image in images)
+        read = partial(snapshot.read, read_pixels=self.read)
+        return _as_given(stream(snapshots, read, self.classify, workers, snapshot.name))
 
     def classify(self, pixels: npt.NDArray[np.uint8]) -> list[Prediction]:
-        """Answers for pixels as the model takes them: uint8 ``[N, 32, 32, 3]``, RGB.
+        """Answers for pixels as the model takes them: uint8 ``[N, S, S, 3]``, RGB.
 
         Raises:
+            ImageError: the array has another shape or type.
             ModelError: the model's output is not finite.
         """
+        if pixels.shape[1:] != self._shape or pixels.dtype != _UINT8:
+            wanted = ", ".join(map(str, self._shape))
+            raise ImageError(f"the array is {pixels.dtype} {list(pixels.shape)}; this model takes uint8 [N, {wanted}]")
         return [self._answer(logits) for logits in run(self._session, pixels).tolist()]
+
+    def _read_numbered(self, number: int, image: ImageSource) -> npt.NDArray[np.uint8]:
+        try:
+            return self.read(image)
+        except ImageError as error:
+            raise ImageError(f"image {number} of the batch: {error}") from error
 
     def _answer(self, logits: list[float]) -> Prediction:
         try:
@@ -248,10 +282,3 @@ def _as_given(
     with closing(answers):
         for taken, answer in answers:
             yield taken.source, answer
-
-
-def _numbered_pixels(number: int, image: ImageSource) -> npt.NDArray[np.uint8]:
-    try:
-        return read_pixels(image)
-    except ImageError as error:
-        raise ImageError(f"image {number} of the batch: {error}") from error

@@ -19,14 +19,12 @@ from cifar_edge.messages import display_name, reason
 from cifar_edge.runtime import ppm
 from cifar_edge.runtime.costs import headers, memory
 from cifar_edge.runtime.formats import COMMON, readable_formats
-from cifar_edge.runtime.limits import Limits, Metered, give_memory_back, too_slow
+from cifar_edge.runtime.limits import DEFAULT_LIMITS, Limits, Metered, give_memory_back, too_slow
 from cifar_edge.runtime.transform import reduced_to_pixels, to_pixels
 from cifar_edge.spec import IMAGE_SIZE
 
 MAX_FILE_BYTES = 1 << 30
 """A larger file or stream is refused, since some decoders read all of it before they check anything."""
-
-_LIMITS = Limits()
 
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | npt.NDArray[np.uint8]
 """What can be classified: a path, an encoded image as bytes or open file, a PIL image, or uint8 ``[H, W, 3]`` RGB."""
@@ -34,8 +32,8 @@ ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes
 _PIECE_BYTES = 1 << 20
 """An open file is read in pieces of this size: one read of `MAX_FILE_BYTES` would allocate all of them."""
 
-_DRAFT_SIDE = 8 * IMAGE_SIZE
-"""A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if at least so many pixels a side remain."""
+_DRAFT_SCALE = 8
+"""A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if at least so many pixels a side remain for each of the result."""
 
 _UNMETERED_BYTES = 16_384
 """A smaller file cannot keep a decoder reading for long, and is not metered."""
@@ -56,17 +54,20 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_locks)
 
 
-def read_pixels(source: ImageSource, name: str | None = None, limits: Limits = _LIMITS) -> npt.NDArray[np.uint8]:
-    """The model's input pixels for ``source``: uint8 ``[32, 32, 3]``, RGB, by `cifar_edge.runtime.transform`.
+def read_pixels(
+    source: ImageSource, name: str | None = None, limits: Limits = DEFAULT_LIMITS, size: int = IMAGE_SIZE
+) -> npt.NDArray[np.uint8]:
+    """The input pixels of a model of ``size``: uint8 ``[size, size, 3]``, RGB, by `cifar_edge.runtime.transform`.
 
     An animation or a document of many pages is read at its first frame, a PIL image at its current one. A JPEG of at
-    least 512 pixels a side is decoded at a half, a quarter or an eighth of its size, at least 8 times as large as the
-    result. That saves time, and changes less than the JPEG compression did (docs/reliability.md).
+    least 16 times the size is decoded at a half, a quarter or an eighth, at least 8 times as large as the result. That
+    saves time, and changes less than the JPEG compression did (docs/reliability.md).
 
     Args:
         source: see `ImageSource`.
         name: its name in errors; None derives one from ``source``.
         limits: limits on the cost of decoding a file. PIL images and arrays are not limited.
+        size: height and width of the result.
 
     Raises:
         ImageError: the file is missing, not an image, damaged or too costly (``limits``; Pillow's limit of 179 million
@@ -75,7 +76,7 @@ def read_pixels(source: ImageSource, name: str | None = None, limits: Limits = _
     """
     name = source_name(source) if name is None else display_name(name)
     try:
-        return _pixels(source, limits)
+        return _pixels(source, limits, size)
     except ImageError as error:
         raise ImageError(f"{name}: {error}", f"{name}: {error.brief}") from error
     except UnidentifiedImageError as error:
@@ -121,26 +122,26 @@ def source_name(source: object) -> str:
     return "the array" if isinstance(source, np.ndarray) else f"the given {type(source).__name__}"
 
 
-def _pixels(source: ImageSource, limits: Limits) -> npt.NDArray[np.uint8]:
+def _pixels(source: ImageSource, limits: Limits, size: int) -> npt.NDArray[np.uint8]:
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
             raise ImageError(f"it is {source.dtype} {list(source.shape)}; an image is uint8 [height, width, 3], RGB")
-        return to_pixels(Image.fromarray(source))
+        return to_pixels(Image.fromarray(source), size)
     if isinstance(source, Image.Image):
-        return to_pixels(source)
+        return to_pixels(source, size)
     if isinstance(source, str | os.PathLike):
         with _opened(source) as file:
             before = _state(file)
-            pixels = _decoded(file, limits)
+            pixels = _decoded(file, limits, size)
             if _state(file) != before:  # the upper half may be from another image than the lower one
                 raise ImageError("it was written to while it was read; read it again")
             return pixels
     if isinstance(source, bytes):
-        return _in_memory(source, limits)
+        return _in_memory(source, limits, size)
     if isinstance(source, bytearray | memoryview):
-        return _in_memory(bytes(source), limits)
+        return _in_memory(bytes(source), limits, size)
     if hasattr(source, "read"):
-        return _in_memory(contents(source), limits)
+        return _in_memory(contents(source), limits, size)
     raise ImageError("neither path, bytes, file, PIL image nor uint8 array [height, width, 3]")
 
 
@@ -149,7 +150,7 @@ def _state(file: BinaryIO) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _decoded(file: BinaryIO, limits: Limits) -> npt.NDArray[np.uint8]:
+def _decoded(file: BinaryIO, limits: Limits, size: int) -> npt.NDArray[np.uint8]:
     length = file.seek(0, os.SEEK_END)
     if length > MAX_FILE_BYTES:
         raise _too_long()
@@ -157,18 +158,18 @@ def _decoded(file: BinaryIO, limits: Limits) -> npt.NDArray[np.uint8]:
     if found.work is not None and found.work.seconds > limits.seconds:
         raise too_slow(limits.seconds)
     image = _identified(file if length <= _UNMETERED_BYTES else cast(BinaryIO, Metered(file, length, limits.seconds)))
-    size = image.size
-    image.draft(None, (_DRAFT_SIDE, _DRAFT_SIDE))  # affects JPEG only
-    held = memory(image, size, found)
+    full_size = image.size
+    image.draft(None, (_DRAFT_SCALE * size, _DRAFT_SCALE * size))  # affects JPEG only
+    held = memory(image, full_size, found)
     if held > limits.memory:
         raise ImageError(
             f"decoding would take {held / 1e6:,.0f} MB of memory, more than the limit of {limits.memory / 1e6:,.0f} MB"
         )
     if held <= _LARGE_BYTES:
-        return _pixels_of(image, size, file)
+        return _pixels_of(image, full_size, size, file)
     with _one_large:
         try:
-            return _pixels_of(image, size, file)
+            return _pixels_of(image, full_size, size, file)
         except Exception as error:
             _clear_frames(error)
             raise
@@ -184,10 +185,10 @@ def _clear_frames(error: BaseException | None) -> None:
         error = error.__context__
 
 
-def _pixels_of(image: ImageFile, size: tuple[int, int], file: BinaryIO) -> npt.NDArray[np.uint8]:
+def _pixels_of(image: ImageFile, full_size: tuple[int, int], size: int, file: BinaryIO) -> npt.NDArray[np.uint8]:
     if image.tile and image.tile[0][0] == ppm.CODEC:
-        return to_pixels(ppm.scaled(image, file))
-    return to_pixels(image) if image.size == size else reduced_to_pixels(image, size)
+        return to_pixels(ppm.scaled(image, file), size)
+    return to_pixels(image, size) if image.size == full_size else reduced_to_pixels(image, full_size, size)
 
 
 def _identified(file: BinaryIO) -> ImageFile:
@@ -217,10 +218,10 @@ def contents(file: Any) -> bytes:
     return b"".join(pieces)
 
 
-def _in_memory(content: bytes, limits: Limits) -> npt.NDArray[np.uint8]:
+def _in_memory(content: bytes, limits: Limits, size: int) -> npt.NDArray[np.uint8]:
     if not content:
         raise ImageError("no bytes")
-    return _decoded(io.BytesIO(content), limits)
+    return _decoded(io.BytesIO(content), limits, size)
 
 
 def _too_long() -> ImageError:

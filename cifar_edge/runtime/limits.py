@@ -29,6 +29,9 @@ class Limits:
     seconds: float = 60.0
 
 
+DEFAULT_LIMITS = Limits()
+
+
 class Metered:
     """A file whose `read` raises once its decoder has read too often, or has taken too long.
 

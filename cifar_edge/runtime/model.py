@@ -70,7 +70,7 @@ def load(source: str | os.PathLike[str] | bytes, threads: int = 1, name: str | N
 
 
 def run(session: Any, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Logits ``[images, classes]`` of pixels ``[images, 32, 32, 3]``, computed in batches of `BATCH`.
+    """Logits ``[images, classes]`` of pixels ``[images, S, S, 3]``, computed in batches of `BATCH`.
 
     Raises:
         ModelError: a logit is not a finite number.

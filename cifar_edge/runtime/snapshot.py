@@ -1,6 +1,7 @@
 """Snapshots of image sources: a caller may refill, rewind or close what it handed over before it is decoded."""
 
 import os
+from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -9,12 +10,15 @@ from PIL import Image
 
 from cifar_edge.errors import ImageError
 from cifar_edge.messages import reason
-from cifar_edge.runtime.images import ImageSource, contents, read_pixels, source_name
+from cifar_edge.runtime.images import ImageSource, contents, source_name
 
 MOST_COPIED_BYTES = 4 << 20
 """Larger sources are decoded at once instead: many copies wait in a queue, and would take much memory."""
 
 Source = TypeVar("Source", bound=ImageSource)
+Pixels = npt.NDArray[np.uint8]
+Read = Callable[[ImageSource, str | None], Pixels]
+"""Makes pixels of a source, which has the given name in errors."""
 
 
 class Snapshot(NamedTuple, Generic[Source]):
@@ -29,7 +33,7 @@ class Snapshot(NamedTuple, Generic[Source]):
     content: ImageSource | ImageError
 
 
-def take(source: Source) -> Snapshot[Source]:
+def take(source: Source, read_pixels: Read) -> Snapshot[Source]:
     """A snapshot of ``source``. Paths and bytes are kept as they are; the file of a path is read later.
 
     Arrays and PIL images are converted to the model's pixels: a copy of an array would cost nearly as much, and a PIL
@@ -38,7 +42,7 @@ def take(source: Source) -> Snapshot[Source]:
     if isinstance(source, str | bytes | os.PathLike):
         return Snapshot(source, source)
     try:
-        return Snapshot(source, _unchanging(source))
+        return Snapshot(source, _unchanging(source, read_pixels))
     except ImageError as error:
         return Snapshot(source, error)
     except MemoryError:
@@ -47,8 +51,8 @@ def take(source: Source) -> Snapshot[Source]:
         return Snapshot(source, ImageError(f"{source_name(source)}: cannot be read ({reason(error)})"))
 
 
-def read(snapshot: Snapshot[Any]) -> npt.NDArray[np.uint8]:
-    """The pixels of a snapshot, uint8 ``[32, 32, 3]``; see `cifar_edge.runtime.images.read_pixels`.
+def read(snapshot: Snapshot[Any], read_pixels: Read) -> Pixels:
+    """The pixels of a snapshot, uint8 ``[S, S, 3]``.
 
     Raises:
         ImageError: it is not a readable image.
@@ -66,12 +70,12 @@ def name(snapshot: Snapshot[Any]) -> str:
     return source_name(snapshot.source)
 
 
-def _unchanging(source: ImageSource) -> ImageSource:
+def _unchanging(source: ImageSource, read_pixels: Read) -> ImageSource:
     if isinstance(source, np.ndarray | Image.Image):
-        return read_pixels(source)
+        return read_pixels(source, None)
     if isinstance(source, bytearray | memoryview):
         size = source.nbytes if isinstance(source, memoryview) else len(source)
-        return bytes(source) if size <= MOST_COPIED_BYTES else read_pixels(source)
+        return bytes(source) if size <= MOST_COPIED_BYTES else read_pixels(source, None)
     if not hasattr(source, "read"):
         return source  # of an unknown type: `read` raises the error
     try:

@@ -55,8 +55,8 @@ def stream(
 
     Args:
         sources: finite or not.
-        read: returns the pixels of a source, uint8 ``[32, 32, 3]``; runs on at most ``workers`` threads.
-        classify: returns an answer for each of uint8 ``[n, 32, 32, 3]``, or raises `ModelError` if one has none; runs
+        read: returns the pixels of a source, uint8 ``[S, S, 3]``; runs on at most ``workers`` threads.
+        classify: returns an answer for each of uint8 ``[n, S, S, 3]``, or raises `ModelError` if one has none; runs
             on the caller's thread.
         workers: threads that read, at most; None means `cores`. Further threads start only when they help.
         name: returns the name of a source in errors.
@@ -74,7 +74,7 @@ def stream(
 
 
 def answers_apart(classify: Callable[[Pixels], Iterable[Answer]], pixels: Pixels) -> list[Answer | ModelError]:
-    """An answer for each of ``pixels``, uint8 ``[n, 32, 32, 3]``, or the `ModelError` of ``classify`` for it."""
+    """An answer for each of ``pixels``, uint8 ``[n, S, S, 3]``, or the `ModelError` of ``classify`` for it."""
     try:
         return list(classify(pixels))
     except ModelError as error:

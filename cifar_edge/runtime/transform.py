@@ -1,13 +1,10 @@
-"""Turns an image of any size and mode into the 32x32 RGB pixels that a model takes. Everything else calls this.
+"""Turns an image of any size and mode into the square of RGB pixels that a model takes. Everything else calls this.
 
 The rule is part of the edge contract (`cifar_edge.spec.resize_rule`): EXIF orientation; centre-crop to a square; RGB,
-with transparency over grey 128, which the model maps to zero; area averaging down, bicubic up. A 32x32 RGB image passes
-bit for bit. Everything is done by Pillow in integers, so that the same image gives the same pixels on
-every machine.
+with transparency over grey 128, which the model maps to zero; area averaging down, bicubic up. An RGB image of the
+model's size passes bit for bit. Everything is done by Pillow in integers, so that the same image gives the same pixels
+on every machine.
 """
-
-import math
-from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -36,8 +33,8 @@ _FROM_THE_RIGHT, _FROM_BELOW = frozenset({2, 3, 6, 7}), frozenset({3, 4, 7, 8})
 """Orientations that turn the end of a stored row or column into the left, or the upper, edge."""
 
 
-def to_pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """The model's input pixels for ``image``: uint8 ``[32, 32, 3]``, RGB. ``image`` itself is not changed.
+def to_pixels(image: Image.Image, size: int = IMAGE_SIZE) -> npt.NDArray[np.uint8]:
+    """The input pixels of a model of ``size``: uint8 ``[size, size, 3]``, RGB. ``image`` itself is not changed.
 
     Every mode of Pillow is accepted. White is 65535 in integers (modes ``I;16`` and ``I``), and 1 in floating point
     (``F``); see `cifar_edge.runtime.levels`.
@@ -52,25 +49,23 @@ def to_pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
     levels = levels_of(image)
     image = _turned(image, _orientation(image))
     side = min(image.size)
-    if side <= IMAGE_SIZE:
+    if side <= size:
         square = _rgb(_square_rows(image, 0, side), levels)
-        if side < IMAGE_SIZE:
-            square = square.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC)
+        if side < size:
+            square = square.resize((size, size), Image.Resampling.BICUBIC)
         return np.array(square, dtype=np.uint8)
-    # Every edge is a multiple of 1/32, exact in Pillow's floats: the pixels are the same as without strips.
-    scale = side / IMAGE_SIZE
+    # Pillow resizes across, rounds to bytes, and then resizes down: done so by strips, the pixels are the same as
+    # without strips. Its BOX filter averages whole pixels: each counts for the target pixel that contains its centre.
+    rows = max(1, STRIP_PIXELS // side)
     strips = []
-    for start, stop in _strips(side):
-        first, last = math.floor(start * scale), math.ceil(stop * scale)
-        strip = _rgb(_square_rows(image, first, last), levels)
-        # Pillow's BOX filter averages whole pixels: each counts for the target pixel that contains its centre.
-        box = (0, start * scale - first, side, stop * scale - first)
-        strips.append(np.asarray(strip.resize((IMAGE_SIZE, stop - start), Image.Resampling.BOX, box)))
-    return np.concatenate(strips)
+    for first in range(0, side, rows):
+        strip = _rgb(_square_rows(image, first, min(first + rows, side)), levels)
+        strips.append(np.asarray(strip.resize((size, strip.height), Image.Resampling.BOX)))
+    return np.array(Image.fromarray(np.concatenate(strips)).resize((size, size), Image.Resampling.BOX))
 
 
-def reduced_to_pixels(image: Image.Image, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """The model's input pixels for an image of ``size`` that was decoded as ``image``, at 1/2, 1/4 or 1/8 of it.
+def reduced_to_pixels(image: Image.Image, full_size: tuple[int, int], size: int = IMAGE_SIZE) -> npt.NDArray[np.uint8]:
+    """The input pixels for an image of ``full_size`` that was decoded as ``image``, at 1/2, 1/4 or 1/8 of it.
 
     Each decoded pixel stands for a square of full-size pixels, and counts by the part of it inside the target pixel:
     whole decoded pixels, as `to_pixels` averages them, would be too coarse. The result differs from that of `to_pixels`
@@ -80,21 +75,21 @@ def reduced_to_pixels(image: Image.Image, size: tuple[int, int]) -> npt.NDArray[
         Exception: the image turns out to be damaged.
     """
     image.load()
-    factor = next(each for each in (2, 4, 8) if image.size == tuple(-(-length // each) for length in size))
+    factor = next(each for each in (2, 4, 8) if image.size == tuple(-(-length // each) for length in full_size))
     orientation = _orientation(image)
     # Length of the full image, and how far the last decoded pixel extends beyond it, across and down.
-    extents = [(full, reduced * factor - full) for full, reduced in zip(size, image.size, strict=True)]
+    extents = [(full, reduced * factor - full) for full, reduced in zip(full_size, image.size, strict=True)]
     (width, right), (height, below) = reversed(extents) if orientation in _SIDEWAYS else extents
     image = _turned(image, orientation)
-    side = min(size)
+    side = min(full_size)
     left = (width - side) // 2 + (right if orientation in _FROM_THE_RIGHT else 0)
     top = (height - side) // 2 + (below if orientation in _FROM_BELOW else 0)
-    cells = np.floor(np.arange(IMAGE_SIZE + 1) * side / IMAGE_SIZE + 0.5).astype(np.int64)  # their edges
+    edges = (2 * side * np.arange(size + 1, dtype=np.int64) + size) // (2 * size)  # of the target pixels, rounded
     box = (left // factor, top // factor, -(-(left + side) // factor), -(-(top + side) // factor))
     pixels = np.asarray(_rgb(image.crop(box), BYTES))
-    rows = _sums(pixels, cells + top % factor, factor)
-    sums = _sums(rows.swapaxes(0, 1), cells + left % factor, factor).swapaxes(0, 1)
-    lengths = np.diff(cells)
+    rows = _sums(pixels, edges + top % factor, factor)
+    sums = _sums(rows.swapaxes(0, 1), edges + left % factor, factor).swapaxes(0, 1)
+    lengths = np.diff(edges)
     counts = (lengths[:, None] * lengths)[..., None]
     means: npt.NDArray[np.uint8] = ((2 * sums + counts) // (2 * counts)).astype(np.uint8)
     return means
@@ -122,12 +117,6 @@ def _orientation(image: Image.Image) -> int:
 
 def _turned(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
-
-
-def _strips(side: int) -> Iterator[tuple[int, int]]:
-    """First and last (exclusive) row of the result, for strips of a square of ``side`` pixels a side."""
-    rows = max(1, min(IMAGE_SIZE, STRIP_PIXELS * IMAGE_SIZE // side**2))
-    return ((start, min(start + rows, IMAGE_SIZE)) for start in range(0, IMAGE_SIZE, rows))
 
 
 def _square_rows(image: Image.Image, first: int, last: int) -> Image.Image:

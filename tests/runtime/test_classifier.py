@@ -18,6 +18,7 @@ from cifar_edge import Classifier, ClassScore, ImageError, ModelError, Predictio
 from cifar_edge.data import Dataset
 from cifar_edge.runtime.images import ImageSource
 from cifar_edge.runtime.results import prediction
+from cifar_edge.runtime.transform import to_pixels
 from cifar_edge.spec import CIFAR10_LABELS
 
 
@@ -190,3 +191,24 @@ def test_the_temperature_softens_scores_and_moves_no_class() -> None:
     assert [score.score for score in soft.top(3)] == pytest.approx(expected)
     assert soft.score == pytest.approx(expected[0])
     assert soft.score < sharp.score
+
+
+@pytest.mark.parametrize("size", [32, 48, 128])
+def test_a_model_of_another_size_takes_images_of_every_size(sample: Dataset, size: int) -> None:
+    pytest.importorskip("onnx")
+    from make_tiny_model import METADATA, tiny_model
+
+    content = tiny_model(dataclasses.replace(METADATA, size=size).to_json(), input_shape=("batch", size, size, 3))
+    with Classifier(content) as classifier:
+        classifier.warmup()
+        assert classifier.size == size
+        photo = Image.fromarray(sample.test_images[1]).resize((300, 200))
+        images: list[ImageSource] = [sample.test_images[0], photo]
+        pixels = np.stack([to_pixels(image, size) for image in (Image.fromarray(sample.test_images[0]), photo)])
+        expected = classifier.classify(pixels)
+        assert [answer.logits for answer in classifier.predict_batch(images)] == [each.logits for each in expected]
+        assert [classifier.predict(image).logits for image in images] == [each.logits for each in expected]
+        streamed = [answer for _, answer in classifier.predict_iter(images)]
+        assert [answer.logits for answer in streamed if isinstance(answer, Prediction)] == [e.logits for e in expected]
+        with pytest.raises(ImageError, match=r"this model takes uint8 \[N, " + str(size)):
+            classifier.classify(np.zeros((2, 33, 33, 3), np.uint8))

@@ -26,6 +26,7 @@ from cifar_edge.runtime.images import ImageSource, read_pixels
 from cifar_edge.runtime.limits import Limits
 from cifar_edge.runtime.quiet import silence_pillow
 from cifar_edge.runtime.transform import reduced_to_pixels, to_pixels
+from cifar_edge.spec import IMAGE_SIZES
 
 
 @pytest.fixture(autouse=True)
@@ -149,9 +150,9 @@ def test_a_large_jpeg_is_decoded_at_reduced_scale(
 ) -> None:
     seen = []
 
-    def reduced_to_pixels_and_tell(image: Image.Image, size: tuple[int, int]) -> Any:
-        seen.append((image.size, size))
-        return reduced_to_pixels(image, size)
+    def reduced_to_pixels_and_tell(image: Image.Image, full_size: tuple[int, int], model_size: int) -> Any:
+        seen.append((image.size, full_size))
+        return reduced_to_pixels(image, full_size, model_size)
 
     monkeypatch.setattr(images, "reduced_to_pixels", reduced_to_pixels_and_tell)
     for mode in ("RGB", "L", "CMYK"):
@@ -168,17 +169,29 @@ def test_a_large_jpeg_is_decoded_at_reduced_scale(
     assert seen == [(decoded, size)] * 3 * (size != decoded)
 
 
+@pytest.mark.parametrize("size", IMAGE_SIZES)
+def test_a_jpeg_at_reduced_scale_gives_nearly_the_same_pixels_at_every_size(sample: Dataset, size: int) -> None:
+    file = io.BytesIO()
+    Image.fromarray(sample.test_images[0]).resize((2100, 2213), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
+    with Image.open(file) as opened:
+        full = to_pixels(opened, size).astype(int)
+    pixels = read_pixels(file.getvalue(), size=size)
+    assert pixels.shape == (size, size, 3)
+    assert np.abs(pixels - full).mean() < 0.3
+    assert np.abs(pixels - full).max() <= 3
+
+
 @pytest.mark.parametrize("options", [{"quality": 90}, {"quality": 90, "progressive": True}])
 def test_large_images_are_decoded_one_after_the_other(
     sample: Dataset, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
     inside, most = 0, 0
 
-    def reduced_to_pixels_and_count(image: Image.Image, size: tuple[int, int]) -> Any:
+    def reduced_to_pixels_and_count(image: Image.Image, full_size: tuple[int, int], model_size: int) -> Any:
         nonlocal inside, most
         inside += 1
         most = max(most, inside)
-        pixels = reduced_to_pixels(image, size)
+        pixels = reduced_to_pixels(image, full_size, model_size)
         time.sleep(0.001)
         inside -= 1
         return pixels
@@ -241,7 +254,7 @@ def test_more_bytes_than_an_image_has_are_refused(tmp_path: Path, monkeypatch: p
 
 
 def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(image: Image.Image) -> None:
+    def fail(image: Image.Image, size: int) -> None:
         raise MemoryError
 
     monkeypatch.setattr(images, "to_pixels", fail)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -17,6 +17,7 @@ from cifar_edge.runtime import transform
 from cifar_edge.runtime.images import read_pixels
 from cifar_edge.runtime.quiet import silence_pillow
 from cifar_edge.runtime.transform import reduced_to_pixels, to_pixels
+from cifar_edge.spec import IMAGE_SIZES
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -276,3 +277,17 @@ def test_the_callers_image_is_left_as_it_was(frog: Pixels) -> None:
     before = (image.mode, image.size, image.tobytes(), dict(image.getexif()))
     to_pixels(image)
     assert (image.mode, image.size, image.tobytes(), dict(image.getexif())) == before
+
+
+@settings(deadline=None, max_examples=60)
+@given(width=st.integers(1, 700), height=st.integers(1, 700), size=st.sampled_from(IMAGE_SIZES), seed=st.integers(0, 9))
+@example(width=2_500, height=3_001, size=48, seed=0)  # several strips
+@example(width=2_501, height=2_500, size=112, seed=0)
+def test_every_size_is_one_resize_of_the_middle_square(width: int, height: int, size: int, seed: int) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    square = Image.fromarray(pixels[top : top + side, left : left + side])
+    method = Image.Resampling.BOX if side > size else Image.Resampling.BICUBIC
+    expected = square if side == size else square.resize((size, size), method)
+    np.testing.assert_array_equal(to_pixels(Image.fromarray(pixels), size), np.asarray(expected))

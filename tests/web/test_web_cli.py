@@ -6,6 +6,7 @@ What needs a browser is in test_web.py and test_web_parity.py.
 import json
 import shlex
 import shutil
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +189,7 @@ import { toPixels } from "./transform.mjs";
 const pictures = JSON.parse(readFileSync("pictures.json"));
 const bytes = readFileSync("pictures.bin");
 let at = 0;
+const sizes = JSON.parse(readFileSync("sizes.json"));
 const answers = pictures.map(([width, height]) => {
   const rgba = bytes.subarray(at, (at += width * height * 4));
   const read = (left, top, columns, rows) => {
@@ -198,25 +200,33 @@ const answers = pictures.map(([width, height]) => {
     }
     return part;
   };
-  return Buffer.from(toPixels({ width, height, read }));
+  return Buffer.concat(sizes.map((size) => Buffer.from(toPixels({ width, height, read }, size))));
 });
 writeFileSync("answers.bin", Buffer.concat(answers));
 """
 """Runs the page's own transform, without a browser, on the pixels in a file."""
 
 
+SIZES = (32, 48, 64, 96, 128)
+
+
 def assert_same_pixels(images: list[Image.Image], sources: Path, folder: Path) -> None:
     images = [image.convert("RGBA") for image in images]
     (folder / "compare.mjs").write_text(COMPARE)
+    (folder / "sizes.json").write_text(json.dumps(SIZES))
     (folder / "pictures.json").write_text(json.dumps([image.size for image in images]))
     (folder / "pictures.bin").write_bytes(b"".join(image.tobytes() for image in images))
     bundle = ["--bundle", "--format=esm", f"--outfile={folder / 'transform.mjs'}"]
     run(["npx", "--no-install", "esbuild", "src/transform.ts", *bundle, "--log-level=error"], sources)
     run(["node", "compare.mjs"], folder)
-    answers = np.frombuffer((folder / "answers.bin").read_bytes(), np.uint8).reshape(-1, 32, 32, 3)
-    assert len(answers) == len(images)
+    answers = (folder / "answers.bin").read_bytes()
+    expected = [(image.size, size, to_pixels(image, size).tobytes()) for image in images for size in SIZES]
+    ends = list(accumulate(len(pixels) for *_, pixels in expected))
+    assert len(answers) == ends[-1]
     different = [
-        image.size for image, answer in zip(images, answers, strict=True) if (to_pixels(image) != answer).any()
+        (image_size, size)
+        for (image_size, size, pixels), end in zip(expected, ends, strict=True)
+        if answers[end - len(pixels) : end] != pixels
     ]
     assert different == []
 

@@ -16,6 +16,15 @@ export interface Card {
   readonly test_images: number;
   /** What the logits are divided by before the softmax. */
   readonly temperature: number;
+  /** Height and width of the input; absent from a model of contract version 1, whose size is 32. */
+  readonly size?: number;
+  /** The score below which an answer is "not sure". */
+  readonly threshold?: number | null;
+}
+
+/** Height and width of the image that the network reads. */
+export function sizeOf(card: Card): number {
+  return card.size ?? 32;
 }
 
 export async function loadCard(): Promise<Card> {

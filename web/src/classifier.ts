@@ -3,8 +3,7 @@
 import * as ort from "onnxruntime-web/wasm";
 
 import { fetchModelFile } from "./access";
-import type { Card } from "./card";
-import { IMAGE_SIZE } from "./transform";
+import { type Card, sizeOf } from "./card";
 
 /** One class of an answer; `score` is its probability. */
 export interface Score {
@@ -33,14 +32,19 @@ export class Classifier {
     const session = await ort.InferenceSession.create(network, { executionProviders: ["wasm"] });
     const classifier = new Classifier(session, card);
     // The first run allocates memory; no picture should wait for it.
-    await classifier.classify(new Uint8Array(IMAGE_SIZE * IMAGE_SIZE * 3));
+    await classifier.classify(new Uint8Array(classifier.size ** 2 * 3));
     return classifier;
   }
 
-  /** Classifies RGB pixels, 32x32, row by row. */
+  /** Height and width of the image that the network reads. */
+  get size(): number {
+    return sizeOf(this.card);
+  }
+
+  /** Classifies RGB pixels, `size` x `size`, row by row. */
   async classify(pixels: Uint8Array): Promise<Answer> {
     const start = performance.now();
-    const image = new ort.Tensor("uint8", pixels, [1, IMAGE_SIZE, IMAGE_SIZE, 3]);
+    const image = new ort.Tensor("uint8", pixels, [1, this.size, this.size, 3]);
     const { logits } = await this.session.run({ image });
     const milliseconds = performance.now() - start;
     return { scores: ranked(logits.data as Float32Array, this.card), milliseconds };

@@ -21,6 +21,7 @@ export const elements = {
   result: element("result", HTMLElement),
   scores: element("scores", HTMLElement),
   seen: element("seen", HTMLCanvasElement),
+  seenCaption: element("seen-caption", HTMLElement),
   times: element("times", HTMLElement),
   announcement: element("announcement", HTMLElement),
   figures: element("figures", HTMLElement),

@@ -68,7 +68,7 @@ async function classifyFrame(): Promise<void> {
 async function classify(source: ImageBitmap | HTMLVideoElement, decoded?: number): Promise<view.Result> {
   const network = await classifier;
   const start = performance.now();
-  const pixels = toPixels(new CanvasPicture(source));
+  const pixels = toPixels(new CanvasPicture(source), network.size);
   const resize = performance.now() - start;
   const { scores, milliseconds } = await network.classify(pixels);
   const times = { ...(decoded !== undefined && { decode: decoded }), resize, network: milliseconds };

@@ -1,13 +1,10 @@
 /**
- * How a picture of any size becomes the 32x32 RGB pixels that the network reads. The rule is that of the Python runtime
+ * How an image of any size becomes the RGB pixels that the network reads. The rule is that of the Python runtime
  * (cifar_edge/runtime/transform.py), bit for bit: the middle square, whatever is transparent over grey, area averaging
  * down, bicubic up.
  */
 
 import { Resampler } from "./resample";
-
-/** Pixels on a side of what the network reads. */
-export const IMAGE_SIZE = 32;
 
 /** Read at once, in pixels: phones allow a canvas of 16 million. */
 const STRIP_PIXELS = 4 * 1024 * 1024;
@@ -35,11 +32,11 @@ export function middleSquare({ width, height }: { width: number; height: number 
   return { left: Math.floor((width - side) / 2), top: Math.floor((height - side) / 2), side };
 }
 
-/** RGB of 32x32 pixels, row by row. */
-export function toPixels(picture: Picture): Uint8Array {
+/** RGB of `size` x `size` pixels, row by row. */
+export function toPixels(picture: Picture, size: number): Uint8Array {
   const { left, top, side } = middleSquare(picture);
-  if (side === IMAGE_SIZE) return withoutAlpha(overGrey(picture.read(left, top, side, side)));
-  const resampler = new Resampler(side, IMAGE_SIZE);
+  if (side === size) return withoutAlpha(overGrey(picture.read(left, top, side, side)));
+  const resampler = new Resampler(side, size);
   const height = Math.max(1, Math.floor(STRIP_PIXELS / side));
   for (let row = 0; row < side; row += height) {
     resampler.push(overGrey(picture.read(left, top + row, side, Math.min(height, side - row))));

@@ -1,9 +1,9 @@
 /** What people see and hear of an answer. */
 
-import { type Card, figures } from "./card";
+import { type Card, figures, sizeOf } from "./card";
 import type { Score } from "./classifier";
 import { elements } from "./elements";
-import { IMAGE_SIZE, middleSquare } from "./transform";
+import { middleSquare } from "./transform";
 
 /** Milliseconds that each step took; decoding only where there was a file. */
 export interface Times {
@@ -29,6 +29,8 @@ const PIXELATED_BELOW = 128;
 const LARGEST_SHOWN = 1024;
 
 export function showCard(card: Card): void {
+  const size = sizeOf(card);
+  elements.seenCaption.textContent = `What the network sees: ${size} × ${size} pixels of the middle square.`;
   elements.figures.replaceChildren(...figures(card).map(([name, value]) => figure(name, value)));
   elements.limits.textContent =
     `It knows these and nothing else, and answers with one of them whatever the picture shows: ` +
@@ -109,8 +111,10 @@ function showScore(item: HTMLElement, score: Score | undefined): void {
 }
 
 function drawPixels(pixels: Uint8Array): void {
-  const image = new ImageData(IMAGE_SIZE, IMAGE_SIZE);
-  for (let at = 0; at < IMAGE_SIZE * IMAGE_SIZE; at++) {
+  const size = Math.sqrt(pixels.length / 3);
+  elements.seen.width = elements.seen.height = size;
+  const image = new ImageData(size, size);
+  for (let at = 0; at < size * size; at++) {
     image.data.set(pixels.subarray(at * 3, at * 3 + 3), at * 4);
     image.data[at * 4 + 3] = 255;
   }

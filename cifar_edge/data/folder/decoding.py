@@ -15,13 +15,13 @@ import PIL
 
 from cifar_edge.data.dataset import Images, Report
 from cifar_edge.data.folder.folders import PictureFile
-from cifar_edge.data.folder.pixel_cache import SHAPE, KnownPixels, cache_file, keep, known_pixels
+from cifar_edge.data.folder.pixel_cache import KnownPixels, cache_file, keep, known_pixels
 from cifar_edge.errors import CifarEdgeError, ImageError
 from cifar_edge.messages import display_name
 from cifar_edge.runtime import images, levels, ppm, transform
 from cifar_edge.runtime.cores import cores
 from cifar_edge.runtime.images import read_bytes, read_pixels
-from cifar_edge.spec import IMAGE_SIZE, resize_rule
+from cifar_edge.spec import IMAGE_CHANNELS, resize_rule
 
 _BLOCK = 256
 _SECONDS_BETWEEN_LINES = 5.0
@@ -32,7 +32,7 @@ class Decoded:
     """What was read of some files.
 
     Attributes:
-        pixels: uint8 ``[files, 32, 32, 3]``, RGB; zeros where a file cannot be read.
+        pixels: uint8 ``[files, S, S, 3]``, RGB; zeros where a file cannot be read.
         digests: SHA-256 of the pixels of each, in hexadecimal; empty where it cannot be read.
         unreadable: one line for each file that cannot be read, with its name below the root and the reason.
     """
@@ -59,14 +59,14 @@ class _Read:
     why: str = ""
 
 
-def decode(root: Path, files: Sequence[PictureFile], report: Report) -> Decoded:
-    """Read ``files`` of the folder ``root``; those whose bytes the cache knows are not decoded again.
+def decode(root: Path, files: Sequence[PictureFile], size: int, report: Report) -> Decoded:
+    """Read ``files`` of the folder ``root`` as images of ``size``; those in the cache are not decoded again.
 
     Where the cache cannot be written, ``report`` is told, and everything is decoded anew the next time.
     """
-    path, rule = cache_file(root), _rule()
-    pixels = np.zeros((len(files), *SHAPE), np.uint8)
-    with known_pixels(path, rule) as known:
+    path, rule = cache_file(root, size), _rule(size)
+    pixels = np.zeros((len(files), size, size, IMAGE_CHANNELS), np.uint8)
+    with known_pixels(path, rule, size) as known:
         read = _read_all(root, files, known, pixels, report)
         known_before = len(known)
     digests = tuple(each.digest for each in read)
@@ -113,16 +113,16 @@ def _read_one(root: Path, file: PictureFile, known: KnownPixels, pixels: Images)
         content = read_bytes(path)
         digest = hashlib.sha256(content).digest()
         found = known.get(digest)
-        pixels[:] = read_pixels(content, file.name) if found is None else found
+        pixels[:] = read_pixels(content, file.name, size=len(pixels)) if found is None else found
     except ImageError as error:
         return _Read(why=str(error).removeprefix(f"{display_name(file.name)}: "))
     return _Read(digest, hashlib.sha256(pixels.data).hexdigest(), found is None)
 
 
-def _rule() -> str:
+def _rule(size: int) -> str:
     """What decided the pixels in a cache, besides the bytes of a file; the number counts changes of the cache's format.
 
     The modules that decode are in it as they are: who changes a pixel in them need not think of this cache.
     """
     modules = b"".join(Path(str(module.__file__)).read_bytes() for module in (images, levels, ppm, transform))
-    return f"2; {resize_rule(IMAGE_SIZE)}; Pillow {PIL.__version__}; {hashlib.sha256(modules).hexdigest()}"
+    return f"2; {resize_rule(size)}; Pillow {PIL.__version__}; {hashlib.sha256(modules).hexdigest()}"

@@ -22,7 +22,7 @@ _NAMED = 3
 """Files that a line names."""
 
 
-def load_own(root: Path, *, holdout: float | None, strict: bool, report: Report) -> Dataset:
+def load_own(root: Path, *, size: int, holdout: float | None, strict: bool, report: Report) -> Dataset:
     """Load ``train/CLASS/*`` and ``test/CLASS/*``, or one folder of classes of which ``holdout`` are test images.
 
     Files of equal pixels are one picture. It counts once: as a test picture, if one of them is a test file; not at all,
@@ -31,6 +31,7 @@ def load_own(root: Path, *, holdout: float | None, strict: bool, report: Report)
 
     Args:
         root: the folder.
+        size: height and width of the images that are made of them.
         holdout: share in (0, 1), where ``root`` is one folder of classes; None where it has a test folder.
         strict: fail where a picture cannot be read or lies in two classes, instead of leaving it out.
         report: told what is read, what is left out, and what is to be known of small or uneven classes.
@@ -52,7 +53,7 @@ def load_own(root: Path, *, holdout: float | None, strict: bool, report: Report)
         report(f"folders inside a class are not searched: {listed(listing.unsearched, _NAMED)}")
     if listing.stray:
         report(f"ignoring what is no picture of a class: {listed(listing.stray, _NAMED)}")
-    decoded = decode(root, listing.files, report)
+    decoded = decode(root, listing.files, size, report)
     _tell_unreadable(decoded, shown, strict, report)
     found = pictures(listing.files, decoded.digests)
     _tell_copies(found, listing.files, shown, strict, report)

@@ -1,11 +1,12 @@
 """The cache of decoded pictures: the pixels of each, by the SHA-256 of the bytes that they were decoded from.
 
-There is one file for each data folder. Nothing in it is believed: a row counts if its pixels have the SHA-256 that is
-written beside it, and a file of another length or rule has no rows. All of it may be removed at any time.
+There is one file for each data folder and size S. Nothing in it is believed: a row counts if its pixels have the
+SHA-256 that is written beside it, and a file of another length or rule has no rows. All of it may be removed at any
+time.
 
     32 bytes              SHA-256 of the rule by which it was decoded
     64 bytes a picture    SHA-256 of the bytes of its file, and of its pixels
-    3,072 bytes a picture its pixels, uint8 [32, 32, 3]
+    3 S S bytes a picture its pixels, uint8 [S, S, 3]
 """
 
 import hashlib
@@ -23,21 +24,18 @@ from cifar_edge.data.dataset import Images
 from cifar_edge.files import replacing
 from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE
 
-SHAPE = (IMAGE_SIZE, IMAGE_SIZE, IMAGE_CHANNELS)
 MOST_BYTES = 1_000_000_000
-"""All files of the cache together are no larger: what was used last is kept, 320,000 pictures of it."""
+"""All files of the cache together are no larger: what was used last is kept, 320,000 pictures of 32x32."""
 
 _DIGEST = hashlib.sha256().digest_size
-_PIXELS = IMAGE_SIZE * IMAGE_SIZE * IMAGE_CHANNELS
-_PICTURE = 2 * _DIGEST + _PIXELS
 _BLOCK = 1_024
 
 
 class KnownPixels:
     """The rows of a cache file, read one by one when they are asked for. Threads may share it."""
 
-    def __init__(self, file: BinaryIO | None = None, digests: bytes = b"") -> None:
-        self._file = file
+    def __init__(self, size: int, file: BinaryIO | None = None, digests: bytes = b"") -> None:
+        self._size, self._file = size, file
         self._digests = digests
         self._rows = {digests[at : at + _DIGEST]: at // (2 * _DIGEST) for at in range(0, len(digests), 2 * _DIGEST)}
         self._lock = threading.Lock()
@@ -47,20 +45,21 @@ class KnownPixels:
         return len(self._rows)
 
     def get(self, content: bytes) -> Images | None:
-        """The pixels that bytes of this SHA-256 gave, ``[32, 32, 3]``; None if they are not known, or damaged."""
+        """The pixels that bytes of this SHA-256 gave, ``[S, S, 3]``; None if they are not known, or damaged."""
         row = self._rows.get(content)
         if row is None or self._file is None:
             return None
         with self._lock:
             try:
-                self._file.seek(_DIGEST + len(self._digests) + row * _PIXELS)
-                pixels = self._file.read(_PIXELS)
+                length = _pixel_bytes(self._size)
+                self._file.seek(_DIGEST + len(self._digests) + row * length)
+                pixels = self._file.read(length)
             except OSError:
                 return None
         at = row * 2 * _DIGEST + _DIGEST
         if hashlib.sha256(pixels).digest() != self._digests[at : at + _DIGEST]:
             return None
-        return np.frombuffer(pixels, np.uint8).reshape(SHAPE)
+        return np.frombuffer(pixels, np.uint8).reshape(self._size, self._size, IMAGE_CHANNELS)
 
 
 def pixel_cache_folder() -> Path:
@@ -68,14 +67,15 @@ def pixel_cache_folder() -> Path:
     return cache_folder() / OWN_PICTURES
 
 
-def cache_file(root: Path) -> Path:
-    """The file of the cache for the data folder ``root``."""
-    return pixel_cache_folder() / f"{hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]}.pixels"
+def cache_file(root: Path, size: int) -> Path:
+    """The file of the cache for the data folder ``root`` at ``size``."""
+    name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
+    return pixel_cache_folder() / (f"{name}.pixels" if size == IMAGE_SIZE else f"{name}-{size}.pixels")
 
 
 @contextmanager
-def known_pixels(path: Path, rule: str) -> Iterator[KnownPixels]:
-    """What the cache file ``path`` holds; nothing if it is missing, damaged, or written by another ``rule``."""
+def known_pixels(path: Path, rule: str, size: int) -> Iterator[KnownPixels]:
+    """The images of ``size`` in the cache file ``path``; none if it is missing, damaged, or of another ``rule``."""
     with suppress(OSError):
         if path.is_file():
             os.utime(path)  # the files that were used last are kept
@@ -84,21 +84,21 @@ def known_pixels(path: Path, rule: str) -> Iterator[KnownPixels]:
     except OSError:
         file = None
     if file is None:
-        yield KnownPixels()
+        yield KnownPixels(size)
         return
     with file:
-        yield _opened(file, rule)
+        yield _opened(file, rule, size)
 
 
-def _opened(file: BinaryIO, rule: str) -> KnownPixels:
+def _opened(file: BinaryIO, rule: str, size: int) -> KnownPixels:
     try:
-        pictures, rest = divmod(os.fstat(file.fileno()).st_size - _DIGEST, _PICTURE)
+        pictures, rest = divmod(os.fstat(file.fileno()).st_size - _DIGEST, _image_bytes(size))
         if rest or pictures < 0 or file.read(_DIGEST) != _rule_digest(rule):
-            return KnownPixels()
+            return KnownPixels(size)
         digests = file.read(pictures * 2 * _DIGEST)
     except OSError:
-        return KnownPixels()
-    return KnownPixels(file, digests)
+        return KnownPixels(size)
+    return KnownPixels(size, file, digests)
 
 
 def keep(path: Path, rule: str, contents: Sequence[bytes], digests: Sequence[str], pixels: Images) -> None:
@@ -109,12 +109,12 @@ def keep(path: Path, rule: str, contents: Sequence[bytes], digests: Sequence[str
         rule: by which the pictures were decoded.
         contents: SHA-256 of the bytes of each picture's file; empty for a picture that is not to be kept.
         digests: SHA-256 of each one's pixels, in hexadecimal.
-        pixels: uint8 ``[n, 32, 32, 3]``.
+        pixels: uint8 ``[n, S, S, 3]``.
 
     Raises:
         CifarEdgeError: the operating system refuses the write.
     """
-    most = (MOST_BYTES - _DIGEST) // _PICTURE
+    most = (MOST_BYTES - _DIGEST) // _image_bytes(pixels.shape[1])
     rows = [row for row, content in enumerate(contents) if content][:most]
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(_rule_digest(rule))
@@ -123,6 +123,15 @@ def keep(path: Path, rule: str, contents: Sequence[bytes], digests: Sequence[str
         for start in range(0, len(rows), _BLOCK):
             file.write(pixels[rows[start : start + _BLOCK]].data)
     _remove_oldest(path)
+
+
+def _pixel_bytes(size: int) -> int:
+    return size * size * IMAGE_CHANNELS
+
+
+def _image_bytes(size: int) -> int:
+    """Of an image with its digests."""
+    return 2 * _DIGEST + _pixel_bytes(size)
 
 
 def _rule_digest(rule: str) -> bytes:

@@ -46,9 +46,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the pictures that are decoded, as they are."""
     names: list[str] = []
 
-    def read(content: bytes, name: str) -> object:
+    def read(content: bytes, name: str, size: int) -> object:
         names.append(name)
-        return read_pixels(content, name)
+        return read_pixels(content, name, size=size)
 
     monkeypatch.setattr("cifar_edge.data.folder.decoding.read_pixels", read)
     return names

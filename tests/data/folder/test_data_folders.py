@@ -16,6 +16,7 @@ from PIL import Image
 from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.errors import DataError
 from cifar_edge.runs.dataset import Fingerprints
+from cifar_edge.runtime.transform import to_pixels
 
 
 @pytest.fixture(autouse=True)
@@ -218,3 +219,24 @@ def test_a_folder_that_must_not_be_looked_into(split: Path) -> None:
             load_dataset(split)
     finally:
         (split / "train" / "cat").chmod(0o755)
+
+
+@pytest.mark.parametrize("size", [48, 128])
+def test_images_of_another_size_are_made_kept_and_the_same_the_next_time(split: Path, size: int) -> None:
+    first, again = load_dataset(split, size=size), load_dataset(split, size=size)
+    small = load_dataset(split)
+    assert (first.size, small.size) == (size, 32)
+    assert first.train_images.shape[1:] == (size, size, 3)
+    np.testing.assert_array_equal(first.train_images, again.train_images)
+    np.testing.assert_array_equal(first.test_images, again.test_images)
+    originals = {to_pixels(Image.open(path), size).tobytes() for path in split.rglob("*.*") if path.is_file()}
+    assert {image.tobytes() for image in first.train_images} < originals
+    assert len(first.train_labels) == len(small.train_labels)
+
+
+def test_images_of_cifar10_are_enlarged(sample: Dataset) -> None:
+    large = load_dataset("sample", size=64)
+    assert (large.size, large.name) == (64, sample.name)
+    expected = to_pixels(Image.fromarray(sample.test_images[7]), 64)
+    np.testing.assert_array_equal(large.test_images[7], expected)
+    np.testing.assert_array_equal(large.train_labels, sample.train_labels)
