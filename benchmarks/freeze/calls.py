@@ -56,14 +56,11 @@ predict cat.png --model bad.onnx
 predict cat.png --model foreign.onnx
 predict cat.png --model missing.onnx
 predict cat.png --model gn-cn
-predict cat.png --model photos
 CIFAR_EDGE_MODEL=s8-layer predict cat.png
 CIFAR_EDGE_MODEL=nonsense predict cat.png
-predict cat.png --workers 0
 predict cat.png --engine ray
 predict cat.png --parquet out
 predict cat.png --colour
-evaluate gn-cnn --data sample
 evaluate gn-cnn --data sample --json
 evaluate s8-layer.fp32 --data sample
 evaluate gn-cnn --data own
@@ -74,12 +71,10 @@ evaluate nonsense
 evaluate bad.onnx
 benchmark nonsense
 benchmark gn-cnn --threads 0
-benchmark gn-cnn --batch 0
 benchmark foreign.onnx
 benchmark gn-cnn gn-cnn.int7
 info
 info --json
-info extra
 CIFAR_EDGE_MODEL=own.onnx info
 data
 data --json
@@ -90,7 +85,6 @@ data --data own --json
 data --data flat
 data --data flat --holdout 0.3
 data --data flat --holdout 0.3 --json
-data --data flat --holdout 1
 data --data flawed
 data --data flawed --strict
 data --data missing
@@ -107,42 +101,29 @@ summary s8-group
 summary s8-batch
 summary wrn-16-4
 summary gn-cnn --json
-summary gn-cm
 summary nonsense
 runs
 runs --json
 train --model nonsense
-train --model gn-cm
 train --data missing
 train --data sample --epochs 0
-train --data sample --epochs two
-train --data sample --recipe missing.toml
 train --data sample --recipe bad.toml
 train --data sample --set learning_rate
 train --data sample --set learning_rte=1
-train --data sample --set learning_rate=fast
 train --data sample --set batch_size=100000
 train --data sample --set crop=99
 train --data sample --set teacher=nonsense
-train --data sample --device cuda
 train --data sample --name ../outside
 train --resume missing
-train --resume missing --epochs 3
 fold
 fold missing
 fold gn-cnn
-fold photos
 export nonsense
 export bad.onnx
-export missing --quantize
 export gn-cnn --data missing --out out
-export gn-cnn --max-drop -1 --out out
-export gn-cnn --data own --out out
 export gn-cnn --data sample
-export gn-cnn --data sample --out out
 export s8-layer --data sample --quantize --out out --json
-export gn-cnn --quantize --data sample --out out --debug
-export gn-cnn --quantize --data sample --out out --max-drop 0
+export gn-cnn --quantize --data sample --out out --max-drop 0 --debug
 export gn-cnn --data sample --out text.txt
 web
 web nonsense --out site
@@ -170,38 +151,36 @@ train --data sample --model gn-cnn-nano --epochs 1 --name a
 runs
 runs --json
 info
-summary a
 summary runs/b
-train --resume a
+train --resume runs/a
 train --resume a --epochs 9
 fold runs/b
-fold a --epochs 1 --set fold_contrast=0.5
-fold a --set learning_rate=1
+fold runs/a --epochs 1 --set fold_contrast=0.5
+fold runs/a --set learning_rate=1
 export
-export a --quantize --data sample --max-drop 100
+export runs/a --quantize --data sample --max-drop 100
 predict cat.png
 evaluate
-evaluate a --json
+evaluate runs/a --json
 info --json
-predict cat.png --model a
+predict cat.png --model runs/a
 """,
     "damaged": """
 predict cat.png --model runs/damaged
-export damaged
-train --resume damaged
+export runs/damaged
+train --resume runs/damaged
 train --resume halfway
 runs
 runs --json
-fold halfway
-export
-summary halfway
+fold runs/halfway
+export --data sample
 """,
     "own": """
 train --data own --model gn-cnn-nano --epochs 1 --fold-epochs 1 --set batch_size=4 --name pets
-evaluate pets
-export pets --quantize --max-drop 100
-evaluate pets
-predict cat.png --model pets --top 2
+evaluate runs/pets
+export runs/pets --quantize --max-drop 100
+evaluate runs/pets
+predict cat.png --model runs/pets --top 2
 data --empty-cache
 train --data flawed --model gn-cnn-nano --epochs 1 --set batch_size=4 --name flawed
 train --data flat --holdout 0.3 --model gn-cnn-nano --epochs 1 --set batch_size=4 --name flat --quiet

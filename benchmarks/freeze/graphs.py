@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from safetensors import safe_open
 
 _CREATED = re.compile(rb'"created":"[^"]{25}"')
@@ -32,7 +32,7 @@ def onnx_text(path: Path) -> str:
         except ValueError:
             lines.append(f"metadata {entry.key} {entry.value}")
     for kind, values in (("input", graph.input), ("output", graph.output)):
-        lines += [f"{kind} {onnx.printer.to_text(value)}" for value in values]
+        lines += [f"{kind} {helper.printable_value_info(value)}" for value in values]
     lines += [onnx.printer.to_text(node) for node in graph.node]
     lines += [f"tensor {tensor.name} {_tensor(numpy_helper.to_array(tensor))}" for tensor in graph.initializer]
     return "\n".join(lines) + "\n"

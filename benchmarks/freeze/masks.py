@@ -16,9 +16,10 @@ _LIBRARIES = (
 _RULES = [
     (re.compile(_TIME), "<time>"),
     (re.compile(r"\b20\d{6}-\d{6}\b"), "<time>"),
-    (re.compile(rf'("\w*(seconds|per_second|latency|memory_bytes|age)\w*"): {_NUMBER}'), r"\1: <number>"),
+    (re.compile(r'("\w*(seconds|per_second|latency|memory_bytes)\w*"): [\d.e+-]+'), r"\1: <number>"),
     (re.compile(rf" *(?<![\w.]){_NUMBER} (s|ms|us|min|h)(?![\w/])"), " <duration>"),
     (re.compile(rf" *(?<![\w.]){_NUMBER}/s\b"), " <rate>"),
+    (re.compile(r" *(?<![\w.])\d+(s|min|h|d)$", re.MULTILINE), " <duration>"),
     (re.compile(rf"{_NUMBER} times the latency"), "<number> times the latency"),
     (re.compile(rf'\b({_LIBRARIES})("?:? "?)\d+(\.\d+)+[\w.+]*'), r"\1\2<version>"),
     (re.compile(r"(server: uvicorn/?)[\d.]*"), r"\1"),

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import urllib.error
@@ -72,19 +71,15 @@ def help_texts(product: Product, out: Path) -> None:
 
 
 def calls(product: Product, out: Path) -> None:
-    """Exit code, stdout, stderr and changed files of the calls in calls.py."""
-    files = product.folder("files")
-    make_files(files, product.checkout)
-
-    def fresh() -> Path:
-        folder = product.folder("work")
-        shutil.copytree(files, folder, dirs_exist_ok=True)
-        return folder
-
+    """Exit code, stdout, stderr and changed files of single calls, each in a new folder."""
     for line in ALONE.strip().splitlines():
-        _write_call(product, line, fresh(), out / "alone")
+        _write_call(product, line, _furnished(product), out)
+
+
+def stories(product: Product, out: Path) -> None:
+    """The same of calls one after the other in one folder."""
     for story, lines in STORIES.items():
-        folder = fresh()
+        folder = _furnished(product)
         if story == "damaged":
             make_damaged_runs(folder, product.checkout)
         for number, line in enumerate(lines.strip().splitlines(), 1):
@@ -133,8 +128,7 @@ def pixels(product: Product, out: Path) -> None:
 
 def openapi(product: Product, out: Path) -> None:
     """What the service says: its OpenAPI document, and answers to some requests, with their headers."""
-    folder = product.folder("work")
-    make_files(folder, product.checkout)
+    folder = _furnished(product)
     picture, text = (folder / "cat.png").read_bytes(), (folder / "text.txt").read_bytes()
     requests: Mapping[str, tuple[str, bytes | None, Mapping[str, str]]] = {
         "openapi": ("/openapi.json", None, {}),
@@ -199,12 +193,19 @@ def training(product: Product, out: Path) -> None:
 PARTS: Mapping[str, Callable[[Product, Path], None]] = {
     "help": help_texts,
     "calls": calls,
+    "stories": stories,
     "exports": exports,
     "logits": released_logits,
     "pixels": pixels,
     "openapi": openapi,
     "training": training,
 }
+
+
+def _furnished(product: Product) -> Path:
+    folder = product.folder("work")
+    make_files(folder, product.checkout)
+    return folder
 
 
 def _write_call(product: Product, line: str, folder: Path, out: Path, prefix: str = "") -> None:
