@@ -1,6 +1,5 @@
 """The dataset reference: what a run records of its dataset, by which a later command finds the same one again."""
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
@@ -22,6 +21,8 @@ class Fingerprints:
     @classmethod
     def of(cls, arrays: Iterable[np.ndarray[Any, Any]]) -> Self:
         """The fingerprints of these four arrays."""
+        import hashlib  # takes a while to load, and no one who reads a reference needs it
+
         return cls(*(hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for array in arrays))
 
     @classmethod
