@@ -2,7 +2,7 @@
 
     python -m benchmarks.freeze record before --checkout ../start
     python -m benchmarks.freeze record after
-    python -m benchmarks.freeze compare before after
+    python -m benchmarks.freeze compare before after --word picture=image
 
 It runs the commands in processes of their own and imports nothing but ``cifar_edge``'s public names. It needs CIFAR-10
 in the cache. This folder goes when the rebuild ends.
@@ -50,14 +50,18 @@ def record(out: Path, checkout: Path, parts: tuple[str, ...]) -> None:
 @click.argument("before", type=_FOLDER)
 @click.argument("after", type=_FOLDER)
 @click.option("--only", "parts", multiple=True, type=click.Choice(list(PARTS)), help="Compare this part; repeatable.")
-def compare(before: Path, after: Path, parts: tuple[str, ...]) -> None:
+@click.option("--word", "words", multiple=True, metavar="OLD=NEW", help="OLD in BEFORE counts as NEW; repeatable.")
+def compare(before: Path, after: Path, parts: tuple[str, ...], words: tuple[str, ...]) -> None:
     """List every difference of AFTER from BEFORE; the exit code is 1 if there is any."""
+    if any("=" not in word for word in words):
+        raise click.UsageError("--word is OLD=NEW")
+    renamed = [(old, new) for old, _, new in (word.partition("=") for word in words)]
     found = 0
     for part in parts or PARTS:
-        for difference in differences(before, after, part):
+        for difference in differences(before, after, part, renamed):
             click.echo(difference)
             found += 1
-    click.echo(f"{found} files differ", err=True)
+    click.echo(f"{found} differences", err=True)
     sys.exit(1 if found else 0)
 
 

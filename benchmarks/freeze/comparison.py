@@ -1,7 +1,7 @@
 """Two recordings compared, file by file."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +9,19 @@ import numpy as np
 from benchmarks.freeze.graphs import digest
 
 TEXTS = {".txt", ".json", ".csv"}
-LONGEST = 40
-"""Lines that are shown of one file's difference."""
+LONGEST, WIDEST = 40, 200
+"""Lines that are shown of one file's difference, and characters of a line."""
 
 
-def differences(before: Path, after: Path, part: str) -> Iterator[str]:
-    """One text for each file of ``part`` that differs, or that only one recording has."""
+def differences(before: Path, after: Path, part: str, words: Sequence[tuple[str, str]] = ()) -> Iterator[str]:
+    """One text for each file of ``part`` that differs, or that only one recording has.
+
+    Each of ``words`` is a pair: the first, in texts of ``before``, counts as the second.
+    """
+    unrecorded = [folder / part for folder in (before, after) if not (folder / part).is_dir()]
+    if unrecorded:
+        yield f"not recorded: {', '.join(map(str, unrecorded))}"
+        return
     names = {
         str(path.relative_to(folder))
         for folder in (before, after)
@@ -27,18 +34,24 @@ def differences(before: Path, after: Path, part: str) -> Iterator[str]:
             yield f"only before: {name}"
         elif not old.exists():
             yield f"only after: {name}"
+        elif old.suffix in TEXTS:
+            lines = list(_text(name, old.read_text(), new.read_text(), words))
+            left_out = len(lines) - LONGEST
+            if lines:
+                yield "\n".join(
+                    [
+                        *(line[:WIDEST] for line in lines[:LONGEST]),
+                        *([f"... and {left_out} more lines"] if left_out > 0 else []),
+                    ]
+                )
         elif old.read_bytes() != new.read_bytes():
-            yield _text(name, old, new) if old.suffix in TEXTS else _binary(name, old, new)
+            yield _binary(name, old, new)
 
 
-def _text(name: str, old: Path, new: Path) -> str:
-    lines = list(
-        difflib.unified_diff(
-            old.read_text().splitlines(), new.read_text().splitlines(), f"before/{name}", f"after/{name}", lineterm=""
-        )
-    )
-    left_out = len(lines) - LONGEST
-    return "\n".join([*lines[:LONGEST], *([f"... and {left_out} more lines"] if left_out > 0 else [])])
+def _text(name: str, old: str, new: str, words: Sequence[tuple[str, str]]) -> Iterator[str]:
+    for word, instead in words:
+        old = old.replace(word, instead)
+    return difflib.unified_diff(old.splitlines(), new.splitlines(), f"before/{name}", f"after/{name}", lineterm="")
 
 
 def _binary(name: str, old: Path, new: Path) -> str:

@@ -22,7 +22,6 @@ _RULES = [
     (re.compile(r" *(?<![\w.])\d+(s|min|h|d)$", re.MULTILINE), " <duration>"),
     (re.compile(rf"{_NUMBER} times the latency"), "<number> times the latency"),
     (re.compile(rf'\b({_LIBRARIES})("?:? "?)\d+(\.\d+)+[\w.+]*'), r"\1\2<version>"),
-    (re.compile(r"(server: uvicorn/?)[\d.]*"), r"\1"),
     (re.compile(r"(127\.0\.0\.1:)\d{4,5}\b"), r"\1<port>"),
 ]
 

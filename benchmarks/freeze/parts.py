@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.freeze.answers import answers, logits, pixel_model, test_images
+from benchmarks.freeze.answers import Answer, answers, logits, pixel_model, test_images
 from benchmarks.freeze.calls import ALONE, STORIES, make_damaged_runs, make_files
 from benchmarks.freeze.corpus import corpus
 from benchmarks.freeze.graphs import digest, onnx_text, weights_text
@@ -117,11 +117,13 @@ def pixels(product: Product, out: Path) -> None:
     images, _ = test_images(12)
     given = corpus(images)
     found = answers(product, model, given)
-    lines = []
+    said, errors = [], []
     for (name, _), answer in zip(given, found, strict=True):
-        said = answer if isinstance(answer, str) else digest(np.array(answer, np.uint8).tobytes())
-        lines.append(f"{name}: {said}\n")
-    (out / "pixels.txt").write_text(masked("".join(lines), product.area))
+        if isinstance(answer, str):
+            errors.append(f"{name}: {answer}\n")
+        said.append(f"{name}: {_digest_of_pixels(answer)}\n")
+    (out / "pixels.txt").write_text("".join(said))
+    (out / "errors.txt").write_text(masked("".join(errors), product.area))
     read = [answer for answer in found if not isinstance(answer, str)]
     np.save(out / "pixels.npy", np.array(read, np.uint8))
 
@@ -220,13 +222,20 @@ def _untimed(answer: str) -> str:
     return re.sub(r'"(deploy|reason)": ".*"', r'"\1": "<masked>"', answer)
 
 
+def _digest_of_pixels(answer: Answer) -> str:
+    return "an error" if isinstance(answer, str) else digest(np.array(answer, np.uint8).tobytes())
+
+
+_UNKEPT = {"date", "content-length"}
+
+
 def _http(request: urllib.request.Request) -> str:
     try:
         with urllib.request.urlopen(request, timeout=60) as response:
             status, headers, body = response.status, response.headers, response.read()
     except urllib.error.HTTPError as error:
         status, headers, body = error.code, error.headers, error.read()
-    kept = sorted(f"{name.lower()}: {value}" for name, value in headers.items() if name.lower() != "date")
+    kept = sorted(f"{name.lower()}: {value}" for name, value in headers.items() if name.lower() not in _UNKEPT)
     try:
         text = json.dumps(json.loads(body), indent=1)
     except ValueError:
