@@ -1,4 +1,4 @@
-"""What a command says when the packages it needs are not installed."""
+"""Checks that the optional dependencies of a command are installed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from cifar_edge.errors import MissingExtra
 
 @contextmanager
 def needs(extra: str) -> Iterator[None]:
-    """Wrap the imports of a command's optional packages, those of ``pip install 'cifar-edge[extra]'``.
+    """Wraps the imports of optional dependencies, those of ``pip install 'cifar-edge[extra]'``.
 
     Raises:
         MissingExtra: one of the imports fails.

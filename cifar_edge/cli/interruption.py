@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do to a training."""
+"""Lets Ctrl-C and SIGTERM stop a training after its current step."""
 
 import os
 import signal
@@ -16,9 +16,9 @@ _SAID = "stopping after this step; once more stops at once"
 
 @contextmanager
 def interruptible(advice: str) -> Iterator[Callable[[], bool]]:
-    """Yield what tells a training to stop: after the first SIGINT or SIGTERM. The second ends the command at once.
+    """Yield a function that returns True after the first SIGINT or SIGTERM. The second one ends the command at once.
 
-    Either way the command ends with 128 plus the signal's number, as a shell has it, and with ``advice`` on stderr.
+    Either way the exit code is 128 plus the signal's number, as in a shell, and ``advice`` is printed on stderr.
     """
     received: list[int] = []
 
@@ -26,7 +26,7 @@ def interruptible(advice: str) -> Iterator[Callable[[], bool]]:
         received.append(number)
         if len(received) > 1:
             raise KeyboardInterrupt
-        # Not by way of sys.stderr: the signal may have come while that is being written to.
+        # Not through sys.stderr, which may be in the middle of a write when the signal comes.
         os.write(2, f"\r{_SAID:<79}\n".encode() if sys.stderr.isatty() else f"{_SAID}\n".encode())
 
     before: dict[signal.Signals, Any] = {
@@ -40,7 +40,7 @@ def interruptible(advice: str) -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
         what = str(error) if isinstance(error, Interrupted) else "stopped at once"
         tell(f"{what}; {advice}")
-        # Of processes that train together another one may have been asked.
+        # In a distributed training another process may have received the signal.
         sys.exit(128 + (received[-1] if received else signal.SIGINT))
     finally:
         for number, handler in before.items():

@@ -1,7 +1,7 @@
 """`cifar-edge`: the group of all commands.
 
 A command's module imports click and little else, so that all of them are imported at once and `--help` stays instant;
-what is heavy is imported inside the command's function.
+whatever takes time is imported inside the command's function.
 """
 
 import errno
@@ -20,7 +20,7 @@ from cifar_edge.messages import did_you_mean, fit
 
 
 class Commands(click.Group):
-    """Lists the commands in the order of the work, and ends each with the exit code of its error."""
+    """The group: lists the commands in the order of use, and turns errors into one line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -29,7 +29,7 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        # Only newer versions of click hint at commands; of options, which start with a dash, all do.
+        # Only newer versions of click suggest commands; all versions suggest options, which start with a dash.
         if name not in self.commands and not name.startswith("-") and not ctx.resilient_parsing:
             raise click.UsageError(f"No such command {name!r}{did_you_mean(name, self.commands)}", ctx)
         return super().resolve_command(ctx, args)
@@ -39,17 +39,19 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except click.UsageError as error:
-            message = error.format_message()  # it may repeat a stranger's name of a file
+            message = error.format_message()  # it may contain a file name from outside
             if fit(message) == message:
                 raise
             raise click.UsageError(fit(message), error.ctx) from error
         except CifarEdgeError as error:
             text, exit_code = error_text(error), error.exit_code
         except OSError as error:
-            if error.errno == errno.EPIPE:  # the reader of a pipe has gone: click ends without a word
+            if error.errno == errno.EPIPE:  # the reader of a pipe has gone: click exits silently
                 raise
-            text, exit_code = error_text(error), 1
-            _give_up_unwritable_output()
+            failure = error
+            if _give_up_unwritable_stdout():
+                failure = OSError(f"cannot write to stdout: {error.strerror}").with_traceback(error.__traceback__)
+            text, exit_code = error_text(failure), 1
         except KeyboardInterrupt:
             text, exit_code = "Error: interrupted", Interrupted.exit_code
         click.echo(text, err=True)
@@ -57,7 +59,7 @@ class Commands(click.Group):
 
 
 class _ClosedOutput(io.RawIOBase):
-    """What a stdout that was closed has behind it: results have nowhere to go, a command without any goes on."""
+    """Stands in for a stdout that was closed: writing a result fails, and a command without results goes on."""
 
     def writable(self) -> bool:
         return True
@@ -67,34 +69,36 @@ class _ClosedOutput(io.RawIOBase):
 
 
 def _prepare_streams() -> None:
-    """Where stdout or stderr was closed (``>&-``), for which Python has None, have a stream all the same.
+    """Replace a stdout or stderr that was closed (``>&-``), for which Python has None.
 
-    And let stdout, as stderr does by itself, escape what its encoding has no byte for, such as a name in Chinese.
+    Also let stdout escape characters that its encoding lacks, such as a Chinese name, as stderr does already.
     """
     if sys.stdout is None:
         sys.stdout = io.TextIOWrapper(_ClosedOutput(), write_through=True)
     if sys.stderr is None:
-        # A file, lest one that a command writes is given its number, to which libraries in C print.
+        # This takes file descriptor 2: otherwise a file that a command writes may get it, and C libraries print to it.
         sys.stderr = io.TextIOWrapper(io.FileIO(os.devnull, "w"), errors="backslashreplace")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _give_up_unwritable_output() -> None:
-    """Where stdout cannot be written, let Python not try again at its end, fail once more, and exit with 120."""
+def _give_up_unwritable_stdout() -> bool:
+    """Whether stdout cannot be written. If so it is replaced: Python would flush it at exit, fail, and return 120."""
     try:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def main() -> None:
-    """Train a small GroupNorm CNN for CIFAR-10, export it to ONNX with proof, classify images with it.
+    """Train a small GroupNorm CNN for CIFAR-10, export it to ONNX and verify the export, classify images with it.
 
-    The three commands of the story need no argument: train writes a run, export takes the newest run, predict takes
-    the newest export. Where there is no run yet, the last two take the released gn-cnn.
+    None of the three needs to be given a model: train writes a run, export takes the newest run, predict takes the
+    newest export. If there is no run yet, export and predict take the released gn-cnn.
     """
 
 

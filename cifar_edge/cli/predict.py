@@ -1,4 +1,4 @@
-"""`cifar-edge predict`: what is on these pictures?"""
+"""`cifar-edge predict`: classify images."""
 
 import copy
 import math
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     default=0.0,
     metavar="P",
     type=click.FloatRange(0.0, 1.0),
-    help="Answer 'unknown' where the score is below P.",
+    help="Answer 'unknown' if the score is below P.",
 )
 @click.option("--model", metavar="MODEL", help="A released name, a run, a folder or an .onnx file.")
 @click.option("--json", "form", flag_value="json", help="Print JSON: an array with one record an input.")
@@ -50,18 +50,18 @@ if TYPE_CHECKING:
     "out",
     metavar="OUT",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Append to the file OUT, JSON Lines or, if it is *.csv, CSV; skip the inputs that it has.",
+    help="Append to OUT, as CSV if it is *.csv, else as JSON Lines; skip the inputs that it has.",
 )
-@click.option("--strict", is_flag=True, help="Stop at the first input that is no picture.")
+@click.option("--strict", is_flag=True, help="Stop at the first input that cannot be read.")
 @click.option(
-    "--workers", metavar="N", type=click.IntRange(min=1), help="Threads that read pictures, at most. [default: cores]"
+    "--workers", metavar="N", type=click.IntRange(min=1), help="Threads that read images, at most. [default: cores]"
 )
 @click.option(
     "--engine",
     type=click.Choice(["threads", "ray"]),
     default="threads",
     show_default=True,
-    help="What does the work: threads of this process, or Ray, on many machines, with --parquet.",
+    help="Run on threads of this process, or on many machines with Ray (needs --parquet).",
 )
 @click.option(
     "--parquet",
@@ -86,9 +86,9 @@ def command(
     engine: str,
     parquet: Path | None,
 ) -> None:
-    """Classify pictures: any format, any size, any number.
+    """Classify images: any format, any size, any number.
 
-    INPUT is a file, a folder (with --recursive), a pattern such as '**/*.jpg', or - for one picture on stdin.
+    INPUT is a file, a folder (with --recursive), a pattern such as '**/*.jpg', or - for one image on stdin.
 
     Without --model it takes $CIFAR_EDGE_MODEL, else the newest export under ./runs, else the released gn-cnn, and says
     so on stderr. An input that cannot be read does not stop the others; the exit code is then 1.
@@ -100,15 +100,15 @@ def command(
     if not arguments and listed is None:
         raise click.UsageError("Missing argument '[INPUT]...', or --from-file LIST.")
     if STDIN in arguments and str(listed) == STDIN:
-        raise click.UsageError("stdin cannot be a picture and a list of names at once.")
+        raise click.UsageError("stdin cannot be an image and a list of names at once.")
     if null and listed is None:
-        raise click.UsageError("--null is about the names of --from-file.")
-    if math.isnan(threshold):  # which is in click's range
+        raise click.UsageError("--null needs --from-file.")
+    if math.isnan(threshold):  # click's range lets it pass
         raise click.UsageError("--threshold is a score from 0 to 1, not nan.")
     if out is not None:
         form = form or ("csv" if out.suffix == ".csv" else "jsonl")
         if form == "json":
-            raise click.UsageError("--resume goes on with JSON Lines or CSV, not with one JSON array.")
+            raise click.UsageError("--resume writes JSON Lines or CSV, not --json.")
     if (engine == "ray") != (parquet is not None):
         raise click.UsageError("--engine ray and --parquet DIR go together.")
     inputs = Inputs(arguments, recursive, listed, null)
@@ -116,7 +116,9 @@ def command(
         raise click.BadParameter(f"there is no folder {display_name(missing[0])}.", param_hint="'[INPUT]...'")
     if parquet is not None:
         if form or strict or workers or STDIN in arguments:
-            raise click.UsageError("--engine ray writes Parquet alone, in no order, of pictures in files.")
+            raise click.UsageError(
+                "--engine ray takes image files, not stdin, and writes Parquet; it has neither --strict nor --workers."
+            )
         ctx.exit(_on_ray(inputs, model, parquet, top, threshold))
     from cifar_edge.runtime.classifier import Classifier
     from cifar_edge.runtime.quiet import silence_pillow
@@ -146,19 +148,19 @@ def command(
             if failed and strict:
                 break
     if inputs.skipped:
-        note(f"left out {inputs.skipped:,} files of folders: hidden, or no pictures by their suffixes")
+        note(f"left out {_counted(inputs.skipped, 'file')} in folders: hidden, or without the suffix of an image file")
     if done is not None:
-        note(f"{out}: {progress.done:,} inputs added to {done.records:,} that were there")
+        note(f"{out}: {_counted(progress.done, 'input')} added to {done.records:,} from before")
         if done.failed:
             note(f"{out}: {done.failed:,} of these are errors; delete their lines to try them again")
         if others := sum(done.models.values()) - done.models[identity]:
-            note(f"{out}: {others:,} of these are answers of another model, see their field 'model'")
+            note(f"{out}: {others:,} of these are from another model; see their field 'model'")
     if progress.failed or (done is not None and done.failed):
         ctx.exit(1)
 
 
 def _on_ray(inputs: Inputs, model: str | None, out: Path, top: int, threshold: float) -> int:
-    """Let Ray do it; the exit code."""
+    """Run the command on Ray; returns the exit code."""
     from cifar_edge.cli.dependencies import needs
 
     with needs("ray"):
@@ -167,16 +169,16 @@ def _on_ray(inputs: Inputs, model: str | None, out: Path, top: int, threshold: f
     from cifar_edge.runtime.model import load
 
     found = resolve_model(model)
-    load(found.path)  # a bad model is one line here, and a hundred of Ray's
+    load(found.path, name=str(found))  # an error is one line here, but a hundred lines of Ray's
     note(f"model: {found}")
     count, failed = ray_engine.predict(inputs, found.path.read_bytes(), out, top, threshold)
-    note(f"{out}: {count:,} inputs, {failed:,} failed")
+    note(f"{out}: {_counted(count, 'input')}, {failed:,} failed")
     return int(failed > 0)
 
 
 @contextmanager
 def _writer(form: str | None, out: Path | None, top: int) -> "Iterator[tuple[Writer | None, Done | None]]":
-    """Where records go, None for lines for people; and what of ``out`` is done, None without it."""
+    """The writer of the records, None for plain text; and the inputs that ``out`` has already, None without it."""
     if out is not None:
         from cifar_edge.cli.resume import resumed
 
@@ -199,8 +201,12 @@ def _to_stdout(form: str, top: int) -> Writer:
     return JsonArray(sys.stdout.buffer) if form == "json" else JsonLines(sys.stdout.buffer)
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _left(inputs: Inputs, done: "Done | None", progress: Progress) -> Iterator[Input]:
-    """The inputs that are not done yet."""
+    """The inputs that ``done`` does not have."""
     for given in inputs:
         if done is not None and done.take(given):
             progress.before += 1

@@ -1,4 +1,4 @@
-"""What `cifar-edge predict` says of an input, as records for programs: JSON, JSON Lines and CSV (docs/predict.md)."""
+"""Predictions as records for programs: JSON, JSON Lines and CSV (docs/predict.md)."""
 
 import base64
 import csv
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from cifar_edge.runtime.results import Prediction
 
 VERSION = 1
-"""Of the records; raised when a field changes its meaning or goes, not when one comes."""
+"""Version of the records; it is raised when a field changes its meaning or is removed, not when one is added."""
 
 UNKNOWN = "unknown"
-"""The label of an answer below the threshold."""
+"""The label if the score is below the threshold."""
 
 Record = dict[str, Any]
 
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What a cell begins with that a spreadsheet computes; the last four are the same in the width of Chinese letters."""
+"""The first characters of cells that spreadsheets compute; the last four are full-width forms."""
 
 
 def record(name: str, answer: "Prediction | ImageError", model: str, top: int, threshold: float) -> Record:
-    """What ``model`` says of the input ``name``: ``top`` best classes, ``UNKNOWN`` below ``threshold``, or its error.
+    """The record of the input ``name``: its ``top`` best classes by ``model``, or its error.
 
-    Every value is text, a number, None, or a list of such records, so that every JSON reader takes it: bytes of a name
-    that are no UTF-8 become U+FFFD, and ``input_base64`` holds them all.
+    The label is `UNKNOWN` if the score is below ``threshold``. Bytes of a name that are not UTF-8 become
+    U+FFFD, and ``input_base64`` has the original bytes, so that every JSON reader can read a record.
     """
     name_bytes = os.fsencode(name)
     said: Record = {"version": VERSION, "input": name_bytes.decode(errors="replace")}
@@ -49,10 +49,10 @@ def record(name: str, answer: "Prediction | ImageError", model: str, top: int, t
 
 
 def name_of(said: Record) -> bytes:
-    """The bytes of the name that a record is about.
+    """The bytes of the input's name in a record.
 
     Raises:
-        ValueError: it is no such record.
+        ValueError: the record has none.
     """
     encoded = said.get("input_base64")
     name = encoded or said.get("input")
@@ -62,17 +62,17 @@ def name_of(said: Record) -> bytes:
 
 
 class Writer(Protocol):
-    """Writes records to a binary file, each at once."""
+    """Writes records to a binary file, and flushes each."""
 
     def write(self, said: Record) -> None:
         """Write one record."""
 
     def close(self) -> None:
-        """Write what has to stand at the end."""
+        """Write the end of the file."""
 
 
 class JsonArray:
-    """One JSON array, whole even if it ends early."""
+    """Writes one JSON array, which is complete even if the command ends early."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._any = file, False
@@ -91,7 +91,7 @@ class JsonArray:
 
 
 class JsonLines:
-    """One JSON object a line (https://jsonlines.org)."""
+    """Writes JSON Lines: one object a line (https://jsonlines.org)."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -101,11 +101,11 @@ class JsonLines:
         self._file.flush()
 
     def close(self) -> None:
-        """There is nothing to write."""
+        """Nothing remains to be written."""
 
 
 class Csv:
-    """CSV (RFC 4180, but lines end with a line feed) in UTF-8, its first line the columns."""
+    """Writes CSV (RFC 4180, but lines end with a line feed) in UTF-8, with a header."""
 
     def __init__(self, file: BinaryIO, top: int, with_header: bool = True) -> None:
         self._file, self._top = file, top
@@ -122,7 +122,7 @@ class Csv:
         self._put([inert(value) if isinstance(value, str) else value for value in values])
 
     def close(self) -> None:
-        """There is nothing to write."""
+        """Nothing remains to be written."""
 
     def _put(self, values: list[Any]) -> None:
         self._file.write(csv_line(values))
@@ -130,13 +130,13 @@ class Csv:
 
 
 def columns(top: int) -> list[str]:
-    """The columns of CSV for ``top`` classes: the second best and further ones are numbered."""
+    """The columns of CSV for ``top`` classes; those of the second best class and further ones are numbered."""
     further = [f"{key}_{rank}" for rank in range(2, top + 1) for key in ("label", "index", "score")]
     return ["version", "input", "model", "label", "index", "score", *further, "error", "input_base64"]
 
 
 def inert(text: str) -> str:
-    """``text`` for a cell that does nothing: no spreadsheet takes it for a formula, no terminal for a command."""
+    """``text`` as a cell that no spreadsheet takes for a formula, and no terminal for an escape sequence."""
     shown = display_name(text)
     return f"'{shown}" if shown.startswith(_FORMULA) else shown
 
@@ -144,5 +144,5 @@ def inert(text: str) -> str:
 def csv_line(values: list[Any]) -> bytes:
     """One line of CSV."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(values)  # so that fields with either are put in quotes
+    csv.writer(text, lineterminator="\r\n").writerow(values)  # CRLF, so that fields with either character are quoted
     return text.getvalue().removesuffix("\r\n").encode() + b"\n"

@@ -1,4 +1,4 @@
-"""What `cifar-edge predict` says of an input, for people: plain lines for pipes, bars and colours on a terminal."""
+"""Predictions as text: plain lines in a pipe, with bars and colours on a terminal."""
 
 import os
 import sys
@@ -18,9 +18,9 @@ _SURE, _UNSURE = 0.8, 0.5
 
 
 def lines(name: str, answer: "Prediction", top: int, threshold: float, rich: bool) -> str:
-    """Label, score and name on a line, the further classes below; names last, for they may be of any length.
+    """Label, score and name of the input on a line, and further classes below it. The name may be long, and is last.
 
-    Below ``threshold`` the first line says "unknown", and with ``top`` > 1 all of the classes stand below.
+    If the score is below ``threshold``, the first line says "unknown", and with ``top`` > 1 all classes follow it.
     """
     from cifar_edge.messages import display_name
 
@@ -57,5 +57,5 @@ def _bar(score: float) -> str:
 
 
 def _coloured() -> bool:
-    """Whether this terminal shows colours, and its user wants them (https://no-color.org)."""
+    """Whether this terminal shows colours, and the user has not turned them off (https://no-color.org)."""
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -1,4 +1,4 @@
-"""How far a command is with many inputs: a bar on a terminal, counts for everyone."""
+"""Counts the inputs of `cifar-edge predict`, and shows its progress on a terminal."""
 
 import contextlib
 import sys
@@ -13,20 +13,20 @@ from cifar_edge.errors import CifarEdgeError
 from cifar_edge.messages import fit
 
 _SECONDS = 0.1
-"""Between two looks at the bar."""
+"""Between two updates of the bar."""
 
 
 class Progress:
-    """Counts inputs, and shows them at the foot of the terminal if ``shown``.
+    """Counts inputs, and shows the count in the status line if ``shown``.
 
     Args:
-        shown: whether there is a terminal that shows nothing else.
-        everything: the inputs once more, which are counted while the work goes on; None where that is impossible.
+        shown: whether stderr is a terminal that shows nothing else.
+        everything: the inputs once more, to be counted in the background; None if that is impossible.
 
     Attributes:
-        done: inputs that were answered.
-        failed: how many of them are no pictures.
-        before: inputs that had been answered before this command began.
+        done: inputs that were classified or failed.
+        failed: how many of them could not be read.
+        before: inputs that were done before this command began.
     """
 
     def __init__(self, shown: bool, everything: Iterable[object] | None) -> None:
@@ -35,7 +35,7 @@ class Progress:
         self._began = self._looked = monotonic()
         self._total: int | None = None
         if shown and everything is not None:
-            # A daemon: nobody waits for the count when the work is done.
+            # A daemon thread: the command need not wait for the count.
             Thread(target=self._count, args=(everything,), daemon=True).start()
 
     def line(self, text: str) -> None:
@@ -61,7 +61,7 @@ class Progress:
             self._status.clear()
 
     def _count(self, everything: Iterable[object]) -> None:
-        with contextlib.suppress(CifarEdgeError):  # whoever answers the inputs meets it too, and says it
+        with contextlib.suppress(CifarEdgeError):  # the command meets the same error and reports it
             self._total = sum(1 for _ in everything)
 
     def _text(self, seconds: float) -> str:
@@ -81,5 +81,5 @@ def _duration(seconds: float) -> str:
 
 
 def alone_on_terminal(results_elsewhere: bool) -> bool:
-    """Whether stderr is a terminal on which no results appear, so that a bar disturbs nothing."""
+    """Whether stderr is a terminal and results go elsewhere, so that a bar does not disturb them."""
     return sys.stderr.isatty() and (results_elsewhere or not sys.stdout.isatty())

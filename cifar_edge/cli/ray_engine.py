@@ -1,4 +1,4 @@
-"""`cifar-edge predict --engine ray`: the same work on a cluster, by Ray Data, with Parquet for an answer.
+"""`cifar-edge predict --engine ray`: predict on a cluster, with Ray Data, into Parquet files.
 
 Each worker process holds one `Classifier`, made of the model's bytes, and reads the images itself: their paths must
 name the same files on every machine. The output has the records of `cifar_edge.cli.prediction_records` as columns, and
@@ -27,7 +27,7 @@ from cifar_edge.runtime.quiet import silence_pillow
 from cifar_edge.runtime.stream import stream
 
 BLOCK = 10_000
-"""Names that are handed to a worker at a time, and lines of a Parquet file."""
+"""Inputs that a worker gets at a time, and rows of a Parquet file."""
 
 _CLASS = pyarrow.struct({"label": pyarrow.string(), "index": pyarrow.int64(), "score": pyarrow.float64()})
 
@@ -52,15 +52,18 @@ _NAMES = pyarrow.schema(
 
 
 def predict(inputs: Iterable[Input], model: bytes, out: Path, top: int, threshold: float) -> tuple[int, int]:
-    """Classify ``inputs`` and write Parquet files into the folder ``out``; how many there were, and how many failed.
+    """Classify ``inputs`` and write Parquet files into the folder ``out``.
 
-    It joins the cluster of ``$RAY_ADDRESS``, else starts Ray on this machine for as long as it takes.
+    Joins the cluster of ``$RAY_ADDRESS``, or starts Ray on this machine and stops it at the end.
+
+    Returns:
+        The number of inputs, and how many of them failed.
 
     Raises:
-        CifarEdgeError: ``out`` holds something, or the cluster fails.
+        CifarEdgeError: ``out`` is not empty, or the cluster fails.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CifarEdgeError(f"{out} exists and is no empty folder; Parquet files go to a new one")
+        raise CifarEdgeError(f"{out} exists and is not an empty folder; give a new one")
     names = list(_names(inputs))
     if not names:
         return 0, 0
@@ -77,11 +80,11 @@ def predict(inputs: Iterable[Input], model: bytes, out: Path, top: int, threshol
             fn_constructor_args=(model, top, threshold),
             batch_size=BLOCK,
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(),  # as many workers as there are cores
+            compute=ray.data.ActorPoolStrategy(),  # as many workers as cores
             num_cpus=1,
         )
         answers.write_parquet(str(out.resolve()))
-    except Exception as error:  # Ray's errors carry the traceback of a worker, in many lines
+    except Exception as error:  # Ray's errors contain a worker's traceback, in many lines
         raise CifarEdgeError(f"Ray failed: {str(error).strip().splitlines()[-1]}") from error
     finally:
         ray.shutdown()
@@ -90,14 +93,14 @@ def predict(inputs: Iterable[Input], model: bytes, out: Path, top: int, threshol
 
 
 class Worker:
-    """A process that classifies the pictures of a table of names, one after the other on its one core."""
+    """A worker process, which classifies the images of a table one after the other on one core."""
 
     def __init__(self, model: bytes, top: int, threshold: float) -> None:
         silence_pillow()
         self._classifier, self._top, self._threshold = Classifier(model), top, threshold
 
     def __call__(self, table: Any) -> Any:
-        """The answers to a table of names, in the columns of `SCHEMA`."""
+        """The predictions for a table of `_NAMES`, in the columns of `SCHEMA`."""
         answers = stream(table.to_pylist(), _read, self._classifier.classify, 1, _shown_name)
         model = self._classifier.metadata.identity
         rows = [
@@ -109,7 +112,7 @@ class Worker:
 
 
 def _names(inputs: Iterable[Input]) -> Iterator[Any]:
-    """Tables of `BLOCK` names."""
+    """Tables of `BLOCK` inputs each."""
     numbered = enumerate(inputs)
     while block := list(islice(numbered, BLOCK)):
         lines = [

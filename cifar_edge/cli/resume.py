@@ -1,4 +1,4 @@
-"""A file of records that a command goes on with, wherever it was stopped: by its end, Ctrl-C, or kill -9."""
+"""Resumes a file of prediction records, however the command that wrote it was stopped."""
 
 import codecs
 import csv
@@ -17,16 +17,16 @@ from cifar_edge.errors import CifarEdgeError
 from cifar_edge.files import try_lock
 
 _LONGEST_FIELD = (1 << 31) - 1
-"""Characters: Python reads fields of 131,072 unless told otherwise, and the error of a long name, escaped, has more."""
+"""Most characters of a CSV field. Python's default is 131,072, and the error for a long name may be longer."""
 
 
 class Done:
-    """The inputs that a file has records of; for each a digest of its name is held, 16 bytes, not the name.
+    """The inputs that a file has records for, as digests of their names, of 16 bytes each.
 
     Attributes:
-        records: how many records the file has.
+        records: number of records in the file.
         failed: how many of them are errors.
-        models: how many of them are answers of which model.
+        models: model -> how many of them are its predictions.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Done:
         """Count one record.
 
         Raises:
-            ValueError: it is none of an input.
+            ValueError: it is not a record of an input.
         """
         self._names[_digest(name_of(said))] += 1
         self.records += 1
@@ -48,7 +48,7 @@ class Done:
             self.models[str(said.get("model"))] += 1
 
     def take(self, given: Input) -> bool:
-        """Whether ``given`` has a record; an input that was given twice needs two."""
+        """Whether ``given`` has a record, which is then used up: an input that is given twice needs two."""
         if not self._names:
             return False
         name = _digest(os.fsencode(given.name))
@@ -56,16 +56,16 @@ class Done:
         if count > 1:
             self._names[name] -= 1
         else:
-            del self._names[name]  # a Counter lets one delete what it has not
+            del self._names[name]  # no error if it is missing, unlike in a dict
         return count > 0
 
 
 @contextmanager
 def resumed(path: Path, as_csv: bool, top: int) -> Iterator[tuple[Writer, Done]]:
-    """A writer that appends to ``path``, and what the file held before; a last line that was cut off is removed.
+    """A writer that appends to ``path``, and the inputs that the file had before. An incomplete last line is removed.
 
     Raises:
-        CifarEdgeError: the file cannot be read or written, holds something else, or another process writes it.
+        CifarEdgeError: the file cannot be read or written, holds something else, or another process is writing to it.
     """
     try:
         if path.exists() and not path.is_file():
@@ -73,7 +73,7 @@ def resumed(path: Path, as_csv: bool, top: int) -> Iterator[tuple[Writer, Done]]
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:
             if not try_lock(file):
-                raise CifarEdgeError(f"another process writes {path}")
+                raise CifarEdgeError(f"another process is writing to {path}")
             done = Done()
             end = _read(path, file, columns(top) if as_csv else None, done)
             file.truncate(end)
@@ -84,7 +84,7 @@ def resumed(path: Path, as_csv: bool, top: int) -> Iterator[tuple[Writer, Done]]
 
 
 def _read(path: Path, file: BinaryIO, header: list[str] | None, done: Done) -> int:
-    """Count the whole records in ``file``; where they end."""
+    """Count the complete records in ``file``; returns the position after them."""
     csv.field_size_limit(_LONGEST_FIELD)
     file.seek(0)
     end = 0
@@ -95,21 +95,22 @@ def _read(path: Path, file: BinaryIO, header: list[str] | None, done: Done) -> i
                 done.add(json.loads(line))
             elif number > 1:
                 done.add(dict(zip(header, next(csv.reader([line.decode()])), strict=True)))
-            elif line.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n") != csv_line(header):  # an editor's
+            # An editor may have added a byte order mark and carriage returns.
+            elif line.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n") != csv_line(header):
                 raise ValueError("other columns")
         except (ValueError, AttributeError, RecursionError, csv.Error) as error:
             kind = "JSON Lines" if header is None else f"CSV with the columns {','.join(header)}"
-            raise CifarEdgeError(f"record {number} of {path} is none that predict writes as {kind}") from error
+            raise CifarEdgeError(f"record {number} of {path} is not one that predict writes as {kind}") from error
     start = b'{"version":' if header is None else csv_line(header)
     file.seek(end)
     rest = file.read(len(start))
-    if end == 0 and not start.startswith(rest):  # the first record, cut off, or somebody's notes
-        raise CifarEdgeError(f"{path} holds something else than records of predict; it was left as it is")
+    if end == 0 and not start.startswith(rest):  # neither empty nor an incomplete first record
+        raise CifarEdgeError(f"{path} contains something other than records of predict; it was not changed")
     return end
 
 
 def _whole_lines(file: BinaryIO, quoted: bool) -> Iterator[bytes]:
-    """The lines of ``file``, but for a last one that has no end; line breaks in quotes end no line if ``quoted``."""
+    """The complete lines of ``file``. If ``quoted``, line breaks inside quotes do not end a line."""
     parts: list[bytes] = []
     inside = False
     for part in file:

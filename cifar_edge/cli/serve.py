@@ -107,7 +107,7 @@ def command(
     wanted = ServiceLimits(workers=workers or cores())
     limits = server.fitted(wanted)
     resolved = resolve_model(model)
-    classifier = Classifier(resolved.path)
+    classifier = Classifier(resolved)
     with server.listen(host, port) as listener:
         if not server.is_loopback(listener) and token is None and not no_auth:
             raise click.UsageError(

@@ -10,7 +10,7 @@ _WIDTH = 24
 
 
 def bar(done: int, total: int) -> str:
-    """How far ``done`` is on the way to ``total``, as text."""
+    """A progress bar as text."""
     filled = min(_WIDTH, _WIDTH * done // max(total, 1))
     return f"  [{'#' * filled}{'-' * (_WIDTH - filled)}]"
 

@@ -74,8 +74,27 @@ def load_dataset(
         DataError: there is no such data, it is damaged, it is neither CIFAR-10 nor classes, or it cannot be fetched.
         MissingExtra: parquet files, and pyarrow is not installed.
     """
+    variable = os.environ.get(DATA_VARIABLE) if data is None else None
+    try:
+        chosen = data if data is not None else variable or None
+        return resized(_load(chosen, size, holdout, strict, offline, report, progress), size)
+    except DataError as error:
+        if variable:
+            raise DataError(f"${DATA_VARIABLE}: {error}") from error
+        raise
+
+
+def _load(
+    data: str | os.PathLike[str] | None,
+    size: int,
+    holdout: float | None,
+    strict: bool,
+    offline: bool,
+    report: Report,
+    progress: Progress | None,
+) -> Dataset:
     path = location(data)
-    given = bool(data or os.environ.get(DATA_VARIABLE))
+    given = data is not None
     if path is not None and given:
         try:
             found = find(path, CIFAR10)
@@ -94,12 +113,10 @@ def load_dataset(
     if holdout is not None:
         raise DataError("--holdout is for one folder of own classes, given with --data; CIFAR-10 has test images")
     if path is None:
-        dataset = load_sample()
-    elif given:
-        dataset = read(path, CIFAR10)
-    else:
-        dataset = load_cached(CIFAR10, path.parent, offline=offline, report=report, progress=progress)
-    return resized(dataset, size)
+        return load_sample()
+    if given:
+        return read(path, CIFAR10)
+    return load_cached(CIFAR10, path.parent, offline=offline, report=report, progress=progress)
 
 
 def resized(dataset: Dataset, size: int) -> Dataset:

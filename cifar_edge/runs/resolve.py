@@ -50,7 +50,7 @@ class Resolved:
         return f"{name} ({self.reason})" if self.reason else name
 
 
-def resolve_model(model: str | os.PathLike[str] | None = None) -> Resolved:
+def resolve_model(model: str | os.PathLike[str] | Resolved | None = None) -> Resolved:
     """The ``.onnx`` file that ``model`` means.
 
     None takes ``$CIFAR_EDGE_MODEL`` if it is set, else the newest export under ``./runs``, else the released gn-cnn;
@@ -60,10 +60,15 @@ def resolve_model(model: str | os.PathLike[str] | None = None) -> Resolved:
     Raises:
         ModelError: there is no such model, or it is not exported, or a folder holds several.
     """
+    if isinstance(model, Resolved):
+        return model
     if model is not None:
         return _given_model(model)
     if variable := os.environ.get(MODEL_VARIABLE):
-        return Resolved(_given_model(variable).path, f"${MODEL_VARIABLE}")
+        try:
+            return Resolved(_given_model(variable).path, f"${MODEL_VARIABLE}")
+        except ModelError as error:
+            raise ModelError(f"${MODEL_VARIABLE}: {error}") from error
     for run in exported_runs():
         try:
             found = run.export.file()

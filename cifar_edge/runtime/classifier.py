@@ -15,8 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from cifar_edge.errors import ImageError, ModelError
-from cifar_edge.messages import display_name
-from cifar_edge.runs.resolve import resolve_model
+from cifar_edge.runs.resolve import Resolved, resolve_model
 from cifar_edge.runtime import snapshot
 from cifar_edge.runtime.images import ImageSource, read_pixels
 from cifar_edge.runtime.limits import DEFAULT_LIMITS, Limits
@@ -54,12 +53,12 @@ class Classifier:
         ValueError: ``threads`` is less than 1; or, from every prediction, the classifier was closed.
     """
 
-    def __init__(self, model: str | os.PathLike[str] | bytes | None = None, threads: int = 1) -> None:
+    def __init__(self, model: str | os.PathLike[str] | bytes | Resolved | None = None, threads: int = 1) -> None:
         if isinstance(model, bytes):
             self._open(model, threads, "the given bytes", "the given model")
         else:
             found = resolve_model(model)
-            self._open(read_model(found.path), threads, str(found), display_name(str(found.path)))
+            self._open(read_model(found.path), threads, str(found), str(found))
 
     def _open(self, content: bytes, threads: int, source: str, name: str) -> None:
         self._session, self._metadata = load(content, threads, name)

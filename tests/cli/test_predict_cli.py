@@ -98,6 +98,16 @@ def test_names_that_are_no_text_stay_on_one_line(folder: Path) -> None:
     assert "input_base64" not in records[2]
 
 
+def test_a_bad_model_of_the_environment_names_the_variable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in (["predict", "0.png"], ["serve", "--port", "0"]):
+        monkeypatch.setenv("CIFAR_EDGE_MODEL", "nonsense")
+        error = "Error: $CIFAR_EDGE_MODEL: no file, run, folder or released model is called 'nonsense'"
+        assert CliRunner().invoke(main, command).stderr.startswith(error)
+        monkeypatch.setenv("CIFAR_EDGE_MODEL", "text.png")
+        error = "Error: text.png ($CIFAR_EDGE_MODEL) is damaged or not an ONNX model: "
+        assert CliRunner().invoke(main, command).stderr.startswith(error)
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [("nonsense", "no file, run, folder or released model is called 'nonsense'"), ("text.png", "not an ONNX model")],

@@ -91,7 +91,7 @@ def test_cells_of_csv_do_nothing_and_the_name_is_there_whole(name: str, cell: st
     for _ in range(2):
         result = predict("--resume", "out.csv", "--", name)
         assert result.exit_code == 0
-    assert "0 inputs added to 1 that were there" in result.stderr
+    assert "0 inputs added to 1 from before" in result.stderr
     (row,) = records_of(Path("out.csv").read_bytes().decode())
     assert row["input"] == cell
     assert (row["input_base64"] or base64.b64encode(name.encode()).decode()) == base64.b64encode(name.encode()).decode()
@@ -107,7 +107,7 @@ def test_a_file_of_an_earlier_version_is_gone_on_with() -> None:
     Path("out.csv").write_bytes(b"".join([csv_line(columns(1)), *lines]))
     result = predict("--resume", "out.csv", "--", *names)
     assert result.exit_code == 0
-    assert "0 inputs added to 4 that were there" in result.stderr
+    assert "0 inputs added to 4 from before" in result.stderr
 
 
 def test_labels_in_csv_do_nothing(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_every_cut_of_the_file_is_gone_on_from(out: str, folder: Path) -> None:
     done = predict(*inputs, "--resume", out)
     assert done.exit_code == 1  # there are failures in it
     assert done.stderr.splitlines()[1:] == [
-        f"{out}: 0 inputs added to {len(inputs)} that were there",
+        f"{out}: 0 inputs added to {len(inputs)} from before",
         f"{out}: 3 of these are errors; delete their lines to try them again",
     ]
     assert Path(out).read_bytes() == whole
@@ -173,9 +173,9 @@ def test_answers_of_another_model_are_told() -> None:
         arguments = ["predict", "--model", "gn-cnn", "0.png", "missing.png", "1.png", "--resume", out]
         result = CliRunner().invoke(main, arguments)
         assert result.stderr.splitlines()[-3:] == [
-            f"{out}: 1 inputs added to 2 that were there",
+            f"{out}: 1 input added to 2 from before",
             f"{out}: 1 of these are errors; delete their lines to try them again",
-            f"{out}: 1 of these are answers of another model, see their field 'model'",
+            f"{out}: 1 of these are from another model; see their field 'model'",
         ]
     assert [row["model"] for row in records_of(Path("out.csv").read_text())] == [
         Classifier(TINY).metadata.identity,
@@ -206,20 +206,20 @@ def test_a_record_of_any_length_is_read_again() -> None:
         result = predict("--from-file", "list", "--resume", "out.csv")
         assert (result.exit_code, result.stderr.count("none that predict writes")) == (1, 0)
     assert Path("out.csv").stat().st_size > 131_072
-    assert "0 inputs added to 1 that were there" in result.stderr
+    assert "0 inputs added to 1 from before" in result.stderr
 
 
 @pytest.mark.parametrize(
     ("out", "content", "message"),
     [
-        ("notes.txt", b"Buy milk.\n", "record 1 of notes.txt is none that predict writes as JSON Lines"),
-        ("notes.txt", b"Buy milk.", "notes.txt holds something else than records of predict"),
-        ("array.jsonl", b"[1]\n", "record 1 of array.jsonl is none"),
-        ("null.jsonl", b'{"version":1,"input":"a","label":"b"}\n\x00\x00\n', "record 2 of null.jsonl is none"),
-        ("bytes.jsonl", b'{"input_base64":5}\n', "record 1 of bytes.jsonl is none"),
-        ("other.csv", csv_line(columns(1)) + b"1,a\rb\n", "record 2 of other.csv is none"),
-        ("other.csv", b"name,age\n", "record 1 of other.csv is none that predict writes as CSV with the columns"),
-        ("other.csv", b"name", "other.csv holds something else than records of predict"),
+        ("notes.txt", b"Buy milk.\n", "record 1 of notes.txt is not one that predict writes as JSON Lines"),
+        ("notes.txt", b"Buy milk.", "notes.txt contains something other than records of predict"),
+        ("array.jsonl", b"[1]\n", "record 1 of array.jsonl is not one"),
+        ("null.jsonl", b'{"version":1,"input":"a","label":"b"}\n\x00\x00\n', "record 2 of null.jsonl is not one"),
+        ("bytes.jsonl", b'{"input_base64":5}\n', "record 1 of bytes.jsonl is not one"),
+        ("other.csv", csv_line(columns(1)) + b"1,a\rb\n", "record 2 of other.csv is not one"),
+        ("other.csv", b"name,age\n", "record 1 of other.csv is not one that predict writes as CSV with the columns"),
+        ("other.csv", b"name", "other.csv contains something other than records of predict"),
     ],
 )
 def test_somebody_elses_file_is_left_alone(out: str, content: bytes, message: str) -> None:
@@ -280,7 +280,10 @@ def test_one_command_at_a_time_writes_a_file() -> None:
             assert process.poll() is None
             time.sleep(0.01)
         result = predict("1.png", "--resume", "out.jsonl")
-        assert (result.exit_code, result.stderr.splitlines()[1:]) == (1, ["Error: another process writes out.jsonl"])
+        assert (result.exit_code, result.stderr.splitlines()[1:]) == (
+            1,
+            ["Error: another process is writing to out.jsonl"],
+        )
         process.stdin.close()
         assert process.wait(60) == 0
     assert len(Path("out.jsonl").read_text().splitlines()) == 1

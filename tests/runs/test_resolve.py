@@ -89,7 +89,9 @@ def test_the_environment_comes_before_the_runs(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("CIFAR_EDGE_MODEL", "")
     assert resolve_model().path == Path("runs/a/export/gn-cnn.int8.onnx")
     monkeypatch.setenv("CIFAR_EDGE_MODEL", "nonsense")
-    with pytest.raises(ModelError, match="nonsense"):
+    with pytest.raises(
+        ModelError, match=r"^\$CIFAR_EDGE_MODEL: no file, run, folder or released model is called 'nonsense'"
+    ):
         resolve_model()
 
 
