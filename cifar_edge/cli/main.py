@@ -48,12 +48,10 @@ class Commands(click.Group):
         except OSError as error:
             if error.errno == errno.EPIPE:  # the reader of a pipe has gone: click exits silently
                 raise
-            failure = error
-            if _give_up_unwritable_stdout():
-                failure = OSError(f"cannot write to stdout: {error.strerror}").with_traceback(error.__traceback__)
-            text, exit_code = error_text(failure), 1
+            text, exit_code = error_text(error), 1
         except KeyboardInterrupt:
             text, exit_code = "Error: interrupted", Interrupted.exit_code
+        _give_up_unwritable_stdout()
         click.echo(text, err=True)
         ctx.exit(exit_code)
 
@@ -82,14 +80,12 @@ def _prepare_streams() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _give_up_unwritable_stdout() -> bool:
-    """Whether stdout cannot be written. If so it is replaced: Python would flush it at exit, fail, and return 120."""
+def _give_up_unwritable_stdout() -> None:
+    """Replace stdout if it cannot be written: otherwise Python flushes it at exit, fails again, and returns 120."""
     try:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -14,7 +14,7 @@ from cifar_edge.cli.inputs import STDIN, Input, Inputs, read, shown_name
 from cifar_edge.cli.prediction_records import Csv, JsonArray, JsonLines, Writer, record
 from cifar_edge.cli.prediction_text import lines
 from cifar_edge.cli.progress import Progress, alone_on_terminal
-from cifar_edge.cli.verbosity import error_text, note, quiet
+from cifar_edge.cli.verbosity import error_text, note, quiet, writing_stdout
 from cifar_edge.errors import ImageError
 from cifar_edge.messages import display_name
 
@@ -185,14 +185,15 @@ def _writer(form: str | None, out: Path | None, top: int) -> "Iterator[tuple[Wri
         with resumed(out, form == "csv", top) as both:
             yield both
         return
-    if form is None:
-        yield None, None
-        return
-    writer = _to_stdout(form, top)
-    try:
-        yield writer, None
-    finally:
-        writer.close()
+    with writing_stdout():
+        if form is None:
+            yield None, None
+            return
+        writer = _to_stdout(form, top)
+        try:
+            yield writer, None
+        finally:
+            writer.close()
 
 
 def _to_stdout(form: str, top: int) -> Writer:

@@ -4,11 +4,15 @@ Results go to stdout and errors to stderr, whatever the options. ``--quiet`` lea
 notes such as which model was taken. ``--verbose`` prints the traceback of an error.
 """
 
+import errno
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
+from cifar_edge.errors import CifarEdgeError
 from cifar_edge.messages import fit, one_line
 
 _LONGEST = 10_000
@@ -33,7 +37,23 @@ def quiet() -> bool:
 
 def say(text: str) -> None:
     """Print a result as text on stdout, made safe for a terminal (see `cifar_edge.messages`)."""
-    click.echo(fit(text))
+    with writing_stdout():
+        click.echo(fit(text))
+
+
+@contextmanager
+def writing_stdout() -> Iterator[None]:
+    """Name stdout in an error of writing to it. A broken pipe is left alone: click exits silently then.
+
+    Raises:
+        CifarEdgeError: stdout cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EPIPE or error.filename is not None:
+            raise
+        raise CifarEdgeError(f"cannot write to stdout: {error.strerror or error}") from error
 
 
 def tell(text: str) -> None:

@@ -179,7 +179,7 @@ def test_a_bad_list_is_said_once_where_the_inputs_are_counted(tree: Path, monkey
         ([], "Missing argument"),
         (["-", "--from-file", "-"], "stdin cannot be"),
         (["b.png", "-0"], "--from-file"),
-        (["b.png", "--json", "--resume", "out.json"], "not with one JSON array"),
+        (["b.png", "--json", "--resume", "out.json"], "not --json"),
         (["b.png", "--workers", "0"], "--workers"),
         (["b.png", "--threshold", "2"], "--threshold"),
         (["b.png", "--threshold", "nan"], "--threshold"),
@@ -273,14 +273,15 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk here")
+@pytest.mark.parametrize("form", [["--jsonl"], ["--json"], ["--csv"], []])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.usefixtures("tree")
-def test_a_full_disk_is_one_line() -> None:
-    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+def test_a_full_disk_is_one_line(form: list[str], unbuffered: str) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
-            [ENTRY_POINT, "predict", "--model", TINY, "b.png", "--jsonl"],
+            [ENTRY_POINT, "predict", "--model", TINY, "b.png", *form],
             stdout=full,
-            env=buffered,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
             stderr=subprocess.PIPE,
             check=False,
             timeout=60,
