@@ -291,7 +291,7 @@ def test_location(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert location() == cache_folder() / "cifar10.npz"
     monkeypatch.setenv("CIFAR_EDGE_DATA", str(tmp_path / "mine"))
     assert location() == tmp_path / "mine"
-    with pytest.raises(DataError, match=r"^\$CIFAR_EDGE_DATA: there is no .*mine; give a folder"):
+    with pytest.raises(DataError, match=r"^\$CIFAR_EDGE_DATA: there is no .*mine; give an image folder"):
         load_dataset()
     assert location("other") == Path("other")
     monkeypatch.setenv("CIFAR_EDGE_DATA", "sample")
