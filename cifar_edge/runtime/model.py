@@ -1,6 +1,8 @@
 """Loads an exported ``.onnx`` file into onnxruntime; files that violate the edge contract are refused."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,21 +54,40 @@ def load(source: str | os.PathLike[str] | bytes, threads: int = 1, name: str | N
         name, content = name or "the given model", source
     else:
         name, content = name or display_name(os.fspath(source)), read_model(source)
+    with _calling(name, content):
+        _, metadata = _checked(content)
+        session = _session(content, threads)
+        _try(session, metadata)
+    return Model(session, metadata)
+
+
+def read_graph(path: str | os.PathLike[str]) -> tuple[OnnxFile, ModelMetadata]:
+    """What the file of a model holds, and what it says of itself, without running it.
+
+    Raises:
+        ModelError: the file is missing, empty, larger than `MAX_MODEL_BYTES`, or no ONNX model.
+        ContractError: it is a model, but one that does not keep the edge contract.
+    """
+    content = read_model(path)
+    with _calling(display_name(os.fspath(path)), content):
+        return _checked(content)
+
+
+@contextmanager
+def _calling(name: str, content: bytes) -> Iterator[None]:
+    """Refuse ``content`` of no model's size; errors of what is done with it begin with ``name``."""
     if not content:
         raise ModelError(f"{name} is empty, not an ONNX model")
     if len(content) > MAX_MODEL_BYTES:
         raise ModelError(f"{name} is larger than {MAX_MODEL_BYTES >> 20} MiB, too large for an edge model")
     try:
-        metadata = _checked(content)
-        session = _session(content, threads)
-        _try(session, metadata)
+        yield
     except ContractError as error:
         raise ContractError(f"{name}: {reason(error)}") from error
     except UnicodeDecodeError as error:
         raise ContractError(f"{name}: its metadata or a name in it is not UTF-8") from error
     except (DamagedError, ModelError) as error:
         raise ModelError(f"{name} is damaged or not an ONNX model: {reason(error)}") from error
-    return Model(session, metadata)
 
 
 def run(session: Any, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -104,8 +125,8 @@ def read_model(path: str | os.PathLike[str]) -> bytes:
         raise ModelError(f"cannot read the model {name}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _checked(content: bytes) -> ModelMetadata:
-    """The file's metadata, after every part of the file was checked: onnxruntime does whatever a file asks for."""
+def _checked(content: bytes) -> tuple[OnnxFile, ModelMetadata]:
+    """The file and its metadata, after every part was checked: onnxruntime does whatever a file asks for."""
     file = OnnxFile.from_bytes(content)
     text = file.metadata.get(METADATA_KEY)
     if text is None:
@@ -120,7 +141,7 @@ def _checked(content: bytes) -> ModelMetadata:
             raise ContractError(f"its {kind} is {_shown(found)}; the contract requires {_shown((expected,))}")
     for batch in (1, BATCH):
         check_graph(file, batch)
-    return metadata
+    return file, metadata
 
 
 def _session(content: bytes, threads: int) -> Any:

@@ -35,11 +35,13 @@ class Tensor(NamedTuple):
         type: element type, a key of `TYPES`.
         shape: all sizes are fixed, and the file holds as many elements.
         integers: the elements if they are int64, else None.
+        raw: the elements as little-endian bytes; empty if the file holds them in another form.
     """
 
     type: int
     shape: tuple[int, ...]
     integers: tuple[int, ...] | None
+    raw: bytes | memoryview = b""
 
 
 class Node(NamedTuple):
@@ -152,7 +154,7 @@ def _tensor(message: Message) -> Tensor:
     integers = None
     if kind == INT64:
         integers = tuple(message["int64s"] or np.frombuffer(raw, "<i8").tolist())
-    return Tensor(kind, shape, integers)
+    return Tensor(kind, shape, integers, raw)
 
 
 def _node(message: Message) -> Node:
