@@ -12,6 +12,7 @@ from torch import nn
 
 from cifar_edge.data import Dataset
 from cifar_edge.folding.fold import fold
+from cifar_edge.folding.layers import Residual
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.integer import IntegerNetwork
 from cifar_edge.models import build
@@ -93,6 +94,73 @@ def build_folded(layers: list[dict[str, int]], classes: int) -> FoldedNetwork:
     return FoldedNetwork(convolutions, nn.Linear(channels, classes), residuals).eval().requires_grad_(False)
 
 
+def residual_network() -> nn.Sequential:
+    """One with an identity and a projection shortcut, of stride 2, ReLU and ReLU6."""
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, 2, 1),
+        nn.ReLU6(),
+        Residual(nn.Sequential(nn.Conv2d(16, 16, 3, 1, 1), nn.ReLU6(), nn.Conv2d(16, 16, 3, 1, 1))),
+        nn.ReLU(),
+        Residual(
+            nn.Sequential(nn.Conv2d(16, 24, 3, 2, 1), nn.ReLU(), nn.Conv2d(24, 24, 3, 1, 1)),
+            nn.Sequential(nn.Conv2d(16, 24, 1, 2)),
+        ),
+        nn.ReLU6(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(24, 10),
+    )
+
+
+def depthwise_network() -> nn.Sequential:
+    """One with depthwise layers, a linear bottleneck, and a residual that ends without a ReLU."""
+    bottleneck = nn.Sequential(
+        nn.Conv2d(16, 48, 1), nn.ReLU6(), nn.Conv2d(48, 48, 3, 1, 1, groups=48), nn.ReLU6(), nn.Conv2d(48, 16, 1)
+    )
+    return nn.Sequential(
+        nn.Conv2d(3, 24, 4, 2, 1),
+        nn.ReLU(),
+        nn.Conv2d(24, 24, 5, 2, 2, groups=24),
+        nn.ReLU(),
+        nn.Conv2d(24, 16, 1, groups=2),
+        Residual(bottleneck),
+        nn.Conv2d(16, 32, 1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(32, 10),
+    )
+
+
+def pool_network() -> nn.Sequential:
+    """One with asymmetric padding, both kinds of pool, a pool in a shortcut, and hidden Linear layers."""
+    return nn.Sequential(
+        nn.ZeroPad2d((0, 2, 1, 0)),
+        nn.Conv2d(3, 16, (2, 3), 1),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2, 1),
+        nn.ZeroPad2d((2, 1, 0, 1)),
+        nn.Conv2d(16, 20, (2, 4), 1, groups=4),
+        nn.ReLU(),
+        nn.Sequential(nn.AvgPool2d(2, 2), nn.Conv2d(20, 24, 3, 1, 1)),
+        nn.MaxPool2d((1, 2), 1),
+        nn.ReLU(),
+        Residual(nn.Sequential(nn.Conv2d(24, 24, 1)), nn.Sequential(nn.MaxPool2d(3, 1, 1))),
+        nn.ReLU(),
+        nn.AvgPool2d((3, 2), (2, 1), (1, 0)),
+        nn.Flatten(),
+        nn.Linear(24 * 4 * 6, 32),
+        nn.ReLU(),
+        nn.Dropout(0.1),
+        nn.Linear(32, 24),
+        nn.Linear(24, 10),
+    )
+
+
+NETWORKS = {"residuals": residual_network, "depthwise": depthwise_network, "pools": pool_network}
+"""Name -> an untrained network without norms, of ten classes."""
+
+
 def neighbours(codes: npt.NDArray[np.int8]) -> npt.NDArray[np.int_]:
     """Sums of weights two by two, in the order in which kernels read them: height, width, input channels."""
     rows = np.moveaxis(codes, 1, -1).reshape(len(codes), -1).astype(int)
@@ -103,4 +171,4 @@ def neighbours(codes: npt.NDArray[np.int8]) -> npt.NDArray[np.int_]:
 
 def answers(network: IntegerNetwork, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """What a file of ``network`` is to answer, bit for bit."""
-    return network(images).astype(np.float32) * network.logit_scales
+    return network(images).astype(np.float32) * network.logit_scale

@@ -20,14 +20,14 @@ import torch
 from benchmarks import results_file
 from cifar_edge.cli.loading import data_options, load
 from cifar_edge.errors import CifarEdgeError, ModelError, RecipeError
-from cifar_edge.export.calibration import CALIBRATION_IMAGES, LARGEST, Histogram, histograms, least_error_scale
-from cifar_edge.export.integer import integer_graph, integer_network
+from cifar_edge.export.calibration import CALIBRATION_IMAGES, LARGEST, Histogram, least_error_scale
+from cifar_edge.export.onnx_graph import integer_graph
 from cifar_edge.export.parity import Comparison, Logits, compare, torch_logits
-from cifar_edge.export.rounding import QuantizedWeights, fitted_weights, nearest_weights
-from cifar_edge.folding.network import FoldedNetwork
+from cifar_edge.export.quantize import quantize
+from cifar_edge.integer import IntegerNetwork
 from cifar_edge.runs.resolve import resolve_run
 from cifar_edge.runs.run import Run
-from cifar_edge.spec import INPUT_NAME, PIXEL_SCALE
+from cifar_edge.spec import INPUT_NAME
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.stages import training_images
 
@@ -37,7 +37,8 @@ DRAWS = 5
 CODES = LARGEST + 1
 
 Choose = Callable[[Histogram], float]
-Weights = Callable[[FoldedNetwork, list[float], npt.NDArray[np.uint8]], list[QuantizedWeights]]
+Quantize = Callable[..., IntegerNetwork]
+"""`cifar_edge.export.quantize.quantize`, some of its keyword arguments given."""
 
 
 @dataclass(frozen=True)
@@ -100,19 +101,9 @@ def _divergence(bins: npt.NDArray[np.float64], kept: int) -> float:
     return float((p * np.log(p / q)).sum())
 
 
-def plain_weights(
-    network: FoldedNetwork, scales: list[float], images: npt.NDArray[np.uint8], largest: int
-) -> list[QuantizedWeights]:
-    """Each weight rounded to nearest, by the scale that makes ``largest`` of the largest of its channel."""
-    rounded = []
-    input_scales = [PIXEL_SCALE, *scales[:-2], scales[-1]]  # the last layer reads what the pool gives
-    for layer, input_scale in zip([*network.convolutions, network.head], input_scales, strict=True):
-        weights, bias = (values.detach().double().numpy() for values in (layer.weight, layer.bias))
-        chosen = np.maximum(np.abs(weights.reshape(len(weights), -1)).max(axis=1) / largest, 1e-12)
-        codes = np.rint(weights / chosen.reshape(-1, *[1] * (weights.ndim - 1))).astype(np.int8)
-        bias = np.rint(bias / (chosen * input_scale)).astype(np.int32)
-        rounded.append(QuantizedWeights(codes, chosen.astype(np.float32), bias))
-    return rounded
+def plain_scales(weights: npt.NDArray[np.float64], largest: int) -> npt.NDArray[np.float64]:
+    """The scale that makes ``largest`` of the largest weight of a channel."""
+    return np.asarray(np.maximum(np.abs(weights.reshape(len(weights), -1)).max(axis=1) / largest, 1e-12))
 
 
 ACTIVATIONS: dict[str, Choose] = {
@@ -124,11 +115,13 @@ ACTIVATIONS: dict[str, Choose] = {
     "99.9 %": partial(percentile, fraction=0.999),
 }
 FITTED = "8 bits, bounded pairs, fitted"
-WEIGHTS: dict[str, Weights] = {
-    FITTED: fitted_weights,
-    "8 bits, bounded pairs": lambda network, scales, images: nearest_weights(network, scales),
-    "8 bits": partial(plain_weights, largest=127),  # on processors without VNNI its sums saturate
-    "7 bits": partial(plain_weights, largest=63),  # `reduce_range` of onnxruntime's tools: no sum of two saturates
+WEIGHTS: dict[str, Quantize] = {
+    FITTED: quantize,
+    "8 bits, bounded pairs": partial(quantize, fit=False),
+    # On processors without VNNI its sums saturate.
+    "8 bits": partial(quantize, choose_weight_scales=partial(plain_scales, largest=127), fit=False),
+    # `reduce_range` of onnxruntime's tools: no sum of two saturates.
+    "7 bits": partial(quantize, choose_weight_scales=partial(plain_scales, largest=63), fit=False),
 }
 
 
@@ -161,8 +154,8 @@ class Trial:
 
     def _comparison(self, activations: str, weights: str, count: int, draw: int) -> Comparison:
         drawn = self._images[np.random.default_rng(draw).choice(len(self._images), count, replace=False)]
-        scales = [ACTIVATIONS[activations](histogram) for histogram in histograms(self._network, drawn)]
-        graph = integer_graph(integer_network(self._network, scales, WEIGHTS[weights](self._network, scales, drawn)))
+        quantized = WEIGHTS[weights](self._network.sequential(), drawn, choose_scale=ACTIVATIONS[activations])
+        graph = integer_graph(quantized)
         session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
         logits: Logits = session.run(None, {INPUT_NAME: self._held_out})[0]
         return compare(logits, self._reference, self._labels)

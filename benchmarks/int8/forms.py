@@ -23,10 +23,9 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from benchmarks import results_file
 from cifar_edge.data import load_dataset
-from cifar_edge.export.calibration import activation_scales
 from cifar_edge.export.graphs import TO_NHWC
-from cifar_edge.export.integer import integer_graph, integer_network
-from cifar_edge.export.rounding import fitted_weights
+from cifar_edge.export.onnx_graph import integer_graph
+from cifar_edge.export.quantize import quantize
 from cifar_edge.files import released
 from cifar_edge.measure.timing import machine, time_alternately
 from cifar_edge.spec import INPUT_NAME, OUTPUT_NAME
@@ -95,13 +94,14 @@ class Form:
 def uint8_logits(shipped: ModelProto, low: float, high: float) -> ModelProto:
     """The last layer like all others, as a convolution, its logits uint8 over ``low`` to ``high``."""
     form = Form(shipped)
-    pool = next(index for index, node in enumerate(shipped.graph.node) if node.output[0] == "p")
+    pool = next(index for index, node in enumerate(shipped.graph.node) if node.output[0] == "t") - 1
     form.nodes = list(shipped.graph.node[: pool + 1])
-    pooled = form.node("DequantizeLinear", ["p", "ps", "z"], "pd")
-    scales = form.constant("whs", form.constants["ls"] / form.constants["ps"])
+    _, pool_scale, zero_point = form.nodes[-1].input
+    pooled = form.node("DequantizeLinear", [form.nodes[-1].output[0], pool_scale, zero_point], "pd")
+    form.constant("whs", form.constants["ls"] / form.constants[pool_scale])
     form.constant("whc", form.constants["wh"].T[:, :, None, None])
-    weights = form.node("DequantizeLinear", ["whc", scales], "whd", axis=0)
-    bias = form.node("DequantizeLinear", ["bh", "ls"], "bhd", axis=0)
+    weights = form.node("DequantizeLinear", ["whc", "whs"], "whd")
+    bias = form.node("DequantizeLinear", ["bh", "ls"], "bhd")
     convolved = form.node("Conv", [pooled, weights, bias], "l", kernel_shape=[1, 1])
     scale = np.float32((high - low) / 255)
     quantization = [form.constant("lqs", scale), form.constant("lqz", np.uint8(round(-low / float(scale))))]
@@ -115,16 +115,18 @@ def integer_operators(shipped: ModelProto) -> ModelProto:
     """QLinearConv and onnxruntime's QLinearGlobalAveragePool, which is what the shipped form becomes when it runs."""
     form = Form(shipped)
     form.constant("iz", np.int8(0))
-    x, quantization = "x", ["xs", "xz"]
+    makers = {node.output[0]: node for node in shipped.graph.node}
     for node in shipped.graph.node:
-        if node.op_type == "Conv":
-            index = node.output[0].removeprefix("c")
-            inputs = [x, *quantization, f"w{index}", f"w{index}s", "iz", f"y{index}s", "z", f"b{index}"]
-            attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-            x, quantization = form.node("QLinearConv", inputs, f"y{index}", **attributes), [f"y{index}s", "z"]
-        elif node.op_type == "GlobalAveragePool":
-            form.node("QLinearGlobalAveragePool", [x, *quantization, "ps", "z"], "p", domain=ONNXRUNTIME)
-        elif node.op_type not in ("QuantizeLinear", "DequantizeLinear") or node.output[0] == OUTPUT_NAME:
+        if node.op_type == "QuantizeLinear":
+            layer = makers[node.input[0]]
+            x, output, codes = makers[layer.input[0]].input, node.input[1:], node.output[0]
+            if layer.op_type == "Conv":
+                kernel, bias = (makers[name].input for name in layer.input[1:])
+                attributes = {each.name: helper.get_attribute_value(each) for each in layer.attribute}
+                form.node("QLinearConv", [*x, *kernel, "iz", *output, bias[0]], codes, **attributes)
+            else:
+                form.node("QLinearGlobalAveragePool", [*x, *output], codes, domain=ONNXRUNTIME)
+        elif node.op_type not in ("Conv", "GlobalAveragePool", "DequantizeLinear") or node.output[0] == OUTPUT_NAME:
             form.nodes.append(node)
     return form.model()
 
@@ -133,9 +135,10 @@ def float_logits(shipped: ModelProto) -> ModelProto:
     """The same, with onnxruntime's QGemm at the end, which answers in float by itself."""
     form = Form(shipped)
     form.nodes = list(integer_operators(shipped).graph.node[:-3])
-    form.constants |= {"iz": np.array(0, np.int8), "whz": np.zeros(len(form.constants["bh"]), np.int8)}
-    scales = form.constant("whs", form.constants["ls"] / form.constants["ps"])
-    form.node("QGemm", ["f", "ps", "z", "wh", scales, "whz", "bh"], OUTPUT_NAME, domain=ONNXRUNTIME)
+    form.constant("iz", np.int8(0))
+    pool = next(node for node in shipped.graph.node if node.op_type == "QuantizeLinear" and node.input[0] == "c7")
+    form.constant("whs", form.constants["ls"] / form.constants[pool.input[1]])
+    form.node("QGemm", ["f", *pool.input[1:], "wh", "whs", "iz", "bh"], OUTPUT_NAME, domain=ONNXRUNTIME)
     return form.model()
 
 
@@ -180,8 +183,7 @@ def main() -> None:
     assert folded is not None
     dataset = load_dataset("sample")
     images = np.concatenate([dataset.train_images, dataset.test_images])
-    scales = activation_scales(folded, dataset.train_images)
-    shipped = integer_graph(integer_network(folded, scales, fitted_weights(folded, scales, dataset.train_images)))
+    shipped = integer_graph(quantize(folded.sequential(), dataset.train_images))
     logits = session(shipped.SerializeToString()).run(None, {INPUT_NAME: dataset.train_images})[0]
     models = {
         SHIPPED: shipped,

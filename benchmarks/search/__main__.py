@@ -27,9 +27,8 @@ from benchmarks.search.results import Training
 from cifar_edge.cli.loading import data_options, load
 from cifar_edge.data import load_dataset
 from cifar_edge.errors import CifarEdgeError
-from cifar_edge.export.calibration import activation_scales
-from cifar_edge.export.integer import integer_graph, integer_network
-from cifar_edge.export.rounding import nearest_weights
+from cifar_edge.export.onnx_graph import integer_graph
+from cifar_edge.export.quantize import quantize
 from cifar_edge.files import replacing
 from cifar_edge.folding.fold import unfitted
 from cifar_edge.measure.timing import machine, session_run, time_singles
@@ -106,8 +105,7 @@ def _int8_session(spec: str, images: np.ndarray[Any, np.dtype[np.uint8]]) -> onn
     """The int8 graph of an untrained network: as fast as a trained one's."""
     torch.manual_seed(0)
     network = unfitted(search_space.candidate(spec)).eval().requires_grad_(False)
-    scales = activation_scales(network, images)
-    model = integer_graph(integer_network(network, scales, nearest_weights(network, scales)))
+    model = integer_graph(quantize(network.sequential(), images, fit=False))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -9,9 +10,11 @@ import click
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.size_option import size_option
 from cifar_edge.cli.verbosity import say
+from cifar_edge.runs.exports import REPORT
 from cifar_edge.spec import CIFAR10_LABELS, IMAGE_SIZE
 
 if TYPE_CHECKING:
+    from cifar_edge.integer.summary import Summary as IntegerSummary
     from cifar_edge.models.summary import Summary
 
 
@@ -27,8 +30,17 @@ def command(name: str, size: int | None, as_json: bool) -> None:
     MACs are the multiply-accumulates of convolutions and linear layers. Sizes are for one float32 image, in MB of
     2^20 bytes; forward/backward counts every layer's output and its gradient.
 
+    NAME may also be an exported int8 file, or the folder of an export (RUN/export): shown is what the file computes,
+    with the bytes of its weights, and of its activations where a device keeps only the rows that it still needs.
+
     Example: cifar-edge summary gn-cnn --size 64
     """
+    if name.endswith(".onnx") or (Path(name) / REPORT).is_file():
+        if size is not None:
+            raise click.UsageError("--size is for a network; an exported file has a size of its own.")
+        exported = _exported(name)
+        say(json.dumps({"model": name, **asdict(exported)}, indent=2) if as_json else exported.to_table())
+        return
     with needs("train"):
         from cifar_edge.models import build, summarize
     from cifar_edge.errors import ModelError, RecipeError
@@ -45,6 +57,13 @@ def command(name: str, size: int | None, as_json: bool) -> None:
     except ModelError as error:  # no such network: wrong use, as of train --model
         raise RecipeError(str(error)) from error
     say(_json(model, summary) if as_json else summary.to_table())
+
+
+def _exported(name: str) -> "IntegerSummary":
+    from cifar_edge.integer import IntegerNetwork
+    from cifar_edge.runs.resolve import precisions_beside, resolve_model
+
+    return IntegerNetwork.from_onnx(precisions_beside(resolve_model(name).path)[-1]).summary()
 
 
 def _json(name: str, summary: "Summary") -> str:

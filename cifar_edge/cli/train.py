@@ -14,7 +14,7 @@ import click
 
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.interruption import interruptible
-from cifar_edge.cli.loading import image_folder_options, load, load_again
+from cifar_edge.cli.loading import load, load_again, own_data_options
 from cifar_edge.cli.recipe_option import set_option
 from cifar_edge.cli.verbosity import note, quiet, say
 from cifar_edge.messages import one_line
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to train."
 )
-@image_folder_options
+@own_data_options
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def command(
     model: str | None,

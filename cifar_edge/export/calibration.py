@@ -1,14 +1,16 @@
 """The scales of int8: one for each output channel of weights, one for each activation, found on training images."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from cifar_edge.folding.network import FoldedNetwork
+from cifar_edge.export.float_network import FloatLayer, run
+from cifar_edge.integer import PIXELS, Quantization
 from cifar_edge.models.pixels import pixels_to_input
 
 CALIBRATION_IMAGES = 1024
@@ -16,7 +18,7 @@ LARGEST = 255
 """The largest uint8. After ReLU nothing is negative, so that the zero point is 0 and every code is used."""
 
 SIGNED_ZERO_POINT = 128
-"""Zero point of what a residual's layer adds to its shortcut: no ReLU stands before the sum."""
+"""Zero point where values may be negative, as before the sum of a residual."""
 
 LARGEST_WEIGHT = 127
 _SMALLEST_SCALE = 1e-12  # for channels whose weights are all zero
@@ -43,6 +45,10 @@ class Histogram:
     def codes(self) -> tuple[int, int]:
         """The least and the largest code of its values, the zero point taken off."""
         return (0, LARGEST) if self.minimum == 0 else (-SIGNED_ZERO_POINT, LARGEST - SIGNED_ZERO_POINT)
+
+
+ChooseScale = Callable[..., float]
+"""From histograms to the one scale for all of their values."""
 
 
 def calibration_images(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -74,68 +80,94 @@ def kernel_order(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.moveaxis(weights, 1, -1).reshape(len(weights), -1)
 
 
-def activation_scales(network: FoldedNetwork, images: npt.NDArray[np.uint8]) -> list[float]:
-    """The scale of each activation that loses least, see `least_error_scale`.
+def calibrate(
+    layers: Sequence[FloatLayer], images: npt.NDArray[np.uint8], choose_scale: ChooseScale | None = None
+) -> dict[FloatLayer, Quantization]:
+    """What the output codes of each layer stand for; a max pool has none, since it passes on the codes that it reads.
 
-    A residual's shortcut, what is added to it, and their sum share one scale: so the sum is one of integers, without
-    rounding, and the same on every processor.
+    The two ways of a residual and their sum share one scale: so the sum is one of integers, without rounding, and the
+    same on every processor.
 
     Args:
-        network: on the CPU, in evaluation mode.
+        layers: of a network on the CPU, in evaluation mode.
         images: training images, uint8 ``[n, 32, 32, 3]``; see `calibration_images`.
-
-    Returns:
-        One scale for each convolution's output after ReLU, then one for the average pool's.
+        choose_scale: one scale for the values of several histograms; `least_error_scale` if it is None.
     """
-    found = histograms(network, images)
-    count = len(network.convolutions) + 1
-    outputs, added = found[:count], dict(zip(_residual_layers(network), found[count:], strict=True))
-    tied = list(range(count))  # the first activation of those that share a scale with this one
-    for index, residual in enumerate(network.residuals):
-        tied[index] = tied[index - residual]
-    chosen: dict[int, float] = {}
-    for first in sorted(set(tied)):
-        members = [index for index in range(count) if tied[index] == first]
-        together = [outputs[index] for index in members] + [added[index] for index in members if index in added]
-        chosen[first] = least_error_scale(*together)
-    return [chosen[first] for first in tied]
+    found, groups = histograms(layers, images), _sharing(layers)
+    scales: dict[_Group, np.float32] = {_PIXELS: PIXELS.scale}
+    for group in dict.fromkeys(groups.values()):
+        if group is not _PIXELS:
+            together = [found[layer] for layer in found if groups[layer] is group]
+            scales[group] = np.float32((choose_scale or least_error_scale)(*together))
+    return {layer: _quantization(layer, scales[groups[layer]], found[layer]) for layer in found}
 
 
-def histograms(network: FoldedNetwork, images: npt.NDArray[np.uint8]) -> list[Histogram]:
-    """The distribution of all `activations` on ``images``: a first pass for their extremes, a second to count."""
-    count = len(network.convolutions) + 1
-    kinds = count + len(_residual_layers(network))
-    maxima, minima = [0.0] * kinds, [0.0] * kinds
-    for batch in activations(network, images):
-        maxima = [max(maximum, float(values.max())) for maximum, values in zip(maxima, batch, strict=True)]
-        minima = [min(minimum, float(values.min())) for minimum, values in zip(minima, batch, strict=True)]
-    counts = [np.zeros(_BINS, np.int64) for _ in maxima]
-    for batch in activations(network, images):
-        for total, values, minimum, maximum in zip(counts, batch, minima, maxima, strict=True):
-            total += np.histogram(values.numpy(), _BINS, (minimum, maximum if maximum > minimum else 1.0))[0]
-    return [Histogram(*fields) for fields in zip(counts, maxima, minima, strict=True)]
+def histograms(layers: Sequence[FloatLayer], images: npt.NDArray[np.uint8]) -> dict[FloatLayer, Histogram]:
+    """What each layer but max pools passes on, on ``images``: a first pass for the extremes, a second to count."""
+    maxima: dict[FloatLayer, float] = defaultdict(float)
+    minima: dict[FloatLayer, float] = defaultdict(float)
+    counts: dict[FloatLayer, npt.NDArray[np.int64]] = {}
+
+    def extremes(layer: FloatLayer, values: Tensor) -> None:
+        maxima[layer] = max(maxima[layer], float(values.max()))
+        minima[layer] = min(minima[layer], float(values.min()))
+
+    def count(layer: FloatLayer, values: Tensor) -> None:
+        low, high = minima[layer], maxima[layer]
+        counted = np.histogram(values.numpy(), _BINS, (low, high if high > low else 1.0))[0]
+        counts[layer] = counts.get(layer, 0) + counted
+
+    for see in (extremes, count):
+        _run(layers, images, see)
+    return {
+        layer: Histogram(counts[layer], maxima[layer], minima[layer])
+        for layer in counts
+        if not isinstance(layer.module, nn.MaxPool2d)
+    }
 
 
 @torch.inference_mode()
-def activations(network: FoldedNetwork, images: npt.NDArray[np.uint8]) -> Iterator[list[Tensor]]:
-    """What passes through ``network``, a batch of images at a time.
-
-    That is each ReLU's output, then the average pool's, then what the layer of each residual adds to its shortcut.
-    """
+def _run(
+    layers: Sequence[FloatLayer], images: npt.NDArray[np.uint8], see: Callable[[FloatLayer, Tensor], None]
+) -> None:
     for start in range(0, len(images), _BATCH):
-        x = pixels_to_input(torch.tensor(images[start : start + _BATCH]))
-        inputs, added = [x], []
-        for convolution, residual in zip(network.convolutions, network.residuals, strict=True):
-            x = convolution(inputs[-1])
-            if residual:
-                added.append(x)
-                x = x + inputs[-residual]
-            inputs.append(torch.relu(x))
-        yield [*inputs[1:], network.pool(inputs[-1]), *added]
+        run(layers, pixels_to_input(torch.tensor(images[start : start + _BATCH])), see)
 
 
-def _residual_layers(network: FoldedNetwork) -> list[int]:
-    return [index for index, residual in enumerate(network.residuals) if residual]
+_Group = FloatLayer | str
+_PIXELS = "pixels"
+"""The group of those that share the scale of the image."""
+
+
+def _sharing(layers: Sequence[FloatLayer]) -> dict[FloatLayer, _Group]:
+    """The group of each layer: those of one group have one scale."""
+    groups: dict[FloatLayer, _Group] = {}
+
+    def join(one: _Group, other: _Group) -> _Group:
+        kept, gone = (other, one) if other is _PIXELS else (one, other)
+        groups.update({layer: kept for layer, group in groups.items() if group is gone})
+        return kept
+
+    def chain(layers: Sequence[FloatLayer], group: _Group) -> _Group:
+        """The group of what ``layers`` pass on; ``group`` is that of what they read."""
+        for layer in layers:
+            if layer.layers or layer.shortcut:
+                group = join(chain(layer.layers, group), chain(layer.shortcut, group))
+            elif not isinstance(layer.module, nn.MaxPool2d):
+                group = layer
+            groups[layer] = group
+        return group
+
+    chain(layers, _PIXELS)
+    return groups
+
+
+def _quantization(layer: FloatLayer, scale: np.float32, histogram: Histogram) -> Quantization:
+    """The codes of what ``layer`` passes on: with a ReLU6 they end at that of 6."""
+    least, largest = histogram.codes
+    if layer.largest is not None and np.isfinite(layer.largest):
+        largest = min(largest, round(layer.largest / float(scale)))
+    return Quantization(scale, -least, largest - least)
 
 
 def least_error_scale(*histograms: Histogram) -> float:

@@ -13,12 +13,12 @@ from torch import nn
 
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import ExportError
-from cifar_edge.export.calibration import activation_scales, calibration_images
+from cifar_edge.export.calibration import calibration_images
 from cifar_edge.export.fp32 import network_graph, with_pixels
-from cifar_edge.export.integer import integer_graph, integer_network
+from cifar_edge.export.onnx_graph import integer_graph
 from cifar_edge.export.parity import Logits, torch_logits
-from cifar_edge.export.quantize import quantize as quantize_graph
-from cifar_edge.export.rounding import fitted_weights
+from cifar_edge.export.quantize import quantize as quantize_network
+from cifar_edge.export.static import quantize_static_graph
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.models.summary import summarize
 from cifar_edge.runs.run import Run
@@ -66,7 +66,7 @@ def conversions(trained: TrainedNetwork, dataset: Dataset, *, quantize: bool) ->
         return [fp32]
     if trained.folded is not None:
         return [replace(fp32, name="GroupNorm fp32"), *_folded(trained.folded, trained, dataset, about)]
-    int8 = quantize_graph(network, dataset.train_images)
+    int8 = quantize_static_graph(network, dataset.train_images)
     return [fp32, Conversion("int8", int8, source, _as_int8(about, trained))]
 
 
@@ -76,8 +76,7 @@ def _folded(folded: FoldedNetwork, trained: TrainedNetwork, dataset: Dataset, ab
     costs = summarize(folded)
     about = replace(about, parameters=costs.parameters, macs=costs.macs, weights_sha256=trained.folded_sha256)
     images = calibration_images(dataset.train_images)
-    scales = activation_scales(folded, images)
-    int8 = integer_graph(integer_network(folded, scales, fitted_weights(folded, scales, images)))
+    int8 = integer_graph(quantize_network(folded.sequential(), images))
     return [
         Conversion("folded fp32", with_pixels(network_graph(folded)), source, about, written=False),
         Conversion("int8", int8, source, _as_int8(about, trained)),

@@ -1,100 +1,179 @@
-"""Static int8 of a network as it is: convolutions in integers, norms in float."""
+"""From a network without norms to its integers: `quantize`."""
 
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-from onnx import ModelProto, NodeProto, helper, numpy_helper
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.quant_utils import add_pre_process_metadata
+from torch import nn
 
-from cifar_edge.export.calibration import calibration_images, weight_scales
-from cifar_edge.export.fp32 import NETWORK_INPUT
-from cifar_edge.export.graphs import TO_NCHW, pixel_input, strip
-from cifar_edge.spec import INPUT_NAME, PIXEL_SCALE, PIXEL_ZERO_POINT
+from cifar_edge.errors import ExportError
+from cifar_edge.export.calibration import ChooseScale, calibrate, weight_scales
+from cifar_edge.export.float_network import FloatLayer, float_layers, pair
+from cifar_edge.export.rounding import Array, round_to_inputs
+from cifar_edge.folding.layers import Residual as FloatResidual
+from cifar_edge.integer import (
+    PIXELS,
+    AveragePool,
+    Conv,
+    IntegerNetwork,
+    Layer,
+    Linear,
+    MaxPool,
+    Quantization,
+    Residual,
+    exact_scales,
+)
+from cifar_edge.integer.quantization import Codes, Factors
 
+_LARGEST_BIAS = 2**30  # half of int32: the other half is for the sum of products
+_LEAST_FACTOR = 2.0**-12
+"""Of a sum: with a smaller one float32 skips sums (see `cifar_edge.integer.fixed_point`). A channel has such a factor
+where its weights are next to nothing, so that coarser ones change nothing."""
 _BATCH = 64
-_OPERATORS = ("Conv", "Gemm", "MaxPool", "Relu")
-"""What is computed in integers. Adds and average pools stay in float beside the norms they border on: as integers
-they would only put more conversions between them (measured: slower, and a worse signal)."""
+
+Weighted = TypeVar("Weighted", Conv, Linear)
+WeightScales = Callable[[Array], Array]
+"""From weights ``[out, ...]`` to a scale a channel, ``[out]``."""
 
 
-def quantize(network: ModelProto, images: npt.NDArray[np.uint8]) -> ModelProto:
-    """The contract's int8 graph of ``network`` in QDQ form: uint8 activations, int8 weights per channel.
-
-    Ranges are the extremes seen on calibration images; only these extremes are kept, so that memory is bounded.
+def quantize(
+    network: nn.Sequential,
+    images: npt.NDArray[np.uint8],
+    *,
+    choose_scale: ChooseScale | None = None,
+    choose_weight_scales: WeightScales = weight_scales,
+    fit: bool = True,
+) -> IntegerNetwork:
+    """The integers of ``network``: scales of activations and weights, then the weights, layer by layer.
 
     Args:
-        network: float32 NCHW in, see `cifar_edge.export.fp32.network_graph`.
+        network: on the CPU, in evaluation mode: convolutions, pools, Linear, ReLU, ReLU6 and
+            `cifar_edge.folding.layers.Residual`, a Linear last.
         images: training images, uint8 ``[n, 32, 32, 3]``; see `cifar_edge.export.calibration.calibration_images`.
+        choose_scale: of activations, see `cifar_edge.export.calibration.calibrate`.
+        choose_weight_scales: those of weights.
+        fit: whether weights are rounded as `cifar_edge.export.rounding` does it, else to nearest.
+
+    Raises:
+        ExportError: the network has a module that integers do not compute, or its last one is not a Linear.
     """
-    prepared = ModelProto()
-    prepared.CopyFrom(network)
-    add_pre_process_metadata(prepared)  # torch's exporter has folded constants and inferred shapes already
-    with tempfile.TemporaryDirectory(prefix="cifar-edge-") as folder:
-        target = Path(folder) / "int8.onnx"
-        quantize_static(
-            prepared,
-            target,
-            _CalibrationImages(images),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(_OPERATORS),
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            extra_options={"TensorQuantOverrides": {NETWORK_INPUT: [_pixel_quantization()], **_weights(network)}},
-        )
-        model = onnx.load(target)
-    _read_pixels(model)
-    strip(model)
-    return model
+    *layers, head = float_layers(network)
+    if not isinstance(head.module, nn.Linear) or head.largest is not None:
+        raise ExportError("the last layer of an integer network is a Linear without activation")
+    quantizer = _Quantizer(calibrate(layers, images, choose_scale), choose_weight_scales, fit)
+    # Without a fit one image tells the sizes.
+    made, x = quantizer.chain(tuple(layers), _Activation(images if fit else images[:1], PIXELS))
+    last, logit_scale = quantizer.head(head.module, x)
+    return IntegerNetwork(images.shape[1], (*made, last), logit_scale)
 
 
-class _CalibrationImages(CalibrationDataReader):  # type: ignore[misc] # onnxruntime ships no types
-    """Network input of evenly spread images, a batch at a time."""
+@dataclass(frozen=True, slots=True)
+class _Activation:
+    """What a layer reads: the codes that the integers before it give for calibration images."""
 
-    def __init__(self, images: npt.NDArray[np.uint8]) -> None:
-        chosen = calibration_images(images)
-        self._batches: Iterator[npt.NDArray[np.uint8]] = (
-            chosen[start : start + _BATCH] for start in range(0, len(chosen), _BATCH)
-        )
+    codes: Codes
+    quantization: Quantization
 
-    def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
-        """The next batch by name of the input, or None after the last."""
-        batch = next(self._batches, None)
-        if batch is None:
-            return None
-        centred = batch.transpose(TO_NCHW).astype(np.float32) - np.float32(PIXEL_ZERO_POINT)
-        return {NETWORK_INPUT: np.ascontiguousarray(centred * np.float32(PIXEL_SCALE))}
+    def batches(self) -> list[Codes]:
+        return np.split(self.codes, range(_BATCH, len(self.codes), _BATCH))
+
+    def behind(self, layer: Layer) -> "_Activation":
+        """What ``layer`` makes of it."""
+        parts = [layer(batch, self.quantization) for batch in self.batches()]
+        return _Activation(np.concatenate([codes for codes, _ in parts]), parts[0][1])
 
 
-def _pixel_quantization() -> dict[str, npt.NDArray[Any]]:
-    return {"scale": np.array(PIXEL_SCALE, np.float32), "zero_point": np.array(PIXEL_ZERO_POINT, np.uint8)}
+@dataclass(frozen=True, slots=True)
+class _Quantizer:
+    """What `quantize` was told, and what it has found out about activations."""
+
+    outputs: dict[FloatLayer, Quantization]
+    weight_scales: WeightScales
+    fit: bool
+
+    def chain(self, layers: tuple[FloatLayer, ...], x: _Activation) -> tuple[tuple[Layer, ...], _Activation]:
+        """The integers of ``layers``, which read ``x``, and what they give."""
+        made: list[Layer] = []
+        for layer in layers:
+            if isinstance(layer.module, FloatResidual):
+                residual, x = self.residual(layer, x)
+                made.append(residual)
+            else:
+                made.append(self.layer(layer, x))
+                x = x.behind(made[-1])
+        return tuple(made), x
+
+    def residual(self, layer: FloatLayer, x: _Activation) -> tuple[Residual, _Activation]:
+        """The integers of a residual, and what it gives."""
+        (layers, one), (shortcut, other) = (self.chain(way, x) for way in (layer.layers, layer.shortcut))
+        residual = Residual(layers, shortcut, self.outputs[layer])
+        total = residual.total((one.codes, one.quantization), (other.codes, other.quantization))
+        return residual, _Activation(total, residual.output)
+
+    def layer(self, layer: FloatLayer, x: _Activation) -> Layer:
+        """The integers of any other layer but the last."""
+        module, given = layer.module, x.quantization
+        if isinstance(module, nn.MaxPool2d):
+            return MaxPool(pair(module.kernel_size), pair(module.stride), layer.padding)
+        output = self.outputs[layer]
+        if isinstance(module, nn.AvgPool2d):
+            pool = AveragePool(output, pair(module.kernel_size), pair(module.stride), layer.padding)
+            return self._exact_pool(pool, x)
+        if isinstance(module, nn.AdaptiveAvgPool2d):
+            return self._exact_pool(AveragePool(output), x)
+        assert isinstance(module, nn.Conv2d | nn.Linear)
+        weights, bias = _parameters(module)
+        if isinstance(module, nn.Linear):  # kernels read it as a convolution of the size of its input
+            height, width, channels = x.codes.shape[1:]
+            weights = weights.reshape(len(weights), channels, height, width)
+        least = np.maximum(self._least_scales(weights, bias, given), output.scale * _LEAST_FACTOR / given.scale)
+        scales = exact_scales(least.astype(np.float32), lambda scales: given.scale * scales / output.scale, output)
+        blank = np.zeros(module.weight.shape, np.int8), scales, np.zeros(len(bias), np.int32)
+        if isinstance(module, nn.Linear):
+            return self._with_weights(Linear(*blank, output), weights, bias, scales, x)
+        convolution = Conv(*blank, pair(module.stride), layer.padding, module.groups, output)
+        return self._with_weights(convolution, weights, bias, scales, x)
+
+    def head(self, module: nn.Linear, x: _Activation) -> tuple[Linear, np.float32]:
+        """The integers of the last layer, and what its sums stand for: one scale for all classes."""
+        weights, bias = _parameters(module)
+        scale = np.float32(self._least_scales(weights, bias, x.quantization).max())
+        blank = Linear(np.zeros(weights.shape, np.int8), None, np.zeros(len(bias), np.int32), None)
+        scales = np.full(len(bias), scale)
+        return self._with_weights(blank, weights, bias, scales, x), scale * x.quantization.scale
+
+    def _least_scales(self, weights: Array, bias: Array, given: Quantization) -> Array:
+        """Those by which weights fit into int8, and biases into int32, even where weights are nearly zero."""
+        return np.maximum(self.weight_scales(weights), np.abs(bias) / (given.scale * _LARGEST_BIAS))
+
+    def _with_weights(self, blank: Weighted, weights: Array, bias: Array, scales: Factors, x: _Activation) -> Weighted:
+        """``blank`` with weights and bias in units of their scales, rounded."""
+        exact = weights / scales.astype(np.float64).reshape(-1, *[1] * (weights.ndim - 1))
+        units = bias / (scales.astype(np.float64) * x.quantization.scale)
+        codes = np.rint(exact)
+        if self.fit:
+            inputs = (blank.inputs(batch, x.quantization) for batch in x.batches())
+            codes, lost = round_to_inputs(exact, codes, inputs)
+            units += lost
+        shaped = codes.astype(np.int8).reshape(blank.weights.shape)
+        return replace(blank, weights=shaped, bias=np.rint(units).astype(np.int32))
+
+    def _exact_pool(self, pool: AveragePool, x: _Activation) -> AveragePool:
+        """``pool`` with a scale next to its own whose factor is exact in fixed point, unless others share the scale."""
+        scale, given, size = pool.output.scale, x.quantization, x.codes.shape[1:3]
+        if [output.scale for output in self.outputs.values()].count(scale) > 1:
+            return pool
+
+        def with_scale(scale: np.float32) -> AveragePool:
+            return replace(pool, output=replace(pool.output, scale=scale))
+
+        exact = exact_scales(np.array([scale]), lambda scales: with_scale(scales[0]).factors(given, size), pool.output)
+        return with_scale(exact[0])
 
 
-def _weights(network: ModelProto) -> dict[str, list[dict[str, Any]]]:
-    """Scales of all weights, in the form of onnxruntime's tools: with their own, sums saturate on some processors."""
-    names = {node.input[1] for node in network.graph.node if node.op_type in ("Conv", "Gemm")}
-    return {
-        tensor.name: [
-            {"axis": 0, "scale": np.float32(scale), "zero_point": np.int8(0)}
-            for scale in weight_scales(numpy_helper.to_array(tensor))
-        ]
-        for tensor in network.graph.initializer
-        if tensor.name in names
-    }
-
-
-def _read_pixels(model: ModelProto) -> None:
-    """Put the pixels where the quantized network input was: they are the same bytes but for the layout."""
-    nodes = model.graph.node
-    entry: NodeProto = next(node for node in nodes if NETWORK_INPUT in node.input)
-    assert entry.op_type == "QuantizeLinear"
-    transpose = helper.make_node("Transpose", [INPUT_NAME], list(entry.output), perm=TO_NCHW)
-    nodes.remove(entry)
-    nodes.insert(0, transpose)
-    model.graph.input[0].CopyFrom(pixel_input())
+def _parameters(layer: nn.Conv2d | nn.Linear) -> tuple[Array, Array]:
+    """Its weights and its bias."""
+    weights = layer.weight.detach().double().numpy()
+    return weights, np.zeros(len(weights)) if layer.bias is None else layer.bias.detach().double().numpy()

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from cifar_edge.folding.layers import Residual
+
 
 class FoldedNetwork(nn.Module):
     """ReLU(conv(x) + shortcut) layer after layer, global average pool, linear classifier.
@@ -29,6 +31,19 @@ class FoldedNetwork(nn.Module):
             x = torch.relu(x + inputs[-residual] if residual else x)
         logits: Tensor = self.head(self.pool(x).flatten(1))
         return logits
+
+    def sequential(self) -> nn.Sequential:
+        """The same modules as a chain, residuals and ReLUs as modules of their own."""
+        chain: list[nn.Module] = []
+        ends: list[int] = []  # of `chain`, behind each layer
+        for index, (convolution, residual) in enumerate(zip(self.convolutions, self.residuals, strict=True)):
+            chain.append(convolution)
+            if residual:
+                start = ends[index - residual]
+                chain[start:] = [Residual(nn.Sequential(*chain[start:]))]
+            chain.append(nn.ReLU())
+            ends.append(len(chain))
+        return nn.Sequential(*chain, self.pool, nn.Flatten(), self.head)
 
 
 class BatchNormNetwork(nn.Module):

@@ -1,32 +1,51 @@
 """A whole integer network: pixels in, int32 logits out."""
 
+import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from cifar_edge.integer.layers import PIXELS, ByValue, Layer, Linear, run
+from cifar_edge.integer.layers import Layer, Linear, run
+from cifar_edge.integer.quantization import PIXELS, ByValue
+
+if TYPE_CHECKING:
+    from cifar_edge.integer.summary import Summary
 
 _BATCH = 64
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class IntegerNetwork(ByValue):
     """An integer network. Calling it is the definition of what its files compute, whatever they are written for.
 
-    ``network(pixels).astype(float32) * network.logit_scales`` is what onnxruntime answers, bit for bit.
+    ``network(pixels).astype(float32) * network.logit_scale`` is what onnxruntime answers, bit for bit.
 
     Attributes:
         size: height and width of the image.
-        layers: from the pixels to what the last layer reads.
-        head: the last layer, whose sums are the logits.
-        logit_scales: float32 ``[classes]``: a logit stands for its sum * scale.
+        layers: from the pixels to the logits. The last one is a `Linear` without an ``output``, the only such one.
+        logit_scale: float32: a logit stands for its int32 sum * scale. It is one for all classes, so that the largest
+            sum is the largest logit.
+
+    Raises:
+        ValueError: the last layer gives no sums.
     """
 
     size: int
     layers: tuple[Layer, ...]
-    head: Linear
-    logit_scales: npt.NDArray[np.float32]
+    logit_scale: np.float32
+
+    def __post_init__(self) -> None:
+        if not self.layers or not isinstance(self.layers[-1], Linear) or self.layers[-1].output is not None:
+            raise ValueError("the last layer of a network is a Linear without an output: its sums are the logits")
+
+    @property
+    def head(self) -> Linear:
+        """The last layer."""
+        last = self.layers[-1]
+        assert isinstance(last, Linear)
+        return last
 
     def __call__(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
         """Logits, int32 ``[n, classes]``, of uint8 RGB ``[n, size, size, 3]``."""
@@ -34,5 +53,23 @@ class IntegerNetwork(ByValue):
         return np.concatenate(parts)
 
     def _logits(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
-        codes, quantization = run(self.layers, pixels, PIXELS)
+        codes, quantization = run(self.layers[:-1], pixels, PIXELS)
         return self.head.sums(codes, quantization)
+
+    def summary(self) -> "Summary":
+        """Its layers, and what they cost on a device."""
+        from cifar_edge.integer.summary import summarize
+
+        return summarize(self)
+
+    @classmethod
+    def from_onnx(cls, path: str | os.PathLike[str]) -> "IntegerNetwork":
+        """Read an int8 file of `cifar-edge export`.
+
+        Raises:
+            ModelError: there is no such file, or it is damaged.
+            ContractError: it holds another graph than that of an integer network.
+        """
+        from cifar_edge.integer.from_onnx import read_network
+
+        return read_network(path)

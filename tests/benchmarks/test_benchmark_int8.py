@@ -12,21 +12,16 @@ from export_helpers import answers
 from benchmarks.int8.calibration import ACTIVATIONS, WEIGHTS, least_divergence, percentile
 from benchmarks.int8.forms import float_logits, integer_operators, nodes_run, session, tied, uint8_logits
 from cifar_edge.data import Dataset
-from cifar_edge.export.calibration import Histogram, activation_scales, histograms
-from cifar_edge.export.integer import integer_graph, integer_network
+from cifar_edge.export.calibration import Histogram
+from cifar_edge.export.onnx_graph import integer_graph
 from cifar_edge.export.parity import Logits, compare, torch_logits
-from cifar_edge.export.rounding import nearest_weights
+from cifar_edge.export.quantize import quantize
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.spec import INPUT_NAME
 
 
-@pytest.fixture(scope="module")
-def scales(folded: FoldedNetwork, sample: Dataset) -> list[float]:
-    return activation_scales(folded, sample.train_images)
-
-
-def test_forms_are_one_function(folded: FoldedNetwork, scales: list[float], sample: Dataset) -> None:
-    shipped = integer_graph(integer_network(folded, scales, nearest_weights(folded, scales)))
+def test_forms_are_one_function(folded: FoldedNetwork, sample: Dataset) -> None:
+    shipped = integer_graph(quantize(folded.sequential(), sample.train_images, fit=False))
     run = {INPUT_NAME: sample.test_images}
     logits = session(shipped.SerializeToString()).run(None, run)[0]
     low, high = float(logits.min()), float(logits.max())
@@ -45,16 +40,14 @@ def test_ties_are_of_the_two_best_logits() -> None:
 
 @pytest.mark.parametrize("method", ACTIVATIONS)
 def test_methods_keep_the_classes(method: str, folded: FoldedNetwork, sample: Dataset) -> None:
-    chosen = [ACTIVATIONS[method](histogram) for histogram in histograms(folded, sample.train_images)]
-    graph = integer_graph(integer_network(folded, chosen, nearest_weights(folded, chosen)))
-    check(logits_of(graph, sample), folded, sample)
+    network = folded.sequential()
+    integers = quantize(network, sample.train_images, choose_scale=ACTIVATIONS[method], fit=False)
+    check(logits_of(integer_graph(integers), sample), folded, sample)
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
-def test_other_weights_keep_the_classes(
-    weights: str, folded: FoldedNetwork, scales: list[float], sample: Dataset
-) -> None:
-    integers = integer_network(folded, scales, WEIGHTS[weights](folded, scales, sample.train_images))
+def test_other_weights_keep_the_classes(weights: str, folded: FoldedNetwork, sample: Dataset) -> None:
+    integers = WEIGHTS[weights](folded.sequential(), sample.train_images)
     exact = answers(integers, sample.test_images)
     check(exact, folded, sample)
     logits = logits_of(integer_graph(integers), sample)

@@ -20,8 +20,8 @@ from cifar_edge.export.conversion import conversions
 from cifar_edge.export.fp32 import network_graph
 from cifar_edge.export.parity import FP32_TOLERANCE, compare, torch_logits
 from cifar_edge.export.pipeline import export_network
-from cifar_edge.export.quantize import quantize
 from cifar_edge.export.report import Report
+from cifar_edge.export.static import quantize_static_graph
 from cifar_edge.models import MODELS
 from cifar_edge.models.summary import count_macs, count_parameters
 from cifar_edge.runs.resolve import resolve_model
@@ -207,7 +207,9 @@ def test_int8_sums_of_two_products_fit_into_int16(exported: Exported) -> None:
 
 def test_quantization_is_deterministic(batch_norm_run: TrainedNetwork, sample: Dataset) -> None:
     network = network_graph(batch_norm_run.network)
-    first, second = (quantize(network, sample.train_images).SerializeToString(deterministic=True) for _ in range(2))
+    first, second = (
+        quantize_static_graph(network, sample.train_images).SerializeToString(deterministic=True) for _ in range(2)
+    )
     assert first == second
 
 

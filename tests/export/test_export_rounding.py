@@ -5,21 +5,21 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 import torch
-from export_helpers import LAYER, build_folded, neighbours
+from export_helpers import LAYER, answers, build_folded, neighbours
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from cifar_edge.data import Dataset
-from cifar_edge.export.calibration import activation_scales, kernel_order
-from cifar_edge.export.integer import integer_graph, integer_network
+from cifar_edge.export.calibration import kernel_order
 from cifar_edge.export.parity import compare, torch_logits
-from cifar_edge.export.rounding import QuantizedWeights, fitted_weights, nearest_weights, round_to_fit
+from cifar_edge.export.quantize import quantize
+from cifar_edge.export.rounding import round_to_fit
 from cifar_edge.folding.network import FoldedNetwork
+from cifar_edge.integer import Conv
 from cifar_edge.models.pixels import pixels_to_input
-from cifar_edge.spec import INPUT_NAME, PIXEL_SCALE
+from cifar_edge.spec import PIXEL_SCALE
 
 Array = npt.NDArray[Any]
 SEED = st.integers(0, 2**32 - 1)
@@ -86,14 +86,14 @@ def test_inputs_that_never_change_decide_nothing() -> None:
 
 
 @torch.inference_mode()
-def first_layer(network: FoldedNetwork, weights: QuantizedWeights, images: Array) -> tuple[Array, Array]:
+def first_layer(network: FoldedNetwork, integers: Conv, images: Array) -> tuple[Array, Array]:
     """What the first convolution gives before its ReLU, in float and by integers: ``[channels, values]``."""
     layer = network.convolutions[0]
     assert isinstance(layer, nn.Conv2d)
     x = pixels_to_input(torch.tensor(images)).double()
     wanted = layer.double()(x)
     layer.float()
-    codes, scales, bias = (torch.tensor(part).double() for part in weights)
+    codes, scales, bias = (torch.tensor(part).double() for part in (integers.weights, integers.scales, integers.bias))
     assert not isinstance(layer.padding, str)
     found = nn.functional.conv2d(
         x,
@@ -114,10 +114,11 @@ def test_the_outputs_of_any_layer_are_nearer_and_right_on_average(
     torch.manual_seed(seed)
     network = build_folded([layer], classes=3)
     images = sample.train_images[:70]  # more than one batch
-    scales = activation_scales(network, images)
-    fitted, nearest = fitted_weights(network, scales, images)[0], nearest_weights(network, scales)[0]
+    fitted, nearest = (quantize(network.sequential(), images, fit=fit).layers[0] for fit in (True, False))
+    assert isinstance(fitted, Conv)
+    assert isinstance(nearest, Conv)
     assert np.array_equal(fitted.scales, nearest.scales)
-    assert np.abs(neighbours(fitted.codes)).max() <= 128
+    assert np.abs(neighbours(fitted.weights)).max() <= 128
     wanted, by_fitted = first_layer(network, fitted, images)
     _, by_nearest = first_layer(network, nearest, images)
     assert ((by_fitted - wanted).std(axis=1) <= (by_nearest - wanted).std(axis=1) * (1 + 1e-6) + 1e-12).all()
@@ -125,26 +126,15 @@ def test_the_outputs_of_any_layer_are_nearer_and_right_on_average(
 
 
 def test_the_released_network_loses_less(folded: FoldedNetwork, sample: Dataset) -> None:
-    scales = activation_scales(folded, sample.train_images)
     wanted = torch_logits(folded, sample.test_images)
     ratios = []
-    for weights in (nearest_weights(folded, scales), fitted_weights(folded, scales, sample.train_images)):
-        content = integer_graph(integer_network(folded, scales, weights)).SerializeToString()
-        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-        logits = session.run(None, {INPUT_NAME: sample.test_images})[0]
-        ratios.append(compare(logits, wanted, sample.test_labels).snr_db)
+    for fit in (False, True):
+        integers = quantize(folded.sequential(), sample.train_images, fit=fit)
+        ratios.append(compare(answers(integers, sample.test_images), wanted, sample.test_labels).snr_db)
     nearest, fitted = ratios
     assert nearest is not None
     assert fitted is not None
     assert fitted > nearest + 2
-
-
-def test_it_is_deterministic(folded: FoldedNetwork, sample: Dataset) -> None:
-    images = sample.train_images[:100]
-    scales = activation_scales(folded, images)
-    first, second = (fitted_weights(folded, scales, images) for _ in range(2))
-    for one, other in zip(first, second, strict=True):
-        assert [part.tobytes() for part in one] == [part.tobytes() for part in other]
 
 
 def test_kernels_read_height_width_and_input_channel() -> None:

@@ -11,7 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from cifar_edge.integer import PIXELS, AveragePool, Conv, IntegerNetwork, Linear, Quantization, Residual
+from cifar_edge.integer import (
+    PIXELS,
+    AveragePool,
+    Conv,
+    IntegerNetwork,
+    Linear,
+    MaxPool,
+    Quantization,
+    Residual,
+    exact_scales,
+    fixed_point,
+)
 
 SCALES = st.floats(1e-3, 1.0).map(np.float32)
 OUTPUTS = st.builds(Quantization, SCALES, st.sampled_from([0, 3, 128]), st.sampled_from([200, 255]))
@@ -74,6 +85,84 @@ def test_an_average_pool_rounds_the_sum_once(output: Quantization, seed: int, ze
 
 
 @settings(max_examples=30, deadline=None)
+@given(data=st.data(), zero=st.sampled_from([0, 128]), seed=st.integers(0, 99))
+def test_pools_are_pytorchs(data: st.DataObject, zero: int, seed: int) -> None:
+    kernel = data.draw(st.tuples(st.integers(2, 4), st.integers(2, 4)))
+    stride = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    top, left, bottom, right = padding = data.draw(st.tuples(*[st.integers(0, 1)] * 4))
+    x, given_codes = codes(3, seed), Quantization(np.float32(0.1), zero)
+    values = torch.tensor(x.astype(np.int64) - zero).permute(0, 3, 1, 2).double()
+    window = MaxPool(kernel, stride, padding)
+    found, quantization = window(x, given_codes)
+    wanted = F.max_pool2d(F.pad(values, (left, right, top, bottom), value=-np.inf), kernel, stride)
+    assert quantization == given_codes
+    assert np.array_equal(found.astype(int) - zero, wanted.permute(0, 2, 3, 1).numpy())
+    assert window.output_shape(x.shape[1:]) == found.shape[1:]
+    mean = AveragePool(Quantization(np.float32(0.07), 100), kernel, stride, padding)
+    sums = F.avg_pool2d(F.pad(values, (left, right, top, bottom)), kernel, stride, divisor_override=1)
+    factors = np.full(3, mean.factors(given_codes, x.shape[1:])[0])
+    assert factors == pytest.approx(0.1 / 0.07 / (kernel[0] * kernel[1]))
+    answer, _ = mean(x, given_codes)
+    assert np.array_equal(answer, rounded(sums.permute(0, 2, 3, 1).numpy(), factors, mean.output))
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), output=OUTPUTS, zero=st.sampled_from([0, 128]), seed=st.integers(0, 99))
+def test_a_hidden_linear_is_pytorchs_on_integers(
+    data: st.DataObject, output: Quantization, zero: int, seed: int
+) -> None:
+    x, given_codes = codes(3, seed), Quantization(data.draw(SCALES), zero)
+    generator = np.random.default_rng(seed)
+    layer = Linear(
+        generator.integers(-127, 128, (5, 6 * 7 * 3)).astype(np.int8),
+        generator.uniform(1e-4, 1e-1, 5).astype(np.float32),
+        generator.integers(-(2**15), 2**15, 5).astype(np.int32),
+        output,
+    )
+    values = torch.tensor(x.astype(np.int64) - zero).permute(0, 3, 1, 2).double().flatten(1)
+    sums = F.linear(values, torch.tensor(layer.weights).double(), torch.tensor(layer.bias).double())
+    factors = given_codes.scale * layer.requantization()[0] / output.scale
+    answer, quantization = layer(x, given_codes)
+    assert quantization == output
+    assert answer.shape == (2, *layer.output_shape(x.shape[1:]))
+    assert np.array_equal(answer[:, 0, 0], rounded(sums.numpy(), factors, output))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    factors=st.lists(st.floats(2.0**-12, 8.0), min_size=1, max_size=4),
+    zero_point=st.sampled_from([0, 1, 128, 200]),
+    largest=st.sampled_from([200, 255]),
+)
+def test_fixed_point_gives_the_codes_of_float32(factors: list[float], zero_point: int, largest: int) -> None:
+    """For every sum where a code begins, what surrounds it, and the extremes of int32."""
+    output = Quantization(np.float32(1), zero_point, largest)
+    wanted = np.array(factors, np.float32)
+    exact = exact_scales(wanted, lambda scales: scales, output)
+    assert np.abs(exact / wanted - 1).max() <= 1e-4
+    multipliers, shifts = fixed_point(exact, output)
+    assert multipliers.dtype == np.int32
+    assert multipliers.min() > 0
+    for factor, multiplier, shift in zip(exact, multipliers, shifts, strict=True):
+        edges = ((np.arange(-zero_point, 257 - zero_point) - 0.5) / factor).astype(np.int64)
+        around = (edges[:, None] + np.arange(-12, 13)).ravel()
+        sums = np.unique(np.concatenate([around, [-(2**31), 2**31 - 1, 0]]).clip(-(2**31), 2**31 - 1))
+        in_float = np.rint(sums.astype(np.float32) * factor) + zero_point
+        in_integers = [
+            (int(each) * int(multiplier) + (1 << int(shift) - 1) >> int(shift)) + zero_point for each in sums
+        ]
+        assert np.array_equal(in_float.clip(0, largest), np.clip(in_integers, 0, largest))
+
+
+def test_a_factor_without_a_multiplier_is_an_error() -> None:
+    tiny, output = np.array([1e-6], np.float32), Quantization(np.float32(1))
+    with pytest.raises(ValueError, match="no multiplier"):
+        fixed_point(tiny, output)
+    with pytest.raises(ValueError, match="no scale near"):
+        exact_scales(tiny, lambda scales: scales, output)
+
+
+@settings(max_examples=30, deadline=None)
 @given(data=st.data(), seed=st.integers(0, 99), zero=st.sampled_from([0, 100]))
 def test_a_residual_adds_integers_and_rounds_nothing(data: st.DataObject, seed: int, zero: int) -> None:
     scale = data.draw(SCALES)
@@ -112,8 +201,8 @@ def test_a_quantization_that_is_none_is_an_error(scale: float, zero_point: int, 
 def network(bias: int = 7) -> IntegerNetwork:
     """One whose logits are the mean red, green, blue, and blue once more with a ``bias``."""
     weights = np.eye(3, dtype=np.int8)[[0, 1, 2, 2]]
-    head = Linear(weights, np.full(4, 0.5, np.float32), np.array([0, 0, 0, bias], np.int32))
-    return IntegerNetwork(32, (AveragePool(PIXELS),), head, np.full(4, 0.25, np.float32))
+    head = Linear(weights, None, np.array([0, 0, 0, bias], np.int32), None)
+    return IntegerNetwork(32, (AveragePool(PIXELS), head), np.float32(0.25))
 
 
 def test_logits_are_the_sums_of_the_last_layer() -> None:
@@ -125,8 +214,25 @@ def test_logits_are_the_sums_of_the_last_layer() -> None:
     assert network()(images[:0]).shape == (0, 4)
 
 
+def test_the_last_layer_alone_gives_sums() -> None:
+    with pytest.raises(ValueError, match="last layer"):
+        IntegerNetwork(32, (AveragePool(PIXELS),), np.float32(1))
+    with pytest.raises(ValueError, match="int32 sums"):
+        network().head(codes(3, 0), PIXELS)
+    with pytest.raises(ValueError, match="or neither"):
+        replace(network().head, output=PIXELS)
+
+
+def test_a_network_shows_its_fields() -> None:
+    assert repr(network()) == (
+        f"IntegerNetwork(size=32, layers=({AveragePool(PIXELS)!r}, Linear(weights=int8[4, 3], scales=None, "
+        "bias=int32[4], output=None)), logit_scale=np.float32(0.25))"
+    )
+
+
 def test_networks_are_equal_by_what_they_hold() -> None:
     assert network() == network()
     assert network() != network(bias=8)
-    assert network() != replace(network(), logit_scales=np.full(4, 0.25))  # float64 is another type
+    assert network() != replace(network(), logit_scale=np.float32(0.5))
+    assert network() != replace(network(), layers=(AveragePool(replace(PIXELS, largest=254)), network().head))
     assert network() != 3

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from image_folder_helpers import of_class, write_images
 from make_tiny_model import METADATA, changed_metadata, tiny_model
+from own_helpers import of_class, write_pictures
 from PIL import Image
 
 from cifar_edge import Classifier
@@ -18,13 +18,13 @@ from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.data.dataset import Images
 from cifar_edge.data.reference import change, check_holdout, check_split_rule, reference_to
 from cifar_edge.errors import DataError
-from cifar_edge.export.calibration import activation_scales, calibration_images
+from cifar_edge.export.calibration import calibration_images
 from cifar_edge.export.conversion import conversions
 from cifar_edge.export.fp32 import network_graph
 from cifar_edge.export.graphs import serialize
-from cifar_edge.export.integer import integer_graph, integer_network
+from cifar_edge.export.onnx_graph import integer_graph
 from cifar_edge.export.quantize import quantize
-from cifar_edge.export.rounding import fitted_weights
+from cifar_edge.export.static import quantize_static_graph
 from cifar_edge.folding.fold import fold
 from cifar_edge.models import MODELS, build
 from cifar_edge.models.gn_cnn import GnCnn
@@ -52,7 +52,7 @@ def cifar_edge(*arguments: str | Path) -> Result:
 def pets(tmp_path: Path, sample: Dataset) -> Path:
     """One folder of classes whose names are not easy, with more of the last one."""
     folders = {LABELS[0]: of_class(sample, "ship", 12), LABELS[1]: of_class(sample, "frog", 12)}
-    return write_images(tmp_path / "my pets", {**folders, LABELS[2]: of_class(sample, "airplane", 40)}, sample)
+    return write_pictures(tmp_path / "my pets", {**folders, LABELS[2]: of_class(sample, "airplane", 40)}, sample)
 
 
 def test_from_pictures_to_predictions(pets: Path, tmp_path: Path, sample: Dataset) -> None:
@@ -83,11 +83,8 @@ def test_from_pictures_to_predictions(pets: Path, tmp_path: Path, sample: Datase
     assert network is not None
 
     def calibrated_by(images: Images) -> bytes:
-        images = calibration_images(images)
-        scales = activation_scales(network, images)
-        return serialize(
-            integer_graph(integer_network(network, scales, fitted_weights(network, scales, images))), metadata
-        )
+        integers = quantize(network.sequential(), calibration_images(images))
+        return serialize(integer_graph(integers), metadata)
 
     int8 = (folder / "gn-cnn.int8.onnx").read_bytes()
     assert int8 == calibrated_by(dataset.train_images)
@@ -156,7 +153,7 @@ def test_a_data_set_that_has_moved_or_changed(pets: Path, run_of_pets: Path) -> 
         (
             ["data", "--data", "my pets/飞机"],
             1,
-            "my pets/飞机 holds images, but no folders of classes",
+            "my pets/飞机 holds pictures, but no folders of classes",
         ),
     ],
 )
@@ -209,9 +206,9 @@ def test_int8_with_norms_is_calibrated_by_own_images_too(
     network = network_graph(trained.network)
     monkeypatch.setattr("cifar_edge.export.conversion.network_graph", lambda _: network)
     int8 = conversions(trained, dataset, quantize=True)[-1].graph
-    assert int8 == quantize(network, dataset.train_images)
-    assert int8 != quantize(network, dataset.test_images)
-    assert int8 != quantize(network, sample.train_images)
+    assert int8 == quantize_static_graph(network, dataset.train_images)
+    assert int8 != quantize_static_graph(network, dataset.test_images)
+    assert int8 != quantize_static_graph(network, sample.train_images)
 
 
 @pytest.fixture(params=[2, 1000])
@@ -229,8 +226,7 @@ def test_int8_of_2_and_of_1000_classes(labels: tuple[str, ...], sample: Dataset)
     network = build("gn-cnn", len(labels)).eval()
     assert isinstance(network, GnCnn)
     folded = fold(network, torch.tensor(sample.train_images[:64]))
-    scales = activation_scales(folded, sample.train_images[:64])
-    graph = integer_graph(integer_network(folded, scales, fitted_weights(folded, scales, sample.train_images[:64])))
+    graph = integer_graph(quantize(folded.sequential(), sample.train_images[:64]))
     content = serialize(graph, replace(METADATA, labels=labels))
     assert load(content).metadata.labels == labels
     answer = Classifier(content).predict(sample.test_images[0])

@@ -1,0 +1,110 @@
+"""Requantization in integers: the multiplier that gives, for every sum, the code that float32 gives.
+
+A device without floats computes a code as ``((sum * multiplier + 2^(shift - 1)) >> shift) + zero_point``, clipped.
+Both ways are steps: they never fall as the sum grows. So they agree on every sum if they agree on both sides of each of
+the at most 255 sums where float32 goes on to the next code. Each of these is a bound on the multiplier.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cifar_edge.integer.quantization import Factors, Quantization
+
+HIGH_WORD = 32
+"""The shift that is taken where it can be: the upper word of a product, one instruction on a Cortex-M4 (SMMULR)."""
+LARGEST_MULTIPLIER = 2**31 - 1
+_LARGEST_SHIFT = 54  # a code of 8 bits times 2^54 fits into int64
+_ULPS = (64, 1024)  # how far a scale is moved, at most: for HIGH_WORD, then for a multiplier of 31 bits
+
+Integers = npt.NDArray[np.int64]
+
+
+class FixedPoint(NamedTuple):
+    """A factor a channel as ``multiplier / 2^shift``.
+
+    Attributes:
+        multiplier: int32 ``[channels]``, positive.
+        shift: uint8 ``[channels]``, 1 to 54.
+    """
+
+    multiplier: npt.NDArray[np.int32]
+    shift: npt.NDArray[np.uint8]
+
+
+def fixed_point(factors: Factors, output: Quantization) -> FixedPoint:
+    """The fixed-point form of ``factors`` that gives the same codes of ``output`` for every int32 sum.
+
+    Raises:
+        ValueError: a channel has none; `exact_scales` makes scales for which there is one.
+    """
+    shifts = np.full(len(factors), HIGH_WORD)
+    low, high = _bounds(factors, output, shifts)
+    shifts = np.where(low <= high, shifts, _full_shifts(factors))
+    low, high = _bounds(factors, output, shifts)
+    if (low > high).any():
+        raise ValueError(f"the factor {factors[np.argmax(low > high)]} has no multiplier that is exact for every sum")
+    nearest = np.rint(np.ldexp(factors.astype(np.float64), shifts)).astype(np.int64)
+    return FixedPoint(nearest.clip(low, high).astype(np.int32), shifts.astype(np.uint8))
+
+
+def exact_scales(scales: Factors, factors: Callable[[Factors], Factors], output: Quantization) -> Factors:
+    """The scales next to ``scales``, in units of the last place, whose factors have a `fixed_point`.
+
+    Args:
+        scales: float32 ``[channels]``.
+        factors: from scales to factors, each channel for itself.
+        output: of the codes.
+
+    Raises:
+        ValueError: there is none near one of them. That may be where a factor is less than 2^-16 or so: beyond 2^24
+            float32 skips sums.
+    """
+    chosen, left = scales.copy(), np.ones(len(scales), bool)
+    for high_word, most in zip((True, False), _ULPS, strict=True):
+        for step in sorted(range(-most, most + 1), key=abs):
+            moved = (scales.view(np.int32) + np.int32(step)).view(np.float32)
+            found = factors(moved)[left]
+            shifts = np.full(len(found), HIGH_WORD) if high_word else _full_shifts(found)
+            low, high = _bounds(found, output, shifts)
+            exact = np.flatnonzero(left)[low <= high]
+            chosen[exact], left[exact] = moved[exact], False
+            if not left.any():
+                return chosen
+    raise ValueError(f"no scale near {scales[left][0]} has a multiplier that is exact for every sum")
+
+
+def _full_shifts(factors: Factors) -> Integers:
+    """Those by which the multiplier has 31 bits."""
+    return (31 - np.frexp(factors)[1].astype(np.int64)).clip(1, _LARGEST_SHIFT)
+
+
+def _bounds(factors: Factors, output: Quantization, shifts: Integers) -> tuple[Integers, Integers]:
+    """The least and the largest exact multiplier ``[channels]``; where there is none the least is larger."""
+    codes = np.arange(1, output.largest + 1) - output.zero_point
+    reached = _first_sums(factors, codes)
+    # reached * multiplier + half >= code << shift, and less than that with the sum before: reached - 1.
+    needed = (codes << shifts[:, None]) - (1 << shifts[:, None] - 1)
+    low, high = np.ones(len(factors), np.int64), np.full(len(factors), LARGEST_MULTIPLIER)
+    for sums, least, sign in ((reached, needed, 1), (reached - 1, needed - 1, -1)):
+        # sign * sums * multiplier >= sign * least: a bound from below where sign * sums is positive, else from above.
+        slope, bound = sign * sums, sign * least
+        divisor = np.where(slope == 0, 1, np.abs(slope))
+        low = np.maximum(low, np.where(slope > 0, -(-bound // divisor), 1).max(1))
+        high = np.minimum(high, np.where(slope < 0, -bound // divisor, LARGEST_MULTIPLIER).min(1))
+        high = np.where(((slope == 0) & (bound > 0)).any(1), 0, high)
+    beyond = (np.abs(reached) >= 2**31 - 1).any(1)
+    return low, np.where(beyond, 0, high)
+
+
+def _first_sums(factors: Factors, codes: Integers) -> Integers:
+    """The least int32 sum that float32 rounds to each of ``codes`` or more, ``[channels, codes]``, by bisection."""
+    shape = len(factors), len(codes)
+    below, reached = np.full(shape, -(2**31)), np.full(shape, 2**31)
+    while (reached - below > 1).any():
+        middle = (below + reached) >> 1
+        enough = np.rint(middle.astype(np.float32) * factors[:, None]) >= codes
+        below, reached = np.where(enough, below, middle), np.where(enough, middle, reached)
+    return reached

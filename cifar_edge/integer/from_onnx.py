@@ -1,0 +1,176 @@
+"""An integer network out of the int8 file that it was written to.
+
+The graph is followed from the image on, node by node, as `cifar_edge.export.onnx_graph` writes it. An activation that
+two nodes read begins a residual, whose two ways meet in an Add.
+"""
+
+import os
+from dataclasses import astuple, replace
+from itertools import takewhile
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cifar_edge.errors import ContractError
+from cifar_edge.integer.layers import AveragePool, Conv, Layer, Linear, MaxPool, Padding, Pair, Residual
+from cifar_edge.integer.network import IntegerNetwork
+from cifar_edge.integer.quantization import PIXELS, Quantization
+from cifar_edge.messages import display_name
+from cifar_edge.runtime.model import read_graph
+from cifar_edge.runtime.onnx_file import FLOAT, INT8, INT32, UINT8, Node, OnnxFile
+from cifar_edge.spec import INPUT_NAME, OUTPUT_NAME
+
+_TYPES = {FLOAT: "<f4", UINT8: "u1", INT8: "i1", INT32: "<i4"}
+
+
+def read_network(path: str | os.PathLike[str]) -> IntegerNetwork:
+    """The integer network in the file at ``path``.
+
+    Raises:
+        ModelError: the file is missing, damaged, or no ONNX model.
+        ContractError: it does not keep the edge contract, or holds another graph than that of an integer network.
+    """
+    file, _ = read_graph(path)
+    try:
+        return _Reader(file).network()
+    except _OtherGraph as error:
+        raise ContractError(
+            f"{display_name(os.fspath(path))} is not an integer network: {error}; `cifar-edge export --quantize` of a "
+            "network without norms writes one"
+        ) from error
+
+
+class _OtherGraph(Exception):
+    """Where a graph is another one than `cifar-edge export` writes of an integer network."""
+
+
+class _Activation(NamedTuple):
+    """An activation of the graph.
+
+    Attributes:
+        layers: from the image to it, each with the name of the codes that it gives.
+        quantization: what its codes stand for.
+    """
+
+    layers: tuple[tuple[str, Layer], ...]
+    quantization: Quantization
+
+    def behind(self, codes: str, layer: Layer, output: Quantization) -> "_Activation":
+        """What ``layer`` gives, in the tensor ``codes``."""
+        return _Activation((*self.layers, (codes, layer)), output)
+
+
+class _Reader:
+    """A graph while its nodes are read, in their order."""
+
+    def __init__(self, file: OnnxFile) -> None:
+        self._file = file
+        self._activations: dict[str, _Activation] = {}
+        self._makers: dict[str, Node] = {}
+
+    def network(self) -> IntegerNetwork:
+        """The network that the whole graph is."""
+        for node in self._file.nodes:
+            self._read(node)
+        last = self._made(OUTPUT_NAME, "DequantizeLinear")
+        total = self._made(last.inputs[0], "Add")
+        product = self._made(total.inputs[0], "MatMulInteger")
+        weights, scale = self._constant(product.inputs[1]), self._constant(last.inputs[1])
+        if scale.ndim:
+            raise _OtherGraph("its logits have one scale a class, as earlier versions wrote it")
+        head = Linear(np.ascontiguousarray(weights.T), None, self._constant(total.inputs[1]), None)
+        layers = tuple(layer for _, layer in self._activation(product.inputs[0]).layers)
+        (image,) = self._file.inputs
+        assert image.shape[1] is not None
+        return IntegerNetwork(image.shape[1], (*layers, head), np.float32(scale))
+
+    def _read(self, node: Node) -> None:
+        """Note what ``node`` gives: an activation, or what a later node makes one of."""
+        first, output = node.inputs[0], node.outputs[0]
+        if node.operator == "Transpose" and first == INPUT_NAME:
+            self._activations[output] = _Activation((), PIXELS)
+        elif node.operator in ("Transpose", "Flatten"):
+            self._activations[output] = self._activation(first)
+        elif node.operator == "MaxPool":
+            x = self._activation(first)
+            self._activations[output] = x.behind(output, MaxPool(*_window(node)), x.quantization)
+        elif node.operator == "Clip":
+            x, largest = self._activation(first), int(self._constant(node.inputs[2]))
+            *before, (_, last) = x.layers
+            if not isinstance(last, Conv | Linear | AveragePool | Residual):
+                raise _OtherGraph("it has a Clip behind what does not clip")
+            clipped = replace(x.quantization, largest=largest)
+            before_it = _Activation(tuple(before), x.quantization)
+            self._activations[output] = before_it.behind(output, replace(last, output=clipped), clipped)
+        elif node.operator == "QuantizeLinear":
+            self._activations[output] = self._quantized(self._made(first), self._quantization(node), output)
+        elif node.operator == "DequantizeLinear" and first in self._activations:
+            x, (scale, zero_point, _) = self._activation(first), astuple(self._quantization(node))
+            if (x.quantization.scale, x.quantization.zero_point) != (scale, zero_point):
+                raise _OtherGraph(f"the scale of {first!r} changes")
+            self._activations[output] = x
+        self._makers[output] = node
+
+    def _quantized(self, node: Node, output: Quantization, codes: str) -> _Activation:
+        """What ``node`` gives as ``codes``."""
+        x = self._activation(node.inputs[0])
+        if node.operator == "Add":
+            other = self._activation(node.inputs[1])
+            pairs = zip(x.layers, other.layers, strict=False)
+            shared = sum(1 for _ in takewhile(lambda pair: pair[0][0] == pair[1][0], pairs))
+            ways = [tuple(layer for _, layer in way.layers[shared:]) for way in (x, other)]
+            before = _Activation(x.layers[:shared], output)
+            return before.behind(codes, Residual(ways[0], ways[1], output), output)
+        if node.operator == "GlobalAveragePool":
+            return x.behind(codes, AveragePool(output), output)
+        if node.operator != "Conv":
+            raise _OtherGraph(f"it has a {node.operator} before a QuantizeLinear")
+        weights, scales = self._weights(node.inputs[1])
+        if len(node.inputs) == 2:
+            return x.behind(codes, AveragePool(output, *_window(node)), output)
+        bias, _ = self._weights(node.inputs[2])
+        if "pads" not in node.attributes:
+            return x.behind(codes, Linear(weights.reshape(len(bias), -1), scales, bias, output), output)
+        _, stride, padding = _window(node)
+        groups = node.attributes.get("group", 1)
+        return x.behind(codes, Conv(weights, scales, bias, stride, padding, groups, output), output)
+
+    def _activation(self, name: str) -> _Activation:
+        if name not in self._activations:
+            raise _OtherGraph(f"{name!r} is not made of 8-bit integers")
+        return self._activations[name]
+
+    def _made(self, name: str, operator: str | None = None) -> Node:
+        """The node that gives the tensor ``name``."""
+        node = self._makers.get(name)
+        if node is None or operator not in (None, node.operator):
+            raise _OtherGraph(f"{name!r} comes from {node.operator if node else 'no node'}")
+        return node
+
+    def _weights(self, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
+        """Constant integers that the tensor ``name`` is, and their scales."""
+        node = self._made(name, "DequantizeLinear")
+        return self._constant(node.inputs[0]), self._constant(node.inputs[1])
+
+    def _quantization(self, node: Node) -> Quantization:
+        """That of a QuantizeLinear or DequantizeLinear of an activation."""
+        scale, zero_point = (self._constant(name) for name in node.inputs[1:3])
+        if scale.ndim or zero_point.dtype != np.uint8:
+            raise _OtherGraph("an activation has another type than uint8, or several scales")
+        return Quantization(np.float32(scale), int(zero_point))
+
+    def _constant(self, name: str) -> npt.NDArray[Any]:
+        tensor = self._file.constants.get(name)
+        if tensor is None or not tensor.raw or tensor.type not in _TYPES:
+            raise _OtherGraph(f"{name!r} is not a constant of integers or floats")
+        return np.frombuffer(tensor.raw, _TYPES[tensor.type]).reshape(tensor.shape)
+
+
+def _window(node: Node) -> tuple[Pair, Pair, Padding]:
+    """Kernel, stride and padding of a node that has them."""
+    kernel, stride, padding = (node.attributes.get(name) for name in ("kernel_shape", "strides", "pads"))
+    if kernel is None or stride is None or padding is None or len(kernel) != 2:
+        raise _OtherGraph(f"a {node.operator} has no window of two dimensions")
+    top, left, bottom, right = padding
+    return (kernel[0], kernel[1]), (stride[0], stride[1]), (top, left, bottom, right)

@@ -1,0 +1,72 @@
+"""What uint8 codes stand for, and how sums of products become codes: the arithmetic of onnxruntime."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from cifar_edge.spec import PIXEL_SCALE, PIXEL_ZERO_POINT
+
+Codes: TypeAlias = npt.NDArray[np.uint8]
+Sums: TypeAlias = npt.NDArray[np.float64]
+"""Integers below 2^53, for which float64 is exact and BLAS is fast."""
+Factors: TypeAlias = npt.NDArray[np.float32]
+"""What the sums of each channel are multiplied by to give codes, float32 ``[channels]``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """What uint8 codes stand for: ``(code - zero_point) * scale``.
+
+    Attributes:
+        scale: float32, positive.
+        zero_point: the code of 0. With zero point 0 the clip of codes at 0 is a ReLU.
+        largest: the largest code that occurs, 255 but for a ReLU6.
+    """
+
+    scale: np.float32
+    zero_point: int = 0
+    largest: int = 255
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"a scale is positive and finite, not {self.scale}")
+        if not 0 <= self.zero_point <= self.largest <= 255:
+            raise ValueError(f"zero point {self.zero_point} and largest code {self.largest} are not within 0 to 255")
+
+
+PIXELS = Quantization(np.float32(PIXEL_SCALE), PIXEL_ZERO_POINT)
+"""Of the image itself: `cifar_edge.spec` says that a pixel p stands for (p - 128) / 64."""
+
+
+def requantized(sums: Sums, factors: Factors, output: Quantization) -> Codes:
+    """Codes of ``output`` for sums ``[..., channels]``: a float32 product, rounded half to even, then clipped."""
+    scaled: npt.NDArray[np.float32] = np.rint(sums.astype(np.float32) * factors) + np.float32(output.zero_point)
+    return scaled.clip(0, output.largest).astype(np.uint8)
+
+
+class ByValue:
+    """Equality of dataclasses whose fields may be arrays: the same types, shapes and numbers."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        return all(_equal(getattr(self, name), getattr(other, name)) for name in self.__dataclass_fields__)
+
+    def __repr__(self) -> str:
+        """The fields by name; an array is shown by its type and shape."""
+        fields = (f"{name}={_shown(getattr(self, name))}" for name in self.__dataclass_fields__)
+        return f"{type(self).__name__}({', '.join(fields)})"
+
+
+def _equal(first: object, second: object) -> bool:
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        return first.dtype == second.dtype and np.array_equal(first, second)
+    return bool(first == second)
+
+
+def _shown(value: object) -> str:
+    return f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else repr(value)

@@ -1,0 +1,156 @@
+"""What an integer network costs on a device: multiply-accumulates, bytes of weights, bytes of activations."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cifar_edge.integer.layers import AveragePool, Conv, Layer, Linear, MaxPool, Residual, Shape
+from cifar_edge.spec import IMAGE_CHANNELS
+
+if TYPE_CHECKING:
+    from cifar_edge.integer.network import IntegerNetwork
+
+_WORD = 4  # bytes of an int32
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSummary:
+    """One layer, for one image.
+
+    Attributes:
+        name: kind and running number, such as ``Conv-1``; inside a residual behind the name of that.
+        kernel: height and width of its window, if it has one.
+        input: height, width and channels.
+        output: likewise.
+        parameters: weights and biases.
+        macs: multiply-accumulates, of convolutions and Linear layers only.
+        weight_bytes: int8 weights; int32 biases; an int32 multiplier and a shift of a byte for each channel.
+        activation_bytes: of the rows of its input that are kept at a time, see `summarize`.
+    """
+
+    name: str
+    kernel: tuple[int, ...] | None
+    input: Shape
+    output: Shape
+    parameters: int
+    macs: int
+    weight_bytes: int
+    activation_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The layers of an integer network in the order they run, and its totals for one image.
+
+    Attributes:
+        layers: a residual itself follows what is inside it.
+        parameters: weights and biases.
+        macs: multiply-accumulates of all convolutions and Linear layers.
+        weight_bytes: of all layers.
+        activation_bytes: of all layers, and of the int32 logits.
+    """
+
+    layers: tuple[LayerSummary, ...]
+    parameters: int
+    macs: int
+    weight_bytes: int
+    activation_bytes: int
+
+    def to_table(self) -> str:
+        """The layers and totals for people, 78 columns wide."""
+        row = "{:<22}{:<16}{:>10}{:>12}{:>9}{:>9}".format
+        lines = [row("layer", "output", "parameters", "MACs", "weights", "rows")]
+        for layer in self.layers:
+            numbers = (layer.parameters, layer.macs, layer.weight_bytes, layer.activation_bytes)
+            cells = (f"{number:,}" if number else "" for number in numbers)
+            lines.append(row(layer.name, str(list(layer.output)), *cells).rstrip())
+        totals = (self.parameters, self.macs, self.weight_bytes, self.activation_bytes)
+        lines += [row("total", "", *(f"{number:,}" for number in totals)), ""]
+        lines.append(f"weights      {self.weight_bytes / 1000:.1f} kB, with biases and a multiplier a channel")
+        lines.append(
+            f"activations  {self.activation_bytes / 1000:.1f} kB, where each layer keeps the rows that it needs"
+        )
+        return "\n".join(lines)
+
+
+def summarize(network: "IntegerNetwork") -> Summary:
+    """Follow one image through ``network``, row by row.
+
+    Nothing is computed twice. A layer keeps as many rows of its input, in a ring, as its kernel is high; the first one
+    so reads the image as it comes. A global pool keeps an int32 sum a channel, a Linear its whole input. The shortcut
+    of a residual starts at a row that the other way still has to reach: so many rows more are kept.
+    """
+    layers = tuple(_chain(network.layers, (network.size, network.size, IMAGE_CHANNELS), "", {}))
+    logits = _WORD * len(network.head.bias)
+    return Summary(
+        layers,
+        sum(layer.parameters for layer in layers),
+        sum(layer.macs for layer in layers),
+        sum(layer.weight_bytes for layer in layers),
+        sum(layer.activation_bytes for layer in layers) + logits,
+    )
+
+
+def _chain(layers: Sequence[Layer], shape: Shape, within: str, counts: dict[str, int]) -> Iterator[LayerSummary]:
+    for layer in layers:
+        kind = type(layer).__name__
+        counts[kind] = counts.get(kind, 0) + 1
+        name = f"{within}{kind}-{counts[kind]}"
+        if isinstance(layer, Residual):
+            yield from _chain(layer.layers, shape, f"{name}.", counts)
+            shortcut = list(_chain(layer.shortcut, shape, f"{name}.", counts))
+            yield from shortcut
+            yield LayerSummary(name, None, shape, layer.output_shape(shape), 0, 0, 0, _waiting(layer, shape))
+        else:
+            yield _single(layer, name, shape)
+        shape = layer.output_shape(shape)
+
+
+def _single(layer: Layer, name: str, shape: Shape) -> LayerSummary:
+    output, kernel, row = layer.output_shape(shape), _kernel(layer), shape[1] * shape[2]
+    weights = layer.weights if isinstance(layer, Conv | Linear) else None
+    kept = row * (min(kernel[0], shape[0]) if kernel else shape[0])
+    if isinstance(layer, AveragePool) and kernel is None:
+        kept = _WORD * shape[2]
+    if weights is None:
+        return LayerSummary(name, kernel, shape, output, 0, 0, 0, kept)
+    out = len(weights)
+    requantized = out * (_WORD + 1) if getattr(layer, "output", None) is not None else 0
+    return LayerSummary(
+        name,
+        kernel,
+        shape,
+        output,
+        parameters=weights.size + out,
+        macs=math.prod(output[:2]) * weights.size,
+        weight_bytes=weights.size + out * _WORD + requantized,
+        activation_bytes=kept,
+    )
+
+
+def _kernel(layer: Layer) -> tuple[int, ...] | None:
+    if isinstance(layer, Conv):
+        return layer.weights.shape[2:]
+    return layer.kernel if isinstance(layer, MaxPool | AveragePool) else None
+
+
+def _waiting(residual: Residual, shape: Shape) -> int:
+    """Bytes of the rows that the shortcut of ``residual`` needs, beyond those that the other way keeps anyway.
+
+    Both ways read the same rows. Of a shortcut with layers these are counted as the rows of its first layer.
+    """
+    ahead = _last_row(residual.layers) - _last_row(residual.shortcut)
+    first = _kernel(residual.layers[0]) if residual.layers else None
+    kept = 0 if residual.shortcut or first is None else first[0] - 1
+    return max(ahead - kept, 0) * shape[1] * shape[2]
+
+
+def _last_row(layers: Sequence[Layer], last: int = 0) -> int:
+    """The last row of the input that row ``last`` of the output needs."""
+    for layer in reversed(layers):
+        if isinstance(layer, Residual):
+            last = max(_last_row(way, last) for way in (layer.layers, layer.shortcut))
+        elif isinstance(layer, Conv | MaxPool | AveragePool) and (kernel := _kernel(layer)):
+            last = last * layer.stride[0] + kernel[0] - 1 - layer.padding[0]
+    return last

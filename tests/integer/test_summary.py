@@ -1,0 +1,104 @@
+"""What an integer network costs: its summary, in Python and as `cifar-edge summary` prints it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from export_helpers import NETWORKS
+
+from cifar_edge.cli.main import main
+from cifar_edge.data import Dataset
+from cifar_edge.export.graphs import serialize
+from cifar_edge.export.onnx_graph import integer_graph
+from cifar_edge.export.quantize import quantize
+from cifar_edge.files import released
+from cifar_edge.folding.network import FoldedNetwork
+from cifar_edge.integer import Conv, IntegerNetwork, Linear, Quantization, Residual
+from cifar_edge.models.summary import summarize
+from cifar_edge.spec import CIFAR10_LABELS, ModelMetadata
+
+ABOUT = ModelMetadata("gn-cnn", "int8", CIFAR10_LABELS, 1, 1, "0" * 64, None, 0, {}, "now")
+
+
+@pytest.fixture(scope="module")
+def integers(folded: FoldedNetwork, sample: Dataset) -> IntegerNetwork:
+    return quantize(folded.sequential(), sample.train_images[:8], fit=False)
+
+
+def test_the_released_network_fits_a_small_device(integers: IntegerNetwork, folded: FoldedNetwork) -> None:
+    summary, in_float = integers.summary(), summarize(folded)
+    assert (summary.parameters, summary.macs) == (in_float.parameters, in_float.macs) == (49_158, 6_922_880)
+    # Four rows of the image, three of each activation that a 3x3 convolution reads, one before the 1x1, sums, logits.
+    rows = 4 * 32 * 3 + 3 * (3 * 16 * 32) + 2 * (3 * 8 * 32) + 8 * 28
+    assert summary.activation_bytes == rows + 4 * 64 + 64 + 4 * 10
+    assert summary.weight_bytes == 49_158 - 262 + 262 * 4 + 252 * 5
+    assert [layer.name for layer in summary.layers][-3:] == ["Conv-7", "AveragePool-1", "Linear-1"]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_figures_are_those_of_the_network_in_float(name: str, sample: Dataset) -> None:
+    network = NETWORKS[name]().eval().requires_grad_(False)
+    integers = quantize(network, sample.train_images[:4], fit=False)
+    summary, in_float = integers.summary(), summarize(network)
+    assert (summary.parameters, summary.macs) == (in_float.parameters, in_float.macs)
+    assert summary.layers[-1].output == (1, 1, 10)
+
+
+def convolution(kernel: int, stride: int = 1) -> Conv:
+    weights = np.zeros((3, 3, kernel, kernel), np.int8)
+    padding = (kernel // 2,) * 4
+    ones, zeros = np.ones(3, np.float32), np.zeros(3, np.int32)
+    return Conv(weights, ones, zeros, (stride, stride), padding, 1, Quantization(np.float32(1)))
+
+
+@pytest.mark.parametrize(
+    ("layers", "shortcut", "rows"),
+    [
+        ((convolution(3),), (), 0),  # the kernel's rows are those that the shortcut still needs
+        ((convolution(1), convolution(3)), (), 1),
+        ((convolution(3), convolution(3), convolution(3)), (), 1),
+        ((convolution(1), convolution(5)), (convolution(1),), 2),
+        ((convolution(3, 2), convolution(3)), (convolution(1, 2),), 3),
+        ((convolution(3),), (convolution(3),), 0),
+        ((Residual((convolution(3),), (), Quantization(np.float32(1))), convolution(3)), (), 2),
+    ],
+)
+def test_a_shortcut_waits_for_the_other_way(layers: tuple[Conv, ...], shortcut: tuple[Conv, ...], rows: int) -> None:
+    residual = Residual(layers, shortcut, Quantization(np.float32(1)))
+    size = residual.output_shape((32, 32, 3))
+    head = Linear(np.zeros((2, int(np.prod(size))), np.int8), None, np.zeros(2, np.int32), None)
+    summary = IntegerNetwork(32, (residual, head), np.float32(1)).summary()
+    (found,) = (layer for layer in summary.layers if layer.name == "Residual-1")
+    assert found.activation_bytes == rows * 32 * 3
+
+
+def test_command_prints_that_of_a_file(integers: IntegerNetwork, tmp_path: Path) -> None:
+    file = tmp_path / "gn-cnn.int8.onnx"
+    file.write_bytes(serialize(integer_graph(integers), ABOUT))
+    (tmp_path / "report.json").write_text("{}")
+    for given in (file, tmp_path):
+        result = CliRunner().invoke(main, ["summary", str(given)])
+        assert (result.exit_code, result.stdout) == (0, integers.summary().to_table() + "\n")
+    record = json.loads(CliRunner().invoke(main, ["summary", str(file), "--json"]).stdout)
+    assert record["activation_bytes"] == integers.summary().activation_bytes
+    assert len(record["layers"]) == len(integers.layers)
+    refused = CliRunner().invoke(main, ["summary", str(file), "--size", "64"])
+    assert refused.exit_code == 2
+    assert "a size of its own" in refused.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"no model"])
+def test_command_refuses_other_files(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "other.onnx").write_bytes(content)
+    result = CliRunner().invoke(main, ["summary", str(tmp_path / "other.onnx")])
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+
+
+def test_command_refuses_a_network_with_norms() -> None:
+    result = CliRunner().invoke(main, ["summary", str(released("export/s8-group/s8-group.int8.onnx"))])
+    assert result.exit_code == 1
+    assert "is not an integer network" in result.stderr
+    assert result.stderr.count("\n") == 1
