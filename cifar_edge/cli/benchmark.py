@@ -47,7 +47,7 @@ def command(models: tuple[str, ...], threads: int, batch: int, as_json: bool) ->
     from cifar_edge.measure.benchmark import benchmark
 
     paths = _resolved(models)
-    costs = benchmark(paths, load_dataset("sample").test_images, threads=threads, batch=batch)
+    costs = benchmark(paths, lambda size: load_dataset("sample", size=size).test_images, threads=threads, batch=batch)
     if as_json:
         say(json.dumps(_record(costs, threads, batch), indent=2))
     else:

@@ -68,6 +68,7 @@ def _record(dataset: "Dataset", path: str | None) -> dict[str, Any]:
         "name": dataset.name,
         "path": path,
         "source": dataset.source,
+        "size": dataset.size,
         "verified": dataset.folder is None,
         "sha256": asdict(Fingerprints.of(dataset.arrays())),
         "labels": list(dataset.labels),
@@ -84,8 +85,9 @@ def _table(record: dict[str, Any]) -> list[str]:
     width = max(16, *map(len, names.values()))
     row = f"  {{:<{width}}}{{:>10}}{{:>10}}".format
     pixels = "verified (SHA-256)" if record["verified"] else "centre square of each picture, as `predict` takes it"
+    size = f"{record['size']}x{record['size']}"
     return [
-        f"{record['name']}: {train['images']:,} training and {test['images']:,} test images, 32x32 RGB",
+        f"{record['name']}: {train['images']:,} training and {test['images']:,} test images, {size} RGB",
         f"  path      {display_name(record['path'] or 'inside this package')}",
         f"  source    {record['source']}",
         f"  pixels    {pixels}",

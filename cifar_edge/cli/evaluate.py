@@ -57,9 +57,9 @@ def command(
     if not own and data is None and not os.environ.get(DATA_VARIABLE) and metadata.labels != CIFAR10_LABELS:
         raise DataError(f"{found} knows classes of its own ({listed(metadata.labels)}); give pictures with --data DIR")
     if reference is not None and own:
-        dataset = loading.load_unseen(trained.path, reference, data, offline, holdout, strict)
+        dataset = loading.load_unseen(trained.path, reference, data, offline, holdout, strict, metadata.size)
     else:
-        dataset = loading.load(data, offline, holdout, strict)
+        dataset = loading.load(data, offline, holdout, strict, metadata.size)
     if dataset.labels != metadata.labels:
         raise DataError(
             f"{found} knows other classes ({listed(metadata.labels)}) than {dataset.name} has "

@@ -79,7 +79,7 @@ def command(
     resolved = resolve_run(model)
     trained = load_network(resolved.path)
     target = out or _default_folder(resolved.path, trained.name)
-    dataset = load_unseen(resolved.path, trained.data, data, offline, holdout, strict)
+    dataset = load_unseen(resolved.path, trained.data, data, offline, holdout, strict, trained.size)
     note(f"exporting {resolved} to {target}, judged by {len(dataset.test_labels)} test images of {dataset.name}")
     if (target / REPORT).exists():
         note("replacing the earlier export there, if this one passes its gates")

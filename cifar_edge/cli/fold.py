@@ -52,7 +52,8 @@ def command(
     folder = resolve_run(run).path
     if is_released(folder):
         raise ModelError(f"{run} is a released model, which is never written to; give a run")
-    dataset = load_again(load_network(folder).data, data, offline, holdout, strict)
+    trained = load_network(folder)
+    dataset = load_again(trained.data, data, offline, holdout, strict, trained.size)
     with interruptible("the run is as it was; fold it again") as stop, watching(0, epochs, stop) as watcher:
         summary = fold_run(folder, dataset, epochs=epochs, settings=settings, device=device, watcher=watcher)
     say(json.dumps({**summary.to_record(), "folder": str(folder)}, indent=2) if as_json else told(summary, folder))

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.interruption import interruptible
 from cifar_edge.cli.loading import load, load_again, own_data_options
 from cifar_edge.cli.recipe_option import set_option
+from cifar_edge.cli.size_option import size_option
 from cifar_edge.cli.verbosity import note, quiet, say
 from cifar_edge.messages import one_line
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=0),
     help="Seed of initial weights and order, and of augmentation.",
 )
+@size_option
 @click.option("--recipe", "file", type=click.Path(path_type=Path), metavar="FILE", help="A recipe.toml to train by.")
 @set_option("Change one key of the recipe, such as fold.epochs=5")
 @click.option("--name", help="Write to runs/NAME.  [default: the time and the network]")
@@ -54,6 +55,7 @@ def command(
     epochs: int | None,
     fold_epochs: int | None,
     seed: int | None,
+    size: int | None,
     file: Path | None,
     settings: tuple[str, ...],
     name: str | None,
@@ -78,7 +80,13 @@ def command(
     """
     if resume is not None:
         others: dict[str, object] = {"--model": model, "--epochs": epochs, "--fold-epochs": fold_epochs, "--seed": seed}
-        others |= {"--recipe": file, "--set": settings or None, "--name": name, "--tensorboard": tensorboard or None}
+        others |= {
+            "--size": size,
+            "--recipe": file,
+            "--set": settings or None,
+            "--name": name,
+            "--tensorboard": tensorboard or None,
+        }
         if given := ", ".join(option for option, value in others.items() if value is not None):
             raise click.UsageError(f"--resume goes on by the run's own recipe; leave out {given}.")
     if any(setting.partition("=")[0].strip() == "model" for setting in settings):
@@ -95,16 +103,20 @@ def command(
     limit_threads()
     with joined(device) as place:
         if resume is not None:
-            load_its_data = partial(load_again, data=data, offline=offline, holdout=holdout, strict=strict)
+
+            def load_its_data(reference: "DatasetReference", size: int) -> "Dataset":
+                return load_again(reference, data, offline, holdout, strict, size)
+
             folder, summary = go_on(resume, device, load_its_data, place)
         else:
             recipe = Recipe.from_file(file) if file else default_recipe(model or "gn-cnn")
-            changes = {"model": model, "epochs": epochs, "fold.epochs": fold_epochs, "seed": seed}
+            changes = {"model": model, "epochs": epochs, "fold.epochs": fold_epochs, "seed": seed, "size": size}
             given_changes = {key: value for key, value in changes.items() if value is not None}
             recipe = recipe.updated(settings).changed(given_changes)
             folder = Path("runs", name or f"{datetime.now():%Y%m%d-%H%M%S}-{recipe.model}")
             Run(folder).check_new()
-            summary = begin(recipe, load(data, offline, holdout, strict), folder, device, tensorboard, place)
+            dataset = load(data, offline, holdout, strict, recipe.size)
+            summary = begin(recipe, dataset, folder, device, tensorboard, place)
         say(json.dumps({**summary.to_record(), "folder": str(folder)}, indent=2) if as_json else told(summary, folder))
 
 
@@ -131,7 +143,7 @@ def begin(
 
 
 def go_on(
-    name: str, device: str, load: "Callable[[DatasetReference], Dataset]", place: Callable[[Path], Path]
+    name: str, device: str, load: "Callable[[DatasetReference, int], Dataset]", place: Callable[[Path], Path]
 ) -> "tuple[Path, RunSummary]":
     """Resume an unfinished run; of a finished one, say so. Its folder and its summary."""
     with needs("train"):
@@ -148,7 +160,7 @@ def go_on(
         return folder, summary
     state = load_state(folder)
     recipe, done = state.recipe, f"{len(state.records)} epochs are done"
-    dataset = load(state.data)
+    dataset = load(state.data, recipe.size)
     note(f"going on with {recipe.model} on {dataset.name} in {folder}; {done}")
     has_log = any(folder.glob("events.out.tfevents.*"))
     written = place(folder)

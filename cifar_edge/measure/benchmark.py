@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -69,7 +69,7 @@ class Cost:
 
 def benchmark(
     paths: Sequence[Path],
-    images: npt.NDArray[np.uint8],
+    images: Callable[[int], npt.NDArray[np.uint8]],
     *,
     threads: int = 1,
     batch: int = 64,
@@ -80,7 +80,7 @@ def benchmark(
 
     Args:
         paths: the same file may come twice, to see how far two measurements of one thing differ.
-        images: uint8 ``[n, 32, 32, 3]``, at least one; the batch is made of them.
+        images: size S -> images, uint8 ``[n, S, S, 3]``, at least one; the batch is made of them.
         threads: threads of every session.
         batch: images a call, where throughput is measured.
         rounds: how often all models take their turn.
@@ -92,13 +92,14 @@ def benchmark(
     sessions = [load(path, threads).session for path in paths]
     classifiers = [Classifier(path, threads) for path in paths]
     starts = _starts(paths, threads, processes)
-    single, many = images[:1], np.resize(images, (batch, *images.shape[1:]))
+    seen = [images(classifier.size) for classifier in classifiers]
     calls = {}
     for index, (session, classifier) in enumerate(zip(sessions, classifiers, strict=True)):
-        calls[index, "run"] = session_run(session, single)
-        calls[index, "predict"] = _predict(classifier, images[0])
+        calls[index, "run"] = session_run(session, seen[index][:1])
+        calls[index, "predict"] = _predict(classifier, seen[index][0])
     latencies = {key: Latency.of(seconds) for key, seconds in time_singles(calls, rounds).items()}
-    batches = time_batches({index: session_run(session, many) for index, session in enumerate(sessions)}, rounds)
+    many = [np.resize(each, (batch, *each.shape[1:])) for each in seen]
+    batches = time_batches({index: session_run(session, many[index]) for index, session in enumerate(sessions)}, rounds)
     return [
         Cost(
             name=name,

@@ -12,19 +12,18 @@ from time import perf_counter
 import numpy as np
 
 from cifar_edge.runtime.classifier import Classifier
-from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE
+from cifar_edge.spec import IMAGE_CHANNELS
 
 _STATUS = Path("/proc/self/status")
 
 
 def main(model: str, threads: int) -> None:
     """Load ``model``, classify one image, and print what that took."""
-    image = np.zeros((IMAGE_SIZE, IMAGE_SIZE, IMAGE_CHANNELS), np.uint8)
     before = peak_memory()
     start = perf_counter()
     classifier = Classifier(model, threads)
     seconds = perf_counter() - start
-    classifier.predict(image)
+    classifier.predict(np.zeros((classifier.size, classifier.size, IMAGE_CHANNELS), np.uint8))
     print(json.dumps({"creation_seconds": seconds, "imports_bytes": before, "peak_bytes": peak_memory()}))
 
 

@@ -66,7 +66,7 @@ def time_alternately(
 
     Args:
         sessions: name -> session that keeps the edge contract; it decides how many threads run.
-        images: uint8 ``[n, 32, 32, 3]``, at least one; the batches are made of them.
+        images: uint8 ``[n, S, S, 3]``, at least one; the batches are made of them.
         rounds: how often all sessions take their turn.
     """
     batch = np.resize(images, (LARGE_BATCH, *images.shape[1:]))
@@ -84,7 +84,7 @@ def time_alternately(
 
 
 def session_run(session: Any, images: npt.NDArray[np.uint8]) -> Callable[[], object]:
-    """One call of an ``InferenceSession`` on a ready array, uint8 ``[batch, 32, 32, 3]``."""
+    """One call of an ``InferenceSession`` on a ready array, uint8 ``[batch, S, S, 3]``."""
     outputs, feed = [OUTPUT_NAME], {INPUT_NAME: images}
     return lambda: session.run(outputs, feed)
 

@@ -26,7 +26,7 @@ from cifar_edge.runs.dataset import DatasetReference
 from cifar_edge.runs.reading import header_record
 from cifar_edge.runs.resolve import resolve_run
 from cifar_edge.runs.run import SUMMARY, Run
-from cifar_edge.spec import METADATA_KEY
+from cifar_edge.spec import IMAGE_SIZE, IMAGE_SIZES, METADATA_KEY
 
 MAX_TENSOR_BYTES = 256 << 20
 """A larger file of weights or of a state is refused unread; the largest network here has 11 MB of weights."""
@@ -39,10 +39,11 @@ class TrainedNetwork:
     Attributes:
         name: its registered name.
         labels: class names in the order of the logits.
-        network: the module in evaluation mode; float32 ``[batch, 3, 32, 32]`` in, logits out.
+        network: the module in evaluation mode; float32 ``[batch, 3, S, S]`` in, logits out.
         weights: the safetensors file it came from.
         sha256: of the bytes of that file that were loaded, hexadecimal.
         data: which dataset it was trained on.
+        size: height and width S of the images.
         temperatures: precision -> what the logits of its file are to be divided by before the softmax; empty where the
             summary has no ``temperature``.
         folded: the network with its norms folded, likewise in evaluation mode; None where the run has none.
@@ -55,6 +56,7 @@ class TrainedNetwork:
     weights: Path
     sha256: str
     data: DatasetReference
+    size: int = IMAGE_SIZE
     temperatures: Mapping[str, float] = field(default_factory=dict)
     folded: FoldedNetwork | None = None
     folded_sha256: str = ""
@@ -68,24 +70,29 @@ class Weights:
         state: name -> tensor.
         model: name of the network.
         labels: class names in the order of the logits.
+        size: height and width of the images.
         sha256: of the file's bytes, hexadecimal.
     """
 
     state: dict[str, Tensor]
     model: str
     labels: tuple[str, ...]
+    size: int
     sha256: str
 
 
-def save_weights(path: Path, state: Mapping[str, Tensor], model: str, labels: tuple[str, ...]) -> None:
-    """Write ``state`` to ``path`` as safetensors, whole or not at all.
+def save_weights(
+    path: Path, state: Mapping[str, Tensor], model: str, labels: tuple[str, ...], size: int = IMAGE_SIZE
+) -> None:
+    """Write ``state``, of a network for images of ``size``, to ``path`` as safetensors, whole or not at all.
 
     Raises:
         CifarEdgeError: the file cannot be written.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    about = {"model": model, "labels": labels} | ({} if size == IMAGE_SIZE else {"size": size})
     # One key only: safetensors writes several in an order that changes from run to run.
-    write_bytes(path, save(tensors, {METADATA_KEY: json.dumps({"model": model, "labels": labels})}))
+    write_bytes(path, save(tensors, {METADATA_KEY: json.dumps(about)}))
 
 
 def read_weights(path: Path) -> Weights:
@@ -99,7 +106,10 @@ def read_weights(path: Path) -> Weights:
         state = load(content)
         about = header_record(io.BytesIO(content))
         labels = _labels(about["labels"])
-        return Weights(state, text(about["model"]), labels, hashlib.sha256(content).hexdigest())
+        size = about.get("size", IMAGE_SIZE)
+        if size not in IMAGE_SIZES:
+            raise ValueError(f"its size is {size}")
+        return Weights(state, text(about["model"]), labels, size, hashlib.sha256(content).hexdigest())
     except FileNotFoundError as error:
         raise ModelError(f"{path} is missing; is the run finished?") from error
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
@@ -112,7 +122,7 @@ def network_of(weights: Weights, path: Path) -> nn.Module:
     Raises:
         ModelError: there is no such network, or they do not fit it.
     """
-    network = build(weights.model, len(weights.labels))
+    network = build(weights.model, len(weights.labels), weights.size)
     _load_state(network, weights, path)
     return network
 
@@ -142,6 +152,7 @@ def load_network(model: str | os.PathLike[str]) -> TrainedNetwork:
         weights=path,
         sha256=weights.sha256,
         data=data,
+        size=weights.size,
         temperatures=summary.temperature or {},
         folded=folded,
         folded_sha256=folded_sha256,

@@ -75,8 +75,8 @@ def fit(
     from, is seeded at each step. So a training that goes on from a snapshot ends, on a CPU, with the same bits.
 
     Args:
-        network: on the device of ``images``; float32 ``[batch, 3, 32, 32]`` in, logits out.
-        images: uint8 ``[n, 32, 32, 3]``.
+        network: on the device of ``images``; float32 ``[batch, 3, S, S]`` in, logits out.
+        images: uint8 ``[n, S, S, 3]``.
         labels: int64 ``[n]``.
         recipe: resolved, so its precision is ``bf16`` or ``fp32``.
         teacher: to distil from, on the same device.
@@ -171,6 +171,6 @@ def _mixtures(steps: int, alpha: float, seed: int, epoch: int) -> list[float]:
 
 @torch.no_grad()
 def logits_of(network: nn.Module, images: Tensor) -> Tensor:
-    """Logits in evaluation mode and float32, ``[n, classes]``, of uint8 ``[n, 32, 32, 3]``, batch by batch."""
+    """Logits in evaluation mode and float32, ``[n, classes]``, of uint8 ``[n, S, S, 3]``, batch by batch."""
     network.eval()
     return torch.cat([network(pixels_to_input(part)) for part in images.split(_EVALUATION_BATCH)])

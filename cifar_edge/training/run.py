@@ -30,7 +30,7 @@ from cifar_edge.training.loop import UnfitState, logits_of
 from cifar_edge.training.machine import choose_device, memory_for, resolve_precision
 from cifar_edge.training.ranks import all_ranks, sharing_ranks
 from cifar_edge.training.records import Watcher
-from cifar_edge.training.stages import Stages, accuracy_of, check_classes, teacher_folders, training_images
+from cifar_edge.training.stages import Stages, accuracy_of, check_classes, check_size, teacher_folders, training_images
 from cifar_edge.training.state import (
     RunState,
     changed_recipe,
@@ -57,7 +57,7 @@ def train(
 
     Args:
         recipe: its precision may be ``auto``; the saved one is resolved.
-        dataset: uint8 images of 32x32 and their labels.
+        dataset: uint8 images of the recipe's size and their labels.
         folder: made if it is missing; holds no run yet.
         device: one of `cifar_edge.training.machine.DEVICES`.
         watcher: told of progress.
@@ -177,6 +177,7 @@ def fold_run(
     if changed := change(trained.data, dataset):
         raise TrainingError(f"{changed}; give that with --data")
     check_classes(trained.labels, dataset)
+    check_size(trained.size, dataset)
     where = choose_device(device)
     run = Run(folder)
     recipe = resolve_precision(_recipe_to_fold(run.recipe, settings, epochs), where)
@@ -212,7 +213,7 @@ def _recipe_to_fold(before: Recipe, settings: Sequence[str], epochs: int) -> Rec
 def _check_can_train(stages: Stages) -> None:
     """Find what no change of recipe.toml could mend later, before anything is written."""
     recipe = stages.recipe
-    network = build(recipe.model, len(stages.dataset.labels))
+    network = build(recipe.model, len(stages.dataset.labels), recipe.size)
     if recipe.fold.epochs and not can_fold(network):
         raise RecipeError(f"fold.epochs = {recipe.fold.epochs}, but {_cannot_fold(recipe.model)}")
     sharing_ranks(network).share(0, min(recipe.batch_size, len(stages.images)))
@@ -228,7 +229,7 @@ def _finish(stages: Stages, state: RunState) -> RunSummary:
     network = stages.train()
     logits = logits_of(network, stages.test[0])
     held_out = stages.held_out
-    costs = summarize(network)
+    costs = summarize(network, recipe.size)
     summary = RunSummary(
         model=recipe.model,
         labels=dataset.labels,

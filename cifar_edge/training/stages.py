@@ -42,7 +42,7 @@ class Stages:
 
     Args:
         recipe: resolved.
-        dataset: uint8 images of 32x32 and their labels.
+        dataset: uint8 images of the recipe's size and their labels.
         folder: of the run.
         device: to train on.
         watcher: told of progress.
@@ -50,7 +50,8 @@ class Stages:
 
     Raises:
         ModelError: the recipe's teacher is no trained network.
-        TrainingError: the teacher knows other classes, or the held-out images leave too few.
+        TrainingError: the images have another size than the recipe, the teacher knows other classes or takes another
+            size, or the held-out images leave too few.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Stages:
         watcher: Watcher,
         state: RunState | None = None,
     ) -> None:
+        check_size(recipe.size, dataset)
         self._started = time.monotonic() - (state.seconds if state else 0.0)
         self.recipe, self.dataset, self.folder, self.device, self.watcher = recipe, dataset, folder, device, watcher
         self.images, self.labels, self.held_out = training_images(dataset, recipe.holdout, device)
@@ -90,12 +92,15 @@ class Stages:
         if self.state is not None and self.state.stage == "fold":
             weights = read_weights(self.run.weights())
             check_classes(weights.labels, self.dataset)
-            if weights.model != recipe.model:
-                raise ModelError(f"{self.run.weights()} holds {weights.model}, the recipe says {recipe.model}")
+            if (weights.model, weights.size) != (recipe.model, recipe.size):
+                raise ModelError(
+                    f"{self.run.weights()} holds {weights.model} of size {weights.size}, the recipe says "
+                    f"{recipe.model} of size {recipe.size}"
+                )
             return network_of(weights, self.run.weights()).to(self.device)
         torch.manual_seed(recipe.seed)
-        network = self._fit("train", build(recipe.model, len(self.dataset.labels)).to(self.device), recipe)
-        save_weights(self.run.weights(), network.state_dict(), recipe.model, self.dataset.labels)
+        network = self._fit("train", build(recipe.model, len(self.dataset.labels), recipe.size).to(self.device), recipe)
+        save_weights(self.run.weights(), network.state_dict(), recipe.model, self.dataset.labels, recipe.size)
         return network
 
     def fold(self, network: GnCnn, summary: RunSummary) -> tuple[RunSummary, Tensor]:
@@ -112,7 +117,7 @@ class Stages:
         if self.held_out is not None:
             held_out = accuracy_of(logits_of(folded, self.held_out[0]), self.held_out[1])
         logits = logits_of(folded, self.test[0])
-        save_weights(self.run.weights(folded=True), folded.state_dict(), recipe.model, self.dataset.labels)
+        save_weights(self.run.weights(folded=True), folded.state_dict(), recipe.model, self.dataset.labels, recipe.size)
         summary = replace(
             summary,
             fold_epochs=recipe.epochs,
@@ -189,6 +194,16 @@ def check_classes(labels: tuple[str, ...], dataset: Dataset) -> None:
         )
 
 
+def check_size(size: int, dataset: Dataset) -> None:
+    """Refuse images of another size than that of a network.
+
+    Raises:
+        TrainingError: they have another.
+    """
+    if dataset.size != size:
+        raise TrainingError(f"the images are {dataset.size}x{dataset.size} pixels, the network takes {size}x{size}")
+
+
 def teacher_folders(recipe: Recipe) -> list[Path]:
     """The folders of the recipe's teachers.
 
@@ -215,4 +230,6 @@ def _teacher(recipe: Recipe, labels: tuple[str, ...], device: torch.device, watc
     for name, teacher in zip(recipe.teachers, trained, strict=True):
         if teacher.labels != labels:
             raise TrainingError(f"the teacher {name} knows other classes: {listed(teacher.labels)}")
+        if teacher.size != recipe.size:
+            raise TrainingError(f"the teacher {name} has size {teacher.size}, the recipe has {recipe.size}")
     return Teacher([teacher.network.to(device) for teacher in trained], recipe, watcher.note) if trained else None

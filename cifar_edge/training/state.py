@@ -27,7 +27,7 @@ from cifar_edge.training.checkpoint import MAX_TENSOR_BYTES
 from cifar_edge.training.loop import Snapshot
 from cifar_edge.training.ranks import all_ranks
 
-_FIXED = ("model", "holdout", "epochs", "batch_size")
+_FIXED = ("model", "size", "holdout", "epochs", "batch_size")
 """Keys of the recipe without which the state means nothing: its tensors, its images, its place in the schedule."""
 
 

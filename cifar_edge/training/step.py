@@ -133,7 +133,7 @@ class Step:
         """Take one step.
 
         Args:
-            images: uint8 ``[batch, 32, 32, 3]``; the same shape at every call.
+            images: uint8 ``[batch, S, S, 3]``; the same shape at every call.
             labels: int64 ``[batch]``.
             position: where in the whole training this step stands, in [0, 1].
             mixture: share of each image in its mixture with another of the batch, in [0, 1] (mixup).

@@ -28,7 +28,7 @@ class Teacher:
     Where the recipe has copies, which come again, what each says of them is kept in the cache, for later runs too.
 
     Args:
-        networks: in evaluation mode; float32 ``[batch, 3, 32, 32]`` in, logits out; on the device of the images. Of
+        networks: in evaluation mode; float32 ``[batch, 3, S, S]`` in, logits out; on the device of the images. Of
             several the probabilities at the recipe's temperature are averaged.
         recipe: of the student, resolved.
         note: told in a line when copies have to be classified, and where they cannot be kept.
@@ -45,7 +45,7 @@ class Teacher:
         """What they say of ``images``.
 
         Args:
-            images: uint8 ``[n, 32, 32, 3]``.
+            images: uint8 ``[n, S, S, 3]``.
             stop: asked before each batch.
 
         Returns:

@@ -82,7 +82,7 @@ def test_models_take_turns_and_each_is_called_as_told(sample: Dataset, monkeypat
 
     monkeypatch.setattr(module, "time_singles", recorded)
     monkeypatch.setattr(module, "time_batches", recorded)
-    first, second = benchmark([TINY, TINY], sample.test_images, batch=7, rounds=5, processes=1)
+    first, second = benchmark([TINY, TINY], lambda size: sample.test_images, batch=7, rounds=5, processes=1)
     assert schedules == [[(0, "run"), (0, "predict"), (1, "run"), (1, "predict")], [0, 1]]
     assert (first.name, second.name) == ("tiny #1", "tiny #2")
     assert first.session_run == second.predict == Latency(5.0, 5.0, 5.0)
@@ -216,7 +216,7 @@ def test_a_fresh_process_that_fails_is_one_line(
 
     monkeypatch.setattr(module, "_STARTUP", "cifar_edge.no_such_module")
     with pytest.raises(ModelError, match=r"^a fresh process that loads .*tiny\.onnx ended with 1: .*no_such_module"):
-        benchmark([TINY], sample.test_images, processes=1)
+        benchmark([TINY], lambda size: sample.test_images, processes=1)
 
 
 def test_it_loads_the_base_install_only(tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file
 
-from cifar_edge.data import Dataset
+from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.data.folder.trained_on import TRAINED_ON
+from cifar_edge.data.load import resized
 from cifar_edge.errors import ModelError, RecipeError, TrainingError
 from cifar_edge.models import MODELS, build, default_recipe
 from cifar_edge.models.pixels import pixels_to_input
+from cifar_edge.models.summary import count_macs
 from cifar_edge.runs.epochs import EpochRecord
 from cifar_edge.runs.recipe import FoldRecipe, Recipe
 from cifar_edge.training import loop
@@ -25,6 +27,7 @@ from cifar_edge.training.loop import fit, logits_of
 from cifar_edge.training.pictures import CONFUSION, MISCLASSIFIED, draw_answers
 from cifar_edge.training.records import Watcher
 from cifar_edge.training.run import fold_run, train
+from cifar_edge.training.stages import accuracy_of
 from cifar_edge.training.step import Step, schedule
 
 CPU = torch.device("cpu")
@@ -309,3 +312,21 @@ def test_fit_needs_no_full_batch(sample: Dataset) -> None:
     average = fit(network, images, labels, Recipe(model="s8-batch", epochs=1, precision="fp32"))
     assert not average.training
     assert torch.isfinite(logits_of(average, images)).all()
+
+
+@pytest.mark.parametrize("model", ["gn-cnn-nano", "s8-layer"])
+def test_a_network_is_trained_at_another_size(tmp_path: Path, model: str) -> None:
+    dataset = resized(load_dataset("sample"), 48)
+    recipe = Recipe(model=model, size=48, epochs=1, batch_size=100, fold=FoldRecipe(epochs=int(model == "gn-cnn-nano")))
+    summary = train(recipe, dataset, tmp_path / "run")
+    trained = load_network(tmp_path / "run")
+    assert trained.size == 48
+    assert Recipe.from_file(tmp_path / "run" / "recipe.toml").size == 48
+    assert summary.macs == count_macs(trained.network, 48)
+    logits = logits_of(trained.network, torch.from_numpy(dataset.test_images))
+    assert accuracy_of(logits, torch.from_numpy(dataset.test_labels)) == summary.test_accuracy
+    with pytest.raises(TrainingError, match="the images are 32x32 pixels, the network takes 48x48"):
+        train(recipe, load_dataset("sample"), tmp_path / "other")
+    with pytest.raises(TrainingError, match="has size 32, the recipe has 48"):
+        train(recipe.with_values(teacher="gn-cnn"), dataset, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
