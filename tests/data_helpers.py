@@ -1,4 +1,4 @@
-"""A small corpus in every format of the big one, made of the embedded sample, and a server that plays its mirrors."""
+"""A small dataset in every format of CIFAR-10, made of the embedded sample, and a server that plays its mirrors."""
 
 import hashlib
 import io
@@ -21,7 +21,7 @@ from PIL import Image
 
 from cifar_edge.data import load_dataset
 from cifar_edge.data.cifar10 import npm
-from cifar_edge.data.cifar10.corpus import Archive, Corpus
+from cifar_edge.data.cifar10.dataset_spec import Archive, DatasetSpec
 from cifar_edge.data.cifar10.fetch import fetch
 from cifar_edge.data.cifar10.transfer import Limits, Transfer
 from cifar_edge.data.dataset import Arrays, Dataset, Images
@@ -37,7 +37,7 @@ BRISK = Limits(answer=2.0, rate=20_000.0, window=1.0)
 """Gives up within seconds; a loaded machine sends more than that over the loopback."""
 UNHURRIED = replace(BRISK, answer=60.0, window=60.0)
 """For what is not about time: npm alone needs seconds on a loaded machine."""
-PATIENT = Limits(answer=2.0, rate=1_000.0, window=1.0)
+SLOW_LIMITS = Limits(answer=2.0, rate=1_000.0, window=1.0)
 needs_npm = pytest.mark.skipif(npm.find_npm() is None, reason="npm is not installed")
 
 
@@ -132,10 +132,10 @@ def small_package() -> bytes:
     return tar("package", package_files(sample_arrays()))
 
 
-def small_corpus(*mirrors: str) -> Corpus:
-    """The embedded sample as a corpus of its own, with these mirrors."""
+def small_spec(*mirrors: str) -> DatasetSpec:
+    """The spec of the embedded sample, with these mirrors."""
     arrays = sample_arrays()
-    return Corpus(
+    return DatasetSpec(
         name="small",
         title="SMALL-10",
         labels=CIFAR10_LABELS,
@@ -310,9 +310,11 @@ def fetch_from(
 ) -> tuple[Dataset | None, list[str]]:
     """What `fetch` returns with mirrors of these kinds, or None if it fails; and the lines it tells."""
     lines: list[str] = []
-    corpus = small_corpus(*(server.url(kind) for kind in kinds))
+    spec = small_spec(*(server.url(kind) for kind in kinds))
     try:
-        dataset = fetch(corpus, folder, report=lines.append, progress=ignore_progress, limits=limits, patient=PATIENT)
+        dataset = fetch(
+            spec, folder, report=lines.append, progress=ignore_progress, limits=limits, slow_limits=SLOW_LIMITS
+        )
     except DataError as error:
         lines.append(str(error))
         return None, lines

@@ -90,7 +90,7 @@ data --data flawed --strict
 data --data missing
 data --data text.txt
 CIFAR_EDGE_DATA=own data
-XDG_CACHE_HOME=empty data --offline
+XDG_CACHE_HOME=/proc/nowhere data --offline
 data --empty-cache
 summary gn-cnn
 summary gn-cnn-max

@@ -19,7 +19,7 @@ _RULES = [
     (re.compile(r'("\w*(seconds|per_second|latency|memory_bytes)\w*"): [\d.e+-]+'), r"\1: <number>"),
     (re.compile(rf" *(?<![\w.]){_NUMBER} (s|ms|us|min|h)(?![\w/])"), " <duration>"),
     (re.compile(rf" *(?<![\w.]){_NUMBER}/s\b"), " <rate>"),
-    (re.compile(r" *(?<![\w.])\d+(s|min|h|d)$", re.MULTILINE), " <duration>"),
+    (re.compile(r" *(?<![\w.])\d+(s|m|min|h|d)$", re.MULTILINE), " <duration>"),
     (re.compile(rf"{_NUMBER} times the latency"), "<number> times the latency"),
     (re.compile(rf'\b({_LIBRARIES})("?:? "?)\d+(\.\d+)+[\w.+]*'), r"\1\2<version>"),
     (re.compile(r"(127\.0\.0\.1:)\d{4,5}\b"), r"\1<port>"),

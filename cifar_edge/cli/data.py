@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cifar_edge.cli.loading import load, own_data_options
+from cifar_edge.cli.loading import image_folder_options, load
 from cifar_edge.cli.verbosity import say
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command("data")
-@own_data_options
+@image_folder_options
 @click.option(
     "--empty-cache",
     is_flag=True,

@@ -23,7 +23,7 @@ CONFUSIONS = 10
 
 @click.command("evaluate")
 @click.argument("model", metavar="[MODEL]", required=False)
-@loading.own_data_options
+@loading.image_folder_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     model: str | None, data: str | None, holdout: float | None, strict: bool, offline: bool, as_json: bool

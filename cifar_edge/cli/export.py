@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cifar_edge.cli.dependencies import needs
-from cifar_edge.cli.loading import load_unseen, own_data_options
+from cifar_edge.cli.loading import image_folder_options, load_unseen
 from cifar_edge.cli.verbosity import note, say, tell
 from cifar_edge.files import is_released
 from cifar_edge.runs.run import Run
@@ -35,7 +35,7 @@ def _points(context: click.Context, parameter: click.Parameter, value: float) ->
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder to write to.  [default: see above]"
 )
-@own_data_options
+@image_folder_options
 @click.option(
     "--max-drop", type=float, default=0.5, show_default=True, callback=_points, help="Points of accuracy int8 may lose."
 )

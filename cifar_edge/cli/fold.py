@@ -7,7 +7,7 @@ import click
 
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.interruption import interruptible
-from cifar_edge.cli.loading import load_again, own_data_options
+from cifar_edge.cli.loading import image_folder_options, load_again
 from cifar_edge.cli.recipe_option import set_option
 from cifar_edge.cli.train import told, watching
 from cifar_edge.cli.verbosity import say
@@ -22,7 +22,7 @@ from cifar_edge.files import is_released
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to train."
 )
-@own_data_options
+@image_folder_options
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def command(
     run: Path,

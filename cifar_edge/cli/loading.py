@@ -28,7 +28,7 @@ def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def own_data_options(function: Callable[..., Any]) -> Callable[..., Any]:
+def image_folder_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """`data_options`, and those for own pictures: ``holdout: float | None`` and ``strict: bool``."""
     function = click.option(
         "--strict",

@@ -13,7 +13,7 @@ import click
 
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.interruption import interruptible
-from cifar_edge.cli.loading import load, load_again, own_data_options
+from cifar_edge.cli.loading import image_folder_options, load, load_again
 from cifar_edge.cli.recipe_option import set_option
 from cifar_edge.cli.size_option import size_option
 from cifar_edge.cli.verbosity import note, quiet, say
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to train."
 )
-@own_data_options
+@image_folder_options
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def command(
     model: str | None,

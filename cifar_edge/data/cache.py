@@ -11,7 +11,7 @@ from platformdirs import user_cache_path
 from cifar_edge.errors import CifarEdgeError, DataError
 from cifar_edge.files import try_lock
 
-OWN_PICTURES, TEACHERS = COMPUTED = ("own", "teachers")
+IMAGE_FOLDERS, TEACHERS = COMPUTED = ("own", "teachers")
 """Folders in the cache of what can be computed again."""
 
 _POLL_SECONDS = 0.2

@@ -41,7 +41,7 @@ def labels_of(values: object) -> ndarray[Any, dtype[uint8]]:
     return labels.astype(uint8)
 
 
-def picture_digests(images: Images) -> tuple[str, ...]:
+def image_digests(images: Images) -> tuple[str, ...]:
     """What tells pictures apart: of each the SHA-256 of its pixels, in hexadecimal.
 
     Pictures of equal pixels are one picture to every network, whatever files they came in.

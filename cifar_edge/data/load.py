@@ -1,4 +1,4 @@
-"""The one way to get a data set: by name, from a folder or file, from the cache, or fetched."""
+"""`load_dataset`, the one way to get a dataset: by name, from a folder or file, from the cache, or fetched."""
 
 import os
 import time
@@ -10,13 +10,13 @@ import numpy as np
 from PIL import Image
 
 from cifar_edge.data.cache import cache_folder
-from cifar_edge.data.cifar10.corpus import CIFAR10, Corpus
+from cifar_edge.data.cifar10.dataset_spec import CIFAR10, DatasetSpec
 from cifar_edge.data.cifar10.fetch import fetch
 from cifar_edge.data.cifar10.formats import find, read
 from cifar_edge.data.cifar10.transfer import Progress, Transfer
 from cifar_edge.data.dataset import Dataset, Images, Report
-from cifar_edge.data.folder.layout import has_classes, has_pictures, refused
-from cifar_edge.data.folder.own import load_own
+from cifar_edge.data.folder.image_folder import load_image_folder
+from cifar_edge.data.folder.layout import has_classes, has_images, refused
 from cifar_edge.data.sample import load_sample
 from cifar_edge.errors import DataError
 from cifar_edge.messages import display_name
@@ -29,7 +29,7 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 def ignore(line: str) -> None:
-    """The report of callers that want none."""
+    """The ``report`` of callers that show nothing."""
 
 
 def location(data: str | os.PathLike[str] | None = None) -> Path | None:
@@ -57,22 +57,22 @@ def load_dataset(
     report: Callable[[str], None] = ignore,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Load CIFAR-10, verified by the SHA-256 of its pixels whatever the source, or own pictures in folders by class.
+    """Load CIFAR-10, verified by the SHA-256 of its pixels whatever the source, or an image folder.
 
     Args:
-        data: ``"sample"`` for the embedded sample; else a folder or file in one of the formats of
-            `cifar_edge.data.cifar10.formats`, or a folder of own classes (see `cifar_edge.data.folder.own`); None for
-            ``$CIFAR_EDGE_DATA``, else the cache, else fetched into the cache.
+        data: ``"sample"`` for the embedded sample; a folder or file in one of the formats of
+            `cifar_edge.data.cifar10.formats`; or an image folder (see `cifar_edge.data.folder.image_folder`). None
+            means ``$CIFAR_EDGE_DATA``, else the cache, else a download into the cache.
         size: height and width of the images, one of `cifar_edge.spec.IMAGE_SIZES`; those of CIFAR-10 are enlarged.
-        holdout: share of own pictures that are test images, where they lie in one folder of classes.
-        strict: fail where an own picture cannot be read or lies in two classes, instead of leaving it out.
-        offline: fail rather than touch the network.
-        report: called with each line worth telling while data is fetched or decoded.
-        progress: called several times a second during a download; without it, ``report`` tells now and then.
+        holdout: share of the images of an image folder without ``train/`` and ``test/`` that become test images.
+        strict: raise where an image cannot be read or lies in two classes, instead of leaving it out.
+        offline: raise instead of using the network.
+        report: called with each line that a person should read while data is fetched or decoded.
+        progress: called several times a second during a download; without it, ``report`` gets a line now and then.
 
     Raises:
-        DataError: there is no such data, it is damaged, it is neither CIFAR-10 nor classes, or it cannot be fetched.
-        MissingExtra: parquet files, and pyarrow is not installed.
+        DataError: the data is missing, damaged, neither CIFAR-10 nor an image folder, or cannot be fetched.
+        MissingExtra: the files are parquet, and pyarrow is not installed.
     """
     variable = os.environ.get(DATA_VARIABLE) if data is None else None
     try:
@@ -98,20 +98,20 @@ def _load(
     if path is not None and given:
         try:
             found = find(path, CIFAR10)
-            nothing = _nothing_there(path) if found is None and not has_classes(path) else ""
+            problem = _not_a_dataset(path) if found is None and not has_classes(path) else ""
         except OSError as error:
             raise refused(error) from error
-        if nothing:
-            raise DataError(nothing)
+        if problem:
+            raise DataError(problem)
         if found is None:
-            return load_own(path, size=size, holdout=holdout, strict=strict, report=report)
+            return load_image_folder(path, size=size, holdout=holdout, strict=strict, report=report)
     if holdout is not None and given and path is not None and path.is_file():
         raise DataError(
-            f"--holdout is for one folder of own classes, but {display_name(str(path))} is a file; unpack an archive "
-            "of pictures, and give the folder"
+            f"--holdout is for an image folder, but {display_name(str(path))} is a file; unpack an archive of "
+            "images, and give the folder"
         )
     if holdout is not None:
-        raise DataError("--holdout is for one folder of own classes, given with --data; CIFAR-10 has test images")
+        raise DataError("--holdout is for an image folder, given with --data; CIFAR-10 has test images")
     if path is None:
         return load_sample()
     if given:
@@ -120,7 +120,7 @@ def _load(
 
 
 def resized(dataset: Dataset, size: int) -> Dataset:
-    """``dataset`` with images of ``size``, by the runtime's own transform; itself where they have that size."""
+    """``dataset`` with images of ``size``, by the transform of the runtime; unchanged if they have that size."""
     if dataset.size == size:
         return dataset
 
@@ -130,41 +130,41 @@ def resized(dataset: Dataset, size: int) -> Dataset:
     return replace(dataset, train_images=images(dataset.train_images), test_images=images(dataset.test_images))
 
 
-def _nothing_there(path: Path) -> str:
-    """What is told where ``path`` has neither CIFAR-10 nor folders of pictures."""
+def _not_a_dataset(path: Path) -> str:
+    """The error message where ``path`` holds neither CIFAR-10 nor folders of images."""
     shown = display_name(str(path))
-    own = "CLASS/* with --holdout, or train/CLASS/* and test/CLASS/*"
+    layouts = "CLASS/* with --holdout, or train/CLASS/* and test/CLASS/*"
     if not path.exists():
-        return f"there is no {shown}; give a folder of own pictures ({own}), one of {CIFAR10.title}, or leave it out"
+        return f"there is no {shown}; give an image folder ({layouts}), one of {CIFAR10.title}, or leave it out"
     if not path.is_dir():
         return f"{shown} is neither a folder nor a regular file"
-    if has_pictures(path):
-        return f"{shown} holds pictures, but no folders of classes: give the folder that it is in, or make {own}"
-    return f"{shown} holds neither folders of pictures ({own}) nor {CIFAR10.title}, in any of its formats"
+    if has_images(path):
+        return f"{shown} holds images, but no folders of classes: give its parent folder, or make {layouts}"
+    return f"{shown} holds neither folders of images ({layouts}) nor {CIFAR10.title}, in any of its formats"
 
 
 def load_cached(
-    corpus: Corpus, folder: Path, *, offline: bool, report: Report, progress: Progress | None = None
+    spec: DatasetSpec, folder: Path, *, offline: bool, report: Report, progress: Progress | None = None
 ) -> Dataset:
-    """Load a corpus from the cache ``folder``, fetching it into there if it is missing or damaged.
+    """Load a published dataset from the cache ``folder``, fetching it if it is missing or damaged.
 
     Raises:
         DataError: as `load_dataset`.
     """
-    path = folder / f"{corpus.name}.npz"
+    path = folder / f"{spec.name}.npz"
     if path.is_file():
         try:
-            return read(path, corpus)
+            return read(path, spec)
         except DataError:
             if offline:
                 raise
     if offline:
-        raise DataError(f"{corpus.title} is not in the cache ({path}), and offline nothing is fetched")
-    return fetch(corpus, folder, report=report, progress=progress or _as_lines(report))
+        raise DataError(f"{spec.title} is not in the cache ({path}), and offline nothing is fetched")
+    return fetch(spec, folder, report=report, progress=progress or _as_lines(report))
 
 
 def _as_lines(report: Report) -> Progress:
-    """Progress for callers that show lines only: one every few seconds."""
+    """Progress for callers that show lines only: a line every few seconds."""
     last = time.monotonic()
 
     def progress(transfer: Transfer) -> None:

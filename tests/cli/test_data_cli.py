@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from data_helpers import serving, small_corpus
+from data_helpers import serving, small_spec
 
 from cifar_edge.cli.loading import load
 from cifar_edge.cli.main import main
@@ -49,7 +49,7 @@ def test_json() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "nowhere"], "Error: there is no nowhere; give a folder of own pictures (CLASS/* with --holdout, "),
+        (["--data", "nowhere"], "Error: there is no nowhere; give an image folder (CLASS/* with --holdout, "),
         (["--offline"], "Error: CIFAR-10 is not in the cache ("),
     ],
 )
@@ -75,7 +75,7 @@ def test_a_terminal_shows_a_bar_that_goes_away(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("COLUMNS", "80")
     here, there = pty.openpty()
     with serving() as server, os.fdopen(here, "rb", buffering=0) as screen:
-        monkeypatch.setattr("cifar_edge.data.load.CIFAR10", small_corpus(server.url("leisurely")))
+        monkeypatch.setattr("cifar_edge.data.load.CIFAR10", small_spec(server.url("leisurely")))
         with os.fdopen(there, "w") as terminal, monkeypatch.context() as patched:
             patched.setattr(sys, "stderr", terminal)
             load(None, offline=False)

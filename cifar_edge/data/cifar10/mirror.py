@@ -10,7 +10,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from cifar_edge.data.cifar10.corpus import Archive
+from cifar_edge.data.cifar10.dataset_spec import Archive
 from cifar_edge.data.cifar10.transfer import Limits, Meter, Progress, SourceFailed, check
 from cifar_edge.errors import DataError
 from cifar_edge.messages import reason

@@ -5,7 +5,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from cifar_edge.data.cifar10.corpus import Archive
+from cifar_edge.data.cifar10.dataset_spec import Archive
 from cifar_edge.data.cifar10.transfer import Limits, Meter, Progress, SourceFailed, check
 from cifar_edge.messages import reason
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cifar_edge.data.cifar10.corpus import Corpus
+from cifar_edge.data.cifar10.dataset_spec import DatasetSpec
 from cifar_edge.data.dataset import Arrays, Images, labels_of
 from cifar_edge.errors import MissingExtra
 from cifar_edge.runs.dataset import Fingerprints
@@ -24,8 +24,8 @@ def find_parquet(folder: Path) -> dict[str, list[Path]]:
     return splits if all(splits.values()) else {}
 
 
-def read_parquet(folder: Path, corpus: Corpus) -> Arrays:
-    """The arrays in the parquet files of ``folder``, in the corpus's own order.
+def read_parquet(folder: Path, spec: DatasetSpec) -> Arrays:
+    """The arrays in the parquet files of ``folder``, in the order of the spec.
 
     Hubs made these files by walking through the original archive, where the five training batches do not stand in the
     order of their numbers. So the batches are put in the order in which their labels have the known fingerprint.
@@ -37,13 +37,13 @@ def read_parquet(folder: Path, corpus: Corpus) -> Arrays:
     splits = find_parquet(folder)
     train_images, train_labels = _read_split(splits["train"])
     test_images, test_labels = _read_split(splits["test"])
-    batches = len(corpus.batches) - 1
+    batches = len(spec.batches) - 1
     if len(train_labels) % batches == 0:
         positions = np.arange(len(train_labels)).reshape(batches, -1)
         for order in permutations(range(batches)):
             chosen = positions[list(order)].ravel()
             candidate = Arrays(train_images[:0], train_labels[chosen], test_images[:0], test_labels[:0])
-            if Fingerprints.of(candidate).train_labels == corpus.fingerprints.train_labels:
+            if Fingerprints.of(candidate).train_labels == spec.fingerprints.train_labels:
                 train_images, train_labels = train_images[chosen], train_labels[chosen]
                 break
     return Arrays(train_images, train_labels, test_images, test_labels)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cifar_edge.data.cifar10.corpus import Archive
+from cifar_edge.data.cifar10.dataset_spec import Archive
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Limits:
 
 
 LIMITS = Limits()
-PATIENT = Limits(answer=60.0, rate=10_000.0, window=60.0)
+SLOW_LIMITS = Limits(answer=60.0, rate=10_000.0, window=60.0)
 """For when every source is slow, as on a slow line: hours are better than nothing, and Ctrl-C loses nothing."""
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import PIL
 
 from cifar_edge.data.dataset import Images, Report
-from cifar_edge.data.folder.folders import PictureFile
+from cifar_edge.data.folder.folders import ImageFile
 from cifar_edge.data.folder.pixel_cache import KnownPixels, cache_file, keep, known_pixels
 from cifar_edge.errors import CifarEdgeError, ImageError
 from cifar_edge.messages import display_name
@@ -59,7 +59,7 @@ class _Read:
     why: str = ""
 
 
-def decode(root: Path, files: Sequence[PictureFile], size: int, report: Report) -> Decoded:
+def decode(root: Path, files: Sequence[ImageFile], size: int, report: Report) -> Decoded:
     """Read ``files`` of the folder ``root`` as images of ``size``; those in the cache are not decoded again.
 
     Where the cache cannot be written, ``report`` is told, and everything is decoded anew the next time.
@@ -81,7 +81,7 @@ def decode(root: Path, files: Sequence[PictureFile], size: int, report: Report) 
 
 
 def _read_all(
-    root: Path, files: Sequence[PictureFile], known: KnownPixels, pixels: Images, report: Report
+    root: Path, files: Sequence[ImageFile], known: KnownPixels, pixels: Images, report: Report
 ) -> list[_Read]:
     """Fill ``pixels``, by threads: Pillow and the hash function run beside each other.
 
@@ -107,7 +107,7 @@ def _read_all(
     return read
 
 
-def _read_one(root: Path, file: PictureFile, known: KnownPixels, pixels: Images) -> _Read:
+def _read_one(root: Path, file: ImageFile, known: KnownPixels, pixels: Images) -> _Read:
     path = root / file.name
     try:
         content = read_bytes(path)

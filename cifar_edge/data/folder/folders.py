@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cifar_edge.data.folder.layout import SPLITS, entries, folders, has_pictures, is_folder, is_split, refused, shown
+from cifar_edge.data.folder.layout import SPLITS, entries, folders, has_images, is_folder, is_split, refused, shown
 from cifar_edge.errors import DataError
 from cifar_edge.messages import display_name, listed
 from cifar_edge.runtime.formats import image_suffixes
@@ -21,7 +21,7 @@ MAX_CLASSES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class PictureFile:
+class ImageFile:
     """A file that should be a picture.
 
     Attributes:
@@ -47,12 +47,12 @@ class Listing:
     """
 
     labels: tuple[str, ...]
-    files: tuple[PictureFile, ...]
+    files: tuple[ImageFile, ...]
     stray: tuple[str, ...]
     unsearched: tuple[str, ...]
 
 
-def list_pictures(root: Path) -> Listing:
+def list_images(root: Path) -> Listing:
     """Find the classes below ``root`` and their files; no file is opened.
 
     Raises:
@@ -80,7 +80,7 @@ def _listing(root: Path) -> Listing:
     else:
         stray = [entry.name for entry in entries(root) if not is_folder(entry)]
     suffixes = image_suffixes()
-    files: list[PictureFile] = []
+    files: list[ImageFile] = []
     unsearched: list[str] = []
     for split, found in classes.items():
         for number, label in enumerate(labels):
@@ -88,18 +88,18 @@ def _listing(root: Path) -> Listing:
             for entry in entries(folder):
                 name = f"{split}/{folder.name}/{entry.name}" if split else f"{folder.name}/{entry.name}"
                 if is_folder(entry):
-                    (unsearched if _has_pictures(folder / entry.name) else stray).append(name)
-                elif _may_be_picture(entry.name, suffixes):
-                    files.append(PictureFile(name, number, split))
+                    (unsearched if _has_images(folder / entry.name) else stray).append(name)
+                elif _may_be_image(entry.name, suffixes):
+                    files.append(ImageFile(name, number, split))
                 else:
                     stray.append(name)
-    _check_pictures(root, splits, labels, files, [*unsearched, *stray])
+    _check_images(root, splits, labels, files, [*unsearched, *stray])
     return Listing(labels, tuple(files), tuple(stray), tuple(unsearched))
 
 
-def _has_pictures(folder: Path) -> bool:
+def _has_images(folder: Path) -> bool:
     with suppress(OSError):  # it does not count, and so need not be read
-        return has_pictures(folder)
+        return has_images(folder)
     return False
 
 
@@ -156,8 +156,8 @@ def _labels(root: Path, classes: Mapping[str, Mapping[str, Path]]) -> tuple[str,
     return labels
 
 
-def _check_pictures(
-    root: Path, splits: Sequence[str], labels: Sequence[str], files: Sequence[PictureFile], others: Sequence[str]
+def _check_images(
+    root: Path, splits: Sequence[str], labels: Sequence[str], files: Sequence[ImageFile], others: Sequence[str]
 ) -> None:
     filled = {(file.split, file.label) for file in files}
     empty = [
@@ -177,6 +177,6 @@ def _check_pictures(
         )
 
 
-def _may_be_picture(name: str, suffixes: frozenset[str]) -> bool:
+def _may_be_image(name: str, suffixes: frozenset[str]) -> bool:
     stem, _, suffix = name.rpartition(".")
     return not stem or f".{suffix.lower()}" in suffixes

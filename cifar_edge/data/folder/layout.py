@@ -42,22 +42,22 @@ def is_split(root: Path) -> bool:
 def _is_split(root: Path) -> bool:
     names = folders(root)
     parts = {name: _Contents.of(root / name) for name in names if name.casefold() in SPLITS}
-    with_classes = [name for name, contents in parts.items() if contents.folders and not contents.pictures]
+    with_classes = [name for name, contents in parts.items() if contents.folders and not contents.images]
     if odd := [name for name in with_classes if name not in SPLITS]:
         raise DataError(
             f"{shown(root / odd[0])} holds folders, as {odd[0].casefold()}/CLASS/* does; if these are classes, call it "
             f"{odd[0].casefold()}"
         )
     parts = {name: contents for name, contents in parts.items() if name in SPLITS}
-    beside = [name for name in names if parts and name not in parts and has_pictures(root / name)]
-    if beside:
+    other_classes = [name for name in names if parts and name not in parts and has_images(root / name)]
+    if other_classes:
         if with_classes:
             raise DataError(
-                f"{shown(root)} is read neither as train/CLASS/* and test/CLASS/* nor as CLASS/*: "
-                f"{_each(with_classes)} folders of classes, {_each(beside)} pictures; move one or the other elsewhere"
+                f"{shown(root)} is neither train/CLASS/* and test/CLASS/* nor CLASS/*: {_each(with_classes)} folders "
+                f"of classes, {_each(other_classes)} images; move one or the other elsewhere"
             )
         return False
-    mixed = [name for name, contents in parts.items() if contents.pictures and contents.folders_of_pictures]
+    mixed = [name for name, contents in parts.items() if contents.images and contents.folders_of_images]
     if len(mixed) == len(SPLITS):
         raise DataError(
             f"{shown(root)} could be train/CLASS/* and test/CLASS/* or two classes of these names: train/ and test/ "
@@ -71,19 +71,19 @@ class _Contents:
     """What lies in one folder.
 
     Attributes:
-        pictures: there are some, directly.
+        images: there are some, directly.
         folders: there are some.
-        folders_of_pictures: there are some with pictures in them.
+        folders_of_images: there are some with pictures in them.
     """
 
-    pictures: bool
+    images: bool
     folders: bool
-    folders_of_pictures: bool
+    folders_of_images: bool
 
     @classmethod
     def of(cls, folder: Path) -> "_Contents":
         names = folders(folder)
-        return cls(has_pictures(folder), bool(names), any(has_pictures(folder / name) for name in names))
+        return cls(has_images(folder), bool(names), any(has_images(folder / name) for name in names))
 
 
 def entries(folder: Path) -> list["os.DirEntry[str]"]:
@@ -105,7 +105,7 @@ def folders(root: Path) -> list[str]:
     return [entry.name for entry in entries(root) if is_folder(entry)]
 
 
-def has_pictures(folder: Path) -> bool:
+def has_images(folder: Path) -> bool:
     """Whether a file directly in ``folder`` has the suffix of a picture."""
     suffixes = image_suffixes()
     with os.scandir(folder) as found:

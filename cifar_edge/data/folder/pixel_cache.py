@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from cifar_edge.data.cache import OWN_PICTURES, cache_folder
+from cifar_edge.data.cache import IMAGE_FOLDERS, cache_folder
 from cifar_edge.data.dataset import Images
 from cifar_edge.files import replacing
 from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE
@@ -64,7 +64,7 @@ class KnownPixels:
 
 def pixel_cache_folder() -> Path:
     """Where the files of the cache lie."""
-    return cache_folder() / OWN_PICTURES
+    return cache_folder() / IMAGE_FOLDERS
 
 
 def cache_file(root: Path, size: int) -> Path:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cifar_edge.data.dataset import Dataset, Images, picture_digests
+from cifar_edge.data.dataset import Dataset, Images, image_digests
 from cifar_edge.errors import DataError, ModelError
 from cifar_edge.files import read_bounded, write_bytes
 from cifar_edge.messages import display_name, reason
@@ -75,4 +75,4 @@ def without_trained_on(dataset: Dataset, folder: Path) -> tuple[Dataset, int]:
 
 
 def _digests(images: Images) -> Digests:
-    return np.array([int(digest[:_HEX_DIGITS], 16) for digest in picture_digests(images)], _KIND)
+    return np.array([int(digest[:_HEX_DIGITS], 16) for digest in image_digests(images)], _KIND)

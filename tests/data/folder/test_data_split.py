@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from own_helpers import SPLIT, told_by, write_pictures
+from image_folder_helpers import SPLIT, reported_by, write_images
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from cifar_edge.data import Dataset, load_dataset, picture_digests
-from cifar_edge.data.folder.own import held_out
+from cifar_edge.data import Dataset, image_digests, load_dataset
+from cifar_edge.data.folder.image_folder import held_out
 from cifar_edge.errors import DataError
 from cifar_edge.runs.dataset import Fingerprints
 
@@ -24,7 +24,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture
 def split(tmp_path: Path, sample: Dataset) -> Path:
-    return write_pictures(tmp_path / "pets", SPLIT, sample)
+    return write_images(tmp_path / "pets", SPLIT, sample)
 
 
 def saved_anew(path: Path, copy: Path) -> None:
@@ -41,17 +41,17 @@ def saved_anew(path: Path, copy: Path) -> None:
 
 def test_every_class_is_tested_by_the_same_share(tmp_path: Path, sample: Dataset) -> None:
     folders = {"cat": range(40), "dog": range(40, 80), "owl": range(80, 120), "few": range(120, 123)}
-    dataset = load_dataset(write_pictures(tmp_path, folders, sample), holdout=0.2)
+    dataset = load_dataset(write_images(tmp_path, folders, sample), holdout=0.2)
     assert np.bincount(dataset.test_labels).tolist() == [8, 8, 1, 8]
     assert np.bincount(dataset.train_labels).tolist() == [32, 32, 2, 32]
 
 
 def test_the_pixels_of_a_picture_decide_on_which_side_it_is(tmp_path: Path, sample: Dataset) -> None:
-    root = write_pictures(tmp_path / "a", {"cat": range(10), "dog": range(10, 30)}, sample)
+    root = write_images(tmp_path / "a", {"cat": range(10), "dog": range(10, 30)}, sample)
     before = load_dataset(root, holdout=0.3)
     for number, (own, share) in enumerate(((range(10), 3), (range(10, 30), 6))):
-        smallest = sorted(picture_digests(sample.train_images[own]))[:share]
-        assert set(picture_digests(before.test_images[before.test_labels == number])) == set(smallest)
+        smallest = sorted(image_digests(sample.train_images[own]))[:share]
+        assert set(image_digests(before.test_images[before.test_labels == number])) == set(smallest)
     for index, path in enumerate(sorted((root / "cat").iterdir())):
         saved_anew(path, path.with_name(f"renamed {index}.png"))
         path.unlink()
@@ -95,11 +95,11 @@ def test_one_more_picture_moves_at_most_one_other_of_its_class(pictures: list[tu
 
 
 def test_files_of_equal_pixels_are_one_picture_on_one_side(tmp_path: Path, sample: Dataset) -> None:
-    root = write_pictures(tmp_path, {"cat": range(20), "dog": range(20, 40)}, sample)
+    root = write_images(tmp_path, {"cat": range(20), "dog": range(20, 40)}, sample)
     before = load_dataset(root, holdout=0.5)
     for index in range(20):
         saved_anew(root / "cat" / f"{index}.png", root / "cat" / f"{index} (1).png")
-    dataset, lines = told_by(root, holdout=0.5)
+    dataset, lines = reported_by(root, holdout=0.5)
     assert Fingerprints.of(dataset.arrays()) == Fingerprints.of(before.arrays())
     assert lines[-1].startswith("counted once, because their pixels are equal: cat/")
     assert lines[-1].endswith(" (20 in all)")
@@ -109,18 +109,18 @@ def test_files_of_equal_pixels_are_one_picture_on_one_side(tmp_path: Path, sampl
 
 def test_training_copies_of_test_images_are_left_out(split: Path) -> None:
     saved_anew(split / "test" / "dog" / "11.png", split / "train" / "dog" / "copy.png")
-    dataset, lines = told_by(split)
+    dataset, lines = reported_by(split)
     assert (len(dataset.train_images), len(dataset.test_images)) == (9, 3)
     assert lines[-1] == (
         "left out of the training, because they are test images too: test/dog/11.png = train/dog/copy.png"
     )
-    assert not {*picture_digests(dataset.train_images)} & {*picture_digests(dataset.test_images)}
+    assert not {*image_digests(dataset.train_images)} & {*image_digests(dataset.test_images)}
 
 
 @pytest.mark.parametrize("where", ["train/dog", "test/dog"])
 def test_a_picture_in_two_classes_counts_for_neither(split: Path, where: str) -> None:
     saved_anew(split / "train" / "cat" / "3.png", split / where / "what.png")
-    dataset, lines = told_by(split)
+    dataset, lines = reported_by(split)
     assert lines[-1] == f"left out: pictures in two classes, train/cat/3.png = {where}/what.png"
     assert (len(dataset.train_images), len(dataset.test_images)) == (8, 3)
     with pytest.raises(DataError, match=rf"in two classes, train/cat/3\.png = {where}/what\.png; remove each from"):
@@ -128,9 +128,9 @@ def test_a_picture_in_two_classes_counts_for_neither(split: Path, where: str) ->
 
 
 def test_a_picture_in_all_classes_is_named_in_each(tmp_path: Path, sample: Dataset) -> None:
-    root = write_pictures(tmp_path, {"cat": range(5), "dog": range(5, 10), "owl": range(10, 15)}, sample)
-    write_pictures(root, {"cat": [20], "dog": [20], "owl": [20]}, sample)
-    dataset, lines = told_by(root, holdout=0.2)
+    root = write_images(tmp_path, {"cat": range(5), "dog": range(5, 10), "owl": range(10, 15)}, sample)
+    write_images(root, {"cat": [20], "dog": [20], "owl": [20]}, sample)
+    dataset, lines = reported_by(root, holdout=0.2)
     assert lines[-1] == "left out: pictures in two classes, cat/20.png = dog/20.png = owl/20.png"
     assert len(dataset.train_labels) + len(dataset.test_labels) == 15
 
@@ -140,13 +140,13 @@ def test_the_same_photo_turned_by_exif_is_one_picture(split: Path, sample: Datas
     turned[0x0112] = 6
     upright = Image.open(split / "train" / "cat" / "0.png")
     upright.transpose(Image.Transpose.ROTATE_90).save(split / "test" / "cat" / "turned.png", exif=turned)
-    _, lines = told_by(split)
+    _, lines = reported_by(split)
     assert lines[-1].endswith("test images too: test/cat/turned.png = train/cat/0.png")
 
 
 def test_links_to_one_file_are_one_picture(split: Path) -> None:
     (split / "train" / "cat" / "link.png").symlink_to(split / "train" / "cat" / "0.png")
-    dataset, lines = told_by(split)
+    dataset, lines = reported_by(split)
     assert len(dataset.train_images) == 9
     assert lines[-1] == "counted once, because their pixels are equal: train/cat/0.png = train/cat/link.png"
 
@@ -161,7 +161,7 @@ def warnings_of(root: Path, holdout: float | None = None) -> list[str]:
 
 
 def test_a_class_of_few_pictures_is_warned_of(tmp_path: Path, sample: Dataset) -> None:
-    root = write_pictures(tmp_path, {"cat": range(50), "owl": range(50, 53)}, sample)
+    root = write_images(tmp_path, {"cat": range(50), "owl": range(50, 53)}, sample)
     assert warnings_of(root, 0.2) == [
         "warning: few training images: owl has 2; a network learns little of a class from so few",
         "warning: few test images: owl has 1; even if that one is right, the accuracy of that class is only known to "
@@ -173,14 +173,14 @@ def test_a_class_of_few_pictures_is_warned_of(tmp_path: Path, sample: Dataset) -
 
 def test_few_test_images_are_warned_of(tmp_path: Path, sample: Dataset) -> None:
     folders = {"train/cat": range(30), "train/dog": range(30, 60), "test/cat": range(60, 72), "test/dog": range(72, 74)}
-    assert warnings_of(write_pictures(tmp_path, folders, sample)) == [
+    assert warnings_of(write_images(tmp_path, folders, sample)) == [
         "warning: few test images: dog has 2; even if all 2 are right, the accuracy of that class is only known to be "
         "above 34%"
     ]
 
 
 def test_even_classes_of_enough_pictures_need_no_warning(tmp_path: Path, sample: Dataset) -> None:
-    root = write_pictures(tmp_path, {"cat": range(50), "dog": range(50, 110)}, sample)
+    root = write_images(tmp_path, {"cat": range(50), "dog": range(50, 110)}, sample)
     assert warnings_of(root, 0.2) == []
 
 
@@ -199,5 +199,5 @@ def test_every_image_keeps_its_label(tmp_path: Path) -> None:
         for image, label in zip(images, labels.tolist(), strict=True)
     ]
     assert sorted(found) == [(number, number % 3) for number in range(60)]
-    assert list(picture_digests(dataset.train_images)) == sorted(picture_digests(dataset.train_images))
-    assert list(picture_digests(dataset.test_images)) == sorted(picture_digests(dataset.test_images))
+    assert list(image_digests(dataset.train_images)) == sorted(image_digests(dataset.train_images))
+    assert list(image_digests(dataset.test_images)) == sorted(image_digests(dataset.test_images))

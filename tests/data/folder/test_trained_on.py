@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from image_folder_helpers import of_class, write_images
 from make_tiny_model import changed_metadata, tiny_model
-from own_helpers import of_class, write_pictures
 from PIL import Image
 
 from cifar_edge.cli.main import main
@@ -35,7 +35,7 @@ def pets(tmp_path: Path, sample: Dataset) -> Path:
     """Two classes, 8 training and 4 test pictures of each."""
     folders = {f"train/{label}": of_class(sample, label, 8) for label in LABELS}
     folders |= {f"test/{label}": of_class(sample, label, 4, start=8) for label in LABELS}
-    return write_pictures(tmp_path / "pets", folders, sample)
+    return write_images(tmp_path / "pets", folders, sample)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_evaluate_leaves_out_what_was_trained_on_and_says_so(pets: Path, own: Pa
 
 def test_it_is_so_of_another_folder_too(pets: Path, own: Path, tmp_path: Path, sample: Dataset) -> None:
     others = {f"test/{label}": of_class(sample, label, 6, start=6) for label in LABELS}
-    write_pictures(tmp_path / "more", others | {f"train/{label}": [0] for label in LABELS}, sample)
+    write_images(tmp_path / "more", others | {f"train/{label}": [0] for label in LABELS}, sample)
     for number, label in enumerate(LABELS):  # one picture of each class, and not the same
         (tmp_path / "more" / "train" / label / "0.png").unlink()
         picture = Image.fromarray(sample.test_images[sample.test_labels == sample.labels.index(label)][number])
@@ -142,7 +142,7 @@ def test_training_and_folding_keep_the_record(pets: Path, tmp_path: Path, sample
     kept = (folder / TRAINED_ON).read_bytes()
     assert len(kept) == 8 * 16, "eight bytes a picture, those held out included"
     moved(pets, 8, "frog")
-    write_pictures(pets, {"train/frog": of_class(sample, "frog", 1, start=20)}, sample)
+    write_images(pets, {"train/frog": of_class(sample, "frog", 1, start=20)}, sample)
     assert without_trained_on(load_dataset(pets), folder)[1] == 8
     assert without_trained_on(sample, folder) == (sample, 0)
     (folder / TRAINED_ON).unlink()

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_edge.data.dataset import Dataset, Images, Labels, Report
-from cifar_edge.data.folder.cautions import cautions
-from cifar_edge.data.folder.copies import Pictures, pictures
+from cifar_edge.data.folder.class_balance import class_warnings
 from cifar_edge.data.folder.decoding import Decoded, decode
-from cifar_edge.data.folder.folders import PictureFile, list_pictures
+from cifar_edge.data.folder.duplicates import Deduplicated, deduplicate
+from cifar_edge.data.folder.folders import ImageFile, list_images
 from cifar_edge.data.folder.layout import SPLITS, is_split
 from cifar_edge.errors import DataError
 from cifar_edge.messages import display_name, listed
@@ -22,7 +22,7 @@ _NAMED = 3
 """Files that a line names."""
 
 
-def load_own(root: Path, *, size: int, holdout: float | None, strict: bool, report: Report) -> Dataset:
+def load_image_folder(root: Path, *, size: int, holdout: float | None, strict: bool, report: Report) -> Dataset:
     """Load ``train/CLASS/*`` and ``test/CLASS/*``, or one folder of classes of which ``holdout`` are test images.
 
     Files of equal pixels are one picture. It counts once: as a test picture, if one of them is a test file; not at all,
@@ -37,7 +37,7 @@ def load_own(root: Path, *, size: int, holdout: float | None, strict: bool, repo
         report: told what is read, what is left out, and what is to be known of small or uneven classes.
 
     Raises:
-        DataError: as `cifar_edge.data.folder.folders.list_pictures`; a class has no readable picture for training or
+        DataError: as `cifar_edge.data.folder.folders.list_images`; a class has no readable picture for training or
             for testing; a picture cannot be read or lies in two classes, and ``strict``; ``holdout`` is missing, or
             given without need.
     """
@@ -46,7 +46,7 @@ def load_own(root: Path, *, size: int, holdout: float | None, strict: bool, repo
     if split and holdout is not None:
         there = " and ".join(f"{name}/" for name in SPLITS if (root / name).is_dir())
         raise DataError(f"{shown} has {there}; leave --holdout out, which is for one folder of classes")
-    listing = list_pictures(root)
+    listing = list_images(root)
     if not split:
         _check_holdout(shown, holdout)
     if listing.unsearched:
@@ -54,9 +54,9 @@ def load_own(root: Path, *, size: int, holdout: float | None, strict: bool, repo
     if listing.stray:
         report(f"ignoring what is no picture of a class: {listed(listing.stray, _NAMED)}")
     decoded = decode(root, listing.files, size, report)
-    _tell_unreadable(decoded, shown, strict, report)
-    found = pictures(listing.files, decoded.digests)
-    _tell_copies(found, listing.files, shown, strict, report)
+    _report_unreadable(decoded, shown, strict, report)
+    found = deduplicate(listing.files, decoded.digests)
+    _report_duplicates(found, listing.files, shown, strict, report)
     files = [listing.files[index] for index in found.kept]
     labels = np.array([file.label for file in files], np.int64)
     test = (
@@ -77,7 +77,7 @@ def load_own(root: Path, *, size: int, holdout: float | None, strict: bool, repo
         folder=root.resolve(),
         holdout=holdout,
     )
-    for line in cautions(dataset):
+    for line in class_warnings(dataset):
         report(f"warning: {line}")
     return dataset
 
@@ -126,22 +126,24 @@ def _check_holdout(shown: str, holdout: float | None) -> None:
         raise DataError(f"--holdout {holdout:g} is no share between 0 and 1, such as 0.2")
 
 
-def _tell_copies(found: Pictures, files: Sequence[PictureFile], shown: str, strict: bool, report: Report) -> None:
+def _report_duplicates(
+    found: Deduplicated, files: Sequence[ImageFile], shown: str, strict: bool, report: Report
+) -> None:
     def names(groups: Sequence[Sequence[int]]) -> str:
         return listed([" = ".join(files[index].name for index in group) for group in groups], _NAMED)
 
-    if found.contradictions:
-        told = f"pictures in two classes, {names(found.contradictions)}"
+    if found.in_several_classes:
+        told = f"pictures in two classes, {names(found.in_several_classes)}"
         if strict:
             raise DataError(f"{shown} has {told}; remove each from the wrong class, or leave --strict out")
         report(f"left out: {told}")
-    if found.both:
-        report(f"left out of the training, because they are test images too: {names(found.both)}")
-    if found.copies:
-        report(f"counted once, because their pixels are equal: {names(found.copies)}")
+    if found.in_both_splits:
+        report(f"left out of the training, because they are test images too: {names(found.in_both_splits)}")
+    if found.in_one_class:
+        report(f"counted once, because their pixels are equal: {names(found.in_one_class)}")
 
 
-def _tell_unreadable(decoded: Decoded, shown: str, strict: bool, report: Report) -> None:
+def _report_unreadable(decoded: Decoded, shown: str, strict: bool, report: Report) -> None:
     if not decoded.unreadable:
         return
     told = (

@@ -24,8 +24,8 @@ class Archive:
 
 
 @dataclass(frozen=True, slots=True)
-class Corpus:
-    """A published data set.
+class DatasetSpec:
+    """What is known beforehand of a published dataset.
 
     Attributes:
         name: short name, also that of its file in the cache.
@@ -53,7 +53,7 @@ class Corpus:
         """The data set made of these arrays, which came from ``source``.
 
         Raises:
-            DataError: an array has another fingerprint than this corpus.
+            DataError: an array has another fingerprint than this spec has.
         """
         found = Fingerprints.of(arrays)
         wrong = [
@@ -76,7 +76,7 @@ class Corpus:
         )
 
 
-CIFAR10 = Corpus(
+CIFAR10 = DatasetSpec(
     name="cifar10",
     title="CIFAR-10",
     labels=CIFAR10_LABELS,

@@ -9,10 +9,10 @@ from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.runtime.images import read_pixels
 
 SPLIT = {"train/cat": range(4), "train/dog": range(4, 9), "test/cat": range(9, 11), "test/dog": range(11, 12)}
-"""Folders and numbers of pictures for `write_pictures`, split into both sides already."""
+"""Folders and numbers of pictures for `write_images`, split into both sides already."""
 
 
-def write_pictures(root: Path, folders: Mapping[str, Sequence[int]], sample: Dataset) -> Path:
+def write_images(root: Path, folders: Mapping[str, Sequence[int]], sample: Dataset) -> Path:
     """PNG files of these training images of the sample, in these folders; returns ``root``."""
     for folder, indices in folders.items():
         (root / folder).mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def pixels_of(folder: Path) -> set[bytes]:
     return {read_pixels(path).tobytes() for path in folder.iterdir()}
 
 
-def told_by(root: Path, holdout: float | None = None, strict: bool = False) -> tuple[Dataset, list[str]]:
+def reported_by(root: Path, holdout: float | None = None, strict: bool = False) -> tuple[Dataset, list[str]]:
     """The data set in ``root``, and what was told of it but for warnings of small classes."""
     lines: list[str] = []
     dataset = load_dataset(root, holdout=holdout, strict=strict, report=lines.append)

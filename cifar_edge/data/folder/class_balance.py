@@ -16,7 +16,7 @@ UNEVEN = 3
 _NAMED = 3
 
 
-def cautions(dataset: Dataset) -> list[str]:
+def class_warnings(dataset: Dataset) -> list[str]:
     """A line for each reason for caution: few training images of a class, few test images, uneven classes."""
     names = [display_name(label) for label in dataset.labels]
     train, test = (np.bincount(labels, minlength=len(names)) for labels in (dataset.train_labels, dataset.test_labels))

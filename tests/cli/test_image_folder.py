@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from image_folder_helpers import of_class, write_images
 from make_tiny_model import METADATA, changed_metadata, tiny_model
-from own_helpers import of_class, write_pictures
 from PIL import Image
 
 from cifar_edge import Classifier
@@ -52,7 +52,7 @@ def cifar_edge(*arguments: str | Path) -> Result:
 def pets(tmp_path: Path, sample: Dataset) -> Path:
     """One folder of classes whose names are not easy, with more of the last one."""
     folders = {LABELS[0]: of_class(sample, "ship", 12), LABELS[1]: of_class(sample, "frog", 12)}
-    return write_pictures(tmp_path / "my pets", {**folders, LABELS[2]: of_class(sample, "airplane", 40)}, sample)
+    return write_images(tmp_path / "my pets", {**folders, LABELS[2]: of_class(sample, "airplane", 40)}, sample)
 
 
 def test_from_pictures_to_predictions(pets: Path, tmp_path: Path, sample: Dataset) -> None:
@@ -153,7 +153,7 @@ def test_a_data_set_that_has_moved_or_changed(pets: Path, run_of_pets: Path) -> 
         (
             ["data", "--data", "my pets/飞机"],
             1,
-            "my pets/飞机 holds pictures, but no folders of classes",
+            "my pets/飞机 holds images, but no folders of classes",
         ),
     ],
 )
