@@ -95,7 +95,7 @@ def exports(product: Product, out: Path) -> None:
         (out / f"{released}.txt").write_text(_untimed(answer))
         (out / f"{released}.report.json").write_text(masked_report(folder / "out/report.json", product.area))
         for path in sorted((folder / "out").glob("*.onnx")):
-            (out / f"{path.stem}.txt").write_text(onnx_text(path))
+            (out / f"{path.stem}.txt").write_text(masked(onnx_text(path), product.area))
             np.save(out / f"{path.stem}.npy", logits(product, path, images))
 
 
@@ -189,7 +189,7 @@ def training(product: Product, out: Path) -> None:
         kept = [index for index, column in enumerate(rows[0]) if column != "seconds"]
         (out / f"{name}.metrics.csv").write_text("".join(",".join(row[i] for i in kept) + "\n" for row in rows))
         for path in sorted((folder / "out").glob("*.onnx")):
-            (out / f"{name}.{path.stem}.txt").write_text(onnx_text(path))
+            (out / f"{name}.{path.stem}.txt").write_text(masked(onnx_text(path), product.area))
 
 
 PARTS: Mapping[str, Callable[[Product, Path], None]] = {
