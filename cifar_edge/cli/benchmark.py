@@ -1,4 +1,4 @@
-"""`cifar-edge benchmark`: what models cost on this machine."""
+"""`cifar-edge benchmark`: measure models on this machine."""
 
 import json
 import textwrap
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cifar_edge.measure.timing import Latency
 
 WIDTH = 80
-"""Columns of a terminal that the tables fit in."""
+"""Width of the tables in columns."""
 NAME_WIDTH = 20
 BAR_WIDTH = 39
 MEGABYTE = 1e6
@@ -33,13 +33,13 @@ MEGABYTE = 1e6
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: seconds and bytes.")
 def command(models: tuple[str, ...], threads: int, batch: int, as_json: bool) -> None:
-    """Measure what models cost on this machine.
+    """Measure speed, memory and size of models on this machine.
 
-    Latency of one image (for session.run of onnxruntime on a ready array, and for Classifier.predict), throughput on a
-    large batch, session creation and peak memory of a fresh process, size. All models take turns within one run.
+    Measured are the latency of one image (session.run of onnxruntime on a ready array, and Classifier.predict), the
+    throughput on a large batch, and session creation and peak memory of a fresh process. All models take turns.
 
-    MODEL is a released name (gn-cnn; for one of its files gn-cnn.fp32), a run, a folder or an .onnx file. Without any,
-    both precisions of the model that predict would take.
+    MODEL is a released name (gn-cnn; for one of its files gn-cnn.fp32), a run, a folder or an .onnx file. Without it,
+    both precisions of the model of predict are measured.
 
     Example: cifar-edge benchmark gn-cnn.fp32 gn-cnn.int8 --threads 2
     """
@@ -55,7 +55,7 @@ def command(models: tuple[str, ...], threads: int, batch: int, as_json: bool) ->
 
 
 def _resolved(models: "Sequence[str]") -> list["Path"]:
-    """The files to measure, each told on stderr."""
+    """The files to measure, each noted on stderr."""
     from cifar_edge.runs.resolve import Resolved, precisions_beside, resolve_model
 
     if not models:
@@ -83,7 +83,7 @@ def _record(costs: "Sequence[Cost]", threads: int, batch: int) -> dict[str, Any]
 
 
 def text_report(costs: "Sequence[Cost]", threads: int, batch: int) -> str:
-    """Tables and bars for people, at most `WIDTH` columns unless a name is longer."""
+    """Tables and bars as text, at most `WIDTH` columns wide unless a name is longer."""
     from cifar_edge.measure.timing import machine
 
     latency = "{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}".format
@@ -118,7 +118,7 @@ def _cells(cost: "Cost") -> list[str]:
 
 
 def _bars(costs: "Sequence[Cost]") -> "Callable[[Cost], str]":
-    """What makes the bar of one of them, the longest `BAR_WIDTH` long, with its value and its ratio to the first."""
+    """A function that draws the bar of a cost, at most `BAR_WIDTH` long, with its value and its ratio to the first."""
     seconds = [cost.session_run.p50_seconds for cost in costs]
 
     def bar(cost: "Cost") -> str:
@@ -136,7 +136,7 @@ def _rows(costs: "Sequence[Cost]", cells: "Callable[[Cost], str]") -> list[str]:
 
 
 def _row(name: str, cells: str) -> list[str]:
-    """A line of a table; two where the name needs one of its own."""
+    """A line of a table; two if the name needs one of its own."""
     if len(name) < NAME_WIDTH:
         return [f"{name:<{NAME_WIDTH}}{cells}"]
     return [name, f"{'':<{NAME_WIDTH}}{cells}"]
@@ -152,8 +152,8 @@ def _notes(threads: int, batch: int, machine: str) -> list[str]:
         f"label with its score. {ROUNDS * SINGLE_RUNS:,} calls each; all models took turns in {ROUNDS} rounds.",
         f"batch {batch}: images a second by session.run, median of {ROUNDS * LARGE_RUNS} calls.",
         "creation: of a Classifier in a fresh process, imports not counted (read the file, create the session, check); "
-        "memory: the most such a process held until it had classified one image, Python and onnxruntime included; by "
-        f"model: what came on top of the imports. Medians of {PROCESSES} processes.",
+        "memory: the peak of such a process until it had classified one image, Python and onnxruntime included; by "
+        f"model: its increase over the peak after the imports. Medians of {PROCESSES} processes.",
         f"threads: {threads} of {machine}; {versions}.",
     ]
     return [line for note in notes for line in textwrap.wrap(note, WIDTH, subsequent_indent="  ")]

@@ -13,13 +13,13 @@ from cifar_edge.messages import reason
 
 TOKEN_VARIABLE = "CIFAR_EDGE_TOKEN"
 _TOKEN = re.compile(r"[!-~]{16,512}")
-"""Visible ASCII: what an Authorization header can carry."""
+"""Visible ASCII, as an Authorization header may contain."""
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
-"""What browsers send as Origin (RFC 6454, section 6.2), or * for any."""
+"""An Origin header as browsers send it (RFC 6454, section 6.2), or * for any."""
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|[0-9a-f:.]+")
-"""A host's name, or its address, as the Host header has it, without port or brackets."""
+"""A host name or address as in the Host header, without port or brackets."""
 _OWN_PORTS = {"http": ":80", "https": ":443"}
-"""What browsers leave out: the port that the scheme has anyway."""
+"""Default ports, which browsers leave out."""
 
 
 def _origins(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
@@ -27,7 +27,7 @@ def _origins(context: click.Context, parameter: click.Parameter, given: tuple[st
     for written in given:
         origin = written.removesuffix("/").lower()
         if not _ORIGIN.fullmatch(origin):
-            raise click.BadParameter(f"{origin!r} is no origin; give scheme://host or scheme://host:port.")
+            raise click.BadParameter(f"{origin!r} is not an origin; give scheme://host or scheme://host:port.")
         origins.append(origin.removesuffix(_OWN_PORTS.get(origin.partition(":")[0], "")))
     return tuple(origins)
 
@@ -36,29 +36,29 @@ def _names(context: click.Context, parameter: click.Parameter, given: tuple[str,
     names = [written.lower().removeprefix("[").removesuffix("]") for written in given]
     for name in names:
         if not _NAME.fullmatch(name):
-            raise click.BadParameter(f"{name!r} is no name of a host and no IP address; give it without port.")
+            raise click.BadParameter(f"{name!r} is not a host name or IP address; give it without port.")
     return tuple(names)
 
 
 @click.command("serve")
 @click.argument("model", metavar="[MODEL]", required=False)
-@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port.")
 @click.option(
     "--token",
     metavar="TOKEN",
     envvar=TOKEN_VARIABLE,
     show_envvar=True,
-    help="What clients must send. Others on this machine see arguments: rather set the variable.",
+    help="Token that clients must send. Others on this machine see arguments: better set the variable.",
 )
-@click.option("--no-auth", is_flag=True, help="Let everyone ask who reaches ADDRESS.")
+@click.option("--no-auth", is_flag=True, help="Serve everyone who reaches ADDRESS.")
 @click.option(
     "--allow-host",
     "names",
     multiple=True,
     metavar="NAME",
     callback=_names,
-    help="Answer to NAME in the Host header, too. Repeatable.",
+    help="Also allow NAME in the Host header. Repeatable.",
 )
 @click.option(
     "--cors-origin",
@@ -66,7 +66,7 @@ def _names(context: click.Context, parameter: click.Parameter, given: tuple[str,
     multiple=True,
     metavar="ORIGIN",
     callback=_origins,
-    help="Let pages of ORIGIN ask. Repeatable.",
+    help="Allow requests from pages of ORIGIN. Repeatable.",
 )
 @click.option("--workers", metavar="N", type=click.IntRange(1, 256), help="Threads that classify.  [default: cores]")
 def command(
@@ -81,13 +81,13 @@ def command(
 ) -> None:
     """Classify images over HTTP, until Ctrl+C or SIGTERM.
 
-    POST /v1/predict takes one image or several, GET /v1/model tells of the model, GET /healthz says ok, /openapi.json
-    describes them all. Without MODEL it serves what predict would take.
+    POST /v1/predict takes one or several images, GET /v1/model describes the model, GET /healthz says ok, and
+    /openapi.json describes all paths. Without MODEL the model is that of predict.
 
-    At / is the web page that cifar-edge web writes, with the same model, if that page was built before.
+    / is the web page of cifar-edge web with the same model, if the page was built before.
 
-    It listens to this machine alone. Any other ADDRESS needs a token, or --no-auth. Clients reach it by that ADDRESS,
-    or by the names that --allow-host adds. --quiet logs no requests, only where it listens and what goes wrong.
+    By default only this machine can reach the service. Any other ADDRESS needs a token, or --no-auth. Clients use that
+    ADDRESS, or a name that --allow-host allows. --quiet logs the address and errors, but no requests.
 
     Example: cifar-edge serve & curl -F image=@cat.png http://127.0.0.1:8000/v1/predict
     """
@@ -101,9 +101,9 @@ def command(
     from cifar_edge.runtime.cores import cores
 
     if token is not None and no_auth:
-        raise click.UsageError(f"--no-auth and a token (--token, ${TOKEN_VARIABLE}) exclude each other")
+        raise click.UsageError(f"--no-auth and a token (--token, ${TOKEN_VARIABLE}) exclude each other.")
     if token is not None and not _TOKEN.fullmatch(token):
-        raise click.UsageError("a token is 16 to 512 visible ASCII characters; `openssl rand -hex 16` makes one")
+        raise click.UsageError("a token is 16 to 512 visible ASCII characters; `openssl rand -hex 16` makes one.")
     wanted = ServiceLimits(workers=workers or cores())
     limits = server.fitted(wanted)
     resolved = resolve_model(model)
@@ -111,23 +111,23 @@ def command(
     with server.listen(host, port) as listener:
         if not server.is_loopback(listener) and token is None and not no_auth:
             raise click.UsageError(
-                f"others can reach {host}: set ${TOKEN_VARIABLE} to a token that they must send, or give --no-auth"
+                f"others can reach {host}: set ${TOKEN_VARIABLE} to a token that they must send, or give --no-auth."
             )
         hosts = server.own_names(listener, host) | set(names)
         access = Access(token, hosts, server.has_any_address(listener), origins)
         service = Service(classifier, limits, access, _page(resolved.path, secured=token is not None))
         note(f"model: {resolved}")
         if limits.connections < wanted.connections:
-            note(f"connections: {limits.connections:,} at most, as a process may open few files here (ulimit -n)")
+            note(f"connections: at most {limits.connections:,}, because of the limit of open files (ulimit -n)")
         tell(f"serving at {server.url(listener)}; Ctrl+C stops it")
         requests = server.run(service, limits, listener, quiet())
     note(f"stopped; requests: {requests:,}")
     if not service.close():
-        os._exit(0)  # Python would wait for threads that decode what nobody waits for any more
+        os._exit(0)  # Python would wait for threads that decode abandoned images
 
 
 def _page(model: Path, secured: bool) -> dict[str, bytes] | None:
-    """The files of the web page with ``model``; None where the page is not built, or cannot be read."""
+    """The files of the web page with ``model``; None if the page was not built, or cannot be read."""
     from cifar_edge.web.build import found_page
     from cifar_edge.web.site import site_files
 

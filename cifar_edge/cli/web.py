@@ -25,8 +25,8 @@ def command(model: str | None, out: Path, as_json: bool) -> None:
     The folder is static: any web server can serve it, and it runs the same .onnx file as predict. An image is dropped,
     chosen, pasted or comes from the camera, and never leaves the browser; once loaded, the page works offline.
 
-    MODEL is a released name, a run, a folder or an .onnx file; without it the one that predict would take. In a
-    checkout the page is built with npm the first time.
+    MODEL is a released name, a run, a folder or an .onnx file; without it, the model of predict. In a checkout the page
+    is built with npm the first time.
 
     Example: cifar-edge web --out site && python -m http.server --directory site --bind 127.0.0.1
     """

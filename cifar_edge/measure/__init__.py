@@ -1,1 +1,1 @@
-"""How fast and how accurate models are, and the processor that the figures are from."""
+"""Measures speed, memory and accuracy of models, and identifies the processor."""

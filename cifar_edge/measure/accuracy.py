@@ -1,4 +1,4 @@
-"""How well a classifier does on labelled images."""
+"""Evaluates a classifier's logits on labelled images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from cifar_edge.measure.metrics import Estimate, accuracy, confusion_matrix, rec
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What `evaluate` found.
+    """The result of `evaluate`.
 
     Attributes:
-        accuracy: fraction of images classified rightly, with its 95 % interval.
+        accuracy: fraction of images classified correctly, with its 95 % confidence interval.
         confusion: int64 ``[classes, classes]``; row = true class, column = predicted class.
-        recall: per class, the fraction of its images classified rightly, ``[classes]``; NaN without images.
+        recall: per class, the fraction of its images classified correctly, ``[classes]``; NaN without images.
         labels: the class names.
     """
 
@@ -27,7 +27,7 @@ class Evaluation:
 
 
 def evaluate(logits: npt.NDArray[np.float32], truth: npt.NDArray[np.integer], labels: Sequence[str]) -> Evaluation:
-    """Judge the answers ``logits`` (float32 ``[images, classes]``) by the true class indices ``truth`` (``[images]``).
+    """Compare ``logits``, float32 ``[images, classes]``, with the true class indices ``truth``, ``[images]``.
 
     Raises:
         ValueError: there are no images, or the shapes do not fit together.

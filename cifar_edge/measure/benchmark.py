@@ -1,4 +1,4 @@
-"""What models cost on this machine: latency, throughput, start, memory and size, measured side by side."""
+"""Measures latency, throughput, start-up time, memory and size of models on this machine, side by side."""
 
 import json
 import os
@@ -22,20 +22,19 @@ from cifar_edge.runtime.classifier import Classifier
 from cifar_edge.runtime.model import load
 
 PROCESSES = 5
-"""Fresh processes that start each model."""
+"""Number of fresh processes that load each model."""
 
 _STARTUP = "cifar_edge.measure.startup"
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What it costs a fresh process to be ready (see `cifar_edge.measure.startup`), as medians.
+    """Start-up cost of a fresh process, as medians (see `cifar_edge.measure.startup`).
 
     Attributes:
-        creation_seconds: to create a `Classifier`: read the file, create the session, check the contract.
-        peak_bytes: physical memory the process held at most, until it had classified one image; None where the system
-            does not tell.
-        model_bytes: by how much that exceeds what the imports alone had taken.
+        creation_seconds: time to create a `Classifier`: read the file, create the session, check the contract.
+        peak_bytes: peak physical memory of the process until it has classified one image; None if unknown.
+        model_bytes: difference of that to the peak after the imports.
     """
 
     creation_seconds: float
@@ -45,17 +44,16 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one model costs.
+    """The measured cost of one model.
 
     Attributes:
-        name: what to call it: its file's name without suffix, or the run or folder by which files of one name differ,
-            or both; numbered where one file was given twice.
-        path: its file.
+        name: display name (see `row_names`).
+        path: the ``.onnx`` file.
         file_bytes: size of the file.
-        session_run: one image, ``InferenceSession.run`` on a ready array.
-        predict: one image, `Classifier.predict` of a ready array.
+        session_run: latency of ``InferenceSession.run`` on an array of one image.
+        predict: latency of `Classifier.predict` on an array of one image.
         images_per_second: throughput of ``InferenceSession.run`` on a batch, by the median.
-        start: what a fresh process pays.
+        start: start-up cost of a fresh process.
     """
 
     name: str
@@ -76,18 +74,18 @@ def benchmark(
     rounds: int = ROUNDS,
     processes: int = PROCESSES,
 ) -> list[Cost]:
-    """Measure the ``.onnx`` files ``paths``, in alternation, so that a drift of the machine meets all of them.
+    """Measure the ``.onnx`` files ``paths`` in turn, so that a drift of the machine affects all of them.
 
     Args:
-        paths: the same file may come twice, to see how far two measurements of one thing differ.
-        images: size S -> images, uint8 ``[n, S, S, 3]``, at least one; the batch is made of them.
+        paths: files; the same one may be given twice, to see how much two measurements differ.
+        images: size S -> images, uint8 ``[n, S, S, 3]``, at least one; the batch repeats them.
         threads: threads of every session.
-        batch: images a call, where throughput is measured.
-        rounds: how often all models take their turn.
+        batch: images in a call of the throughput measurement.
+        rounds: number of rounds, in each of which every model has its turn.
         processes: fresh processes a model.
 
     Raises:
-        ModelError: a file is no model (`ContractError`: none that keeps the contract), or its fresh process fails.
+        ModelError: a file is not a model (`ContractError`: it violates the contract), or its fresh process fails.
     """
     sessions = [load(path, threads).session for path in paths]
     classifiers = [Classifier(path, threads) for path in paths]
@@ -119,7 +117,7 @@ def _predict(classifier: Classifier, image: npt.NDArray[np.uint8]) -> Any:
 
 
 def row_names(paths: Sequence[Path]) -> list[str]:
-    """What tells the files apart: their names, their runs or folders, or both; a number where one file comes twice."""
+    """Display names that tell the files apart: by name, by run or folder, or both; by number if one is given twice."""
     files = [path.name.removesuffix(".onnx") for path in paths]
     places = [_place(path) for path in paths]
     names = []
@@ -136,13 +134,13 @@ def row_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _place(path: Path) -> tuple[str, ...]:
-    """The folders above a file, the nearest first; that of an export stands for its run."""
+    """The names of the folders above a file, the nearest first, without that of an export in a run."""
     nearest_first = path.parent.resolve().parts[::-1]
     return nearest_first[1:] if nearest_first[0] == EXPORT else nearest_first
 
 
 def _differing(place: tuple[str, ...], rivals: Collection[tuple[str, ...]]) -> list[str]:
-    """As few folders of ``place`` as tell it from the others among ``rivals``, the nearest ones, outermost first."""
+    """The shortest path of folders that tells ``place`` from the others in ``rivals``, outermost first."""
     found: list[str] = []
     left = set(rivals)
     for depth, name in enumerate(place):
@@ -172,7 +170,7 @@ def _starts(paths: Sequence[Path], threads: int, processes: int) -> list[Start]:
 
 
 def _start(path: Path, threads: int) -> dict[str, Any]:
-    # -P and PYTHONPATH: it imports what was imported here, not what happens to lie in the current folder.
+    # -P and PYTHONPATH: it imports the same modules as this process, never those of the current folder.
     command = [sys.executable, "-P", "-m", _STARTUP, os.fspath(path), str(threads)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)}
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""How good a classifier is, and how sure one can be of it: accuracies with intervals, and the confusion matrix."""
+"""Accuracies with confidence intervals, and the confusion matrix."""
 
 import math
 from dataclasses import dataclass
@@ -30,35 +30,35 @@ class Estimate:
 def accuracy(correct: int, images: int) -> Estimate:
     """The accuracy ``correct / images`` with Wilson's score interval.
 
-    It holds its level on few images and next to 0 and 1, where the usual normal interval fails
+    It keeps its level for few images and near 0 and 1, where the usual normal interval fails
     (Wilson 1927, J. Am. Stat. Assoc. 22:209; Brown, Cai & DasGupta 2001, Statistical Science 16:101).
 
     Raises:
         ValueError: there are no images, or more correct ones than images.
     """
     if not 0 <= correct <= images or images == 0:
-        raise ValueError(f"{correct} correct of {images} images is no accuracy")
+        raise ValueError(f"{correct} correct of {images} images is not an accuracy")
     value = correct / images
     shrink = 1 + Z_95**2 / images
     centre = (value + Z_95**2 / (2 * images)) / shrink
     half = Z_95 / shrink * math.sqrt(value * (1 - value) / images + Z_95**2 / (4 * images**2))
-    # In exact arithmetic the interval holds the value, and ends at 0 or 1 where the value does.
+    # min and max: in exact arithmetic the interval contains the value, and ends at 0 or 1 if the value does.
     return Estimate(value, max(0.0, min(value, centre - half)), min(1.0, max(value, centre + half)), images)
 
 
 def accuracy_difference(reference: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> Estimate:
-    """How much more accurate ``other`` is than ``reference``, both judged on the same images in the same order.
+    """The accuracy of ``other`` minus that of ``reference``, on the same images in the same order.
 
-    With b images that only ``reference`` classifies rightly and c that only ``other`` does, out of n, the difference
+    With b images that only ``reference`` classifies correctly and c that only ``other`` does, out of n, the difference
     is (c - b) / n. Its interval is Bonett and Price's adjusted Wald interval for paired proportions: with
     p = (b + 1) / (n + 2) and q = (c + 1) / (n + 2), it is q - p ± z sqrt((p + q - (p - q)^2) / (n + 2)), cut to
-    [-1, 1]. Images on which both agree tell nothing of the difference, so it is far narrower than two separate
-    intervals would make it (Bonett & Price 2012, J. Educ. Behav. Stat. 37:479; recommended by Fagerland, Lydersen &
+    [-1, 1]. Images on which both agree say nothing about the difference, so this interval is far narrower than that of
+    two separate accuracies (Bonett & Price 2012, J. Educ. Behav. Stat. 37:479; recommended by Fagerland, Lydersen &
     Laake 2014, Statistics in Medicine 33:2850).
 
     Args:
-        reference: ``[images]``, whether the reference was right.
-        other: ``[images]``, whether the other was right.
+        reference: ``[images]``, whether the reference was correct.
+        other: ``[images]``, whether the other was correct.
 
     Raises:
         ValueError: the two differ in shape, or there are no images.
@@ -82,7 +82,7 @@ def confusion_matrix(
     Args:
         labels: ``[images]``, true class indices.
         predicted: ``[images]``, predicted class indices.
-        classes: how many classes there are; every index is below it.
+        classes: number of classes; every index is below it.
 
     Raises:
         ValueError: the two differ in shape, or an index lies outside ``[0, classes)``.
@@ -97,7 +97,7 @@ def confusion_matrix(
 
 
 def recall(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Per class, the fraction of its images classified rightly, ``[classes]``; NaN for a class without images.
+    """Per class, the fraction of its images classified correctly, ``[classes]``; NaN for a class without images.
 
     Args:
         confusion: as `confusion_matrix` returns it.

@@ -1,4 +1,4 @@
-"""The processor of this machine, and which of its instructions int8 models run on (docs/int8.md)."""
+"""Identifies the processor, and the instructions that int8 models run on (docs/int8.md)."""
 
 import platform
 from collections.abc import Mapping
@@ -8,19 +8,19 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 _X86 = {"AVX2": "avx2", "AVX-512 VNNI": "avx512_vnni", "AVX-VNNI": "avx_vnni"}
 _ARM = {"dotprod": "asimddp", "i8mm": "i8mm"}
-"""Name of an instruction set -> Linux's name of it."""
+"""Name of an instruction set -> its name in /proc/cpuinfo."""
 
 _MEASURE = "cifar-edge benchmark measures both"
 
 
 def processor() -> str:
-    """The name of the processor, as people know it."""
+    """The model name of the processor."""
     names = _values(cpuinfo(), "model name")
     return names[0] if names else platform.processor() or "unknown processor"
 
 
 def cpuinfo() -> str:
-    """What Linux says of the processor; nothing on other systems."""
+    """The content of /proc/cpuinfo; empty on other systems than Linux."""
     try:
         return _CPUINFO.read_text("utf-8", "replace")
     except OSError:
@@ -28,7 +28,7 @@ def cpuinfo() -> str:
 
 
 def int8_instructions(said: str) -> dict[str, bool] | None:
-    """Which instruction sets for int8 a processor has of which Linux says ``said``; None where it does not tell."""
+    """Instruction set for int8 -> whether the processor of ``said``, a /proc/cpuinfo, has it; None if unknown."""
     for key, sets in (("flags", _X86), ("Features", _ARM)):
         if lines := _values(said, key):
             has = lines[0].split()
@@ -37,7 +37,7 @@ def int8_instructions(said: str) -> dict[str, bool] | None:
 
 
 def int8_verdict(instructions: Mapping[str, bool] | None) -> str:
-    """What follows from `int8_instructions` for the int8 models of `cifar-edge export`, in a line for people."""
+    """A line of text on how well int8 models run with the `int8_instructions` of a processor."""
     if instructions is None:
         return f"int8 or fp32? {_MEASURE}"
     if "AVX2" not in instructions:

@@ -1,7 +1,7 @@
-"""What it costs a fresh process to be ready: ``python -m cifar_edge.measure.startup MODEL THREADS`` prints it as JSON.
+"""Measures the start-up cost of a fresh process: ``python -m cifar_edge.measure.startup MODEL THREADS`` prints JSON.
 
-A program of its own, because memory is a matter of the whole process: in one that has done anything before, the peak
-would be that of what came before. For the same reason it imports nothing that classifying an image does not need.
+It is a separate program because peak memory belongs to a process: anything else that the process did would count. For
+the same reason it imports only what classifying an image needs.
 """
 
 import json
@@ -18,7 +18,7 @@ _STATUS = Path("/proc/self/status")
 
 
 def main(model: str, threads: int) -> None:
-    """Load ``model``, classify one image, and print what that took."""
+    """Load ``model``, classify one image, and print time and memory."""
     before = peak_memory()
     start = perf_counter()
     classifier = Classifier(model, threads)
@@ -28,9 +28,9 @@ def main(model: str, threads: int) -> None:
 
 
 def peak_memory() -> int | None:
-    """The most physical memory this process ever held, in bytes; None where the system is not Linux.
+    """The peak physical memory of this process, in bytes; None on other systems than Linux.
 
-    Linux keeps it as VmHWM. The usual ``getrusage`` would not do: its maximum is inherited from the parent process.
+    Linux has it as VmHWM. The maximum of ``getrusage`` would not do, since it is inherited from the parent process.
     """
     if not _STATUS.is_file():
         return None

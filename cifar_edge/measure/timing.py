@@ -1,4 +1,4 @@
-"""How long models take, measured in alternation within one run, so that a drift of the machine meets all of them."""
+"""Times models in turn within one run, so that a drift of the machine affects all of them."""
 
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """How the times of many calls are distributed: their 50th (median), 90th and 99th percentile."""
+    """Percentiles of the times of many calls: 50th (median), 90th and 99th."""
 
     p50_seconds: float
     p90_seconds: float
@@ -34,23 +34,23 @@ class Latency:
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> Self:
-        """The percentiles of ``seconds``, interpolated linearly between neighbours.
+        """The percentiles of ``seconds``, linearly interpolated.
 
         Raises:
             ValueError: there are none.
         """
         if not seconds:
-            raise ValueError("no times, no percentiles")
+            raise ValueError("no times were given")
         return cls(*np.percentile(seconds, [50, 90, 99]).tolist())
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What ``session.run`` on a ready array takes.
+    """The speed of ``session.run`` on a ready array.
 
     Attributes:
         p50_seconds: median latency of one image, batch 1.
-        p99_seconds: 99th percentile of the same.
+        p99_seconds: 99th percentile of that.
         images_per_second: throughput at batch `LARGE_BATCH`, by the median.
     """
 
@@ -62,12 +62,12 @@ class Timing:
 def time_alternately(
     sessions: Mapping[str, Any], images: npt.NDArray[np.uint8], rounds: int = ROUNDS
 ) -> dict[str, Timing]:
-    """Time ``InferenceSession``s side by side, each warmed up again in each round.
+    """Time ``InferenceSession``s in turn, each warmed up in each round.
 
     Args:
-        sessions: name -> session that keeps the edge contract; it decides how many threads run.
-        images: uint8 ``[n, S, S, 3]``, at least one; the batches are made of them.
-        rounds: how often all sessions take their turn.
+        sessions: name -> session that keeps the edge contract, with its own number of threads.
+        images: uint8 ``[n, S, S, 3]``, at least one; the batches repeat them.
+        rounds: number of rounds, in each of which every session has its turn.
     """
     batch = np.resize(images, (LARGE_BATCH, *images.shape[1:]))
     singles = time_singles({name: session_run(session, images[:1]) for name, session in sessions.items()}, rounds)
@@ -120,5 +120,5 @@ def take_turns(
 
 
 def machine() -> str:
-    """The processor, the cores this process may use, and the system, for people who read a figure measured on it."""
+    """The processor, the cores that this process may use, and the system, as text."""
     return f"{processor()}, {cores()} cores, {platform.system()} {platform.machine()}"

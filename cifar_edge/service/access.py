@@ -1,4 +1,4 @@
-"""Who may ask: the Host header, where a request comes from, the token; and the headers every answer carries."""
+"""Access control: the Host header, the origin of a request, the token; and the security headers of every response."""
 
 import asyncio
 import hmac
@@ -17,7 +17,7 @@ from cifar_edge.service.problems import Problem, busy
 
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]{0,5})?")
 _LONGEST_TARGET = 200
-"""Characters of a request's address that are logged."""
+"""Most characters of a request's target that are logged."""
 
 SECURITY_HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
@@ -28,19 +28,20 @@ SECURITY_HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""Added to every answer that does not say otherwise."""
+"""Added to every response that does not set them itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may ask.
+    """Who may use the service.
 
     Attributes:
-        token: what a client must send as ``Authorization: Bearer TOKEN`` to reach ``/v1/``; None lets everyone.
-        hosts: names and addresses, in lower case, that the Host header may have; None takes any. A page of the web
-            whose name was rebound to the address of this machine has another.
-        any_address: whether the Host header may also be any IP address: no name can be rebound to look like one.
-        origins: origins whose pages may ask from a browser (CORS), such as ``https://example.org``; ``*`` is all.
+        token: must be sent as ``Authorization: Bearer TOKEN`` to reach ``/v1/``; None needs no token.
+        hosts: allowed names and addresses in the Host header, in lower case; None allows any. They stop DNS rebinding:
+            a web page whose name was rebound to this machine's address sends that name.
+        any_address: whether the Host header may also be any IP address, which cannot be rebound.
+        origins: origins whose pages may send requests from a browser (CORS), such as ``https://example.org``; ``*``
+            allows all.
     """
 
     token: str | None = None
@@ -49,19 +50,19 @@ class Access:
     origins: tuple[str, ...] = ()
 
     def names_us(self, host: str) -> bool:
-        """Whether the Host header ``host`` is one of ours."""
+        """Whether the Host header ``host`` is allowed."""
         if self.hosts is None:
             return True
         name = _name(host)
         return name in self.hosts or (self.any_address and _is_address(name))
 
     def lets(self, origin: str) -> bool:
-        """Whether pages of ``origin`` may ask by `origins`."""
+        """Whether `origins` allows ``origin``."""
         return "*" in self.origins or origin in self.origins
 
 
 class Shield:
-    """Outermost: refuses a wrong Host and pages of other origins, adds `SECURITY_HEADERS` to every answer, logs it."""
+    """Outermost middleware: checks Host and Origin, adds `SECURITY_HEADERS` to every response, and logs it."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app, self._access = app, access
@@ -82,24 +83,24 @@ class Shield:
         problem = self._refused(Headers(scope=scope))
         try:
             await (self._app if problem is None else problem.response())(scope, receive, secured)
-        except asyncio.CancelledError:  # by uvicorn, of what is not done when the service has to stop
+        except asyncio.CancelledError:  # uvicorn cancels what is not done when the service has to stop
             if not started:
-                await busy("the service stops").response()(scope, receive, secured)
+                await busy("the service is stopping").response()(scope, receive, secured)
 
     def _refused(self, headers: Headers) -> Problem | None:
         host = headers.get("host", "")
         if not self._access.names_us(host):
-            detail = "the Host header names no address of this service; --allow-host adds one"
+            detail = "the Host header does not name this service; --allow-host allows another name"
             return Problem(HTTPStatus.MISDIRECTED_REQUEST, detail)
-        # Browsers send it with all that one page's script or form asks of another's host, but for plain GETs, whose
-        # answers they keep from the page.
+        # Browsers send Origin with every cross-origin request of a script or form, except for plain GETs, whose
+        # responses they hide from the page.
         if all(_is_of(origin, host) or self._access.lets(origin) for origin in headers.getlist("origin")):
             return None
         return _other_site()
 
 
 class Authorized:
-    """Lets pass who has the token, and no page of another site, which a browser would send with none."""
+    """Middleware that requires the token, and refuses pages of other sites, whose requests may come without Origin."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app, self._access = app, access
@@ -107,21 +108,23 @@ class Authorized:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
-        # Fetch Metadata: browsers that speak https, or with this machine, send it, also with what has no Origin.
+        # Fetch Metadata: browsers send it over https or to this machine, even without Origin.
         elsewhere = headers.get("sec-fetch-site") in ("cross-site", "same-site")
         if elsewhere and not self._access.lets(headers.get("origin", "")):
             raise _other_site()
         if self._token is not None:
             scheme, _, given = headers.get("authorization", "").partition(" ")
-            # Headers are decoded as Latin-1, so that this gives the bytes that were sent.
+            # Starlette decodes headers as Latin-1, so that encoding gives the bytes that were sent.
             if not hmac.compare_digest(given.strip().encode("latin-1"), self._token) or scheme.lower() != "bearer":
-                detail = "this needs the header Authorization: Bearer TOKEN, with the token of this service"
+                detail = "the header Authorization: Bearer TOKEN is needed, with the token of this service"
                 raise Problem(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": "Bearer"})
         await self._app(scope, receive, send)
 
 
 def _other_site() -> Problem:
-    return Problem(HTTPStatus.FORBIDDEN, "a page of another site asks; --cors-origin allows one to")
+    return Problem(
+        HTTPStatus.FORBIDDEN, "requests from pages of other sites are refused; --cors-origin allows an origin"
+    )
 
 
 def _log(scope: Scope, status: int) -> None:
@@ -149,7 +152,7 @@ def _is_address(name: str | None) -> bool:
 
 
 def _is_of(origin: str, host: str) -> bool:
-    """Whether a page of ``origin`` came from ``host``. Of the schemes each may be: a proxy may speak https for us."""
+    """Whether ``origin`` is that of ``host``, over http or https: a proxy may add https."""
     scheme, _, given = origin.lower().partition("://")
     usual = {"http": ":80", "https": ":443"}.get(scheme)
     return usual is not None and given.removesuffix(usual) == host.lower().removesuffix(usual)

@@ -1,4 +1,4 @@
-"""What the service says of images: the records of ``cifar-edge predict --json``, with a number for a name."""
+"""Classifies the images of a request into the records of ``cifar-edge predict --json``, numbered instead of named."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -14,26 +14,26 @@ Record = dict[str, Any]
 
 
 class Answers:
-    """What the service says of the images of one request, of which a call classifies one.
+    """The records of the images of one request; each call classifies one image.
 
     Args:
         classifier: may be used by others at the same time.
-        images: gives the images; called with the first one.
-        top: how many of the best classes are named.
-        limits: what one image may cost.
+        images: returns the images; called once, by the first call.
+        top: number of classes in each record.
+        limits: limits on the cost of decoding one image.
     """
 
     def __init__(self, classifier: Classifier, images: Callable[[], Sequence[bytes]], top: int, limits: Limits) -> None:
         self._classifier, self._images, self._top, self._limits = classifier, images, top, limits
         self._left: deque[bytes] | None = None
         self.records: list[Record] = []
-        """One an image, in their order: its best classes, or why it is no readable image."""
+        """One record an image, in order: its best classes, or why it cannot be read."""
 
     def __call__(self) -> bool:
-        """Classify the next image; whether there are more.
+        """Classify the next image. Returns whether there are more.
 
         Raises:
-            ModelError: the model answers with numbers that are not finite.
+            ModelError: the model's output is not finite.
             Exception: whatever ``images`` raises.
         """
         if self._left is None:

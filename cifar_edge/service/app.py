@@ -1,4 +1,4 @@
-"""The service as an ASGI application: its addresses, and what each answers. docs/serve.md is its manual."""
+"""The ASGI application: its routes and their handlers. docs/serve.md is its manual."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -32,9 +32,9 @@ class Service:
 
     Args:
         classifier: used by several threads at once, which onnxruntime allows.
-        limits: what is taken and held.
-        access: who may ask.
-        page: the files of the web page for ``/``, name -> content; None for a page that tells of it.
+        limits: limits on size, number and time.
+        access: who may use it.
+        page: the files of the web page for ``/``, name -> content; None shows how to get them.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Service:
         """The ASGI application."""
 
     def close(self) -> bool:
-        """End the threads, once the server has ended; False while one still decodes what nobody waits for any more."""
+        """Stop the threads after the server has stopped. False if one is still decoding an abandoned image."""
         return self._pool.close()
 
     def _starlette(self, access: Access, page: Mapping[str, bytes] | None) -> Starlette:
@@ -72,7 +72,7 @@ class Service:
             allow_headers=["Authorization"],
         )
         app = Starlette(routes=routes, middleware=[cors] if access.origins else [], exception_handlers=HANDLERS)
-        app.router.redirect_slashes = False  # there is one address for each thing
+        app.router.redirect_slashes = False  # one URL for each resource
         return app
 
     async def _predict(self, request: Request) -> Response:
@@ -84,7 +84,7 @@ class Service:
             await self._pool.run(answers)
         predictions = answers.records
         if all("error" in record for record in predictions):
-            detail = "no image could be read; predictions says of each, why"
+            detail = "no image could be read; predictions has the reason for each"
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, predictions=predictions)
         model, precision = self._model["model"], self._model["precision"]
         return JSONResponse({"model": model, "precision": precision, "predictions": predictions})
@@ -97,16 +97,16 @@ class Service:
 
 
 class _Door:
-    """Refuses requests beyond ``limits.requests`` in progress, but for `HEALTH`."""
+    """Refuses requests while ``limits.requests`` are in progress, except for `HEALTH`."""
 
     def __init__(self, app: ASGIApp, limits: ServiceLimits) -> None:
         self._app, self._most, self._inside = app, limits.requests, 0
-        self._full = Rarely(f"{self._most:,} requests are in progress: others are told to come again")
+        self._full = Rarely(f"{self._most:,} requests are in progress: others are refused")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._inside >= self._most and scope["path"] != HEALTH:
             self._full.say()
-            response = busy("there are too many requests; try again").response()
+            response = busy("too many requests are in progress; try again").response()
             response.headers["Connection"] = "close"
             await response(scope, receive, send)
             return
@@ -121,15 +121,15 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def _taking(endpoint: Endpoint, *known: str) -> Endpoint:
-    """``endpoint``, for requests with these query parameters and no others, each once at most."""
+    """``endpoint`` for requests with only these query parameters, each at most once."""
     detail = f"known query parameters: {', '.join(known)}" if known else "this address takes no query parameters"
 
     async def checked(request: Request) -> Response:
         given = [name for name, _ in request.query_params.multi_items()]
         if not set(given) <= set(known):
-            raise Problem(HTTPStatus.BAD_REQUEST, f"there is a query parameter that is unknown; {detail}")
+            raise Problem(HTTPStatus.BAD_REQUEST, f"unknown query parameter; {detail}")
         if len(given) != len(set(given)):
-            raise Problem(HTTPStatus.BAD_REQUEST, f"there is a query parameter twice; {detail}")
+            raise Problem(HTTPStatus.BAD_REQUEST, f"a query parameter occurs twice; {detail}")
         return await endpoint(request)
 
     return checked
@@ -141,7 +141,7 @@ async def _healthy(request: Request) -> Response:
 
 def _top(request: Request) -> int:
     given: Any = request.query_params.get("top", "1")
-    # Not int() alone: it takes "1_0", " 1" and digits of other scripts.
+    # int() alone would accept "1_0", " 1" and digits of other scripts.
     if given.isascii() and given.isdigit() and len(given) <= len(str(MOST_CLASSES)) and 1 <= int(given) <= MOST_CLASSES:
         return int(given)
     raise Problem(HTTPStatus.BAD_REQUEST, f"top must be a whole number from 1 to {MOST_CLASSES}")

@@ -1,4 +1,4 @@
-"""Bodies of requests, read into memory within the bounds of `ServiceLimits`, and the images in them."""
+"""Reads request bodies into memory, within `ServiceLimits`, and extracts the images from them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ RAW = "application/octet-stream"
 
 
 class Bodies:
-    """Reads the bodies of requests; all that it has given out and not got back are at most ``limits.held_bytes``."""
+    """Reads request bodies; all that are in use at a time are at most ``limits.held_bytes``."""
 
     def __init__(self, limits: ServiceLimits) -> None:
         self._limits = limits
@@ -29,10 +29,10 @@ class Bodies:
 
     @asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[bytes]:
-        """The body of ``request``, which counts as held until the context ends.
+        """The body of ``request``, which counts as in use until the context ends.
 
         Raises:
-            Problem: there is none (400), it is too large (413), too slow (408), or too much is held already (503).
+            Problem: it is missing (400), too large (413) or too slow (408), or too many bytes are in use already (503).
             ClientDisconnect: the connection was cut.
         """
         if int(request.headers.get("content-length", 0)) > self._limits.body_bytes:
@@ -56,7 +56,7 @@ class Bodies:
             if not taken:
                 raise Problem(HTTPStatus.BAD_REQUEST, "the request has no body; an image was expected")
             body = b"".join(chunks)
-            chunks.clear()  # not to be held twice
+            chunks.clear()  # so that no second copy is in memory
             yield body
         finally:
             self._held -= taken
@@ -67,7 +67,7 @@ class Bodies:
 
 
 def boundary_of(content_type: str | None) -> bytes | None:
-    """The boundary of a form's parts, or None where the body is to be one image.
+    """The boundary of a multipart form, or None if the body is one image.
 
     Raises:
         Problem: the body is neither a form nor an image (415), or a form without a boundary (400).
@@ -77,7 +77,7 @@ def boundary_of(content_type: str | None) -> bytes | None:
     if kind == FORM.encode():
         if boundary := options.get(b"boundary"):
             return boundary
-        raise Problem(HTTPStatus.BAD_REQUEST, f"the Content-Type {FORM} names no boundary")
+        raise Problem(HTTPStatus.BAD_REQUEST, f"the Content-Type {FORM} has no boundary")
     if kind.startswith(b"image/") or kind == RAW.encode():
         return None
     raise Problem(
@@ -88,13 +88,13 @@ def boundary_of(content_type: str | None) -> bytes | None:
 
 
 def images_of(body: bytes, boundary: bytes, most: int) -> list[bytes]:
-    """The files in the field `FIELD` of a form, in their order; they stay in memory, whatever their size.
+    """The files in the field `FIELD` of a form, in order; they stay in memory, whatever their size.
 
     Raises:
-        Problem: it is no such form, or holds no file, more than ``most``, or something else (400).
+        Problem: the body is not such a form, or has no file, more than ``most``, or other parts (400).
     """
     images: list[bytes] = []
-    ended = False  # until the last boundary: a form without it is cut off
+    ended = False  # a form without its last boundary is truncated
 
     def add(file: File) -> None:
         if file.field_name != FIELD.encode():
@@ -105,7 +105,7 @@ def images_of(body: bytes, boundary: bytes, most: int) -> list[bytes]:
         images.append(file.file_object.read())
 
     def refuse(field: Field) -> None:
-        raise _bad_form(f"the form has a part that is no file; each must be one, in the field {FIELD!r}")
+        raise _bad_form(f"the form has a part that is not a file; each must be one, in the field {FIELD!r}")
 
     def end() -> None:
         nonlocal ended
@@ -116,11 +116,11 @@ def images_of(body: bytes, boundary: bytes, most: int) -> list[bytes]:
         parser = FormParser(FORM, refuse, add, end, boundary=boundary, config=config)
         parser.write(body)
     except FormParserError:
-        raise _bad_form(f"the body is no {FORM}") from None
+        raise _bad_form(f"the body is not {FORM}") from None
     if not ended:
-        raise _bad_form(f"the body is no {FORM}, or is cut off")
+        raise _bad_form(f"the body is not {FORM}, or is truncated")
     if not images:
-        raise _bad_form(f"the form holds no file in the field {FIELD!r}")
+        raise _bad_form(f"the form has no file in the field {FIELD!r}")
     return images
 
 

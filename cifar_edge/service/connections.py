@@ -1,4 +1,4 @@
-"""Connections that are bounded in time and number: what uvicorn leaves open to clients that are slow on purpose."""
+"""Limits connections in time and number, which uvicorn does not: clients may be slow on purpose."""
 
 import asyncio
 from typing import Any
@@ -12,16 +12,16 @@ from cifar_edge.service.log import ACCESS, Rarely
 from cifar_edge.service.problems import Problem
 
 MOST_CHUNKS = 4096
-"""Of a body. Each is an event of h11, and takes as long as 16 kB that come in one piece."""
+"""Most chunks of a body. Each is an event of h11, and takes as long as 16 kB in one piece."""
 
 
 class Connections:
-    """What the connections of one service share.
+    """The shared state of the connections of one service.
 
     Attributes:
-        most: how many there may be.
-        waiting: those without a request in progress, the one that has waited longest first.
-        stopping: whether the service ends; it takes no more then.
+        most: limit on their number.
+        waiting: connections without a request in progress, the one that has waited longest first.
+        stopping: whether the service is stopping; new connections are closed then.
     """
 
     def __init__(self, limits: ServiceLimits) -> None:
@@ -31,7 +31,7 @@ class Connections:
         self._full = Rarely(f"all {self.most:,} connections are taken: those that wait longest are closed")
 
     def make_room(self) -> None:
-        """Close the one that has waited longest. Where all the others have a request, that is the newest one."""
+        """Close the connection that has waited longest; the newest one if all others have a request in progress."""
         self._full.say()
         oldest = next(iter(self.waiting))
         del self.waiting[oldest]
@@ -39,7 +39,7 @@ class Connections:
 
 
 class _Strict(h11.Connection):
-    """Refuses what h11 lets pass: bodies of very many chunks, and those that say twice how long they are."""
+    """Refuses bodies that h11 accepts: of very many chunks, or with both a length and chunks."""
 
     _chunks = 0
 
@@ -48,7 +48,7 @@ class _Strict(h11.Connection):
         if isinstance(event, h11.Request):
             self._chunks = 0
             names = {name for name, _ in event.headers}
-            if {b"content-length", b"transfer-encoding"} <= names:  # proxies may heed the other one
+            if {b"content-length", b"transfer-encoding"} <= names:  # a proxy may have used the other one
                 raise h11.RemoteProtocolError("a length and chunks")
         elif isinstance(event, h11.Data):
             self._chunks += event.chunk_start
@@ -58,14 +58,14 @@ class _Strict(h11.Connection):
 
 
 def bounded_protocol(limits: ServiceLimits, shared: Connections) -> type[H11Protocol]:
-    """The protocol of uvicorn for HTTP/1.1, with bounds on time and on the number of connections.
+    """The HTTP/1.1 protocol of uvicorn with limits on time and on the number of connections.
 
-    It is the one on h11, which bounds the bytes of a request's head, of trailers and of pipelined requests; the one on
-    httptools is faster, and bounds none of them.
+    It is based on h11, which limits the bytes of a request's head, of trailers and of pipelined requests. The protocol
+    based on httptools is faster, but has none of these limits.
 
     Args:
-        limits: the bounds.
-        shared: what the connections know of each other.
+        limits: the limits.
+        shared: the state that the connections share.
     """
 
     class BoundedProtocol(H11Protocol):
@@ -77,7 +77,7 @@ def bounded_protocol(limits: ServiceLimits, shared: Connections) -> type[H11Prot
             super().connection_made(transport)
             self._answering: object = None
             self._timer: asyncio.TimerHandle | None = None
-            if shared.stopping:  # it was accepted before, and is not among those that are told to end
+            if shared.stopping:  # accepted before the stop, and so not among those that uvicorn shuts down
                 transport.abort()
                 return
             self._expire_after(limits.header_seconds)
@@ -102,18 +102,18 @@ def bounded_protocol(limits: ServiceLimits, shared: Connections) -> type[H11Prot
         def shutdown(self) -> None:
             super().shutdown()
             if self.cycle is None or self.cycle.response_started:
-                self._expire_after(limits.last_seconds)  # for what is still to be sent
+                self._expire_after(limits.last_seconds)  # time to send the rest of the response
 
         def send_400_response(self, msg: str) -> None:
             if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
                 ACCESS.info("%s:%d - not HTTP 400", *(self.client or ("", 0)))
-                self._send(Problem(400, "this is no HTTP/1.1, or its head is too large, or its chunks too many"))
-            self.transport.close()  # where an answer is on its way already, it is the last one
+                self._send(Problem(400, "this is not HTTP/1.1, or its head is too large, or it has too many chunks"))
+            self.transport.close()  # a response that is being sent is the last one
             if self.cycle is not None:
-                self.cycle.disconnected = True  # or else a second answer may be tried
+                self.cycle.disconnected = True  # otherwise the application may try to send a second response
 
         def _send(self, problem: Problem) -> None:
-            """Answer what is no request, and so never reaches the application."""
+            """Send a response to a malformed request, which does not reach the application."""
             response = problem.response()
             headers = [*self.server_state.default_headers, *response.raw_headers, (b"connection", b"close")]
             headers += [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
@@ -122,7 +122,7 @@ def bounded_protocol(limits: ServiceLimits, shared: Connections) -> type[H11Prot
                 self.transport.write(self.conn.send(event) or b"")
 
         def _follow(self) -> None:
-            """Start the clock of a new request, or of the wait for the next one."""
+            """Restart the timer when a request begins or ends."""
             busy_with = self.cycle if self.cycle is not None and not self.cycle.response_complete else None
             if busy_with is not self._answering:
                 self._answering = busy_with
@@ -140,7 +140,7 @@ def bounded_protocol(limits: ServiceLimits, shared: Connections) -> type[H11Prot
             if self.transport.is_closing() or self._answering is not None:
                 self.transport.abort()
             else:
-                self.transport.close()  # what is written may still be sent
+                self.transport.close()  # data in the buffer is still sent
                 self._expire_after(limits.header_seconds)
 
     return BoundedProtocol

@@ -1,33 +1,33 @@
-"""What the service takes, and what it holds at most: nothing in it grows with the number of its clients."""
+"""The limits of the service. They keep its memory and time independent of the number of clients."""
 
 from dataclasses import dataclass
 
 from cifar_edge.runtime.limits import Limits
 
 IMAGE = Limits(memory=256 << 20, seconds=1.0)
-"""An eighth of the memory that the command line allows, and as long as another client may have to wait for it."""
+"""An eighth of the memory that the command line allows, and a second, since other clients may have to wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceLimits:
-    """The bounds of one service; docs/serve.md says what a client sees when it meets one.
+    """The limits of a service; docs/serve.md says how it responds when one is exceeded.
 
     Attributes:
         workers: threads that decode and classify.
-        waiting: requests, read whole, that wait for a worker; one more is refused.
-        images: images of one request.
+        waiting: complete requests that wait for a worker; further ones are refused.
+        images: images in one request.
         body_bytes: bytes of one request's body.
-        held_bytes: bytes of the bodies of all requests together, from their first byte to their answer.
+        held_bytes: bytes of the bodies of all requests together, from their first byte to the response.
         image: memory and time to decode one image.
-        requests: requests in progress, from the head to the last byte of the answer; one more is refused.
-        connections: connections; one more, and the one that has waited longest for a request is closed. Each takes one
-            file descriptor, and nothing else in the service grows with them (see `cifar_edge.service.server.fitted`).
-        header_seconds: time to send a request's line and headers, from the connection or the last answer on.
+        requests: requests in progress, from the head to the last byte of the response; further ones are refused.
+        connections: open connections. A further one closes the one that has waited longest for a request. Each takes a
+            file descriptor (see `cifar_edge.service.server.fitted`).
+        header_seconds: time to send a request's head, from the connection or the last response on.
         body_seconds: time to send its body.
-        answer_seconds: time to wait for its answer, once it is read.
-        exchange_seconds: time from the last header to the last byte of the answer, which a client may read slowly.
-        last_seconds: time for clients to read what they were being sent, once the service is told to stop.
-        shutdown_seconds: time to finish what was accepted, once the service is told to stop.
+        answer_seconds: time to classify its images, once the body is read.
+        exchange_seconds: time from the last header to the last byte of the response, which a client may read slowly.
+        last_seconds: time for clients to read the rest of a response when the service stops.
+        shutdown_seconds: time to finish accepted requests when the service stops.
     """
 
     workers: int = 1

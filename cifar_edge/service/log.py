@@ -1,24 +1,24 @@
-"""The log of the service, on stderr: a line a request, and what goes wrong; nobody can fill a disk with it for free."""
+"""The log of the service on stderr: a line for each request, and errors; clients cannot fill a disk with it cheaply."""
 
 import logging
 from time import monotonic
 from typing import Any
 
 ACCESS = logging.getLogger("cifar_edge.service.access")
-"""A line an answer."""
+"""Logs a line for each response."""
 
 _TROUBLE = logging.getLogger("cifar_edge.service")
 
 
 class Rarely:
-    """Something to say that clients can bring about as often as they like: it is said at most once in ``seconds``."""
+    """A warning that clients can cause as often as they like, logged at most once in ``seconds``."""
 
     def __init__(self, text: str, seconds: float = 60.0) -> None:
         self._text, self._seconds = text, seconds
         self._silent_until = 0.0
 
     def say(self) -> None:
-        """Log it as a warning, unless that was done just now."""
+        """Log the warning, unless it was logged recently."""
         now = monotonic()
         if now >= self._silent_until:
             self._silent_until = now + self._seconds
@@ -26,7 +26,7 @@ class Rarely:
 
 
 def log_config(quiet: bool) -> dict[str, Any]:
-    """For `logging.config.dictConfig`; ``quiet`` leaves out `ACCESS`."""
+    """The argument of `logging.config.dictConfig`; ``quiet`` leaves out `ACCESS`."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -35,7 +35,7 @@ def log_config(quiet: bool) -> dict[str, Any]:
         "loggers": {
             "cifar_edge.service": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
             "cifar_edge.service.access": {"level": "WARNING" if quiet else "INFO"},
-            # Its warnings are of requests that are no HTTP, or ask for WebSockets.
+            # It warns about malformed requests and WebSockets.
             "uvicorn": {"handlers": ["stderr"], "level": "ERROR", "propagate": False},
             "asyncio": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
             # It logs what clients send.

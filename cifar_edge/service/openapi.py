@@ -1,4 +1,4 @@
-"""The service's own description: OpenAPI 3.1.0, written by hand, and held to what it does by tests (schemathesis)."""
+"""The OpenAPI 3.1.0 document of the service, written by hand; tests compare it with the service (schemathesis)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from cifar_edge.service.problems import MEDIA_TYPE, RETRY_SECONDS
 from cifar_edge.spec import IMAGE_SIZES
 
 MOST_CLASSES = 1000
-"""The most classes a client may ask for; a model has what it has."""
+"""The most classes a client may ask for; a model may have fewer."""
 
 Json = dict[str, Any]
 
@@ -20,7 +20,7 @@ def document(labels: Sequence[str], limits: ServiceLimits, secured: bool) -> Jso
 
     Args:
         labels: the class names of its model.
-        limits: its bounds; they stand in the document.
+        limits: its limits, which the document states.
         secured: whether ``/v1/`` needs a token.
     """
     schemas = _schemas(labels)
@@ -29,9 +29,9 @@ def document(labels: Sequence[str], limits: ServiceLimits, secured: bool) -> Jso
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     security: Json = {"security": [{"token": []}]} if secured else {}
     refused = {
-        "400": _problem("There is a query parameter, and none is known."),
-        "403": _problem("A page of another site asks, from a browser."),
-        "421": _problem("The Host header names another machine."),
+        "400": _problem("There is a query parameter, and this path takes none."),
+        "403": _problem("The request comes from a page of another site."),
+        "421": _problem("The Host header does not name this service."),
         "503": _problem("The service is busy.") | {"headers": {"Retry-After": _header(str(RETRY_SECONDS))}},
     }
     unauthorized = _problem("The token is missing or wrong.") | {"headers": {"WWW-Authenticate": _header()}}
@@ -57,15 +57,16 @@ def document(labels: Sequence[str], limits: ServiceLimits, secured: bool) -> Jso
             "/healthz": {
                 "get": {
                     "operationId": "health",
-                    "summary": "Whether the service works.",
-                    "responses": {"200": _json("It does.", "Health")} | refused,
+                    "summary": "Whether the service is up.",
+                    "responses": {"200": _json("The service is up.", "Health")} | refused,
                 }
             },
             "/openapi.json": {
                 "get": {
                     "operationId": "openapi",
                     "summary": "This document.",
-                    "responses": {"200": {"description": "It.", "content": {"application/json": {}}}} | refused,
+                    "responses": {"200": {"description": "This document.", "content": {"application/json": {}}}}
+                    | refused,
                 }
             },
         },
@@ -93,13 +94,13 @@ def _predict(limits: ServiceLimits) -> Json:
         "summary": "Classify one image, or several.",
         "description": "PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000, ICO, PBM, PGM and PPM: one image as the body "
         f"itself, or up to {limits.images} as files in the field `{FIELD}` of a form, together at most "
-        f"{limits.body_bytes} bytes. To decode an image may take at most {limits.image.memory} bytes of memory and "
+        f"{limits.body_bytes} bytes. Decoding an image may take at most {limits.image.memory} bytes of memory and "
         f"{limits.image.seconds:g} seconds.",
         "parameters": [
             {
                 "name": "top",
                 "in": "query",
-                "description": "How many classes to name, the most probable first.",
+                "description": "Number of classes to return, the most probable first.",
                 "schema": {"type": "integer", "minimum": 1, "maximum": MOST_CLASSES, "default": 1},
             }
         ],
@@ -113,7 +114,7 @@ def _predict(limits: ServiceLimits) -> Json:
 def _predict_responses(limits: ServiceLimits) -> Json:
     unread = _json("None of the images could be read.", "Unread", MEDIA_TYPE)
     return {
-        "200": _json("At least one image was classified; those that could not be read say why.", "Predictions"),
+        "200": _json("At least one image was classified; the others have an error.", "Predictions"),
         "400": _problem("No body, a wrong form, too many images, a wrong `top`, or an unknown query parameter."),
         "408": _problem(f"The body took more than {limits.body_seconds:g} seconds."),
         "413": _problem("The body is too large."),

@@ -1,6 +1,6 @@
-"""What a browser finds at ``/``: the web page that `cifar_edge.web` makes, or how to get it.
+"""Serves the web page of `cifar_edge.web` at ``/``, or explains how to get it.
 
-The page is sent from memory: a client that reads it slowly, or not at all, keeps no file open.
+The page is sent from memory, so that a client that reads slowly keeps no file open.
 """
 
 import hashlib
@@ -14,11 +14,11 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 MODEL_FILES = frozenset({"model.json", "model.onnx"})
-"""The files of the page that say what ``/v1/model`` says, and more: whoever may not ask there may not have them."""
+"""The files of the page that reveal as much as ``/v1/model``, and need the same token."""
 
 _START = "index.html"
 _PART = 1 << 16
-"""Bytes that are handed on at once. What a client does not read waits here, in the one copy that all clients share."""
+"""Bytes that are sent at a time. The rest waits in the one copy that all clients share."""
 
 _TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -30,10 +30,10 @@ _TYPES = {
     ".wasm": "application/wasm",
     ".webmanifest": "application/manifest+json",
 }
-"""Not from `mimetypes`, which reads files of the system that may say otherwise."""
+"""Not from `mimetypes`, which depends on files of the system."""
 
 _HEADERS = {"Cache-Control": "no-cache", "Content-Security-Policy": "frame-ancestors 'none'"}
-"""The page says itself what it may load; only who may frame it must be said in a header (CSP 3, section 3.3)."""
+"""The page has its own policy; only frame-ancestors must be in a header (CSP 3, section 3.3)."""
 
 _NO_PAGE = """<!doctype html>
 <html lang="en">
@@ -42,7 +42,7 @@ _NO_PAGE = """<!doctype html>
 <title>cifar-edge</title>
 <h1>cifar-edge</h1>
 <p>This service classifies images: <code>POST /v1/predict</code>. <a href="openapi.json">openapi.json</a> describes it,
-<a href="v1/model">v1/model</a> its model, <a href="healthz">healthz</a> says whether it works.</p>
+<a href="v1/model">v1/model</a> its model, <a href="healthz">healthz</a> says whether it is up.</p>
 <pre>curl -F image=@cat.png ADDRESS/v1/predict</pre>
 <p>A page that classifies images in the browser may be here: run <code>cifar-edge web --out DIR</code> once, which
 builds it, and start the service again.</p>
@@ -54,8 +54,8 @@ def page_routes(files: Mapping[str, bytes] | None, guards: Sequence[Middleware])
     """The routes of the page.
 
     Args:
-        files: name -> content; None has no page.
-        guards: stand before `MODEL_FILES`.
+        files: name -> content; None if there is no page.
+        guards: middleware for `MODEL_FILES`.
     """
     if files is None:
         return [Route("/", _no_page)]
@@ -78,9 +78,9 @@ def _route(address: str, name: str, content: bytes, guards: Sequence[Middleware]
 class _InParts(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        content = memoryview(self.body)  # whose parts are no copies
+        content = memoryview(self.body)  # slices of it are not copies
         for start in range(0, 0 if scope["method"] == "HEAD" else len(content), _PART):
-            # It waits where the client is slow, and does nothing where that is gone.
+            # This waits for a slow client, and does nothing if the client is gone.
             await send({"type": "http.response.body", "body": content[start : start + _PART], "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 

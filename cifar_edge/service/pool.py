@@ -1,4 +1,4 @@
-"""The one pool of threads that decode and classify. It refuses what it cannot begin soon."""
+"""The thread pool that decodes and classifies. It refuses calls that it cannot begin soon."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from cifar_edge.service.problems import busy
 
 
 class Pool:
-    """``limits.workers`` threads, before which ``limits.waiting`` calls may wait."""
+    """``limits.workers`` threads, with a queue of ``limits.waiting`` calls."""
 
     def __init__(self, limits: ServiceLimits) -> None:
         self._seconds = limits.answer_seconds
@@ -21,11 +21,11 @@ class Pool:
         self._unfinished: set[Future[bool]] = set()
 
     async def run(self, call: Callable[[], bool]) -> None:
-        """Call ``call`` on threads of the pool until it returns False, each time behind all that wait by then.
+        """Call ``call`` on threads of the pool until it returns False; each time it goes to the end of the queue.
 
         Raises:
-            Problem: as many calls wait as may, or this one took too long (503). A call that runs is not ended, and
-                keeps its place; one that waits is given up.
+            Problem: the queue is full, or this call took too long (503). A call that is running is not interrupted, and
+                keeps its place until it ends; one that is waiting is abandoned.
             Exception: whatever ``call`` raises.
         """
         if not self._places.acquire(blocking=False):
@@ -48,10 +48,10 @@ class Pool:
         return future
 
     def close(self) -> bool:
-        """End the threads, each once its call is through; whether none has one now."""
+        """Stop the threads, each after its current call. Returns whether none has one."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         return not self._unfinished
 
     def _leave(self, work: list[Any], future: "Future[bool]") -> None:
         self._unfinished.discard(future)
-        work.clear()  # a call that was given up is queued until a thread comes to it, but without what it holds
+        work.clear()  # an abandoned call stays in the queue, but its data is freed

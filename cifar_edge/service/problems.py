@@ -1,4 +1,4 @@
-"""Every error of the service as a problem detail, RFC 9457: ``application/problem+json``."""
+"""The errors of the service as problem details, RFC 9457: ``application/problem+json``."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -10,17 +10,17 @@ from starlette.responses import JSONResponse, Response
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 1
-"""What ``Retry-After`` says: a full queue of small images is empty sooner."""
+"""The value of ``Retry-After``; a full queue of small images is empty sooner."""
 
 
 class Problem(Exception):
-    """Why a request is not answered as asked.
+    """An error response.
 
     Args:
         status: HTTP status.
-        detail: what is wrong and how to mend it, on one line, with nothing in it that the client sent.
-        headers: further headers of the answer.
-        members: further members of the answer's JSON object ("extension members").
+        detail: what is wrong and how to mend it, on one line, without anything that the client sent.
+        headers: further headers of the response.
+        members: further members of the JSON object ("extension members").
     """
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None, **members: Any) -> None:
@@ -28,14 +28,14 @@ class Problem(Exception):
         self.status, self.detail, self.headers, self.members = status, detail, headers, members
 
     def response(self) -> Response:
-        """The answer that says so. Its ``type`` is the default, ``about:blank``: the status says which one."""
+        """The response. Its ``type`` is the default, ``about:blank``: the status says enough."""
         title = HTTPStatus(self.status).phrase
         content = {"title": title, "status": self.status, "detail": self.detail, **self.members}
         return JSONResponse(content, self.status, self.headers, MEDIA_TYPE)
 
 
 def busy(detail: str) -> Problem:
-    """503: the service is at one of its bounds, and the same request may succeed a moment later."""
+    """503: a limit is reached, and the same request may succeed a moment later."""
     return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_SECONDS)})
 
 
@@ -47,7 +47,7 @@ def _problem(request: Request, error: Exception) -> Response:
 def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     details = {
-        HTTPStatus.NOT_FOUND: "there is nothing here; /openapi.json lists what there is",
+        HTTPStatus.NOT_FOUND: "there is nothing at this path; /openapi.json lists all paths",
         HTTPStatus.METHOD_NOT_ALLOWED: "this method is not allowed here; the Allow header lists those that are",
     }
     detail = details.get(HTTPStatus(error.status_code), error.detail)
@@ -55,11 +55,11 @@ def _http_exception(request: Request, error: Exception) -> Response:
 
 
 def _disconnect(request: Request, error: Exception) -> Response:
-    return Problem(HTTPStatus.BAD_REQUEST, "the connection was cut").response()  # nobody is left to read it
+    return Problem(HTTPStatus.BAD_REQUEST, "the client disconnected").response()  # which nobody reads
 
 
 def _failure(request: Request, error: Exception) -> Response:
-    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the service failed; its log says why").response()
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; see the log of the service").response()
 
 
 HANDLERS: Mapping[Any, Any] = {
@@ -68,4 +68,4 @@ HANDLERS: Mapping[Any, Any] = {
     ClientDisconnect: _disconnect,
     Exception: _failure,
 }
-"""Exception -> what makes an answer of it, for `starlette.applications.Starlette`."""
+"""Exception -> handler, for `starlette.applications.Starlette`."""

@@ -1,4 +1,4 @@
-"""The process around the service: its socket, its log, its signals."""
+"""Runs the service in a process of its own: its socket, log and signals."""
 
 import asyncio
 import contextlib
@@ -23,52 +23,52 @@ from cifar_edge.service.limits import ServiceLimits
 from cifar_edge.service.log import Rarely, log_config
 
 _QUEUE = 2048
-"""Connections that the system keeps until the service accepts them."""
+"""Connections that the system queues until the service accepts them."""
 _UNREAD = 128 << 10
-"""Bytes of an answer that the system keeps for a client that does not read them; Linux takes twice as many."""
+"""Bytes of a response that the system buffers for a client; Linux takes twice as many."""
 _AT_ONCE = 16
-"""Connections that asyncio accepts before it looks after those it has."""
+"""Connections that asyncio accepts before it handles others."""
 _OTHER_FILES = 64 + 4 * _AT_ONCE
-"""File descriptors for everything but connections, and for those that are accepted and not yet counted."""
+"""File descriptors for everything but connections, and for connections that are accepted but not yet counted."""
 _FEWEST = 16
-"""With fewer connections a service is of no use."""
+"""A service with fewer connections is useless."""
 _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens at ``host``, an address or a name, and ``port``; 0 takes a free port.
+    """A socket that listens on ``host``, an address or a name, and ``port``; 0 takes a free port.
 
     Raises:
-        CifarEdgeError: there is no such address here, or the port is in use.
+        CifarEdgeError: this machine does not have the address, or the port is in use.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.create_server(address[:2], family=family, backlog=_QUEUE)
-        # For each connection: or else the system takes megabytes of the page for everyone who does not read them.
+        # Inherited by connections. Otherwise the system buffers megabytes of the page for each client that is slow.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNREAD)
-        # Made anew of its number it knows that it is TCP, without which asyncio sets no TCP_NODELAY: 40 ms an answer.
+        # A socket made from the descriptor knows that it is TCP; otherwise asyncio sets no TCP_NODELAY: 40 ms more.
         return socket.socket(fileno=listener.detach())
     except socket.gaierror as error:
         reason = error.strerror or "no such name"
     except UnicodeError:
-        reason = "no name of a host"
+        reason = "not a host name"
     except OSError as error:
         reason = os.strerror(error.errno or 0)
-    raise CifarEdgeError(f"cannot listen at {host!r}, port {port}: {reason.lower()}; give another")
+    raise CifarEdgeError(f"cannot listen on {host!r}, port {port}: {reason.lower()}; give another")
 
 
 def is_loopback(listener: socket.socket) -> bool:
-    """Whether only programs of this machine can reach ``listener``."""
+    """Whether only programs on this machine can reach ``listener``."""
     return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
 def has_any_address(listener: socket.socket) -> bool:
-    """Whether ``listener`` listens at every address of this machine."""
+    """Whether ``listener`` listens on every address of this machine."""
     return ipaddress.ip_address(listener.getsockname()[0]).is_unspecified
 
 
 def own_names(listener: socket.socket, host: str) -> frozenset[str]:
-    """What the Host header may be where ``host`` was given to listen at: that, and what every machine calls itself."""
+    """The Host headers of a service that listens on ``host``: that, its address, and if local the loopback names."""
     names = {host.lower(), listener.getsockname()[0]}
     if is_loopback(listener) or has_any_address(listener):
         names |= {"localhost", "127.0.0.1", "::1"}
@@ -76,22 +76,24 @@ def own_names(listener: socket.socket, host: str) -> frozenset[str]:
 
 
 def url(listener: socket.socket) -> str:
-    """The address of ``listener`` for a browser."""
+    """The URL of ``listener``."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def run(service: Service, limits: ServiceLimits, listener: socket.socket, quiet: bool = False) -> int:
-    """Answer requests until SIGINT or SIGTERM, then those that are accepted; how many there were.
+    """Serve requests until SIGINT or SIGTERM, then finish those that were accepted.
 
-    It is meant to be all that the process does: it sets signal handlers, the log, and keeps Pillow from writing on
-    stderr.
+    The process should do nothing else: this sets signal handlers and the log, and keeps Pillow from writing to stderr.
 
     Args:
-        service: what answers.
-        limits: its bounds.
+        service: the application.
+        limits: its limits.
         listener: from `listen`.
-        quiet: log no requests, only what goes wrong.
+        quiet: log errors only, not requests.
+
+    Returns:
+        The number of requests.
     """
     silence_pillow()
     server = configured(service, limits, quiet)
@@ -99,7 +101,7 @@ def run(service: Service, limits: ServiceLimits, listener: socket.socket, quiet:
     def stop(number: int, frame: FrameType | None) -> None:
         server.should_exit = True
 
-    # uvicorn has its own handlers while it runs; afterwards it raises the signal again, which ends nothing here.
+    # uvicorn has its own handlers while it runs. Afterwards it raises the signal again, which is harmless here.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     server.run(sockets=[listener])
@@ -107,7 +109,7 @@ def run(service: Service, limits: ServiceLimits, listener: socket.socket, quiet:
 
 
 def configured(service: Service, limits: ServiceLimits, quiet: bool = False) -> uvicorn.Server:
-    """The server that `run` runs; making it sets the log."""
+    """The server that `run` runs; creating it configures the log."""
     connections = Connections(limits)
     config = uvicorn.Config(
         service.app,
@@ -126,58 +128,58 @@ def configured(service: Service, limits: ServiceLimits, quiet: bool = False) -> 
 
 
 def fitted(limits: ServiceLimits) -> ServiceLimits:
-    """``limits`` with no more connections than this process may open files; the soft limit is raised as far as needed.
+    """``limits`` with only as many connections as this process may open files. Raises the soft limit if necessary.
 
     Raises:
-        CifarEdgeError: that leaves too few.
+        CifarEdgeError: too few connections remain.
     """
     files = _allow_files(limits.connections + _OTHER_FILES)
     connections = min(limits.connections, files - _OTHER_FILES)
     if connections < _FEWEST:
         raise CifarEdgeError(
-            f"a process may open only {files} files here, too few to serve; allow {_FEWEST + _OTHER_FILES} (ulimit -n)"
+            f"this process may open only {files} files, too few to serve; allow {_FEWEST + _OTHER_FILES} (ulimit -n)"
         )
     return replace(limits, connections=connections, requests=min(limits.requests, connections // 2))
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's, which accepts a few connections at a time, and none that begins while it stops."""
+    """A uvicorn server that accepts a few connections at a time, and closes new ones while it stops."""
 
     def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
         super().__init__(config)
         self._connections = connections
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        asyncio.get_running_loop().set_exception_handler(_told_rarely(self._connections))
+        asyncio.get_running_loop().set_exception_handler(_logged_rarely(self._connections))
         await super().startup(sockets)
         for listener in sockets or []:
-            listener.listen(_QUEUE)  # asyncio has made the queue as short as what it accepts at once
+            listener.listen(_QUEUE)  # asyncio has made the queue as short as `_AT_ONCE`
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._connections.stopping = True
         await super().shutdown(sockets)
 
 
-def _told_rarely(connections: Connections) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
-    """What asyncio calls with an error that nobody else sees: a traceback, unless all there is to say is known."""
-    out_of_files = Rarely("no more connections can be accepted: the system has no files or memory left for them")
+def _logged_rarely(connections: Connections) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
+    """An exception handler for asyncio, which logs a traceback except for known errors."""
+    out_of_files = Rarely("no more connections can be accepted: the system has no files or memory left")
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if isinstance(error, OSError) and error.errno in _OUT_OF_FILES:
             out_of_files.say()
         elif not (connections.stopping and isinstance(error, ValueError)):
-            # That is asyncio, which tries to accept again a second later, at a socket that is closed by now.
+            # A ValueError while stopping: asyncio tries to accept again a second later, on a socket that is closed.
             loop.default_exception_handler(context)
 
     return handle
 
 
 def _allow_files(number: int) -> int:
-    """Raise the soft limit of open files, which is often 1,024, to ``number`` or as far as the system lets us.
+    """Raise the soft limit of open files, often 1,024, to ``number`` or as far as the system allows.
 
     Returns:
-        ``number``, or the limit where that is less.
+        ``number``, or the limit if that is less.
     """
     if sys.platform == "win32":
         return number
@@ -186,7 +188,7 @@ def _allow_files(number: int) -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = number if hard == resource.RLIM_INFINITY else min(number, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(OSError, ValueError):  # where not even that is allowed, the soft limit stays
+        with contextlib.suppress(OSError, ValueError):  # otherwise the soft limit stays
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
     return number if soft == resource.RLIM_INFINITY else min(number, soft)

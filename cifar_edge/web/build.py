@@ -1,8 +1,8 @@
-"""The web page without a model in it: what the wheel carries, else built from its sources with npm, once.
+"""Finds the built web page, without a model, in the wheel, or builds it once with npm.
 
-Its sources are top-level ``web/``, TypeScript and a lock file. A released wheel carries the built page (`make wheel`);
-a checkout, and a wheel built without npm, has the sources alone. Then npm builds the page into the user's cache, in a
-folder named after the sources' content.
+The sources are in top-level ``web/``: TypeScript and a lock file. A released wheel contains the built page (`make
+wheel`); a checkout, and a wheel built without npm, only the sources. Then npm builds the page into the user's cache, in
+a folder named after the hash of the sources.
 """
 
 import hashlib
@@ -25,25 +25,25 @@ _PAGE_IN_WHEEL = _PACKAGE / "_page"
 _SOURCES_IN_CHECKOUT = _PACKAGE.parent / "web"
 
 _BUILD = "build-"
-"""How the names of folders begin in which npm builds."""
+"""Prefix of the folders in which npm builds."""
 _SCRIPT = "main.js"
 _PARTS = ("src", "static", "build.mjs", "package.json", "package-lock.json", ".npmrc")
-"""What the build reads, of all that lies in ``web/``; pyproject.toml lists the same for the wheel."""
+"""The parts of ``web/`` that the build reads; pyproject.toml lists the same for the wheel."""
 
 
 def built_page(report: Callable[[str], object]) -> Path:
-    """The folder of the built page; ``report`` is told, in one line, where npm has to build it first.
+    """The folder of the built page. If npm has to build it first, ``report`` gets a line about that.
 
     Raises:
-        PageError: the page is not there, and npm is missing or fails.
+        PageError: the page was not built, and npm is missing or fails.
     """
     page = found_page()
     if page is None:
         npm = find_npm()
         if npm is None:
             raise PageError(
-                "the page is built with npm, and there is none; install Node.js 20 or newer (https://nodejs.org), "
-                "or a released wheel of cifar-edge, which carries the page"
+                "the page is built with npm, which is missing; install Node.js 20 or newer (https://nodejs.org), "
+                "or a released wheel of cifar-edge, which contains the page"
             )
         report("building the page with npm, once: half a minute, 50 MB to download")
         sources = _sources()
@@ -53,7 +53,7 @@ def built_page(report: Callable[[str], object]) -> Path:
 
 
 def found_page() -> Path | None:
-    """The folder of the built page, if it was built already: in the wheel or in the cache."""
+    """The folder of the built page, in the wheel or in the cache; None if it was not built."""
     if _PAGE_IN_WHEEL.is_dir() and _SOURCES_IN_WHEEL.is_dir():
         return _PAGE_IN_WHEEL
     cached = _in_cache(_sources())
@@ -61,7 +61,7 @@ def found_page() -> Path | None:
 
 
 def _is_whole(page: Path) -> bool:
-    """Whether nobody has emptied the folder of the page, or a part of it, since it was built."""
+    """Whether the folder of the page has its main files: somebody may have emptied the cache."""
     return all((page / name).is_file() for name in (INDEX, _SCRIPT, WORKER))
 
 
@@ -83,13 +83,13 @@ def _fingerprint(sources: Path) -> str:
 
 
 def _build(npm: str, sources: Path, built: Path, report: Callable[[str], object]) -> None:
-    """Build in a copy of the sources: npm leaves 200 MB of packages behind, and a wheel's folder may be read-only."""
+    """Build in a copy of the sources: npm leaves 200 MB of packages, and the folder of a wheel may be read-only."""
     folder = built.parent / "web"
     with locked(folder, lambda: report("another process is building it; waiting"), "or install a released wheel"):
         if _is_whole(built):
             return
         shutil.rmtree(built, ignore_errors=True)
-        for leftover in folder.glob(f"{_BUILD}*"):  # of processes that were killed
+        for leftover in folder.glob(f"{_BUILD}*"):  # left by processes that were killed
             shutil.rmtree(leftover, ignore_errors=True)
         try:
             with tempfile.TemporaryDirectory(dir=folder, prefix=_BUILD) as temporary:

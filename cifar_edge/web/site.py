@@ -1,4 +1,4 @@
-"""A static folder that classifies images in the browser: the built page, one model, and what names them both."""
+"""Writes the static folder of the web page: the built page with one model, its metadata and a service worker."""
 
 import hashlib
 import json
@@ -22,8 +22,8 @@ class Site:
     """A written page.
 
     Attributes:
-        folder: where it lies.
-        version: hash of all its files; the browser keeps them under this name.
+        folder: the folder.
+        version: hash of all files, the name of the browser's cache.
         files: file name -> size in bytes.
     """
 
@@ -33,16 +33,16 @@ class Site:
 
 
 def write_site(page: Path, model: Path, out: Path) -> Site:
-    """Write the page with ``model`` into the folder ``out``, which is made, or holds an earlier page.
+    """Write the page with ``model`` into the folder ``out``, which is new or has an earlier page.
 
     Args:
         page: the built page (see `cifar_edge.web.build.built_page`).
         model: an ``.onnx`` file that keeps the edge contract.
-        out: every file in it is replaced whole; the service worker, which tells browsers of a change, is the last.
+        out: files are replaced atomically; the service worker, by which browsers notice a change, is the last.
 
     Raises:
-        ModelError: ``model`` cannot be loaded (`ContractError`: it does not keep the contract).
-        PageError: ``out`` holds something else.
+        ModelError: ``model`` cannot be loaded (`ContractError`: it violates the contract).
+        PageError: ``out`` contains something else.
         CifarEdgeError: ``out`` cannot be written.
     """
     _check_is_ours(out)
@@ -57,25 +57,25 @@ def site_files(page: Path, model: Path, keep_model: bool = True) -> tuple[str, d
 
     Args:
         page: as for `write_site`.
-        model: likewise.
-        keep_model: whether the service worker keeps the model for offline use. It must not where the model needs a
-            token: the worker has none, and a browser would show the model later to people without one.
+        model: as for `write_site`.
+        keep_model: whether the service worker keeps the model for offline use. It must not if the model needs a token:
+            the worker has none, and the browser would show the model later to people without one.
 
     Raises:
         ModelError: as `write_site`.
-        PageError: ``page`` is no built page.
+        PageError: ``page`` is not a built page.
         OSError: ``page`` cannot be read.
     """
     network = read_model(model)
     metadata = load(network, name=display_name(str(model))).metadata.to_record()
-    # The card first: a folder that holds it is known for a page of ours, also if this is killed before the others.
+    # The card first: by it the folder is known as a page, even if this process is killed before the other files.
     files = {CARD: json.dumps({**metadata, "bytes": len(network)}, indent=2).encode(), MODEL: network}
     files |= {path.name: path.read_bytes() for path in sorted(page.iterdir())}
     if WORKER not in files:
-        raise PageError(f"{page} lacks {WORKER}; it is no built page, or was damaged")
+        raise PageError(f"{page} lacks {WORKER}; it is not a built page, or is damaged")
     worker = files.pop(WORKER)
     unkept = {INDEX} if keep_model else {INDEX, MODEL, CARD}
-    # The start page is kept under the folder's own address, by which a browser asks for it.
+    # The start page is kept under the URL of the folder, which is what a browser requests.
     kept = ["./", *sorted(files.keys() - unkept)]
     version = _version({**files, WORKER: worker})
     line = f"self.PRECACHE = {json.dumps({'version': version, 'files': kept})};\n"
@@ -84,10 +84,10 @@ def site_files(page: Path, model: Path, keep_model: bool = True) -> tuple[str, d
 
 
 def _check_is_ours(out: Path) -> None:
-    """An earlier page is replaced, an empty folder is filled; nothing else is touched."""
+    """Raise unless ``out`` is new, empty or has an earlier page."""
     remove_leftovers(out)
     if out.is_dir() and any(out.iterdir()) and not (out / CARD).is_file():
-        raise PageError(f"{out} is not empty and holds no page of cifar-edge; give another folder")
+        raise PageError(f"{out} is not empty and is not a page of cifar-edge; give another folder")
     if out.exists() and not out.is_dir():
         raise PageError(f"{out} is a file; give a folder")
 

@@ -275,10 +275,10 @@ def test_an_image_that_costs_too_much_is_refused() -> None:
         (["--token", "with a space in it, too"], "visible ASCII"),
         (["--token", TOKEN, "--no-auth"], "exclude each other"),
         (["--workers", "0"], "workers"),
-        (["--allow-host", "edge.example:8000"], "'edge.example:8000' is no name of a host"),
-        (["--cors-origin", "example.org"], "'example.org' is no origin; give scheme://host"),
-        (["--cors-origin", "https://example.org/page"], "is no origin"),
-        (["--cors-origin", "https://ex ample.org"], "is no origin"),
+        (["--allow-host", "edge.example:8000"], "'edge.example:8000' is not a host name"),
+        (["--cors-origin", "example.org"], "'example.org' is not an origin; give scheme://host"),
+        (["--cors-origin", "https://example.org/page"], "is not an origin"),
+        (["--cors-origin", "https://ex ample.org"], "is not an origin"),
     ],
 )
 def test_wrong_usage(arguments: list[str], message: str) -> None:
@@ -292,14 +292,14 @@ def test_a_port_in_use_is_one_line() -> None:
         port = str(taken.getsockname()[1])
         result = CliRunner().invoke(main, ["serve", str(TINY), "--port", port])
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == f"Error: cannot listen at '127.0.0.1', port {port}: address already in use; give another\n"
+    assert result.stderr == f"Error: cannot listen on '127.0.0.1', port {port}: address already in use; give another\n"
 
 
 @pytest.mark.parametrize("host", ["no.such.name.invalid", "192.0.2.1", "x" * 300])
 def test_a_wrong_address_is_one_line(host: str) -> None:
     result = CliRunner().invoke(main, ["serve", str(TINY), "--host", host, "--no-auth"])
     assert result.exit_code == 1
-    assert result.stderr.startswith("Error: cannot listen at ")
+    assert result.stderr.startswith("Error: cannot listen on ")
     assert len(result.stderr.splitlines()) == 1
 
 

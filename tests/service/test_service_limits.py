@@ -225,7 +225,7 @@ def test_a_full_house_refuses_at_once_answers_health_and_recovers(capfd: pytest.
         assert client.ask("GET", "/v1/model").status == 200
     # One line each; that the service stops does not wait for who reads nothing: uvicorn would say that it cancels.
     first, second = sorted(line[24:] for line in capfd.readouterr().err.splitlines())
-    assert first == "2 requests are in progress: others are told to come again"
+    assert first == "2 requests are in progress: others are refused"
     assert second == "all 5 connections are taken: those that wait longest are closed"
 
 
@@ -280,5 +280,5 @@ def test_what_takes_too_long_is_cut_when_it_stops(content: bytes, capfd: pytest.
         wait_until(lambda: client.ask("GET", "/healthz").status == 200)
     received = read_until_closed(connection)
     connection.close()
-    assert (status_of(received), b"the service stops" in received) == (503, True)
+    assert (status_of(received), b"the service is stopping" in received) == (503, True)
     assert len(capfd.readouterr().err.splitlines()) == 1  # uvicorn says how many
