@@ -243,7 +243,7 @@ def test_a_system_out_of_files_is_one_line() -> None:
 @pytest.mark.parametrize(("most", "connections"), [(1024, 896), (300, 172)])
 def test_the_number_of_connections_follows_the_limit_of_open_files(most: int, connections: int) -> None:
     with process(preexec_fn=few_files(most)) as (_, _, said):
-        assert f"connections: {connections} at most" in said
+        assert f"connections: at most {connections}" in said
 
 
 def test_too_few_open_files_are_told() -> None:
@@ -251,7 +251,7 @@ def test_too_few_open_files_are_told() -> None:
         [ENTRY_POINT, "serve", TINY], preexec_fn=few_files(100), capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "Error: a process may open only 100 files here, too few to serve; allow 144 (ulimit -n)\n"
+    assert done.stderr == "Error: this process may open only 100 files, too few to serve; allow 144 (ulimit -n)\n"
 
 
 def test_an_image_that_costs_too_much_is_refused() -> None:

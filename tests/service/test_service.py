@@ -117,15 +117,15 @@ def test_no_file_name_comes_back(client: Client, contents: list[bytes]) -> None:
         (b"x", {"Content-Type": "text/plain"}, 415, "-F image=@FILE"),
         (b"x", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "multipart/form-data"),
         (b"x", {"Content-Type": "multipart/form-data"}, 400, "boundary"),
-        (b"x", {"Content-Type": "multipart/form-data; boundary=" + "b" * 300}, 400, "no multipart/form-data"),
-        (b"x", FORM, 400, "no multipart/form-data"),
+        (b"x", {"Content-Type": "multipart/form-data; boundary=" + "b" * 300}, 400, "not multipart/form-data"),
+        (b"x", FORM, 400, "not multipart/form-data"),
         (f"--{BOUNDARY}--\r\n".encode(), FORM, 400, "no file"),
-        (form([b"x"])[:-30], FORM, 400, "cut off"),
+        (form([b"x"])[:-30], FORM, 400, "truncated"),
         (form([b"x"], name="other"), FORM, 400, "another field than 'image'"),
-        (form([b"x"], filename=None), FORM, 400, "no file"),
+        (form([b"x"], filename=None), FORM, 400, "not a file"),
         (form([b"x"] * 4), FORM, 400, "more than 3 files"),
         (bytes(100_001), PNG, 413, "100,000 bytes"),
-        (form([b"x"]).replace(b"\r\n\r\n", b"\r\nX: " + b"y" * 9000 + b"\r\n\r\n"), FORM, 400, "no multipart"),
+        (form([b"x"]).replace(b"\r\n\r\n", b"\r\nX: " + b"y" * 9000 + b"\r\n\r\n"), FORM, 400, "not multipart"),
     ],
 )
 def test_a_wrong_request_is_a_problem(
@@ -238,7 +238,7 @@ def test_what_is_not_http_is_refused_as_everything_is(client: Client) -> None:
         status, *headers = head.decode().split("\r\n")
         fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in headers)}
         answer = Answer(int(status.split()[1]), fields, body)
-        assert "no HTTP/1.1" in answer.problem(400)
+        assert "not HTTP/1.1" in answer.problem(400)
         assert {name.lower(): value for name, value in SECURITY_HEADERS.items()}.items() <= fields.items()
         assert fields["connection"] == "close"
         assert fields["date"]
@@ -379,7 +379,7 @@ def test_where_a_page_comes_from_is_seen_without_fetch_metadata(
         client.ask("GET", "/healthz", headers={"Host": host, "Origin": origin}),
     ):
         assert answer.status == status
-        assert status == 200 or "another site" in answer.problem(403)
+        assert status == 200 or "pages of other sites" in answer.problem(403)
 
 
 def test_the_model_is_kept_from_pages_of_other_ports(client: Client) -> None:

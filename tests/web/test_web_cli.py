@@ -115,7 +115,7 @@ def test_an_earlier_page_is_replaced_and_nothing_else(page: Path, tmp_path: Path
     (other / "thesis.txt").write_text("my thesis")
     result = web("--out", other)
     assert result.exit_code == 1
-    assert result.stderr.endswith(f"Error: {other} is not empty and holds no page of cifar-edge; give another folder\n")
+    assert result.stderr.endswith(f"Error: {other} is not empty and is not a page of cifar-edge; give another folder\n")
     assert [path.name for path in other.iterdir()] == ["thesis.txt"]
     file.touch()
     assert web("--out", file).stderr.endswith(f"Error: {file} is a file; give a folder\n")
@@ -134,7 +134,7 @@ def test_without_npm_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("PATH", str(tmp_path))
     result = web("gn-cnn", "--out", tmp_path / "site")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "Error: the page is built with npm, and there is none; install Node.js 20 or newer" in result.stderr
+    assert "Error: the page is built with npm, which is missing; install Node.js 20 or newer" in result.stderr
 
 
 def test_an_npm_that_fails_is_quoted_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
