@@ -26,6 +26,9 @@ IMAGE_SIZES = tuple(range(32, 129, 16))
 """The heights and widths that a model may have."""
 IMAGE_CHANNELS = 3
 
+MIN_CLASSES, MAX_CLASSES = 2, 1_000
+"""How many classes a network that is trained here may tell apart."""
+
 PIXEL_ZERO_POINT = 128
 PIXEL_SCALE = 1.0 / 64.0
 PIXEL_MAP = "(p - 128) / 64"

@@ -44,19 +44,20 @@ def command(name: str, size: int | None, as_json: bool) -> None:
     with needs("train"):
         from cifar_edge.models import build, summarize
     from cifar_edge.errors import ModelError, RecipeError
+    from cifar_edge.runs.reading import NamedNetwork
     from cifar_edge.runs.resolve import named, resolve_run
     from cifar_edge.runs.run import Run
 
-    model, classes, side = name, len(CIFAR10_LABELS), size or IMAGE_SIZE
+    network = NamedNetwork(name, CIFAR10_LABELS, IMAGE_SIZE)
     folder = named(name) if name else None
     if folder is not None and (Run(folder).is_begun or Run(folder).is_trained):
-        model, labels = Run(resolve_run(folder).path).network()
-        classes = len(labels)
+        network = Run(resolve_run(folder).path).network()
+    side = size or network.size
     try:
-        summary = summarize(build(model, classes, side), side)
+        summary = summarize(build(network.model, len(network.labels), side), side)
     except ModelError as error:  # no such network: wrong use, as of train --model
         raise RecipeError(str(error)) from error
-    say(_json(model, summary) if as_json else summary.to_table())
+    say(_json(network.model, summary) if as_json else summary.to_table())
 
 
 def _exported(name: str) -> "IntegerSummary":

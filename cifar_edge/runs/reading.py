@@ -1,12 +1,14 @@
 """Files and folders that others may have written, read without an exception that nobody expects."""
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from cifar_edge.files import read_bounded
-from cifar_edge.spec import METADATA_KEY
+from cifar_edge.json_values import mapping, text
+from cifar_edge.spec import IMAGE_SIZE, IMAGE_SIZES, MAX_CLASSES, METADATA_KEY, MIN_CLASSES
 
 _MAX_HEADER_BYTES = 16 * 1024 * 1024
 _MAX_RECORD_BYTES = 16 * 1024 * 1024
@@ -37,6 +39,38 @@ def header_record(file: BinaryIO) -> Any:
         return json.loads(json.loads(file.read(length))["__metadata__"][METADATA_KEY])
     except RecursionError as error:
         raise ValueError("a header of brackets in brackets") from error
+
+
+@dataclass(frozen=True, slots=True)
+class NamedNetwork:
+    """Which network weights are of.
+
+    Attributes:
+        model: its registered name.
+        labels: class names in the order of the logits.
+        size: height and width of its input.
+    """
+
+    model: str
+    labels: tuple[str, ...]
+    size: int
+
+
+def network_named(file: BinaryIO) -> NamedNetwork:
+    """The network that the header of a file of weights names.
+
+    Raises:
+        ValueError, KeyError, TypeError: there are none.
+    """
+    about = mapping(header_record(file))
+    found = about["labels"]
+    labels = tuple(label for label in found if isinstance(label, str) and label) if isinstance(found, list) else ()
+    if not isinstance(found, list) or len(set(labels)) != len(found) or not MIN_CLASSES <= len(labels) <= MAX_CLASSES:
+        raise ValueError("its labels are no names of classes")
+    size = about.get("size", IMAGE_SIZE)
+    if size not in IMAGE_SIZES:
+        raise ValueError(f"its size is {size}")
+    return NamedNetwork(text(about["model"]), labels, size)
 
 
 def time_of(recorded: object) -> datetime | None:

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Literal
 
 from cifar_edge.errors import ModelError, RecipeError, TrainingError
 from cifar_edge.files import read_bounded, write_text
-from cifar_edge.json_values import mapping, text
 from cifar_edge.messages import reason
 from cifar_edge.runs.exports import EXPORT, Export
 from cifar_edge.runs.lock import is_held
-from cifar_edge.runs.reading import folders_in, header_record, path_is, record_in
+from cifar_edge.runs.reading import NamedNetwork, folders_in, header_record, network_named, path_is, record_in
 from cifar_edge.runs.summary import RunSummary
 
 if TYPE_CHECKING:
@@ -224,16 +223,15 @@ class Run:
         """The safetensors file of the network as trained, or of its folded form, whether it is there or not."""
         return self.path / (FOLDED_WEIGHTS if folded else WEIGHTS)
 
-    def network(self) -> tuple[str, tuple[str, ...]]:
-        """Registered name of the network and names of the classes, by the header of the weights, which are not read.
+    def network(self) -> NamedNetwork:
+        """The network of the weights, by their header; they are not read.
 
         Raises:
             ModelError: the file is missing or damaged.
         """
         try:
-            with self.weights().open("rb") as file:
-                about = mapping(header_record(file))
-            return text(about["model"]), tuple(map(text, about["labels"]))
+            with self.weights().open("rb") if self.is_trained else io.BytesIO() as file:
+                return network_named(file)
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{self.weights()} holds no weights of a cifar-edge network ({reason(error)})") from error
 

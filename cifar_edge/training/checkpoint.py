@@ -13,20 +13,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from cifar_edge.data.folder.folders import MAX_CLASSES, MIN_CLASSES
 from cifar_edge.errors import ModelError
 from cifar_edge.files import read_bounded, write_bytes
 from cifar_edge.folding.fold import unfitted
 from cifar_edge.folding.network import FoldedNetwork
-from cifar_edge.json_values import text
 from cifar_edge.messages import reason
 from cifar_edge.models import build
 from cifar_edge.models.gn_cnn import GnCnn
 from cifar_edge.runs.dataset import DatasetReference
-from cifar_edge.runs.reading import header_record
+from cifar_edge.runs.reading import network_named
 from cifar_edge.runs.resolve import resolve_run
 from cifar_edge.runs.run import SUMMARY, Run
-from cifar_edge.spec import IMAGE_SIZE, IMAGE_SIZES, METADATA_KEY
+from cifar_edge.spec import IMAGE_SIZE, METADATA_KEY
 
 MAX_TENSOR_BYTES = 256 << 20
 """A larger file of weights or of a state is refused unread; the largest network here has 11 MB of weights."""
@@ -104,12 +102,8 @@ def read_weights(path: Path) -> Weights:
     try:
         content = read_bounded(path, MAX_TENSOR_BYTES)
         state = load(content)
-        about = header_record(io.BytesIO(content))
-        labels = _labels(about["labels"])
-        size = about.get("size", IMAGE_SIZE)
-        if size not in IMAGE_SIZES:
-            raise ValueError(f"its size is {size}")
-        return Weights(state, text(about["model"]), labels, size, hashlib.sha256(content).hexdigest())
+        about = network_named(io.BytesIO(content))
+        return Weights(state, about.model, about.labels, about.size, hashlib.sha256(content).hexdigest())
     except FileNotFoundError as error:
         raise ModelError(f"{path} is missing; is the run finished?") from error
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
@@ -157,13 +151,6 @@ def load_network(model: str | os.PathLike[str]) -> TrainedNetwork:
         folded=folded,
         folded_sha256=folded_sha256,
     )
-
-
-def _labels(found: object) -> tuple[str, ...]:
-    labels = tuple(label for label in found if isinstance(label, str) and label) if isinstance(found, list) else ()
-    if not isinstance(found, list) or len(set(labels)) != len(found) or not MIN_CLASSES <= len(labels) <= MAX_CLASSES:
-        raise ValueError("its labels are no names of classes")
-    return labels
 
 
 def _load_state(network: nn.Module, weights: Weights, path: Path) -> None:

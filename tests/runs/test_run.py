@@ -24,6 +24,7 @@ from cifar_edge.runs.dataset import DatasetReference, Fingerprints
 from cifar_edge.runs.lock import held
 from cifar_edge.runs.run import Run
 from cifar_edge.runs.summary import RunSummary
+from cifar_edge.spec import METADATA_KEY
 
 FOLDERS = sorted(path.parent for path in CHECKOUT.glob("models/*/summary.json"))
 KEPT = sorted(path.parent for path in CHECKOUT.glob("runs/keep/*/recipe.toml"))
@@ -105,7 +106,8 @@ def test_every_released_run_is_read_and_would_be_written_alike(folder: Path) -> 
     run = Run(folder)
     text = (folder / "summary.json").read_text()
     assert json.dumps(run.whole_summary().to_record(), indent=2) + "\n" == text
-    assert run.network() == (run.summary.model, run.summary.labels)
+    network = run.network()
+    assert (network.model, network.labels, network.size) == (run.summary.model, run.summary.labels, 32)
     assert run.recipe.model == run.summary.model == folder.name
     assert run.data.name == "cifar10"
     assert len(run.metrics()) == run.recipe.epochs + run.recipe.fold.epochs
@@ -126,7 +128,7 @@ def test_every_kept_run_is_read(folder: Path) -> None:
     if run.is_finished:
         assert run.data.name == "cifar10"
         assert run.summary.damage == {}
-        assert run.network()[0] == run.recipe.model
+        assert run.network().model == run.recipe.model
     else:
         status, progress = run.status, run.progress
         assert progress is not None
@@ -194,6 +196,18 @@ def test_a_damaged_summary_is_one_line(change: dict[str, Any], message: str, tmp
     with pytest.raises(ModelError) as caught:
         Run(tmp_path).whole_summary()
     assert str(caught.value) == f"{tmp_path / 'summary.json'} {message}"
+
+
+@pytest.mark.parametrize("labels", [["a"], ["a", "a"], "ab", [str(number) for number in range(1001)], [1, 2], None])
+def test_weights_of_odd_classes_name_no_network(labels: object, tmp_path: Path) -> None:
+    """No claim of a header costs memory: the layers of a network for a million classes would."""
+    header = {"__metadata__": {METADATA_KEY: json.dumps({"model": "gn-cnn", "labels": labels})}}
+    text = json.dumps(header).encode()
+    (tmp_path / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
+    with pytest.raises(ModelError, match=r"holds no weights of a cifar-edge network \(its labels are"):
+        Run(tmp_path).network()
+    refused = command("summary", tmp_path)
+    assert (refused.exit_code, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
 
 
 def test_every_command_takes_the_name_of_a_run(

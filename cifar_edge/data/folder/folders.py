@@ -15,9 +15,7 @@ from cifar_edge.data.folder.layout import SPLITS, entries, folders, has_images, 
 from cifar_edge.errors import DataError
 from cifar_edge.messages import display_name, listed
 from cifar_edge.runtime.formats import image_suffixes
-
-MIN_CLASSES = 2
-MAX_CLASSES = 1_000
+from cifar_edge.spec import MAX_CLASSES, MIN_CLASSES
 
 
 @dataclass(frozen=True, slots=True)
