@@ -1,4 +1,4 @@
-"""`cifar-edge evaluate`: how often is an exported model right?"""
+"""`cifar-edge evaluate`: measure the accuracy of an exported model."""
 
 import json
 import math
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from cifar_edge.measure.accuracy import Evaluation
 
 WIDTH = 80
-"""Columns of a terminal that the tables fit in."""
+"""Width of the tables in columns."""
 
 CONFUSIONS = 10
-"""How many of the commonest confusions are listed where the whole matrix is too wide."""
+"""Number of the most frequent confusions that are listed if the whole matrix is too wide."""
 
 
 @click.command("evaluate")
@@ -33,7 +33,7 @@ def command(
     It is printed with its 95 % interval, class by class, and with the confusion matrix.
 
     MODEL is a released name (gn-cnn; for one of its files gn-cnn.fp32), a run, a folder or an .onnx file. Without it,
-    what predict would take. The export of a run that was trained on own pictures is measured on those, unless --data is
+    the model of predict. The export of a run that was trained on an image folder is measured on that, unless --data is
     given.
 
     Example: cifar-edge evaluate gn-cnn --data sample
@@ -50,12 +50,12 @@ def command(
     found = resolve_model(model)
     if model is None:
         note(f"model: {found}")
-    session, metadata = load(found.path)
+    session, metadata = load(found.path, name=str(found))
     trained = Run(found.path.resolve().parent.parent)  # the export of a run lies in its folder
     reference = trained.summary.data
     own = reference is not None and reference.folder is not None
     if not own and data is None and not os.environ.get(DATA_VARIABLE) and metadata.labels != CIFAR10_LABELS:
-        raise DataError(f"{found} knows classes of its own ({listed(metadata.labels)}); give pictures with --data DIR")
+        raise DataError(f"{found} knows classes of its own ({listed(metadata.labels)}); give images with --data DIR")
     if reference is not None and own:
         dataset = loading.load_unseen(trained.path, reference, data, offline, holdout, strict, metadata.size)
     else:
@@ -86,7 +86,7 @@ def _record(evaluation: "Evaluation") -> dict[str, Any]:
 
 
 def text_report(evaluation: "Evaluation") -> str:
-    """Accuracy, classes and confusions for people, at most `WIDTH` columns unless a class name is longer."""
+    """Accuracy, classes and confusions as text, at most `WIDTH` columns wide unless a class name is longer."""
     accuracy = evaluation.accuracy
     lines = [f"accuracy  {accuracy.value:.2%}  (95 % interval {accuracy.low:.2%} to {accuracy.high:.2%})", ""]
     table = _table(evaluation, matrix=True)

@@ -1,4 +1,4 @@
-"""`cifar-edge export`: a trained network as ONNX, fp32 and int8, proved against PyTorch."""
+"""`cifar-edge export`: export a trained network to ONNX, fp32 and int8, and compare it with PyTorch."""
 
 import json
 import math
@@ -12,7 +12,6 @@ from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.loading import image_folder_options, load_unseen
 from cifar_edge.cli.verbosity import note, say, tell
 from cifar_edge.files import is_released
-from cifar_edge.runs.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from cifar_edge.export.debug import LayerSignal
 
 LAYERS_NAMED = 3
-"""Of --debug: those that lose most."""
+"""Number of layers that --debug lists: those that lose most."""
 
 
 def _points(context: click.Context, parameter: click.Parameter, value: float) -> float:
@@ -53,7 +52,7 @@ def command(
     debug: bool,
     as_json: bool,
 ) -> None:
-    """Export a trained network to ONNX, proved against PyTorch.
+    """Export a trained network to ONNX, and compare it with PyTorch.
 
     MODEL is a run, by its folder or its name under runs, or the name of a released model. Without it the newest
     finished run is taken; a newer one that was interrupted or has failed stops it; where there is no run at all, it
@@ -96,6 +95,8 @@ def _default_folder(source: Path, name: str) -> Path:
     """The run's own export folder; a released model is never written to unless asked."""
     if is_released(source):
         return Path("runs", f"{datetime.now():%Y%m%d-%H%M%S}-{name}", "export")
+    from cifar_edge.runs.run import Run
+
     return Run(source).export.path
 
 

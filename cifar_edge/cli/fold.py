@@ -1,4 +1,4 @@
-"""`cifar-edge fold`: the norms of a finished run folded away, for an int8 export that is fast."""
+"""`cifar-edge fold`: fold the norms of a finished run, so that its int8 export is fast."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def command(
     offline: bool,
     as_json: bool,
 ) -> None:
-    """Fold the norms of a finished run away.
+    """Fold the norms of a finished run.
 
     It is the last stage of train, for a RUN that had none or another one. The folded network, in the run's
     deploy.safetensors, is what export --quantize makes int8 of.

@@ -1,4 +1,4 @@
-"""`cifar-edge info`: what is here, and what follows from it."""
+"""`cifar-edge info`: show versions, processor, cache, models and runs."""
 
 import json
 import os
@@ -19,7 +19,7 @@ _INDENT = 16
 
 _BASE = ("onnxruntime", "numpy", "Pillow", "click", "platformdirs")
 _NOT_FOR_USERS = ("bench", "dev")
-"""Extras of those who work on cifar-edge itself."""
+"""Extras for the development of cifar-edge."""
 
 
 @click.command("info")
@@ -152,7 +152,7 @@ def _predict() -> dict[str, str | None]:
 
 
 def text_report(record: dict[str, Any]) -> str:
-    """What `command` gathers, for people, at most `WIDTH` columns unless a path is longer."""
+    """The record as text, at most `WIDTH` columns wide unless a path is longer."""
     processor, runs, cache, data, predict = (record[key] for key in ("processor", "runs", "cache", "data", "predict"))
     instructions = processor["int8_instructions"]
     size = "cannot be read" if cache["bytes"] is None else f"{cache['bytes'] / 1e6:.1f} MB"
@@ -195,7 +195,7 @@ def _told(instructions: dict[str, bool]) -> list[str]:
 
 
 def _told_cores(processor: dict[str, Any]) -> str:
-    """Such as ``2 of 64 cores``, where an affinity or the quota of a container leaves so few."""
+    """Such as ``2 of 64 cores``, if an affinity or the quota of a container allows only so many."""
     counts = dict.fromkeys([processor["cores"], processor["machine_cores"] or processor["cores"]])
     return f"{' of '.join(map(str, counts))} cores"
 

@@ -1,4 +1,4 @@
-"""`cifar-edge runs`: the runs under ./runs and how far they are."""
+"""`cifar-edge runs`: list the runs under ./runs and their progress."""
 
 import json
 from dataclasses import asdict
@@ -18,7 +18,7 @@ _ROW = "{:<31} {:<14} {:<11} {:>7} {:>8} {:>4}".format
 @click.command("runs")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the error of each failed run.")
 def command(as_json: bool) -> None:
-    """List the runs under ./runs and how far they are.
+    """List the runs under ./runs and their progress.
 
     A run is finished; running, while a living process trains it; failed, if its training ended with an error; else
     interrupted. train --resume goes on with the last two. The accuracy of a finished run is that on the test images,
@@ -59,7 +59,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def _age(age: timedelta) -> str:
-    """Rounded down: ``45s``, ``12m``, ``3h``, ``8d``."""
+    """A duration, rounded down: ``45s``, ``12m``, ``3h``, ``8d``."""
     seconds = max(0, int(age.total_seconds()))
     for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
         if seconds >= length:

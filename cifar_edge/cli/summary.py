@@ -1,4 +1,4 @@
-"""`cifar-edge summary`: a network's layers and what they cost."""
+"""`cifar-edge summary`: print the layers of a network and their cost."""
 
 import json
 from dataclasses import asdict
@@ -10,7 +10,6 @@ import click
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.size_option import size_option
 from cifar_edge.cli.verbosity import say
-from cifar_edge.runs.exports import REPORT
 from cifar_edge.spec import CIFAR10_LABELS, IMAGE_SIZE
 
 if TYPE_CHECKING:
@@ -35,6 +34,8 @@ def command(name: str, size: int | None, as_json: bool) -> None:
 
     Example: cifar-edge summary gn-cnn --size 64
     """
+    from cifar_edge.runs.exports import REPORT
+
     if name.endswith(".onnx") or (Path(name) / REPORT).is_file():
         if size is not None:
             raise click.UsageError("--size is for a network; an exported file has a size of its own.")

@@ -1,4 +1,4 @@
-"""`cifar-edge train`: a network trained by a recipe, in a folder of its own."""
+"""`cifar-edge train`: train a network by a recipe, in a new run."""
 
 import json
 import shlex
@@ -68,10 +68,10 @@ def command(
     offline: bool,
     as_json: bool,
 ) -> None:
-    """Train a network on CIFAR-10, or on pictures of your own.
+    """Train a network on CIFAR-10, or on an image folder of your own.
 
     Without options: gn-cnn for 20 epochs, of which the last five fine-tune it with its norms folded away; some minutes
-    on two cores. The run, runs/TIME-NETWORK, holds recipe, weights, metrics, a summary and pictures.
+    on two cores. The run, runs/TIME-NETWORK, holds recipe, weights, metrics, a summary and plots.
 
     Ctrl-C, or SIGTERM, finishes the step, saves and exits with 130 (143); --resume goes on, on a CPU to the same
     weights, bit for bit. It does so after anything else that ended a training, from the last whole epoch.
@@ -188,7 +188,7 @@ def _go_on_with(folder: Path) -> str:
 
 
 def told(summary: "RunSummary", folder: Path) -> str:
-    """The summary of a run, for a person."""
+    """The summary of a run as text."""
     lines = []
     for title, accuracy, images, folded in (
         ("training", summary.train_accuracy, summary.train_images, None),

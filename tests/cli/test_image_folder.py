@@ -178,7 +178,7 @@ def test_a_lone_file_with_own_classes_asks_for_pictures(pets: Path, tmp_path: Pa
     done = cifar_edge("evaluate", "lone.onnx")
     assert done.exit_code == 1
     assert done.stderr == (
-        f"Error: lone.onnx knows classes of its own ({', '.join(LABELS)}); give pictures with --data DIR\n"
+        f"Error: lone.onnx knows classes of its own ({', '.join(LABELS)}); give images with --data DIR\n"
     )
     assert cifar_edge("evaluate", "lone.onnx", "--data", pets, "--holdout", "0.3").exit_code == 0
 
