@@ -27,8 +27,8 @@ from benchmarks.search.results import Training
 from cifar_edge.cli.loading import data_options, load
 from cifar_edge.data import load_dataset
 from cifar_edge.errors import CifarEdgeError
-from cifar_edge.export.onnx_graph import integer_graph
 from cifar_edge.export.quantize import quantize
+from cifar_edge.export.targets.onnx import integer_graph
 from cifar_edge.files import replacing
 from cifar_edge.folding.fold import unfitted
 from cifar_edge.measure.timing import machine, session_run, time_singles

@@ -38,6 +38,13 @@ def _points(context: click.Context, parameter: click.Parameter, value: float) ->
 @click.option(
     "--max-drop", type=float, default=0.5, show_default=True, callback=_points, help="Points of accuracy int8 may lose."
 )
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="NAME",
+    help="Write int8 in this format as well; repeatable. ONNX is always written.",
+)
 @click.option("--debug", is_flag=True, help="Tell on stderr which layers of int8 lose most signal.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
@@ -49,6 +56,7 @@ def command(
     strict: bool,
     offline: bool,
     max_drop: float,
+    targets: tuple[str, ...],
     debug: bool,
     as_json: bool,
 ) -> None:
@@ -61,10 +69,13 @@ def command(
     machine; the report says which one to deploy: the fastest, but for an int8 that loses more than --max-drop (on
     few test images, more than one image). If a gate fails, the exit code is 3 and nothing is written.
 
-    Int8 is made of the network with its norms folded away, where the run has one: train and fold make it.
+    Int8 is made of the network with its norms folded away, where the run has one: train and fold make it. The files of
+    each --target answer as that network of integers does, bit for bit, or nothing is written.
 
     Example: cifar-edge export gn-cnn --quantize --out gn-cnn-for-the-device
     """
+    if set(targets) - {"onnx"} and not quantize:
+        raise click.UsageError("--target is a format of int8, which only --quantize makes.")
     if debug and not quantize:
         raise click.UsageError("--debug tells of int8, which only --quantize makes.")
     with needs("train"):
@@ -83,7 +94,13 @@ def command(
     if (target / REPORT).exists():
         note("replacing the earlier export there, if this one passes its gates")
     report = export_network(
-        trained, dataset, target, quantize=quantize, max_drop=max_drop, debug=_tell_signals if debug else None
+        trained,
+        dataset,
+        target,
+        quantize=quantize,
+        max_drop=max_drop,
+        targets=targets,
+        debug=_tell_signals if debug else None,
     )
     if as_json:
         say(json.dumps({**report.to_dict(), "folder": str(target)}, indent=2))

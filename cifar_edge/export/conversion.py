@@ -15,11 +15,12 @@ from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import ExportError
 from cifar_edge.export.calibration import calibration_images
 from cifar_edge.export.fp32 import network_graph, with_pixels
-from cifar_edge.export.onnx_graph import integer_graph
 from cifar_edge.export.parity import Logits, torch_logits
 from cifar_edge.export.quantize import quantize as quantize_network
 from cifar_edge.export.static import quantize_static_graph
+from cifar_edge.export.targets.onnx import integer_graph
 from cifar_edge.folding.network import FoldedNetwork
+from cifar_edge.integer import IntegerNetwork
 from cifar_edge.models.summary import summarize
 from cifar_edge.runs.run import Run
 from cifar_edge.spec import ModelMetadata
@@ -36,6 +37,7 @@ class Conversion:
         source: logits on the test images of the PyTorch module that it was made of.
         about: its metadata, with no accuracy yet.
         written: whether it becomes a file; else it is only measured, for comparison.
+        integers: the network that ``graph`` was written of; None where that is not an integer network.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Conversion:
     source: Logits
     about: ModelMetadata
     written: bool = True
+    integers: IntegerNetwork | None = None
 
 
 def conversions(trained: TrainedNetwork, dataset: Dataset, *, quantize: bool) -> list[Conversion]:
@@ -76,10 +79,10 @@ def _folded(folded: FoldedNetwork, trained: TrainedNetwork, dataset: Dataset, ab
     costs = summarize(folded)
     about = replace(about, parameters=costs.parameters, macs=costs.macs, weights_sha256=trained.folded_sha256)
     images = calibration_images(dataset.train_images)
-    int8 = integer_graph(quantize_network(folded.sequential(), images))
+    integers = quantize_network(folded.sequential(), images)
     return [
         Conversion("folded fp32", with_pixels(network_graph(folded)), source, about, written=False),
-        Conversion("int8", int8, source, _as_int8(about, trained)),
+        Conversion("int8", integer_graph(integers), source, _as_int8(about, trained), integers=integers),
     ]
 
 

@@ -11,8 +11,6 @@ from cifar_edge.errors import ExportError
 from cifar_edge.folding.layers import Residual
 from cifar_edge.integer.layers import Padding
 
-Module = nn.Conv2d | nn.Linear | nn.MaxPool2d | nn.AvgPool2d | nn.AdaptiveAvgPool2d | Residual
-
 _NOTHING = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d)
 """Modules that compute nothing in evaluation mode, or, as Flatten, nothing that a Linear does not say itself."""
 
@@ -29,7 +27,7 @@ class FloatLayer:
         shortcut: of a `Residual`: its shortcut.
     """
 
-    module: Module
+    module: nn.Module
     padding: Padding
     largest: float | None = None
     layers: tuple["FloatLayer", ...] = ()
@@ -40,7 +38,7 @@ def float_layers(network: nn.Sequential) -> tuple[FloatLayer, ...]:
     """The layers of ``network``, nested ``Sequential`` modules laid out flat.
 
     Raises:
-        ExportError: a module is of a kind that integers do not compute, or stands where it cannot.
+        ExportError: a module has a setting that integers do not have, or stands where it cannot.
     """
     layers: list[FloatLayer] = []
     padding: Padding | None = None
@@ -92,16 +90,14 @@ def _layer(module: nn.Module, before: Padding) -> FloatLayer:
         return FloatLayer(module, before, None, float_layers(module.layers), float_layers(module.shortcut))
     if isinstance(module, nn.Linear) and not any(before):
         return FloatLayer(module, before)
-    if not isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d | nn.AdaptiveAvgPool2d):
-        raise ExportError(f"a {type(module).__name__} cannot be computed in integers")
     _check(module, padded=any(before))
     down, across = _padding(module)
     top, left, bottom, right = before
     return FloatLayer(module, (top + down, left + across, bottom + down, right + across))
 
 
-def _check(module: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d | nn.AdaptiveAvgPool2d, padded: bool) -> None:
-    """Refuse what an integer network has no field for."""
+def _check(module: nn.Module, padded: bool) -> None:
+    """Refuse what the layers of an integer network have no field for."""
     refused = {
         "another dilation than 1": pair(getattr(module, "dilation", 1)) != (1, 1),
         "another padding than by zeros": getattr(module, "padding_mode", "zeros") != "zeros",
@@ -112,7 +108,7 @@ def _check(module: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d | nn.AdaptiveAvgPool2
         and not module.count_include_pad,
         "a divisor of its own": getattr(module, "divisor_override", None) is not None,
         "another output_size than 1": pair(getattr(module, "output_size", 1)) != (1, 1),
-        "a ZeroPad2d before it": padded and isinstance(module, nn.MaxPool2d | nn.AdaptiveAvgPool2d),
+        "a ZeroPad2d before it": padded and not isinstance(module, nn.Conv2d | nn.AvgPool2d),
     }
     for what, found in refused.items():
         if found:

@@ -102,5 +102,6 @@ def model_file(model: str, precision: Precision) -> str:
 
 def _files(folder: Path) -> set[str]:
     """The names that the files of an export may have of the model that the report in ``folder`` is about."""
-    model = Export(folder).model
-    return {REPORT, REPORT_TEXT} | {model_file(model, precision) for precision in get_args(Precision)}
+    export = Export(folder)
+    models = {model_file(export.model, precision) for precision in get_args(Precision)}
+    return {REPORT, REPORT_TEXT} | models | export.target_files

@@ -1,6 +1,6 @@
 """From a trained network to files on disk: convert, compare, measure, and only then write."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,14 @@ from cifar_edge.export.parity import (
     torch_logits,
 )
 from cifar_edge.export.report import Report, Row
+from cifar_edge.export.targets import ALWAYS, Files, check_names, write_targets
 from cifar_edge.folding.fold import can_fold
 from cifar_edge.measure.metrics import Estimate, accuracy
 from cifar_edge.measure.timing import Timing, machine, time_alternately
 from cifar_edge.messages import listed
 from cifar_edge.runs.exports import REPORT
 from cifar_edge.runtime.model import load, run
+from cifar_edge.spec import ModelMetadata
 from cifar_edge.training.checkpoint import TrainedNetwork
 
 
@@ -41,6 +43,7 @@ def export_network(
     *,
     quantize: bool,
     max_drop: float,
+    targets: Sequence[str] = (),
     debug: Callable[[Sequence[LayerSignal]], None] | None = None,
 ) -> Report:
     """Write ``<model>.fp32.onnx``, if asked ``<model>.int8.onnx``, and their report, into the folder ``out``.
@@ -55,12 +58,13 @@ def export_network(
         out: made if it is missing; other files in it stay.
         quantize: also make int8.
         max_drop: points of accuracy that int8 may lose.
+        targets: formats to write int8 in besides ONNX, see `cifar_edge.export.targets`.
         debug: told, before int8 is judged, what signal is left behind each of its layers.
 
     Raises:
-        GateFailed: a file differs from the PyTorch module by more than its gate allows.
-        ExportError: the data set has other classes than the network, the network answers NaN, ``out`` cannot be
-            written to, or another process writes to it.
+        GateFailed: a file differs from the PyTorch module, or from the integer network, by more than its gate allows.
+        ExportError: the data set has other classes than the network, the network answers NaN, there is no such target
+            or it cannot write this network, ``out`` cannot be written to, or another process writes to it.
         TrainingError: another process trains, folds or exports the run that ``out`` lies in.
     """
     if dataset.labels != trained.labels:
@@ -68,10 +72,19 @@ def export_network(
             f"{trained.name} knows the classes {listed(trained.labels)}, the data set {dataset.name} has "
             f"{listed(dataset.labels)}; give the data it was trained on with --data"
         )
+    check_names(targets)
+    if set(targets) - {ALWAYS} and (trained.folded is None or not quantize):
+        raise ExportError(
+            f"{', '.join(targets)}: a target other than {ALWAYS} is written of an integer network; {trained.name} has "
+            "none, since its norms are not folded, or int8 is not asked for"
+        )
     with replacing_export(out) as replace:
         judged = _judged(trained, dataset, quantize=quantize, max_drop=max_drop, debug=debug)
-        report = _report(trained, dataset, judged, max_drop)
+        written = _written(judged[-1], dataset, targets)
+        report = _report(trained, dataset, judged, max_drop, written)
         contents = {row.file: export.content for row, export in zip(report.rows, judged, strict=True) if row.file}
+        for files in written.values():
+            contents.update(files)
         replace(contents | {REPORT_TEXT: report.to_markdown().encode(), REPORT: report.to_json().encode()})
     return report
 
@@ -81,6 +94,7 @@ class _Judged:
     """A conversion that has passed its gates; for the rest see `cifar_edge.export.report.Row`."""
 
     conversion: Conversion
+    about: ModelMetadata
     content: bytes
     accuracy: Estimate
     comparison: Comparison
@@ -135,8 +149,14 @@ def _judge(
         verdict = "inconclusive" if "inconclusive" in verdicts else "passed"
     right = accuracy(int(np.count_nonzero(logits.argmax(axis=1) == labels)), len(labels))
     # The file tells its own accuracy, so that it is complete only now; the graph is the one just judged.
-    content = serialize(graph, replace(about, test_accuracy=right.value, test_images=right.images))
-    return _Judged(conversion, content, right, comparison, against_folded, rounding, verdict)
+    about = replace(about, test_accuracy=right.value, test_images=right.images)
+    return _Judged(conversion, about, serialize(graph, about), right, comparison, against_folded, rounding, verdict)
+
+
+def _written(int8: _Judged, dataset: Dataset, targets: Sequence[str]) -> dict[str, Files]:
+    """The files of each target, which have passed its gate; none where there is no integer network."""
+    integers = int8.conversion.integers
+    return {} if integers is None else write_targets(targets, integers, int8.about, dataset.test_images)
 
 
 def _rounding(session: Any, logits: Logits, conversion: Conversion, network: nn.Module, dataset: Dataset) -> Comparison:
@@ -150,7 +170,13 @@ def _rounding(session: Any, logits: Logits, conversion: Conversion, network: nn.
     )
 
 
-def _report(trained: TrainedNetwork, dataset: Dataset, judged: Sequence[_Judged], max_drop: float) -> Report:
+def _report(
+    trained: TrainedNetwork,
+    dataset: Dataset,
+    judged: Sequence[_Judged],
+    max_drop: float,
+    written: Mapping[str, Files],
+) -> Report:
     sessions = {export.conversion.name: load(export.content).session for export in judged}
     timings = time_alternately(sessions, dataset.test_images)
     about = judged[0].conversion.about
@@ -163,6 +189,7 @@ def _report(trained: TrainedNetwork, dataset: Dataset, judged: Sequence[_Judged]
         data=f"{dataset.name} ({dataset.source})",
         machine=machine(),
         versions=about.versions,
+        targets={name: tuple(files) for name, files in written.items()},
     )
 
 

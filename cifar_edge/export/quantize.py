@@ -123,7 +123,8 @@ class _Quantizer:
             return self._exact_pool(pool, x)
         if isinstance(module, nn.AdaptiveAvgPool2d):
             return self._exact_pool(AveragePool(output), x)
-        assert isinstance(module, nn.Conv2d | nn.Linear)
+        if not isinstance(module, nn.Conv2d | nn.Linear):
+            raise ExportError(f"a {type(module).__name__} cannot be computed in integers")
         weights, bias = _parameters(module)
         if isinstance(module, nn.Linear):  # kernels read it as a convolution of the size of its input
             height, width, channels = x.codes.shape[1:]

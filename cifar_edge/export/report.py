@@ -3,7 +3,7 @@
 import json
 import textwrap
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from cifar_edge.export.losses import Losses
@@ -56,6 +56,7 @@ class Report:
         data: data set whose test images were used, and where it came from.
         machine: what the timings were measured on.
         versions: library name -> version.
+        targets: target -> the names of its files, which compute the integer network bit for bit.
     """
 
     model: str
@@ -66,6 +67,7 @@ class Report:
     data: str
     machine: str
     versions: Mapping[str, str]
+    targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def deploy(self) -> Precision:
@@ -138,7 +140,7 @@ class Report:
             f"image; batch {LARGE_BATCH}: throughput; `session.run` with one thread, all in turns within one run.",
             "",
         ]
-        lines += [f"- {line}" for line in self._gates()]
+        lines += [f"- {line}" for line in self._gates() + self._others()]
         lines.append("")
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         lines += [f"Measured on {self.machine}; {versions}.", ""]
@@ -154,10 +156,19 @@ class Report:
             *_wrapped(f"{self.rows[0].accuracy.images} test images of {self.data}"),
             *_wrapped(f"one thread of {self.machine}"),
             *_wrapped(f"fp32 passed: logits within {self.rows[0].comparison.max_difference:.1g} of PyTorch's"),
-            *(line for gate in self._gates() for line in _wrapped(gate)),
+            *(line for gate in self._gates() + self._others() for line in _wrapped(gate)),
             *_wrapped(f"deploy {self.deploy}: {self.reason}"),
         ]
         return "\n".join(lines)
+
+    def _others(self) -> list[str]:
+        """The targets whose files no row has."""
+        rows = {row.file for row in self.rows}
+        return [
+            f"{name} passed: {', '.join(files)} computes what int8 does, bit for bit"
+            for name, files in self.targets.items()
+            if not rows.issuperset(files)
+        ]
 
     def _gates(self) -> list[str]:
         """What int8 loses, by each of its gates, and what the images can tell; nothing where there is no int8."""

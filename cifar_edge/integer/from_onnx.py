@@ -1,6 +1,6 @@
 """An integer network out of the int8 file that it was written to.
 
-The graph is followed from the image on, node by node, as `cifar_edge.export.onnx_graph` writes it. An activation that
+The graph is followed from the image on, node by node, as `cifar_edge.export.targets.onnx` writes it. An activation that
 two nodes read begins a residual, whose two ways meet in an Add.
 """
 

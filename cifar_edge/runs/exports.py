@@ -40,6 +40,14 @@ class Export:
         """Name of the network that the report is about, or whatever stands in its place."""
         return Path(str(self._report().get("model"))).name
 
+    @property
+    def target_files(self) -> set[str]:
+        """Names of the files that the report lists for its targets; a path to elsewhere is none."""
+        targets = self._report().get("targets")
+        listed = list(targets.values()) if isinstance(targets, dict) else []
+        names = [name for files in listed if isinstance(files, list) for name in files if isinstance(name, str)]
+        return {name for name in names if name == Path(name).name and name not in ("", "..")}
+
     def file(self) -> Path:
         """The one file that is meant when only the folder is given: int8, unless the report says to deploy fp32.
 

@@ -11,8 +11,8 @@ from export_helpers import NETWORKS
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset
 from cifar_edge.export.graphs import serialize
-from cifar_edge.export.onnx_graph import integer_graph
 from cifar_edge.export.quantize import quantize
+from cifar_edge.export.targets.onnx import integer_graph
 from cifar_edge.files import released
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.integer import Conv, IntegerNetwork, Linear, Quantization, Residual

@@ -1,4 +1,4 @@
-"""The int8 graph of an integer network, written node by node: integers from the pixels to the logits.
+"""The target ``onnx``: the int8 graph of an integer network, node by node, integers from the pixels to the logits.
 
 Convolutions, pools and sums stand between DequantizeLinear and QuantizeLinear, which every runtime knows and
 onnxruntime fuses with them. What it runs are the integers of the `cifar_edge.integer.IntegerNetwork`, with the same
@@ -6,13 +6,15 @@ logits bit for bit. docs/int8.md compares this form with others. `IntegerNetwork
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from cifar_edge.export.graphs import TO_NCHW, TO_NHWC, logits_output, pixel_input
+from cifar_edge.export.folder import model_file
+from cifar_edge.export.graphs import TO_NCHW, TO_NHWC, logits_output, pixel_input, serialize
 from cifar_edge.integer import (
     PIXELS,
     AveragePool,
@@ -25,10 +27,27 @@ from cifar_edge.integer import (
     Residual,
     Shape,
 )
-from cifar_edge.spec import IMAGE_CHANNELS, INPUT_NAME, OUTPUT_NAME
+from cifar_edge.runtime import model as runtime
+from cifar_edge.spec import IMAGE_CHANNELS, INPUT_NAME, OUTPUT_NAME, ModelMetadata
 
 _OPSET = 13  # the first whose DequantizeLinear takes one scale a channel
 _IR_VERSION = 7  # of the same ONNX release
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxOptions:
+    """Nothing may be chosen: the edge contract says what the file is."""
+
+
+def write(network: IntegerNetwork, metadata: ModelMetadata, options: OnnxOptions) -> dict[str, bytes]:
+    """The one file of ``network``."""
+    return {model_file(metadata.model, metadata.precision): serialize(integer_graph(network), metadata)}
+
+
+def run(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """What onnxruntime answers."""
+    (content,) = files.values()
+    return runtime.run(runtime.load(content).session, images)
 
 
 class _Activation(NamedTuple):

@@ -1,0 +1,148 @@
+"""Targets: what an integer network is written in, each held to the network itself, all or nothing."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from click.testing import CliRunner
+from export_helpers import answers, write_run
+
+from cifar_edge.cli.main import main
+from cifar_edge.data import Dataset
+from cifar_edge.errors import ExportError, GateFailed
+from cifar_edge.export.pipeline import export_network
+from cifar_edge.export.targets import TARGETS, Target, write_targets
+from cifar_edge.integer import AveragePool, IntegerNetwork, Linear, Quantization
+from cifar_edge.runtime.model import load, run
+from cifar_edge.spec import CIFAR10_LABELS, ModelMetadata
+from cifar_edge.training.checkpoint import load_network
+
+ABOUT = ModelMetadata("means", "int8", CIFAR10_LABELS, 1, 1, "0" * 64, None, 0, {}, "now")
+
+
+@dataclass(frozen=True)
+class JsonOptions:
+    """``indent`` of the file."""
+
+    indent: int | None = None
+
+
+def write_head(network: IntegerNetwork, metadata: ModelMetadata, options: JsonOptions) -> dict[str, bytes]:
+    """The integers of a network that is an average pool and a last layer."""
+    pool, head = network.layers
+    assert isinstance(pool, AveragePool)
+    assert isinstance(head, Linear)
+    integers = {"weights": head.weights.tolist(), "bias": head.bias.tolist(), "scale": float(network.logit_scale)}
+    return {f"{metadata.model}.json": json.dumps(integers, indent=options.indent).encode()}
+
+
+def run_head(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """What such a file answers; its pool has the scale 1/64 and the zero point 128."""
+    (integers,) = map(json.loads, files.values())
+    means = np.rint((images.astype(int) - 128).sum((1, 2)) / np.float32(images[0, ..., 0].size))
+    sums: npt.NDArray[np.float64] = means @ np.array(integers["weights"]).T + integers["bias"]
+    return sums.astype(np.float32) * np.float32(integers["scale"])
+
+
+def run_wrong(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """One logit of one image is off by a unit of the last place."""
+    logits = run_head(files, images)
+    logits[3, 1] = np.nextafter(logits[3, 1], np.float32(np.inf))
+    return logits
+
+
+@pytest.fixture
+def network() -> IntegerNetwork:
+    generator = np.random.default_rng(0)
+    weights, bias = generator.integers(-64, 65, (10, 3)).astype(np.int8), generator.integers(-99, 99, 10)
+    pool = AveragePool(Quantization(np.float32(1 / 64), 128))
+    return IntegerNetwork(32, (pool, Linear(weights, None, bias.astype(np.int32), None)), np.float32(0.003))
+
+
+def test_onnx_is_always_written_and_others_beside_it(
+    network: IntegerNetwork, sample: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, run_head))
+    written = write_targets(["json", "json"], network, ABOUT, sample.test_images)
+    assert {name: list(files) for name, files in written.items()} == {
+        "onnx": ["means.int8.onnx"],
+        "json": ["means.json"],
+    }
+    logits = run(load(written["onnx"]["means.int8.onnx"]).session, sample.test_images)
+    assert np.array_equal(logits, answers(network, sample.test_images))
+
+
+def test_files_that_answer_otherwise_fail_the_gate(
+    network: IntegerNetwork, sample: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, run_wrong))
+    with pytest.raises(GateFailed, match="json does not compute what the integer network does: 1 of 250 images"):
+        write_targets(["json"], network, ABOUT, sample.test_images)
+
+
+def test_two_targets_do_not_write_one_file(
+    network: IntegerNetwork, sample: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TARGETS, "again", TARGETS["onnx"])
+    with pytest.raises(ExportError, match=r"two targets write means\.int8\.onnx"):
+        write_targets(["again"], network, ABOUT, sample.test_images)
+
+
+def copies_of_onnx(network: IntegerNetwork, metadata: ModelMetadata, options: JsonOptions) -> Mapping[str, bytes]:
+    """The ONNX file under another name."""
+    (content,) = TARGETS["onnx"].write(network, metadata, None).values()
+    return {"copy.bin": content}
+
+
+def fails(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+    """Zeros."""
+    return np.zeros((len(images), 10), np.float32)
+
+
+def test_an_export_writes_all_targets_or_nothing(
+    sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_folder = write_run(tmp_path / "run", "gn-cnn-nano", sample)
+    out = tmp_path / "out"
+    monkeypatch.setitem(TARGETS, "copy", Target(copies_of_onnx, JsonOptions, TARGETS["onnx"].run))
+    command = ["export", str(run_folder), "--quantize", "--max-drop", "100", "--out", str(out)]
+    result = CliRunner().invoke(main, [*command, "--target", "onnx", "--target", "copy"])
+    assert result.exit_code == 0, result.stderr
+    assert "copy passed: copy.bin computes what int8 does, bit for bit" in result.stdout
+    assert (out / "copy.bin").read_bytes() == (out / "gn-cnn-nano.int8.onnx").read_bytes()
+    report = json.loads((out / "report.json").read_text())
+    assert report["targets"] == {"onnx": ["gn-cnn-nano.int8.onnx"], "copy": ["copy.bin"]}
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    monkeypatch.setitem(TARGETS, "copy", replace(TARGETS["copy"], run=fails))
+    result = CliRunner().invoke(main, [*command, "--target", "copy"])
+    assert result.exit_code == 3
+    assert "copy does not compute" in result.stderr.splitlines()[-1]
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+    assert CliRunner().invoke(main, command).exit_code == 0
+    assert not (out / "copy.bin").exists(), "files of a target that is no longer asked for go with the earlier export"
+
+
+def test_targets_that_cannot_be_written_are_one_line(sample: Dataset, tmp_path: Path) -> None:
+    trained = load_network(write_run(tmp_path / "run", "s8-batch", sample))
+    with pytest.raises(ExportError, match=r"no target is called 'onxn' \(did you mean onnx\?\)"):
+        export_network(trained, sample, tmp_path / "out", quantize=True, max_drop=100, targets=["onxn"])
+    result = CliRunner().invoke(main, ["export", str(tmp_path / "run"), "--target", "c"])
+    assert result.exit_code == 2
+    assert "which only --quantize makes" in result.stderr
+
+
+def test_networks_with_norms_have_no_other_target(
+    sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TARGETS, "copy", Target(copies_of_onnx, JsonOptions, TARGETS["onnx"].run))
+    trained = load_network(write_run(tmp_path / "run", "s8-batch", sample))
+    with pytest.raises(ExportError, match="s8-batch has none, since its norms are not folded"):
+        export_network(trained, sample, tmp_path / "out", quantize=True, max_drop=100, targets=["copy"])
+    assert not (tmp_path / "out").exists()
