@@ -1,4 +1,4 @@
-"""CIFAR-10 as verified numpy arrays, from wherever they can be had, or own pictures by class. Never imports torch."""
+"""Datasets as numpy arrays: CIFAR-10, verified whatever its source, or an image folder. Never imports torch."""
 
 from cifar_edge.data.dataset import Dataset, image_digests
 from cifar_edge.data.load import load_dataset, location

@@ -1,4 +1,4 @@
-"""The folder where fetched and computed data is kept: how it is emptied, and its lock, for one process at a time."""
+"""The cache folder, where fetched and computed data is kept: where it is, how it is emptied, and its lock."""
 
 import shutil
 import time
@@ -12,31 +12,31 @@ from cifar_edge.errors import CifarEdgeError, DataError
 from cifar_edge.files import try_lock
 
 IMAGE_FOLDERS, TEACHERS = COMPUTED = ("own", "teachers")
-"""Folders in the cache of what can be computed again."""
+"""Folders in the cache whose content can be computed again: decoded images, and logits of teachers."""
 
 _POLL_SECONDS = 0.2
 
 
 def cache_folder() -> Path:
-    """This user's cache, where the operating system keeps such things; ``~/.cache/cifar-edge`` on Linux.
+    """The cache folder of this user, where the operating system wants it; ``~/.cache/cifar-edge`` on Linux.
 
     Raises:
-        DataError: nobody knows where this user's home is.
+        DataError: the user has no home folder.
     """
     try:
         return user_cache_path("cifar-edge", appauthor=False)
     except RuntimeError as error:
-        raise DataError("this user has no home to keep a cache in; set HOME or XDG_CACHE_HOME") from error
+        raise DataError("this user has no home folder for the cache; set HOME or XDG_CACHE_HOME") from error
 
 
 def empty_cache() -> int:
-    """Remove what can be computed again: decoded own pictures, and what teachers said. What was fetched stays.
+    """Remove what can be computed again: decoded images, and logits of teachers. Fetched data stays.
 
     Returns:
-        How many bytes were freed.
+        The number of bytes freed.
 
     Raises:
-        CifarEdgeError: the operating system refuses.
+        CifarEdgeError: the operating system refuses to remove a file.
     """
     freed = 0
     for name in COMPUTED:
@@ -58,8 +58,8 @@ def locked(folder: Path, waiting: Callable[[], object], instead: str) -> Iterato
 
     Args:
         folder: made if it is missing.
-        waiting: tells the user.
-        instead: what the error says to do where the cache cannot be used.
+        waiting: called once before waiting, to tell the user.
+        instead: the end of the error message, which says what to do where the cache cannot be used.
 
     Raises:
         DataError: the folder cannot be made, written or locked.

@@ -1,4 +1,4 @@
-"""A data set in memory: uint8 images and their labels, training and test apart."""
+"""A dataset in memory: uint8 images and their labels, split into training and test."""
 
 import hashlib
 from collections.abc import Callable
@@ -12,13 +12,13 @@ from numpy import dtype, int64, ndarray, uint8
 Images = ndarray[Any, dtype[uint8]]
 """uint8 ``[N, S, S, 3]``, RGB, of one size S."""
 Labels = ndarray[Any, dtype[int64]]
-"""int64 ``[N]``, positions in the tuple of labels."""
+"""int64 ``[N]``, indices into the class names."""
 Report = Callable[[str], None]
-"""Told in a line what a person should know while data is fetched or decoded."""
+"""Called with each line that a person should read while data is fetched or decoded."""
 
 
 class Arrays(NamedTuple):
-    """What files hold and fingerprints are taken of: images uint8 ``[N, S, S, 3]``, labels ``[N]``.
+    """A dataset as files hold it and as fingerprints hash it: images uint8 ``[N, S, S, 3]``, labels ``[N]``.
 
     Labels are uint8, or uint16 where there are more than 256 classes.
     """
@@ -33,39 +33,37 @@ def labels_of(values: object) -> ndarray[Any, dtype[uint8]]:
     """A list of label numbers as uint8 ``[N]``.
 
     Raises:
-        ValueError: it is no list of whole numbers from 0 to 255.
+        ValueError: the values are not a list of whole numbers from 0 to 255.
     """
     labels = np.asarray(values)
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels <= 255)).all():
-        raise ValueError("its labels are no list of whole numbers from 0 to 255")
+        raise ValueError("its labels are not a list of whole numbers from 0 to 255")
     return labels.astype(uint8)
 
 
 def image_digests(images: Images) -> tuple[str, ...]:
-    """What tells pictures apart: of each the SHA-256 of its pixels, in hexadecimal.
-
-    Pictures of equal pixels are one picture to every network, whatever files they came in.
+    """The SHA-256 of each image's pixels, in hexadecimal: equal digests mean duplicates.
 
     Args:
-        images: uint8 ``[n, S, S, 3]``, RGB, as networks are given them.
+        images: uint8 ``[n, S, S, 3]``, RGB.
     """
     return tuple(hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in images)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """A data set: CIFAR-10, whose pixels have been verified, or a folder of own pictures.
+    """A dataset: CIFAR-10, whose pixels have been verified, or an image folder.
 
     Attributes:
-        name: ``cifar10`` or ``cifar10-sample``; of own pictures the name of their folder.
-        labels: class names, in the order of the numbers in ``train_labels`` and ``test_labels``.
+        name: ``cifar10`` or ``cifar10-sample``; for an image folder, the name of the folder.
+        labels: class names; ``train_labels`` and ``test_labels`` index them.
         train_images: uint8 ``[N, S, S, 3]``, RGB.
         train_labels: int64 ``[N]``.
         test_images: uint8 ``[M, S, S, 3]``, RGB.
         test_labels: int64 ``[M]``.
-        source: where the bytes came from, for people.
-        folder: of own pictures, absolute; None for CIFAR-10.
-        holdout: share of the pictures kept as test images, in (0, 1), where they came in one folder; else None.
+        source: where the images came from, for people to read.
+        folder: absolute path of the image folder; None for CIFAR-10.
+        holdout: share of the images held out as test images, in (0, 1); None where the dataset has its own split.
     """
 
     name: str
@@ -84,7 +82,7 @@ class Dataset:
         return int(self.train_images.shape[1])
 
     def arrays(self) -> Arrays:
-        """The four arrays as files hold them and as fingerprints are taken."""
+        """The four arrays as files hold them and as fingerprints hash them."""
         kind = np.min_scalar_type(len(self.labels) - 1)
         return Arrays(
             self.train_images, self.train_labels.astype(kind), self.test_images, self.test_labels.astype(kind)

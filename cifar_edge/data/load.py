@@ -33,12 +33,14 @@ def ignore(line: str) -> None:
 
 
 def location(data: str | os.PathLike[str] | None = None) -> Path | None:
-    """The file or folder that `load_dataset` reads for the same argument; None for the embedded sample.
+    """The file or folder that `load_dataset` reads for the same ``data``; None for the embedded sample.
 
     Raises:
-        DataError: ``data`` is an empty name, or begins with the home of a user whose home, or who, is unknown.
+        DataError: ``data`` is empty, or begins with ``~`` and there is no such home folder.
     """
-    if data is not None and not os.fspath(data):  # Path("") would be the current folder, and $UNSET is no name
+    if data is not None and not os.fspath(
+        data
+    ):  # such as an unset $VARIABLE; Path("") is the current folder
         raise DataError("the name of the data is empty")
     chosen = data or os.environ.get(DATA_VARIABLE) or cache_folder() / f"{CIFAR10.name}.npz"
     try:

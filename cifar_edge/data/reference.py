@@ -1,4 +1,4 @@
-"""References to datasets: written of a dataset, and compared with the one that a later command has."""
+"""Dataset references: made from a dataset, and compared with the dataset that a later command has."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -9,11 +9,11 @@ from cifar_edge.messages import display_name
 from cifar_edge.runs.dataset import DatasetReference, Fingerprints
 
 SPLIT_RULE = 2
-"""The number of the rule by which own pictures are ordered and held out; 1: by the bytes of their files, copies too."""
+"""Number of the rule that orders and splits an image folder. Rule 1 went by the bytes of files, and kept duplicates."""
 
 
 def reference_to(dataset: Dataset) -> DatasetReference:
-    """What a run records of ``dataset``."""
+    """The reference that a run records for ``dataset``."""
     if dataset.folder is None:
         return DatasetReference(dataset.name, dataset.source)
     fingerprints = Fingerprints.of(dataset.arrays())
@@ -23,32 +23,32 @@ def reference_to(dataset: Dataset) -> DatasetReference:
 
 
 def check_holdout(reference: DatasetReference, holdout: float | None) -> None:
-    """Refuse another ``holdout`` than that of the training: it would test on what was trained on, or the reverse.
+    """Refuse another ``holdout`` than that of the training, since training images would become test images.
 
     Raises:
-        DataError: there was one, and it was another.
+        DataError: the training had another ``holdout``.
     """
     if holdout is not None and reference.holdout is not None and holdout != reference.holdout:
         raise DataError(f"--holdout {holdout:g}, but the training kept {reference.holdout:g}; leave it out")
 
 
 def check_split_rule(reference: DatasetReference) -> None:
-    """Refuse own pictures that were ordered and held out by another rule: no training can go on with them.
+    """Refuse to go on with a training whose image folder was ordered and split by another rule.
 
     Raises:
-        DataError: they were.
+        DataError: the rule was another one.
     """
     if reference.split_rule not in {None, SPLIT_RULE}:
         raise DataError(
-            f"{display_name(reference.name)} was read by the rule of an earlier version, with other test images and in "
-            "another order, so what was begun with it cannot go on; train anew"
+            f"an earlier version split {display_name(reference.name)} by another rule, into other test images and in "
+            "another order, so this training cannot go on; train anew"
         )
 
 
 def change(reference: DatasetReference, dataset: Dataset) -> str | None:
-    """How ``dataset`` differs from what was trained on, for a person; None if it does not.
+    """How ``dataset`` differs from the dataset that was trained on, for a person; None if it does not.
 
-    The name of a folder of own pictures does not matter, nor those of the files in it.
+    The name of an image folder does not matter, nor do the names of its files.
     """
     shown = dataset.name if dataset.folder is None else display_name(str(dataset.folder))
     if reference.sha256 is None:
@@ -58,7 +58,7 @@ def change(reference: DatasetReference, dataset: Dataset) -> str | None:
         return f"{shown} is not what was trained on, {reference.name}"
     if reference.split_rule != SPLIT_RULE:
         leak = ", so images that were trained on may now count as test images" if reference.holdout is not None else ""
-        return f"{shown} is read by another rule than when it was trained on{leak}"
+        return f"{shown} is split by another rule than when it was trained on{leak}"
     then, now = asdict(reference.sha256), asdict(Fingerprints.of(dataset.arrays()))
     changed = [split for split in ("training", "test") if _of(then, split) != _of(now, split)]
     if not changed:

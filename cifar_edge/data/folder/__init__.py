@@ -1,1 +1,1 @@
-"""A data set from a folder of photographs, one folder a class."""
+"""Image folders: datasets on disk, one folder of images a class."""

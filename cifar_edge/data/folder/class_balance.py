@@ -1,4 +1,4 @@
-"""What a person should know of small or uneven classes before believing in a network, or in its figures."""
+"""Warnings of small or uneven classes, which make a network or its accuracy unreliable."""
 
 import numpy as np
 
@@ -7,17 +7,17 @@ from cifar_edge.measure.metrics import accuracy
 from cifar_edge.messages import display_name, listed
 
 FEW_TRAINING = 20
-"""Fewer training images of a class are worth a line: a fifth of them is a handful."""
+"""A class with fewer training images gets a warning."""
 FEW_TEST = 10
-"""Fewer test images of a class are worth a line: each one is more than 10 points of its accuracy."""
+"""A class with fewer test images gets a warning: each image is more than 10 percentage points of its recall."""
 UNEVEN = 3
-"""A class with so many times the training images of another is worth a line."""
+"""There is a warning where the largest class has this many times the training images of the smallest."""
 
 _NAMED = 3
 
 
 def class_warnings(dataset: Dataset) -> list[str]:
-    """A line for each reason for caution: few training images of a class, few test images, uneven classes."""
+    """One line for each warning: few training images, few test images, uneven classes."""
     names = [display_name(label) for label in dataset.labels]
     train, test = (np.bincount(labels, minlength=len(names)) for labels in (dataset.train_labels, dataset.test_labels))
     lines: list[str] = []
@@ -34,7 +34,7 @@ def class_warnings(dataset: Dataset) -> list[str]:
     if train[largest] >= UNEVEN * train[smallest]:
         always = test[largest] / test.sum()
         lines.append(
-            f"uneven classes: of the training images {names[largest]} has {train[largest]:,}, {names[smallest]} has "
+            f"uneven classes: {names[largest]} has {train[largest]:,} training images, {names[smallest]} has "
             f"{train[smallest]:,}; always answering {names[largest]} is right for {always:.0%} of the test images, so "
             "look at the recall of each class"
         )

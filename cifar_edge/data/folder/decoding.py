@@ -1,6 +1,6 @@
-"""Own pictures decoded in parallel by the runtime's own transform, and kept so that the next command need not.
+"""Decoding of image files, in parallel and by the transform of the runtime; the pixels are cached.
 
-Every file is read each time, because its bytes alone decide what it is; only what is new is decoded.
+Every file is read every time, since the cache knows a file by its bytes; only new files are decoded.
 """
 
 import hashlib
@@ -29,12 +29,12 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
-    """What was read of some files.
+    """The pixels of files.
 
     Attributes:
         pixels: uint8 ``[files, S, S, 3]``, RGB; zeros where a file cannot be read.
-        digests: SHA-256 of the pixels of each, in hexadecimal; empty where it cannot be read.
-        unreadable: one line for each file that cannot be read, with its name below the root and the reason.
+        digests: SHA-256 of each file's pixels, in hexadecimal; empty where the file cannot be read.
+        unreadable: one line for each file that cannot be read: its name relative to the root, and the reason.
     """
 
     pixels: Images
@@ -44,25 +44,25 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What one file gave.
+    """The outcome of reading one file.
 
     Attributes:
-        content: SHA-256 of its bytes; empty where it cannot be read.
-        digest: SHA-256 of its pixels, in hexadecimal; empty likewise.
-        new: whether it had to be decoded.
-        why: what is wrong with it; empty where nothing is.
+        content: SHA-256 of its bytes; empty if it cannot be read.
+        digest: SHA-256 of its pixels, in hexadecimal; empty if it cannot be read.
+        new: whether it was decoded, instead of found in the cache.
+        error: why it cannot be read; empty if it can.
     """
 
     content: bytes = b""
     digest: str = ""
     new: bool = False
-    why: str = ""
+    error: str = ""
 
 
 def decode(root: Path, files: Sequence[ImageFile], size: int, report: Report) -> Decoded:
     """Read ``files`` of the folder ``root`` as images of ``size``; those in the cache are not decoded again.
 
-    Where the cache cannot be written, ``report`` is told, and everything is decoded anew the next time.
+    If the cache cannot be written, ``report`` gets a line, and the files are decoded again the next time.
     """
     path, rule = cache_file(root, size), _rule(size)
     pixels = np.zeros((len(files), size, size, IMAGE_CHANNELS), np.uint8)
@@ -75,35 +75,37 @@ def decode(root: Path, files: Sequence[ImageFile], size: int, report: Report) ->
         try:
             keep(path, rule, contents, digests, pixels)
         except CifarEdgeError as error:
-            report(f"{error}; the pictures will be decoded again the next time")
-    unreadable = (f"{display_name(file.name)}: {each.why}" for file, each in zip(files, read, strict=True) if each.why)
+            report(f"{error}; the images will be decoded again the next time")
+    unreadable = (
+        f"{display_name(file.name)}: {each.error}" for file, each in zip(files, read, strict=True) if each.error
+    )
     return Decoded(pixels, digests, tuple(unreadable))
 
 
 def _read_all(
     root: Path, files: Sequence[ImageFile], known: KnownPixels, pixels: Images, report: Report
 ) -> list[_Read]:
-    """Fill ``pixels``, by threads: Pillow and the hash function run beside each other.
+    """Fill ``pixels`` with threads: Pillow and hashlib release the GIL.
 
-    Tells what it reads where pictures have to be decoded, and where it takes long.
+    ``report`` is called if files have to be decoded, or if reading takes long.
     """
-    heading = f"reading {len(files):,} pictures in {display_name(str(root))}"
-    told = time.monotonic()
+    heading = f"reading {len(files):,} images in {display_name(str(root))}"
+    reported = time.monotonic()
     read: list[_Read] = []
     pool = ThreadPoolExecutor(cores())
     try:
         for start in range(0, len(files), _BLOCK):
             block = range(start, min(start + _BLOCK, len(files)))
             read += pool.map(lambda index: _read_one(root, files[index], known, pixels[index]), block)
-            late = time.monotonic() - told >= _SECONDS_BETWEEN_LINES
+            late = time.monotonic() - reported >= _SECONDS_BETWEEN_LINES
             if heading and (late or any(each.new for each in read[start:])):
                 report(heading)
                 heading = ""
             if late:
-                told = time.monotonic()
+                reported = time.monotonic()
                 report(f"  {len(read):,} of {len(files):,}")
     finally:
-        pool.shutdown(cancel_futures=True)  # after Ctrl-C only those that are being read are waited for
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C, wait only for the files being read
     return read
 
 
@@ -115,14 +117,14 @@ def _read_one(root: Path, file: ImageFile, known: KnownPixels, pixels: Images) -
         found = known.get(digest)
         pixels[:] = read_pixels(content, file.name, size=len(pixels)) if found is None else found
     except ImageError as error:
-        return _Read(why=str(error).removeprefix(f"{display_name(file.name)}: "))
+        return _Read(error=str(error).removeprefix(f"{display_name(file.name)}: "))
     return _Read(digest, hashlib.sha256(pixels.data).hexdigest(), found is None)
 
 
 def _rule(size: int) -> str:
-    """What decided the pixels in a cache, besides the bytes of a file; the number counts changes of the cache's format.
+    """All that decides the pixels in the cache, except for the bytes of a file; the number is the format's version.
 
-    The modules that decode are in it as they are: who changes a pixel in them need not think of this cache.
+    It has a hash of the modules that decode, so that any change of their code invalidates the cache.
     """
     modules = b"".join(Path(str(module.__file__)).read_bytes() for module in (images, levels, ppm, transform))
     return f"2; {resize_rule(size)}; Pillow {PIL.__version__}; {hashlib.sha256(modules).hexdigest()}"

@@ -1,8 +1,8 @@
-"""Own classes on disk: ``train/CLASS/*`` and ``test/CLASS/*``, or one folder with ``CLASS/*``.
+"""The classes and files of an image folder: ``train/CLASS/*`` and ``test/CLASS/*``, or ``CLASS/*``.
 
-A class is a folder with at least one picture in it, a picture a file whose suffix is one that Pillow reads, or that has
-none. What is hidden (its name begins with a dot) is passed over; other files are stray. Folders inside a class are not
-searched, so that a link that leads back cannot make the search endless.
+A class is a folder with at least one image file in it. An image file has a suffix that Pillow reads, or none. Hidden
+files (their names begin with a dot) are skipped; other files are stray. Folders inside a class are not searched, so a
+link to a parent folder cannot make the search endless.
 """
 
 import unicodedata
@@ -20,12 +20,12 @@ from cifar_edge.spec import MAX_CLASSES, MIN_CLASSES
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A file that should be a picture.
+    """A file that should hold an image.
 
     Attributes:
-        name: its path below the root, with ``/`` between the parts.
-        label: number of its class.
-        split: ``train`` or ``test``; empty where the root is one folder of classes.
+        name: its path relative to the root, with ``/`` between the parts.
+        label: index of its class.
+        split: ``train`` or ``test``; empty where the root holds the classes directly.
     """
 
     name: str
@@ -35,13 +35,13 @@ class ImageFile:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What lies in a folder of classes.
+    """The content of an image folder.
 
     Attributes:
         labels: class names, sorted, in Unicode's composed form (NFC).
-        files: class by class, by name.
-        stray: names below the root of other files and folders, which are left alone.
-        unsearched: names below the root of folders inside a class that have pictures in them.
+        files: sorted by split, class and name.
+        stray: other files and folders, which are ignored, relative to the root.
+        unsearched: folders inside a class that hold images, relative to the root.
     """
 
     labels: tuple[str, ...]
@@ -51,11 +51,11 @@ class Listing:
 
 
 def list_images(root: Path) -> Listing:
-    """Find the classes below ``root`` and their files; no file is opened.
+    """Find the classes in ``root`` and their files; no file is opened.
 
     Raises:
-        DataError: a split is missing, there are fewer than 2 or more than 1,000 classes, names that differ by case
-            only, a class in one split only or without a picture, or the operating system refuses to look.
+        DataError: a split is missing; there are fewer than 2 or more than 1,000 classes; names of classes differ by
+            case only; a class is in one split only, or has no image; or a folder cannot be read.
     """
     try:
         return _listing(root)
@@ -96,24 +96,24 @@ def _listing(root: Path) -> Listing:
 
 
 def _has_images(folder: Path) -> bool:
-    with suppress(OSError):  # it does not count, and so need not be read
+    with suppress(OSError):  # a folder inside a class does not count, so it need not be readable
         return has_images(folder)
     return False
 
 
 def _missing(root: Path, split: str) -> str:
-    """What is told where ``root`` has one split, but not this one."""
+    """The error message where ``root`` lacks this split and has the other one."""
     other = next(name for name in SPLITS if name != split)
     told = (
         f"{shown(root)} has classes in {other}/ but none in {split}/: add {split}/CLASS/*, or give "
         f"{shown(root / other)} alone, with --holdout"
     )
     similar = [name for name in folders(root) if name not in SPLITS and folders(root / name)]
-    return f"{told}; or call {display_name(similar[0])}/ {split}/, if that is what it is" if similar else told
+    return f"{told}; or rename {display_name(similar[0])}/ to {split}/, if it is that split" if similar else told
 
 
 def _classes(parent: Path) -> dict[str, Path]:
-    """Class name -> its folder; empty where there is no such parent."""
+    """Class name -> its folder; empty if ``parent`` is missing."""
     if not parent.is_dir():
         return {}
     found: dict[str, Path] = {}
@@ -122,7 +122,7 @@ def _classes(parent: Path) -> dict[str, Path]:
         if any("\ud800" <= character <= "\udfff" for character in label):
             raise DataError(f"the name of the folder {shown(parent / name)} is not UTF-8; rename it")
         if label in found:
-            raise DataError(f"{shown(found[label])} and {name!a} beside it are the same name in Unicode; join them")
+            raise DataError(f"{shown(found[label])} and {name!a} in the same folder are one name in Unicode; join them")
         found[label] = parent / name
     return found
 
@@ -145,12 +145,12 @@ def _labels(root: Path, classes: Mapping[str, Mapping[str, Path]]) -> tuple[str,
         told = "; ".join(f"in {split}/ only: {listed(names)}" for split, names in lonely.items() if names)
         raise DataError(f"every class of {shown(root)} must be in train/ and in test/, but {told}")
     if not labels:
-        raise DataError(f"{shown(root)} has no folders of classes any more")
+        raise DataError(f"{shown(root)} no longer has folders of classes")
     if not MIN_CLASSES <= len(labels) <= MAX_CLASSES:
         told = f"{len(labels):,} classes" if len(labels) > 1 else f"one class, {display_name(labels[0])}"
         inside = next(iter(classes.values()))[labels[0]]
         hint = f"; its folders may be the classes: give {shown(inside)}" if len(labels) == 1 and folders(inside) else ""
-        raise DataError(f"{shown(root)} has {told}; a classifier tells {MIN_CLASSES} to {MAX_CLASSES:,} apart{hint}")
+        raise DataError(f"{shown(root)} has {told}; a classifier takes {MIN_CLASSES} to {MAX_CLASSES:,}{hint}")
     return labels
 
 
@@ -170,7 +170,7 @@ def _check_images(
         ]
         told = f", which {listed(there, 1)} is not" if there else ""
         raise DataError(
-            f"{shown(root)} has classes without a picture: {listed(empty)}; a picture is a file directly in the folder "
+            f"{shown(root)} has classes without an image: {listed(empty)}; an image is a file directly in the folder "
             f"of its class, CLASS/* or train/CLASS/* and test/CLASS/*, with the suffix of a format that is read{told}"
         )
 

@@ -1,4 +1,4 @@
-"""Own pictures as a `Dataset`: any classes, photos of any size, and no test image that was ever trained on."""
+"""`load_image_folder`: an image folder as a `Dataset`, whose training and test images never share pixels."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,40 +19,40 @@ from cifar_edge.messages import display_name, listed
 Mask = npt.NDArray[np.bool_]
 
 _NAMED = 3
-"""Files that a line names."""
+"""How many files a line names."""
 
 
 def load_image_folder(root: Path, *, size: int, holdout: float | None, strict: bool, report: Report) -> Dataset:
-    """Load ``train/CLASS/*`` and ``test/CLASS/*``, or one folder of classes of which ``holdout`` are test images.
+    """Load ``train/CLASS/*`` and ``test/CLASS/*``, or ``CLASS/*`` split by ``holdout``.
 
-    Files of equal pixels are one picture. It counts once: as a test picture, if one of them is a test file; not at all,
-    if they lie in two classes. In one folder the pixels of each picture decide on its side: see `held_out`. Images
-    stand in the order of the SHA-256 of their pixels, so that classes are mixed, whatever the files are called.
+    Of duplicates one is kept: a test file, if there is one; none, if they lie in two classes. With ``holdout`` the
+    pixels of an image decide whether it is a test image: see `held_out`. Images are ordered by the SHA-256 of their
+    pixels, so that classes are mixed, and file names do not matter.
 
     Args:
-        root: the folder.
+        root: the image folder.
         size: height and width of the images that are made of them.
-        holdout: share in (0, 1), where ``root`` is one folder of classes; None where it has a test folder.
-        strict: fail where a picture cannot be read or lies in two classes, instead of leaving it out.
-        report: told what is read, what is left out, and what is to be known of small or uneven classes.
+        holdout: share of each class that becomes test images, in (0, 1), for ``CLASS/*``; else None.
+        strict: raise where an image cannot be read or lies in two classes, instead of leaving it out.
+        report: called with lines on what is read and left out, and with warnings of small or uneven classes.
 
     Raises:
-        DataError: as `cifar_edge.data.folder.folders.list_images`; a class has no readable picture for training or
-            for testing; a picture cannot be read or lies in two classes, and ``strict``; ``holdout`` is missing, or
-            given without need.
+        DataError: as `cifar_edge.data.folder.folders.list_images`; a class has no readable training or test image;
+            with ``strict``, an image cannot be read or lies in two classes; ``holdout`` is missing, or there are
+            ``train/`` and ``test/`` already.
     """
     shown = display_name(str(root))
     split = is_split(root)
     if split and holdout is not None:
         there = " and ".join(f"{name}/" for name in SPLITS if (root / name).is_dir())
-        raise DataError(f"{shown} has {there}; leave --holdout out, which is for one folder of classes")
+        raise DataError(f"{shown} has {there}; leave --holdout out, which is for folders of classes without these")
     listing = list_images(root)
     if not split:
         _check_holdout(shown, holdout)
     if listing.unsearched:
         report(f"folders inside a class are not searched: {listed(listing.unsearched, _NAMED)}")
     if listing.stray:
-        report(f"ignoring what is no picture of a class: {listed(listing.stray, _NAMED)}")
+        report(f"ignoring what is not an image in a class: {listed(listing.stray, _NAMED)}")
     decoded = decode(root, listing.files, size, report)
     _report_unreadable(decoded, shown, strict, report)
     found = deduplicate(listing.files, decoded.digests)
@@ -73,7 +73,7 @@ def load_image_folder(root: Path, *, size: int, holdout: float | None, strict: b
         train_labels=labels[~test],
         test_images=decoded.pixels[border : len(files)],
         test_labels=labels[test],
-        source="own pictures" if holdout is None else f"own pictures, holdout {holdout:g}",
+        source="image folder" if holdout is None else f"image folder, holdout {holdout:g}",
         folder=root.resolve(),
         holdout=holdout,
     )
@@ -83,25 +83,25 @@ def load_image_folder(root: Path, *, size: int, holdout: float | None, strict: b
 
 
 def held_out(labels: Labels, holdout: float) -> Mask:
-    """Which pictures of one folder are test images, ``[n]``: of each class those with the smallest SHA-256 of pixels.
+    """Which images are test images, bool ``[n]``: in each class, those whose pixels have the smallest SHA-256.
 
-    They are the same share of every class, rounded, but at least one, and never all. So the pixels decide, not names or
-    a seed, and one picture more moves at most one other of its class to the other side.
+    Their share is the same in every class, rounded, but at least one image and never all. The pixels decide, not names
+    or a seed, so adding an image moves at most one other image of its class to the other split.
 
     Args:
-        labels: int64 ``[n]``, the number of each one's class, in ascending order of the SHA-256.
-        holdout: in (0, 1).
+        labels: int64 ``[n]``, class indices, in ascending order of the images' SHA-256.
+        holdout: the share, in (0, 1).
     """
     test = np.zeros(len(labels), np.bool_)
     for label in np.unique(labels):
-        own = np.flatnonzero(labels == label)
-        share = int(holdout * len(own) + 0.5)
-        test[own[: min(max(share, 1), len(own) - 1)]] = True
+        members = np.flatnonzero(labels == label)
+        share = int(holdout * len(members) + 0.5)
+        test[members[: min(max(share, 1), len(members) - 1)]] = True
     return test
 
 
 def _arrange(images: Images, first: npt.NDArray[np.int64]) -> None:
-    """Move the images at the positions ``first`` to the front, in this order; in place, since there may be many."""
+    """Move the images at the positions ``first`` to the front, in that order; in place, to save memory."""
     others = np.ones(len(images), np.bool_)
     others[first] = False
     source = np.concatenate([first, np.flatnonzero(others)]).tolist()
@@ -119,11 +119,11 @@ def _arrange(images: Images, first: npt.NDArray[np.int64]) -> None:
 def _check_holdout(shown: str, holdout: float | None) -> None:
     if holdout is None:
         raise DataError(
-            f"{shown} is one folder of classes: give --holdout 0.2, to keep a fifth of them as test images, or make "
+            f"{shown} has no test images of its own: give --holdout 0.2, to hold out a fifth as test images, or make "
             "train/CLASS/* and test/CLASS/*"
         )
     if not 0 < holdout < 1:
-        raise DataError(f"--holdout {holdout:g} is no share between 0 and 1, such as 0.2")
+        raise DataError(f"--holdout {holdout:g} is not a share between 0 and 1, such as 0.2")
 
 
 def _report_duplicates(
@@ -133,12 +133,12 @@ def _report_duplicates(
         return listed([" = ".join(files[index].name for index in group) for group in groups], _NAMED)
 
     if found.in_several_classes:
-        told = f"pictures in two classes, {names(found.in_several_classes)}"
+        told = f"images in two classes, {names(found.in_several_classes)}"
         if strict:
             raise DataError(f"{shown} has {told}; remove each from the wrong class, or leave --strict out")
         report(f"left out: {told}")
     if found.in_both_splits:
-        report(f"left out of the training, because they are test images too: {names(found.in_both_splits)}")
+        report(f"left out of the training images, because they are test images too: {names(found.in_both_splits)}")
     if found.in_one_class:
         report(f"counted once, because their pixels are equal: {names(found.in_one_class)}")
 
@@ -147,21 +147,21 @@ def _report_unreadable(decoded: Decoded, shown: str, strict: bool, report: Repor
     if not decoded.unreadable:
         return
     told = (
-        f"{len(decoded.unreadable):,} of {len(decoded.digests):,} pictures in {shown} cannot be read, such as "
+        f"{len(decoded.unreadable):,} of {len(decoded.digests):,} images in {shown} cannot be read, such as "
         f"{decoded.unreadable[0]}"
     )
     if strict:
-        raise DataError(f"{told}; mend or remove them, or leave --strict out")
+        raise DataError(f"{told}; repair or remove them, or leave --strict out")
     report(f"left out: {told}")
 
 
 def _check_classes(
-    names: tuple[str, ...], sides: Mapping[str, npt.NDArray[Any]], shown: str, holdout: float | None
+    names: tuple[str, ...], splits: Mapping[str, npt.NDArray[Any]], shown: str, holdout: float | None
 ) -> None:
-    """Every class needs a picture on each side."""
-    for use, labels in sides.items():
+    """Every class needs a training image and a test image."""
+    for use, labels in splits.items():
         counts = np.bincount(labels, minlength=len(names))
         missing = [name for name, count in zip(names, counts, strict=True) if not count]
         if missing:
             need = "in train/ and in test/" if holdout is None else "on each side of --holdout"
-            raise DataError(f"{shown} leaves no picture to {use} of {listed(missing)}; every class needs one {need}")
+            raise DataError(f"{shown} leaves no image to {use} of {listed(missing)}; every class needs one {need}")

@@ -1,7 +1,7 @@
-"""How a folder of own pictures is to be read: as ``train/CLASS/*`` and ``test/CLASS/*``, or as one folder of classes.
+"""Which layout an image folder has: ``train/CLASS/*`` and ``test/CLASS/*``, or ``CLASS/*``.
 
-A class may be called ``train`` or ``test``: what lies in a folder decides what it is. Where that leaves two readings,
-one error names both.
+A class may be called ``train`` or ``test``: the content of a folder decides whether it is a split or a class. If it
+could be both, an error says so.
 """
 
 import os
@@ -16,10 +16,10 @@ SPLITS = ("train", "test")
 
 
 def has_classes(root: Path) -> bool:
-    """Whether ``root`` is a folder with folders in it, so that these may be classes.
+    """Whether ``root`` is a folder with folders in it, which may be classes.
 
     Raises:
-        DataError: the operating system refuses to look.
+        DataError: a folder cannot be read.
     """
     try:
         return root.is_dir() and bool(folders(root))
@@ -28,10 +28,10 @@ def has_classes(root: Path) -> bool:
 
 
 def is_split(root: Path) -> bool:
-    """Whether ``root`` holds ``train/CLASS`` and ``test/CLASS``, or one of them, and not classes of these names.
+    """Whether ``root`` holds ``train/CLASS`` or ``test/CLASS``, and these are not classes of those names.
 
     Raises:
-        DataError: it could be both, or the operating system refuses to look.
+        DataError: it could be both, or a folder cannot be read.
     """
     try:
         return _is_split(root)
@@ -45,8 +45,8 @@ def _is_split(root: Path) -> bool:
     with_classes = [name for name, contents in parts.items() if contents.folders and not contents.images]
     if odd := [name for name in with_classes if name not in SPLITS]:
         raise DataError(
-            f"{shown(root / odd[0])} holds folders, as {odd[0].casefold()}/CLASS/* does; if these are classes, call it "
-            f"{odd[0].casefold()}"
+            f"{shown(root / odd[0])} holds folders, as {odd[0].casefold()}/CLASS/* does; if these are classes, "
+            f"rename it to {odd[0].casefold()}"
         )
     parts = {name: contents for name, contents in parts.items() if name in SPLITS}
     other_classes = [name for name in names if parts and name not in parts and has_images(root / name)]
@@ -61,19 +61,19 @@ def _is_split(root: Path) -> bool:
     if len(mixed) == len(SPLITS):
         raise DataError(
             f"{shown(root)} could be train/CLASS/* and test/CLASS/* or two classes of these names: train/ and test/ "
-            "hold pictures, and folders of pictures too; move one or the other elsewhere"
+            "hold both images and folders of images; move one or the other elsewhere"
         )
     return bool(with_classes) or (bool(mixed) and len(parts) == 1)
 
 
 @dataclass(frozen=True, slots=True)
 class _Contents:
-    """What lies in one folder.
+    """What a folder contains.
 
     Attributes:
-        images: there are some, directly.
-        folders: there are some.
-        folders_of_images: there are some with pictures in them.
+        images: whether it has images directly in it.
+        folders: whether it has folders.
+        folders_of_images: whether it has folders with images directly in them.
     """
 
     images: bool
@@ -87,16 +87,16 @@ class _Contents:
 
 
 def entries(folder: Path) -> list["os.DirEntry[str]"]:
-    """What lies in ``folder`` and is not hidden, by name."""
+    """What is in ``folder`` and not hidden, sorted by name."""
     with os.scandir(folder) as found:
         return sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
 
 
 def is_folder(entry: "os.DirEntry[str]") -> bool:
-    """Whether it is a folder, or a link to one."""
+    """Whether ``entry`` is a folder, or a link to one."""
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads to itself
+    except OSError:  # a link to itself
         return False
 
 
@@ -106,7 +106,7 @@ def folders(root: Path) -> list[str]:
 
 
 def has_images(folder: Path) -> bool:
-    """Whether a file directly in ``folder`` has the suffix of a picture."""
+    """Whether a file directly in ``folder`` has the suffix of an image format."""
     suffixes = image_suffixes()
     with os.scandir(folder) as found:
         return any(
@@ -117,12 +117,12 @@ def has_images(folder: Path) -> bool:
 
 
 def refused(error: OSError) -> DataError:
-    """What is told where the operating system refuses to look into a folder."""
+    """The error where the operating system refuses to list a folder."""
     return DataError(f"cannot look into {display_name(str(error.filename))}: {error.strerror}")
 
 
 def shown(path: Path) -> str:
-    """A path as it is told."""
+    """A path as messages show it."""
     return display_name(str(path))
 
 

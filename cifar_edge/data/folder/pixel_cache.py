@@ -1,12 +1,11 @@
-"""The cache of decoded pictures: the pixels of each, by the SHA-256 of the bytes that they were decoded from.
+"""The cache of decoded images: the pixels of each, found by the SHA-256 of the file that they were decoded from.
 
-There is one file for each data folder and size S. Nothing in it is believed: a row counts if its pixels have the
-SHA-256 that is written beside it, and a file of another length or rule has no rows. All of it may be removed at any
-time.
+There is one file for each image folder and size S. It is checked on reading: a row whose pixels do not have their
+SHA-256 is ignored, and so is a whole file of the wrong length or of another rule. All files may be removed at any time.
 
-    32 bytes              SHA-256 of the rule by which it was decoded
-    64 bytes a picture    SHA-256 of the bytes of its file, and of its pixels
-    3 S S bytes a picture its pixels, uint8 [S, S, 3]
+    32 bytes              SHA-256 of the rule of decoding
+    64 bytes an image     SHA-256 of its file, and of its pixels
+    3 S S bytes an image  its pixels, uint8 [S, S, 3]
 """
 
 import hashlib
@@ -25,14 +24,14 @@ from cifar_edge.files import replacing
 from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE
 
 MOST_BYTES = 1_000_000_000
-"""All files of the cache together are no larger: what was used last is kept, 320,000 pictures of 32x32."""
+"""Upper bound of all cache files together, 320,000 images of 32x32; the files used last are kept."""
 
 _DIGEST = hashlib.sha256().digest_size
 _BLOCK = 1_024
 
 
 class KnownPixels:
-    """The rows of a cache file, read one by one when they are asked for. Threads may share it."""
+    """The images in a cache file, each read when it is asked for. Threads may share it."""
 
     def __init__(self, size: int, file: BinaryIO | None = None, digests: bytes = b"") -> None:
         self._size, self._file = size, file
@@ -41,11 +40,11 @@ class KnownPixels:
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        """How many files' pixels are known."""
+        """The number of images in the cache file."""
         return len(self._rows)
 
     def get(self, content: bytes) -> Images | None:
-        """The pixels that bytes of this SHA-256 gave, ``[S, S, 3]``; None if they are not known, or damaged."""
+        """The pixels of the image file with this SHA-256, ``[S, S, 3]``; None if they are missing or damaged."""
         row = self._rows.get(content)
         if row is None or self._file is None:
             return None
@@ -63,19 +62,19 @@ class KnownPixels:
 
 
 def pixel_cache_folder() -> Path:
-    """Where the files of the cache lie."""
+    """The folder of the cache files."""
     return cache_folder() / IMAGE_FOLDERS
 
 
 def cache_file(root: Path, size: int) -> Path:
-    """The file of the cache for the data folder ``root`` at ``size``."""
+    """The cache file of the image folder ``root`` at ``size``."""
     name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
     return pixel_cache_folder() / (f"{name}.pixels" if size == IMAGE_SIZE else f"{name}-{size}.pixels")
 
 
 @contextmanager
 def known_pixels(path: Path, rule: str, size: int) -> Iterator[KnownPixels]:
-    """The images of ``size`` in the cache file ``path``; none if it is missing, damaged, or of another ``rule``."""
+    """The images of ``size`` in the cache file ``path``; empty if it is missing, damaged, or of another ``rule``."""
     with suppress(OSError):
         if path.is_file():
             os.utime(path)  # the files that were used last are kept
@@ -92,23 +91,23 @@ def known_pixels(path: Path, rule: str, size: int) -> Iterator[KnownPixels]:
 
 def _opened(file: BinaryIO, rule: str, size: int) -> KnownPixels:
     try:
-        pictures, rest = divmod(os.fstat(file.fileno()).st_size - _DIGEST, _image_bytes(size))
-        if rest or pictures < 0 or file.read(_DIGEST) != _rule_digest(rule):
+        images, rest = divmod(os.fstat(file.fileno()).st_size - _DIGEST, _image_bytes(size))
+        if rest or images < 0 or file.read(_DIGEST) != _rule_digest(rule):
             return KnownPixels(size)
-        digests = file.read(pictures * 2 * _DIGEST)
+        digests = file.read(images * 2 * _DIGEST)
     except OSError:
         return KnownPixels(size)
     return KnownPixels(size, file, digests)
 
 
 def keep(path: Path, rule: str, contents: Sequence[bytes], digests: Sequence[str], pixels: Images) -> None:
-    """Write the cache file ``path``, as many pictures as fit; then remove the files that were not used for longest.
+    """Write as many images as fit to the cache file ``path``; then remove the least recently used files.
 
     Args:
         path: from `cache_file`.
-        rule: by which the pictures were decoded.
-        contents: SHA-256 of the bytes of each picture's file; empty for a picture that is not to be kept.
-        digests: SHA-256 of each one's pixels, in hexadecimal.
+        rule: the rule of decoding.
+        contents: SHA-256 of each image's file; empty for an image that is not to be kept.
+        digests: SHA-256 of each image's pixels, in hexadecimal.
         pixels: uint8 ``[n, S, S, 3]``.
 
     Raises:
@@ -130,7 +129,7 @@ def _pixel_bytes(size: int) -> int:
 
 
 def _image_bytes(size: int) -> int:
-    """Of an image with its digests."""
+    """Bytes of an image and its two digests."""
     return 2 * _DIGEST + _pixel_bytes(size)
 
 
@@ -139,7 +138,7 @@ def _rule_digest(rule: str) -> bytes:
 
 
 def _remove_oldest(written: Path) -> None:
-    """Keep the bound. Another process may remove the same files, or be reading one, which some systems then keep."""
+    """Keep the bound. A file that another process removes or reads at the same time is skipped."""
     files: list[tuple[float, int, Path]] = []
     with suppress(OSError):
         for path in written.parent.glob("[!.]*"):

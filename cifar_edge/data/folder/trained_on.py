@@ -1,4 +1,4 @@
-"""The own pictures that a run was trained on: none of them ever counts as a test image of that run."""
+"""The images that a run was trained on, as digests: none of them is ever a test image of that run."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,20 +12,20 @@ from cifar_edge.files import read_bounded, write_bytes
 from cifar_edge.messages import display_name, reason
 
 TRAINED_ON = "trained-on.bin"
-"""In the folder of a run: of each picture the first 64 bits of its digest, little-endian, in ascending order."""
+"""A file in the folder of a run: the first 64 bits of each image's digest, little-endian, in ascending order."""
 
 _HEX_DIGITS = 16
 _KIND = np.dtype("<u8")
 
 _MAX_BYTES = 256 << 20
-"""Of the file: the digests of 33 million pictures."""
+"""Upper bound of the file: the digests of 33 million images."""
 
 Digests = np.ndarray[Any, np.dtype[np.uint64]]
-"""uint64 ``[n]``: among a million pictures the chance that two differing ones share one is 1 to 37 million."""
+"""uint64 ``[n]``: among a million images, the chance that two different ones share a digest is 1 in 37 million."""
 
 
 def write_trained_on(folder: Path, dataset: Dataset) -> None:
-    """Keep in the folder of a run what it was trained on, held-out images included; of CIFAR-10 nothing need be kept.
+    """Write the digests of an image folder's training and validation images to a run; CIFAR-10 needs none.
 
     Raises:
         CifarEdgeError: the file cannot be written.
@@ -35,17 +35,17 @@ def write_trained_on(folder: Path, dataset: Dataset) -> None:
 
 
 def has_trained_on(folder: Path) -> bool:
-    """Whether the run keeps what it was trained on: those of early versions do not."""
+    """Whether the run has digests of what it was trained on; runs of early versions have none."""
     return (folder / TRAINED_ON).is_file()
 
 
 def without_trained_on(dataset: Dataset, folder: Path) -> tuple[Dataset, int]:
-    """``dataset`` without the test images that the run in ``folder`` was trained on, and how many these are.
+    """``dataset`` without the test images that the run in ``folder`` was trained on, and their number.
 
-    The source of the data set tells them too. Where the run keeps no such record, there are none.
+    The dataset's ``source`` says their number too. It is 0 if the run has no digests.
 
     Raises:
-        ModelError: the record is damaged.
+        ModelError: the file of digests is damaged.
         DataError: no test image would be left.
     """
     if dataset.folder is None or not has_trained_on(folder):
@@ -69,7 +69,7 @@ def without_trained_on(dataset: Dataset, folder: Path) -> tuple[Dataset, int]:
         dataset,
         test_images=dataset.test_images[kept],
         test_labels=dataset.test_labels[kept],
-        source=f"{dataset.source}, {left_out:,} test images left out that were trained on",
+        source=f"{dataset.source}, {left_out:,} test images left out, since they were trained on",
     )
     return tested, left_out
 
