@@ -1,33 +1,33 @@
-"""Every error a user can cause, each with the exit code its command ends with.
+"""The errors that a user can cause, each with the exit code of the command.
 
     CifarEdgeError          1
-    ├── ImageError          1   an input that is no readable image
-    ├── ModelError          1   no model of that name, or a file that is none
-    │   └── ContractError   1   an ``.onnx`` file that does not keep the edge contract
-    ├── DataError           1   a data set that is missing, damaged or cannot be fetched
+    ├── ImageError          1   an input that is not a readable image
+    ├── ModelError          1   no model of that name, or a file that is not a model
+    │   └── ContractError   1   an ``.onnx`` file that violates the edge contract
+    ├── DataError           1   a dataset that is missing, damaged or cannot be fetched
     ├── TrainingError       1   a training that cannot go on
     ├── ExportError         1   a network that cannot be converted
     ├── PageError           1   a web page that cannot be built or written
     ├── MissingExtra        1   a command whose optional packages are not installed
     ├── RecipeError         2   an unknown key or an impossible value in a recipe
-    ├── GateFailed          3   an export that differs from its PyTorch module by more than its gate allows
-    └── Interrupted       130   a training that was asked to stop, and has saved its state
+    ├── GateFailed          3   an export that differs from its PyTorch module by more than a gate allows
+    └── Interrupted       130   a training that was told to stop, and has saved its state
 
-The message is one line: what is wrong, what was given, how to mend it.
+The message is one line: what is wrong, what was given, how to fix it.
 """
 
 
 class CifarEdgeError(Exception):
-    """Base class: catch it to catch whatever this package raises on purpose."""
+    """Base class of all errors that this package raises on purpose."""
 
     exit_code = 1
 
 
 class ImageError(CifarEdgeError):
-    """An input that is no readable image.
+    """An input that is not a readable image.
 
     Attributes:
-        brief: the message without the words of the decoder that failed, which may repeat bytes of the picture.
+        brief: the message without the text of the decoder that failed, which may contain bytes of the image.
     """
 
     def __init__(self, message: str, brief: str | None = None) -> None:
@@ -36,15 +36,15 @@ class ImageError(CifarEdgeError):
 
 
 class ModelError(CifarEdgeError):
-    """No model of that name, or a file that is none."""
+    """No model of that name, or a file that is not a model."""
 
 
 class ContractError(ModelError):
-    """An ``.onnx`` file that does not keep the edge contract (see `cifar_edge.spec`)."""
+    """An ``.onnx`` file that violates the edge contract (see `cifar_edge.spec`)."""
 
 
 class DataError(CifarEdgeError):
-    """A data set that is missing, damaged or cannot be fetched."""
+    """A dataset that is missing, damaged or cannot be fetched."""
 
 
 class TrainingError(CifarEdgeError):
@@ -70,12 +70,12 @@ class RecipeError(CifarEdgeError):
 
 
 class GateFailed(CifarEdgeError):
-    """An export that differs from its PyTorch module by more than its gate allows."""
+    """An export that differs from its PyTorch module by more than a gate allows."""
 
     exit_code = 3
 
 
 class Interrupted(CifarEdgeError):
-    """A training that was asked to stop, and has saved its state."""
+    """A training that was told to stop, and has saved its state."""
 
     exit_code = 130

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and stay after a power cut; locks on them; where the released ones lie."""
+"""Atomic and durable writes, bounded reads, locks, and the paths of released files."""
 
 import ctypes
 import os
@@ -16,23 +16,23 @@ _ZOO_IN_WHEEL = _PACKAGE / "_zoo"
 _CHECKOUT = _PACKAGE.parent
 
 _TEMPORARY = ".cifar-edge-"
-"""How the names begin of files that are only just being written."""
+"""How the names of temporary files begin."""
 
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Yield a temporary path in the folder of ``path``; on success it becomes ``path``, on error it vanishes.
+    """Yield a temporary path in the folder of ``path``. On success it is renamed to ``path``, on error it is removed.
 
-    The temporary name keeps the suffix, for writers that choose the format by it. What a process that was killed has
-    left in the folder is removed by the next one that writes there: see `remove_leftovers`.
+    The temporary name keeps the suffix, for writers that choose the format by it. Temporary files of killed processes
+    are removed by the next process that writes to the folder: see `remove_leftovers`.
 
     Args:
         path: its folder is made if it is missing.
-        durable: wait until the file is on the disk, so that a power cut leaves it whole, or the one before. That is not
-            for what can be made again, such as caches.
+        durable: wait until the file is on the disk, so that a power cut leaves either it or the previous file. Caches
+            do not need that.
 
     Raises:
-        CifarEdgeError: the operating system refuses the write (a full disk, a read-only folder).
+        CifarEdgeError: the operating system refuses the write (such as a full disk, or a read-only folder).
     """
     temporary: Path | None = None
     try:
@@ -44,7 +44,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
             if durable:
                 _sync_file(temporary)
             if sys.platform == "win32":
-                claim.close()  # Windows renames no open file
+                claim.close()  # Windows cannot rename an open file
             temporary.replace(path)
         if durable:
             sync_folder(path.parent)
@@ -56,23 +56,23 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 def _claimed(folder: Path, suffix: str) -> tuple[IO[bytes], Path]:
-    """A new temporary file, open, and locked as long as it is open: so that others know that it is in use."""
+    """A new temporary file, open. While it is open it is locked, so that other processes know that it is in use."""
     while True:
         path = folder / f"{_TEMPORARY}{os.urandom(8).hex()}{suffix}"
-        file = path.open("xb")  # by which it is as readable as any other file of the user's
+        file = path.open("xb")  # with the usual permissions, unlike those of tempfile
         try:
-            # Windows removes no open file, and a lock there would keep the writer out too.
+            # Windows cannot remove an open file, and its locks would keep the writer out too.
             if sys.platform == "win32" or (try_lock(file) and path.exists()):
                 return file, path
-        except OSError:  # a file system without locks, where nobody removes leftovers either
+        except OSError:  # a file system without locks, where leftovers are not removed either
             return file, path
-        file.close()  # another process took it for a leftover, before it was locked
+        file.close()  # another process removed it as a leftover before it was locked
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files in ``folder`` of processes that were killed in `replacing`; those in use stay."""
+    """Remove temporary files that killed processes left in ``folder``; those in use stay."""
     for temporary in folder.glob(f"{_TEMPORARY}*"):
-        with suppress(OSError):  # gone meanwhile, in use on Windows, another user's, or no locks here
+        with suppress(OSError):  # already gone, in use on Windows, of another user, or no locks here
             if sys.platform == "win32":
                 temporary.unlink()
                 continue
@@ -82,15 +82,15 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def read_bounded(path: Path, most: int) -> bytes:
-    """The bytes of ``path``, a regular file of at most ``most`` bytes: a pipe would be waited for, a device never ends.
+    """The bytes of ``path``, a regular file of at most ``most`` bytes; a pipe or a device might never end.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
-        ValueError: it is something else, or larger.
+        ValueError: it is not a regular file, or it is larger.
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise ValueError("it is no regular file")
+        raise ValueError("it is not a regular file")
     if status.st_size > most:
         raise ValueError(f"it has {status.st_size:,} bytes; at most {most:,} are read")
     with path.open("rb") as file:
@@ -117,10 +117,10 @@ def write_text(path: Path, content: str, *, durable: bool = True) -> None:
 
 
 def make_folder(folder: Path) -> list[Path]:
-    """Make ``folder`` and what it lies in, where they are missing, and wait until they are on the disk.
+    """Make ``folder`` and its parents, if they are missing, and wait until they are on the disk.
 
     Returns:
-        What was missing, the innermost first.
+        The folders that were missing, the innermost first.
 
     Raises:
         OSError: the operating system refuses.
@@ -133,7 +133,7 @@ def make_folder(folder: Path) -> list[Path]:
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Give two folders each other's name in one step; False where the system cannot, with both as they were."""
+    """Exchange the names of two folders in one step; return False, and change nothing, if the system cannot."""
     try:
         renameat2 = ctypes.CDLL(None).renameat2
     except (AttributeError, OSError, TypeError):  # not Linux
@@ -149,8 +149,8 @@ def _sync_file(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in ``folder`` are on the disk, as far as the system can promise that."""
-    with suppress(OSError):  # Windows opens no folder, and some network file systems sync none
+    """Wait until the names in ``folder`` are on the disk, if the system supports that."""
+    with suppress(OSError):  # Windows cannot open a folder, and some network file systems cannot sync one
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -167,16 +167,16 @@ def released(name: str) -> Path:
     """The path of a released file or folder, such as ``export/gn-cnn/gn-cnn.int8.onnx``.
 
     Raises:
-        ModelError: nothing of that name was released.
+        ModelError: no released file has that name.
     """
     path = zoo() / name
     if not path.exists():
-        raise ModelError(f"nothing is released as {name!r}")
+        raise ModelError(f"no released file is called {name!r}")
     return path
 
 
 def is_released(path: Path) -> bool:
-    """Whether ``path`` lies among the released models or their exports, which no command writes to unasked."""
+    """Whether ``path`` is among the released models or their exports, which commands write to only if told to."""
     resolved = path.resolve()
     return any(resolved.is_relative_to(zoo().resolve() / kind) for kind in ("models", "export"))
 
@@ -185,7 +185,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def try_lock(file: IO[bytes]) -> bool:
-        """As below."""
+        """Lock ``file`` until it is closed; return False if another process has it."""
         try:
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         except PermissionError:
@@ -196,7 +196,7 @@ else:
     import fcntl
 
     def try_lock(file: IO[bytes]) -> bool:
-        """Lock ``file`` until it is closed or this process ends, however it ends; False if another process has it."""
+        """Lock ``file`` until it is closed or this process ends; return False if another process has it."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Values of JSON that others wrote, checked one by one. Each function raises ValueError for another kind of value."""
+"""Checks of JSON values from outside. Each function returns the value, or raises ValueError if it is another kind."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -8,33 +8,33 @@ _MOST = 10**9
 
 
 def count(value: object, most: int = _MOST) -> int:
-    """A whole number, 0 to ``most``, a thousand million if nothing else is said."""
+    """A whole number from 0 to ``most``."""
     if type(value) is not int or not 0 <= value <= most:
-        raise ValueError(f"{brief(value)} counts nothing")
+        raise ValueError(f"{brief(value)} is not a whole number from 0 to {most:,}")
     return value
 
 
 def number(value: object, low: float = 0.0, high: float = sys.float_info.max) -> float:
-    """A number, at least ``low`` and at most ``high``; so it is finite."""
+    """A finite number from ``low`` to ``high``."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise ValueError(f"{brief(value)} is no number from {low:g} to {high:g}")
+        raise ValueError(f"{brief(value)} is not a number from {low:g} to {high:g}")
     return float(value)
 
 
 def text(value: object, among: Sequence[str] = ()) -> str:
-    """A text; one of ``among`` unless that is empty."""
+    """A string; one of ``among`` unless that is empty."""
     if not isinstance(value, str) or (among and value not in among):
-        raise ValueError(f"{brief(value)} is no {' or '.join(among) or 'text'}")
+        raise ValueError(f"{brief(value)} is not {' or '.join(among) or 'a string'}")
     return value
 
 
 def mapping(value: object) -> Mapping[str, Any]:
-    """An object of JSON."""
+    """A JSON object."""
     if not isinstance(value, dict):
-        raise ValueError(f"{brief(value)} is no object")
+        raise ValueError(f"{brief(value)} is not an object")
     return value
 
 
 def brief(value: object) -> str:
-    """The value as a message shows it."""
+    """The value in a short form, for messages."""
     return repr(value)[:40] if not isinstance(value, int) else "a number" if abs(value) > _MOST else str(value)

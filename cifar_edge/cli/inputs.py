@@ -1,4 +1,4 @@
-"""Which pictures a command line means: files, folders, patterns, a list of names, one picture on stdin."""
+"""The inputs of `cifar-edge predict`: files, folders, patterns, a list of names, an image on stdin."""
 
 import codecs
 import glob
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 STDIN = "-"
 
 _LONGEST_NAME = 1 << 16
-"""No system has longer names: a list with a longer one is no list of names."""
+"""No system has longer file names, so a file with a longer one is not a list of names."""
 
 _SEPARATORS = re.escape("".join(filter(None, (os.sep, os.altsep))))
 _ANY_FOLDERS = re.compile(rf"(?:^|(?<=[{_SEPARATORS}]))\*\*(?:[{_SEPARATORS}]+|$)")
@@ -31,8 +31,8 @@ class Input:
     """One input.
 
     Attributes:
-        name: what its results call it: the name as given, undecodable bytes as `os.fsdecode` has them.
-        source: a path, the bytes of a picture, or the error that says why there is no picture.
+        name: its name in the results: the name as given, undecodable bytes as in `os.fsdecode`.
+        source: a path, the bytes of an image, or the error that says why there is no image.
     """
 
     name: str
@@ -43,7 +43,7 @@ def read(given: Input) -> "npt.NDArray[np.uint8]":
     """The pixels of an input: see `cifar_edge.runtime.images.read_pixels`.
 
     Raises:
-        ImageError: there is no picture.
+        ImageError: there is no readable image.
     """
     from cifar_edge.runtime.images import read_pixels
 
@@ -62,19 +62,18 @@ def shown_name(given: Input) -> str:
 class Inputs:
     """The inputs of a command line, found while they are iterated over.
 
-    Of a folder, files whose suffix is that of a format Pillow reads, in the order of their full names; hidden files and
-    folders, and links to folders, are left out; so they are where ``**`` stands. Of a folder that is read, only the
-    names of the folders on the way down are held at a time.
+    A folder gives the files with a suffix that Pillow reads, sorted by their full names. Hidden files and folders, and
+    links to folders, are left out, as they are for ``**``. Names are held in memory for one folder and its parents.
 
     Args:
-        arguments: files, folders, patterns (``*``, ``?``, ``[a-z]``, ``**``) where no file has that very name, or
-            ``-``: one picture on stdin, which is read at once.
-        recursive: whether folders are read, with all folders below them.
-        listed: a file with more names, taken as they are; an empty one counts for none.
+        arguments: files, folders, patterns (``*``, ``?``, ``[a-z]``, ``**``) unless a file has that very name, or
+            ``-`` for an image on stdin, which is read at once.
+        recursive: whether folders are read, with all folders in them.
+        listed: a file with more names, which are not patterns; empty names are skipped.
         null: whether names in ``listed`` end with a null byte instead of a line.
 
     Attributes:
-        skipped: how many files in the folders so far were no pictures by their names.
+        skipped: how many files in the folders so far were hidden, or not image files by their suffixes.
     """
 
     def __init__(
@@ -98,11 +97,11 @@ class Inputs:
 
     @property
     def repeatable(self) -> bool:
-        """Whether a second iteration finds the same again: not so where names come through a pipe."""
+        """Whether a second iteration finds the same inputs, which it does not if names come through a pipe."""
         return self._listed is None or (str(self._listed) != STDIN and self._listed.is_file())
 
     def missing_folders(self) -> list[str]:
-        """The arguments that are nothing and have no suffix of a picture: folders that were meant, if any are read."""
+        """With ``recursive``, the arguments that do not exist and have no image suffix: folders were meant."""
         if not self._recursive:
             return []
         from cifar_edge.runtime.formats import image_suffixes
@@ -124,14 +123,14 @@ class Inputs:
         elif not _is_folder(Path(name)):
             yield Input(name, name)
         elif not self._recursive:
-            yield _error(name, "a folder, not a picture; --recursive reads the pictures in it")
+            yield _error(name, "a folder, not an image; --recursive reads the images in it")
         else:
             found = False
             for found_input in self._walk(name):
                 found = True
                 yield found_input
             if not found:
-                yield _error(name, "no file in this folder is a picture by its suffix")
+                yield _error(name, "no file in this folder has the suffix of an image")
 
     def _walk(self, folder: str) -> Iterator[Input]:
         from cifar_edge.runtime.formats import image_suffixes
@@ -152,7 +151,7 @@ class Inputs:
                 levels.pop()
 
     def _sorted_entries(self, folder: str, suffixes: frozenset[str]) -> Iterator[str]:
-        """Names in ``folder``: of pictures, and of folders, which end with a separator."""
+        """The names of images and folders in ``folder``; those of folders end with a separator."""
         names = []
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -168,7 +167,7 @@ class Inputs:
 
 
 def _expanded(pattern: str) -> Iterator[str]:
-    """What a pattern matches. `glob` follows links where ``**`` stands, and never ends where two lead back."""
+    """What a pattern matches. `glob` follows links for ``**``, and never ends if two lead to a parent folder."""
     found = _ANY_FOLDERS.search(pattern)
     if not found:
         yield from glob.iglob(pattern)  # noqa: PTH207 - Path.glob takes no absolute pattern, and finds what is hidden
@@ -187,7 +186,7 @@ def _expanded(pattern: str) -> Iterator[str]:
 
 
 def _stdin() -> bytes:
-    """What is on stdin, or one byte more than a picture may have, so that it is refused."""
+    """The bytes on stdin, at most one more than an image may have, so that a longer one is refused."""
     from cifar_edge.runtime.images import MAX_FILE_BYTES
 
     return sys.stdin.buffer.read(MAX_FILE_BYTES + 1) if sys.stdin is not None else b""
@@ -202,15 +201,15 @@ def _error(name: str, reason: str) -> Input:
 def _is_folder(entry: "Path | os.DirEntry[str]") -> bool:
     try:
         return entry.is_dir()
-    except (OSError, ValueError):  # a link to itself, a name too long, a null byte: reading it will say so
+    except (OSError, ValueError):  # a link to itself, a name too long, a null byte: reading it raises the error
         return False
 
 
 def _names(listed: Path, separator: bytes) -> Iterator[bytes]:
-    """The names in a list, as soon as they are there: it may be a pipe that somebody still writes to.
+    """The names in a list, each as soon as it can be read: the list may be a pipe that is still written to.
 
     Raises:
-        CifarEdgeError: the list cannot be read, or is none.
+        CifarEdgeError: the list cannot be read, or is not a list of names.
     """
     rest = b""
     try:
@@ -223,7 +222,7 @@ def _names(listed: Path, separator: bytes) -> Iterator[bytes]:
                 *names, rest = (rest + block).split(separator)
                 yield from filter(None, map(_stripped, names) if separator == b"\n" else names)
                 if len(rest) > _LONGEST_NAME:
-                    raise CifarEdgeError(f"{listed} is no list of names: one has more than {_LONGEST_NAME:,} bytes")
+                    raise CifarEdgeError(f"{listed} is not a list of names: one has more than {_LONGEST_NAME:,} bytes")
     except OSError as error:
         raise CifarEdgeError(f"cannot read the list {listed}: {error.strerror or error}") from error
     if rest := _stripped(rest):

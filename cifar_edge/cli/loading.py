@@ -1,4 +1,4 @@
-"""The data set of a command: its options, and what a person sees while it is fetched."""
+"""The dataset of a command: its options, and loading it with progress on stderr."""
 
 import sys
 from collections.abc import Callable
@@ -19,27 +19,29 @@ if TYPE_CHECKING:
 
 def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command ``--data`` and ``--offline``, as ``data: str | None`` and ``offline: bool``."""
-    function = click.option("--offline", is_flag=True, help="Fetch nothing: fail if the data is not here.")(function)
+    function = click.option("--offline", is_flag=True, help="Never use the network: fail if the data is not here.")(
+        function
+    )
     return click.option(
         "--data",
         metavar="DIR",
-        help="Own pictures, in train/CLASS/ and test/CLASS/; or a folder or file that holds CIFAR-10; or 'sample' for "
-        "the few hundred images inside this package. Default: $CIFAR_EDGE_DATA, else the cache, fetched if missing.",
+        help="An image folder, with train/CLASS/ and test/CLASS/; a folder or file of CIFAR-10; or 'sample', for the "
+        "few hundred images in this package. Default: $CIFAR_EDGE_DATA, else the cache, fetched if missing.",
     )(function)
 
 
 def image_folder_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`data_options`, and those for own pictures: ``holdout: float | None`` and ``strict: bool``."""
+    """`data_options`, and those for image folders: ``holdout: float | None`` and ``strict: bool``."""
     function = click.option(
         "--strict",
         is_flag=True,
-        help="Fail if an own picture cannot be read, or lies in two classes; else it is left out.",
+        help="Fail if an image cannot be read, or lies in two classes; without it, the image is left out.",
     )(function)
     function = click.option(
         "--holdout",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
         metavar="SHARE",
-        help="With one folder of own classes, DIR/CLASS/: the share kept as test images, such as 0.2.",
+        help="For an image folder without train/ and test/: the share of test images, such as 0.2.",
     )(function)
     return data_options(function)
 
@@ -51,7 +53,7 @@ def load(
     strict: bool = False,
     size: int = IMAGE_SIZE,
 ) -> "Dataset":
-    """Load the data set with images of ``size``. Lines on stderr tell what is fetched, and a bar on a terminal.
+    """Load the dataset with images of ``size``; what is fetched is reported on stderr, with a bar on a terminal.
 
     Raises:
         DataError: as `cifar_edge.data.load_dataset`.
@@ -83,11 +85,11 @@ def load_again(
     strict: bool,
     size: int = IMAGE_SIZE,
 ) -> "Dataset":
-    """Load what a network was trained on, or ``data`` in its place; a line on stderr tells if own pictures changed.
+    """Load the dataset that a network was trained on, or ``data`` instead; a note says if the image folder has changed.
 
     Raises:
-        DataError: as `cifar_edge.data.load_dataset`; own pictures are no longer where they were; or ``holdout`` is
-            not that of the training.
+        DataError: as `cifar_edge.data.load_dataset`; the image folder is no longer where it was; or ``holdout`` is not
+            that of the training.
     """
     from cifar_edge.data import location
     from cifar_edge.data.folder.layout import has_classes, is_split
@@ -100,8 +102,8 @@ def load_again(
     if data is None and reference.folder is not None:
         if not Path(reference.folder).is_dir():
             raise DataError(
-                f"the pictures it was trained on are no longer in {display_name(reference.folder)}; tell where they "
-                "are with --data DIR"
+                f"the images it was trained on are no longer in {display_name(reference.folder)}; say where they are "
+                "with --data DIR"
             )
         data = reference.folder
     if data is None and reference.name == NAME:
@@ -124,11 +126,11 @@ def load_unseen(
     strict: bool,
     size: int = IMAGE_SIZE,
 ) -> "Dataset":
-    """`load_again`, without the test images that ``run`` was trained on; a line on stderr tells how many these are.
+    """`load_again`, without the test images that ``run`` was trained on; a line on stderr says how many they are.
 
     Raises:
-        DataError: as `load_again`; or no test image is left.
-        ModelError: the run's record of what it was trained on is damaged.
+        DataError: as `load_again`, or no test image is left.
+        ModelError: the run's record of its training images is damaged.
     """
     from cifar_edge.data.folder.trained_on import has_trained_on, without_trained_on
     from cifar_edge.data.reference import change
@@ -141,7 +143,7 @@ def load_unseen(
         note(f"left out: {left_out:,} of {len(dataset.test_labels):,} {tests}, which {shown} was trained on")
     elif reference.folder is not None and not has_trained_on(run) and change(reference, dataset):
         note(
-            f"note: {shown} is of an earlier version, which kept no record of its pictures: {tests} may be among "
-            "those it was trained on"
+            f"note: {shown} is a run of an earlier version, without a record of its training images: {tests} may be "
+            "among them"
         )
     return tested

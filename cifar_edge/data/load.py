@@ -38,9 +38,7 @@ def location(data: str | os.PathLike[str] | None = None) -> Path | None:
     Raises:
         DataError: ``data`` is empty, or begins with ``~`` and there is no such home folder.
     """
-    if data is not None and not os.fspath(
-        data
-    ):  # such as an unset $VARIABLE; Path("") is the current folder
+    if data is not None and not os.fspath(data):  # such as an unset $VARIABLE; Path("") is the current folder
         raise DataError("the name of the data is empty")
     chosen = data or os.environ.get(DATA_VARIABLE) or cache_folder() / f"{CIFAR10.name}.npz"
     try:

@@ -59,8 +59,8 @@ def test_from_pictures_to_predictions(pets: Path, tmp_path: Path, sample: Datase
     """Train, export and predict; whatever needs CIFAR-10 would fail: the cache is empty, and --offline is given."""
     trained = cifar_edge("train", "--data", pets, "--holdout", "0.3", "--offline", *TRAIN)
     assert trained.exit_code == 0, trained.stderr
-    assert "reading 64 pictures" in trained.stderr
-    assert "uneven classes: of the training images 飞机 has " in trained.stderr
+    assert "reading 64 images" in trained.stderr
+    assert "uneven classes: 飞机 has " in trained.stderr
     dataset = load_dataset(pets, holdout=0.3)
     assert f"training gn-cnn on my pets, {len(dataset.train_labels)} images" in trained.stderr
     about = json.loads((tmp_path / "runs" / "own" / "summary.json").read_text())
@@ -129,7 +129,7 @@ def test_a_data_set_that_has_moved_or_changed(pets: Path, run_of_pets: Path) -> 
     done = cifar_edge("export")
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr == (
-        f"Error: the pictures it was trained on are no longer in {pets}; tell where they are with --data DIR\n"
+        f"Error: the images it was trained on are no longer in {pets}; say where they are with --data DIR\n"
     )
     done = cifar_edge("export", "--data", moved)
     assert done.exit_code == 0, done.stderr
@@ -143,7 +143,7 @@ def test_a_data_set_that_has_moved_or_changed(pets: Path, run_of_pets: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "message"),
     [
-        (["train", "--data", "my pets"], 1, "is one folder of classes: give --holdout 0.2"),
+        (["train", "--data", "my pets"], 1, "has no test images of its own: give --holdout 0.2"),
         (["train", "--data", "my pets", "--holdout", "1"], 2, "is not in the range 0<x<1"),
         (["train", "--data", "sample", "--holdout", "0.2"], 1, "CIFAR-10 has test images"),
         (["export", "--holdout", "0.2"], 1, "--holdout 0.2, but the training kept 0.3; leave it out"),
@@ -169,7 +169,7 @@ def test_strict_ends_every_command_that_meets_an_unreadable_picture(pets: Path, 
     for command in ("data", "export"):
         done = cifar_edge(command, "--data", pets, "--holdout", "0.3", "--strict")
         assert done.exit_code == 1
-        assert "Error: 1 of 65 pictures in " in done.stderr.splitlines()[-1]
+        assert "Error: 1 of 65 images in " in done.stderr.splitlines()[-1]
 
 
 def test_a_lone_file_with_own_classes_asks_for_pictures(pets: Path, tmp_path: Path) -> None:
@@ -185,8 +185,8 @@ def test_a_lone_file_with_own_classes_asks_for_pictures(pets: Path, tmp_path: Pa
 
 def test_the_table_of_the_data_set(pets: Path) -> None:
     done = cifar_edge("data", "--data", pets, "--holdout", "0.3")
-    assert done.stderr.splitlines()[0] == f"reading 64 pictures in {pets}"
-    assert done.stderr.splitlines()[-1].startswith("warning: uneven classes: of the training images 飞机 has 28, ")
+    assert done.stderr.splitlines()[0] == f"reading 64 images in {pets}"
+    assert done.stderr.splitlines()[-1].startswith("warning: uneven classes: 飞机 has 28 training images, ")
     lines = done.stdout.splitlines()
     dataset = load_dataset(pets, holdout=0.3)
     train, test = len(dataset.train_labels), len(dataset.test_labels)
@@ -272,10 +272,10 @@ def test_own_pictures_of_an_earlier_rule_are_told_and_not_trained_on_further(
     (run_of_pets / "summary.json").write_text(json.dumps(summary | {"data": record}))
     reference = Run(run_of_pets).data
     assert change(reference, dataset) == (
-        f"{pets} is read by another rule than when it was trained on, so images that were trained on may now count as "
+        f"{pets} is split by another rule than when it was trained on, so images that were trained on may now count as "
         "test images"
     )
-    with pytest.raises(DataError, match=r"my pets was read by the rule of an earlier version, .*; train anew"):
+    with pytest.raises(DataError, match=r"an earlier version split my pets by another rule, .*; train anew"):
         check_split_rule(reference)
     exported = cifar_edge("export")
     assert exported.exit_code == 0, exported.stderr
@@ -285,7 +285,7 @@ def test_own_pictures_of_an_earlier_rule_are_told_and_not_trained_on_further(
     (folder / "summary.json").write_text(json.dumps(summary | {"data": record}))
     folded = cifar_edge("fold", folder, "--epochs", "1")
     assert folded.exit_code == 1
-    assert folded.stderr.splitlines()[-1].endswith("so what was begun with it cannot go on; train anew")
+    assert folded.stderr.splitlines()[-1].endswith("so this training cannot go on; train anew")
 
 
 def test_a_trained_network_remembers_its_dataset(run_of_pets: Path, pets: Path) -> None:

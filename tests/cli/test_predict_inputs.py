@@ -71,9 +71,9 @@ def test_a_folder_is_walked_in_the_order_of_full_names() -> None:
 def test_a_folder_needs_a_word_and_an_image() -> None:
     result = predict("a", "b.png", "empty", "-r")
     assert result.exit_code == 1
-    assert "Error: empty: no file in this folder is a picture by its suffix\n" in result.stderr
+    assert "Error: empty: no file in this folder has the suffix of an image\n" in result.stderr
     assert predict("a").stderr.splitlines()[1:] == [
-        "Error: a: a folder, not a picture; --recursive reads the pictures in it"
+        "Error: a: a folder, not an image; --recursive reads the images in it"
     ]
 
 
@@ -154,7 +154,7 @@ def test_what_is_no_list(tree: Path) -> None:
     (tree / "zeros").write_bytes(bytes(200_000))
     result = predict("--from-file", "zeros")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.splitlines()[1:] == ["Error: zeros is no list of names: one has more than 65,536 bytes"]
+    assert result.stderr.splitlines()[1:] == ["Error: zeros is not a list of names: one has more than 65,536 bytes"]
     assert predict("--from-file", "missing").exit_code == 2
     assert predict("--from-file", "a").exit_code == 2
     (tree / "none").touch()
@@ -167,7 +167,7 @@ def test_a_bad_list_is_said_once_where_the_inputs_are_counted(tree: Path, monkey
     raised: list[object] = []
     monkeypatch.setattr(threading, "excepthook", raised.append)
     before = set(threading.enumerate())
-    assert predict("--from-file", "zeros").stderr.count("Error: zeros is no list of names") == 1
+    assert predict("--from-file", "zeros").stderr.count("Error: zeros is not a list of names") == 1
     for thread in set(threading.enumerate()) - before:
         thread.join(10)
     assert raised == []

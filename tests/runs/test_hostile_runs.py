@@ -194,9 +194,9 @@ def test_what_is_no_file_is_not_waited_for(folder: Path) -> None:
     assert run("runs").exit_code == 0
     assert run("info").exit_code == 0
     assert "holds no state" in one_line("train", "--resume", "stopped")
-    assert "no regular file" in one_line("train", "--recipe", str(folder / "recipe.toml"))
+    assert "not a regular file" in one_line("train", "--recipe", str(folder / "recipe.toml"))
     assert "Error: " in one_line("export", "runs/stopped")
-    assert "no regular file" in one_line("train", "--recipe", "/dev/zero")
+    assert "not a regular file" in one_line("train", "--recipe", "/dev/zero")
 
 
 def sparse(path: Path, size: int, header: dict[str, Any]) -> None:

@@ -182,12 +182,12 @@ def test_a_folder_without_a_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"parameters": math.inf}, "is damaged: parameters, inf counts nothing"),
+        ({"parameters": math.inf}, "is damaged: parameters, inf is not a whole number from 0 to 1,000,000,000"),
         ({"created": "yesterday"}, "is damaged: created, 'yesterday' is no time"),
         ({"labels": "cat"}, "is damaged: labels, 'cat' is no list"),
-        ({"data": [1]}, "is damaged: data, [1] is no object"),
+        ({"data": [1]}, "is damaged: data, [1] is not an object"),
         ({"data": {"name": "x"}}, "is damaged: data, it lacks 'source'"),
-        ({"temperature": {"int8": 0}}, "is damaged: temperature, 0 is no number from 0.001 to 1000"),
+        ({"temperature": {"int8": 0}}, "is damaged: temperature, 0 is not a number from 0.001 to 1000"),
     ],
 )
 def test_a_damaged_summary_is_one_line(change: dict[str, Any], message: str, tmp_path: Path) -> None:

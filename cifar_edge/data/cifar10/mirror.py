@@ -1,4 +1,4 @@
-"""Fetching an archive from one address: bounded in time, going on from what is there, verified at the end."""
+"""Download an archive from one address: limited in time, resumed from a partial file, verified at the end."""
 
 import queue
 import threading
@@ -20,13 +20,13 @@ _MAX_CONNECTIONS = 50
 
 
 def download(url: str, archive: Archive, part: Path, limits: Limits, progress: Progress) -> None:
-    """Bring the archive from ``url`` into ``part``; what ``part`` holds of it already, from whatever mirror, is kept.
+    """Download the archive from ``url`` to ``part``, going on after the bytes that ``part`` has from any mirror.
 
-    A connection that breaks is taken up again where it broke, as long as that brings more. If a file that was begun
-    elsewhere turns out wrong, nobody knows whose bytes they were: it is fetched once more from its beginning.
+    A broken connection is resumed as long as that brings more bytes. If a file that another mirror began turns out
+    wrong, either mirror may be at fault, so it is downloaded once more from the beginning.
 
     Raises:
-        SourceFailed: the source is dead, slow, wrong or truncated. ``part`` keeps what may still be right.
+        SourceFailed: the source is dead, slow, wrong or truncated. ``part`` keeps the bytes that may be right.
         DataError: ``part`` cannot be written.
     """
     try:
@@ -59,11 +59,11 @@ def _complete(url: str, archive: Archive, part: Path, limits: Limits, meter: Met
 
 
 def _append(url: str, archive: Archive, part: Path, limits: Limits, meter: Meter) -> None:
-    """Append to ``part`` what one answer brings."""
+    """Append the bytes of one response to ``part``."""
     size = part.stat().st_size
     response = _open(url, size, limits)
     with response, part.open("ab") as file:
-        # A server that cannot resume sends everything again: what is there already is read over.
+        # A server that cannot resume sends everything again; bytes that are here already are skipped.
         begin = size if response.status == 206 else 0
         _check_extent(response, begin, archive)
         meter.begin()
@@ -77,7 +77,7 @@ def _append(url: str, archive: Archive, part: Path, limits: Limits, meter: Meter
 
 
 def _check_extent(response: HTTPResponse, begin: int, archive: Archive) -> None:
-    """Leave a source whose headers say that it has another file, before that file comes."""
+    """Reject a source whose headers say that it has another file, before its bytes come."""
     extent = response.headers.get("Content-Range")  # such as: bytes 100-199/200
     length = response.headers.get("Content-Length")
     if response.status == 206:
@@ -86,12 +86,12 @@ def _check_extent(response: HTTPResponse, begin: int, archive: Archive) -> None:
     else:
         right = length is None or length == str(archive.size)
     if not right:
-        told = reason(Exception(extent or f"{length} bytes"))
-        raise SourceFailed(f"offers another file than {archive.name} ({told}, not {archive.size:,} bytes)")
+        offered = reason(Exception(extent or f"{length} bytes"))
+        raise SourceFailed(f"offers another file than {archive.name} ({offered}, not {archive.size:,} bytes)")
 
 
 def _blocks(response: HTTPResponse, begin: int, meter: Meter, limits: Limits) -> Iterator[tuple[int, bytes]]:
-    """Each block that comes, and where in the archive it ends."""
+    """Each block of the response, and its end position in the archive."""
     position = begin
     while True:
         try:
@@ -99,7 +99,7 @@ def _blocks(response: HTTPResponse, begin: int, meter: Meter, limits: Limits) ->
         except TimeoutError as error:
             raise SourceFailed(f"nothing came for {limits.window:g} s") from error
         except (OSError, HTTPException):
-            return  # a broken connection: as if it had ended here
+            return  # a broken connection counts as the end of the response
         if not block:
             return
         position += len(block)
@@ -108,19 +108,19 @@ def _blocks(response: HTTPResponse, begin: int, meter: Meter, limits: Limits) ->
 
 
 def scheme_and_host(url: str) -> tuple[str, str]:
-    """The scheme of ``url``, and its host as people are told; no scheme where it is no address."""
+    """The scheme of ``url``, and its host for messages; the scheme is empty if ``url`` is not an address."""
     try:
         parts = urlsplit(url)
         return parts.scheme, parts.hostname or url
     except ValueError:  # such as http://[::1
-        return "", url.rpartition("@")[2]  # before it a name and a password may stand
+        return "", url.rpartition("@")[2]  # the part before @ may hold a password
 
 
 def _open(url: str, begin: int, limits: Limits) -> HTTPResponse:
-    """The server's answer, within ``limits.answer`` seconds.
+    """The server's response, within ``limits.answer`` seconds.
 
-    urllib bounds each wait for bytes. Name lookup, several addresses, redirects and headers that trickle in have no
-    bound in common, so a thread does all that, and is left to itself if it takes too long.
+    The timeout of urllib bounds each wait for bytes, but not name lookup, several addresses, redirects and slow headers
+    together. So a thread opens the address, and is abandoned if it takes too long.
     """
     if scheme_and_host(url)[0] not in {"http", "https"}:
         raise SourceFailed("neither an http:// nor an https:// address")

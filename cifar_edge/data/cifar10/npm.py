@@ -1,4 +1,4 @@
-"""Fetching an npm package through the `npm` program, with its registry, proxy and credentials as the user set them."""
+"""Fetch an npm package by the `npm` program, with the registry, proxy and credentials of the user's settings."""
 
 import shutil
 import subprocess
@@ -19,12 +19,12 @@ def find_npm() -> str | None:
 
 
 def pack(npm: str, package: str, archive: Archive, folder: Path, limits: Limits, progress: Progress) -> Path:
-    """The package's archive, brought into ``folder``, which is emptied first; no script of the package runs.
+    """Fetch the archive of a package into ``folder``, which is emptied first; no script of the package runs.
 
-    npm tells nobody how far it is. Its cache, made in ``folder``, is where the archive grows.
+    npm does not report progress. It is measured by the size of npm's cache, which is made in ``folder``.
 
     Raises:
-        SourceFailed: npm cannot be started, fails, is too slow, or brings another file.
+        SourceFailed: npm cannot be started, fails, is too slow, or fetches another file.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -64,7 +64,7 @@ def _watch(process: "subprocess.Popen[bytes]", folder: Path, meter: Meter, limit
         elif done:
             meter.update(done, 0)
         if time.monotonic() - grown > (_WINDOWS_TO_FINISH * limits.window if done else limits.answer):
-            raise SourceFailed("npm does not come to an end" if done else f"nothing came for {limits.answer:g} s")
+            raise SourceFailed("npm does not end" if done else f"nothing came for {limits.answer:g} s")
 
 
 def _largest(folder: Path) -> int:
@@ -73,13 +73,13 @@ def _largest(folder: Path) -> int:
     for path in folder.rglob("*"):
         try:
             sizes.append(path.stat().st_size)
-        except FileNotFoundError:  # npm renamed it meanwhile
+        except FileNotFoundError:  # npm has just renamed it
             continue
     return max(sizes)
 
 
 def _reason(errors: Path) -> str:
-    """What npm calls the error, such as ``npm error code ENOTFOUND``, from its messages."""
+    """The error by npm's name, such as ``npm error code ENOTFOUND``, from its messages."""
     lines = errors.read_text("utf-8", "replace").splitlines()
-    said = next((line for line in lines if " code " in line), lines[0] if lines else "it said nothing")
+    said = next((line for line in lines if " code " in line), lines[0] if lines else "without a message")
     return reason(Exception(said))

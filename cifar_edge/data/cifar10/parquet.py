@@ -1,4 +1,4 @@
-"""CIFAR-10 in the parquet files that data set hubs serve: one row an image, encoded, with its label."""
+"""CIFAR-10 in the parquet files of dataset hubs: a row is an encoded image and its label."""
 
 import io
 from itertools import permutations
@@ -15,7 +15,7 @@ from cifar_edge.runs.dataset import Fingerprints
 
 
 def find_parquet(folder: Path) -> dict[str, list[Path]]:
-    """Split -> its files, in order, in ``folder`` or one folder below; empty unless both splits are there."""
+    """Split -> its files, sorted, in ``folder`` or a folder in it; empty unless both splits are there."""
     files = sorted([*folder.glob("*.parquet"), *folder.glob("*/*.parquet")])
     splits = {
         split: [path for path in files if path.name.startswith(split) or path.parent.name == split]
@@ -25,14 +25,14 @@ def find_parquet(folder: Path) -> dict[str, list[Path]]:
 
 
 def read_parquet(folder: Path, spec: DatasetSpec) -> Arrays:
-    """The arrays in the parquet files of ``folder``, in the order of the spec.
+    """The arrays in the parquet files of ``folder``, in the original order.
 
-    Hubs made these files by walking through the original archive, where the five training batches do not stand in the
-    order of their numbers. So the batches are put in the order in which their labels have the known fingerprint.
+    Hubs made these files from the original archive, where the five training batches are not in the order of their
+    numbers. So the batches are put in the order in which their labels have the fingerprint of the spec.
 
     Raises:
         MissingExtra: pyarrow is not installed.
-        ValueError: a file has no column of images, or none of labels.
+        ValueError: a file lacks the column of images or that of labels.
     """
     splits = find_parquet(folder)
     train_images, train_labels = _read_split(splits["train"])
@@ -59,7 +59,7 @@ def _read_split(files: list[Path]) -> tuple[Images, Images]:
     names = table.column_names
     image_column = next((name for name in ("img", "image") if name in names), None)
     if image_column is None or "label" not in names:
-        raise ValueError(f"columns {', '.join(names)}, but img or image, and label, are asked for")
+        raise ValueError(f"columns {', '.join(names)}, but img or image, and label, are needed")
     images = [_decode(row["bytes"] if isinstance(row, dict) else row) for row in table[image_column].to_pylist()]
     return np.stack(images), labels_of(table["label"].to_pylist())
 

@@ -1,4 +1,4 @@
-"""What every download has in common: how it is limited, how its progress is told, how it fails."""
+"""What all downloads have in common: limits, progress, failures, and the check of the file."""
 
 import hashlib
 import time
@@ -12,11 +12,11 @@ from cifar_edge.data.cifar10.dataset_spec import Archive
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a source is left for the next one.
+    """When a source is too slow, so that the next one is tried.
 
-    A source may take ``answer`` seconds to begin, and must then bring ``rate`` bytes a second, taken over every
-    ``window`` seconds. So an archive of 170 MB is here, or its source is left, within 15 minutes; a source that is
-    dead or stalls is left within seconds. The data set's own host has sent 50 to 80 kB/s since June 2026: too slow.
+    A source may take ``answer`` seconds to begin. Then it must send ``rate`` bytes a second, on average over each
+    ``window`` seconds. So 170 MB take at most 15 minutes, and a dead or stalled source is left within seconds. The
+    original host of CIFAR-10 has sent 50 to 80 kB/s since June 2026, which is too slow.
     """
 
     answer: float = 15.0
@@ -26,17 +26,17 @@ class Limits:
 
 LIMITS = Limits()
 SLOW_LIMITS = Limits(answer=60.0, rate=10_000.0, window=60.0)
-"""For when every source is slow, as on a slow line: hours are better than nothing, and Ctrl-C loses nothing."""
+"""For a slow line, where every source is slow: hours are better than nothing, and Ctrl-C loses nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """How far a download is.
+    """The progress of a download.
 
     Attributes:
-        done: bytes that are here.
-        total: bytes that there are.
-        rate: bytes a second, over the last seconds.
+        done: bytes received.
+        total: bytes of the whole file.
+        rate: bytes a second, over the last `Limits.window` seconds.
     """
 
     done: int
@@ -56,26 +56,26 @@ Progress = Callable[[Transfer], None]
 
 
 def describe_rate(rate: float) -> str:
-    """Bytes a second in the unit that people read: ``61 kB/s``, ``7.1 MB/s``."""
+    """Bytes a second in a readable unit: ``61 kB/s``, ``7.1 MB/s``."""
     return f"{rate / 1e6:.1f} MB/s" if rate >= 999_500 else f"{rate / 1e3:.0f} kB/s"
 
 
 class SourceFailed(Exception):
-    """A source that is dead, wrong or truncated. The message ends a line that begins with the source's name."""
+    """A source is dead, wrong or truncated. The message follows the name of the source in a line."""
 
 
 class TooSlow(SourceFailed):
-    """A source that brings less than `Limits` asks for; ``rate`` is what it brought, in bytes a second."""
+    """A source is slower than its `Limits` allow; ``rate`` is its rate in bytes a second."""
 
     def __init__(self, rate: float, limits: Limits) -> None:
         super().__init__(
-            f"too slow, {describe_rate(rate)} over {limits.window:g} s (at least {describe_rate(limits.rate)} is asked)"
+            f"too slow, {describe_rate(rate)} over {limits.window:g} s (at least {describe_rate(limits.rate)} needed)"
         )
         self.rate = rate
 
 
 class Meter:
-    """Watches one source: tells its progress, and stops it when it is too slow."""
+    """Measures one source: reports its progress, and raises if it is too slow."""
 
     def __init__(self, total: int, limits: Limits, progress: Progress) -> None:
         self._total = total
@@ -84,15 +84,15 @@ class Meter:
         self.begin()
 
     def begin(self) -> None:
-        """Start the clock: bytes are to come from now on."""
+        """Start the clock: from now on, bytes should come."""
         self._received = 0
         self._samples = deque([(time.monotonic(), 0)])
 
     def update(self, done: int, received: int) -> None:
-        """Note that ``received`` more bytes came, and that ``done`` bytes of the whole are here now.
+        """Count ``received`` more bytes, of which there are now ``done`` in all.
 
         Raises:
-            TooSlow: over the last `Limits.window` seconds the source brought too little.
+            TooSlow: over the last `Limits.window` seconds, the source sent too few bytes.
         """
         self._received += received
         now = time.monotonic()
@@ -109,10 +109,10 @@ class Meter:
 
 
 def check(path: Path, archive: Archive) -> None:
-    """See that the file is the archive.
+    """Check that the file is the archive.
 
     Raises:
-        SourceFailed: its checksum is another.
+        SourceFailed: its SHA-256 differs.
     """
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != archive.sha256:

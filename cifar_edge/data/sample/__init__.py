@@ -1,7 +1,7 @@
-"""The embedded sample: a few hundred images of CIFAR-10, real ones, in the wheel.
+"""The embedded sample: 750 real images of CIFAR-10, in the wheel.
 
-Two PNG sheets hold 32x32 tiles, 25 a row, class by class; ``sample.json`` says which images of the official training
-and test set they are. ``README.md`` tells where they come from; `cifar_edge.data.sample.make` made them.
+Two PNG sheets hold 32x32 tiles, 25 a row, class by class; ``sample.json`` has their indices in the original training
+and test set. ``README.md`` says where they come from; `cifar_edge.data.sample.make` made them.
 """
 
 import json
@@ -25,7 +25,7 @@ RECORD = "sample.json"
 
 
 def load_sample() -> Dataset:
-    """The sample, in the order that its images have in the official sets, so that classes are mixed.
+    """Load the sample, in the order of the original dataset, so that classes are mixed.
 
     Raises:
         DataError: a file of the installed package is missing or damaged.

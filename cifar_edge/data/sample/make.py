@@ -1,7 +1,7 @@
-"""Make the embedded sample from the whole of CIFAR-10: `python -m cifar_edge.data.sample.make`.
+"""Make the embedded sample from CIFAR-10: `python -m cifar_edge.data.sample.make`.
 
-The first 50 images of each class of the official training set, and the first 25 of each class of the official test
-set: a rule without chance or choice. The same data gives the same pixels; the bytes of a PNG depend on Pillow's zlib.
+It has the first 50 images of each class of the original training set, and the first 25 of each class of the original
+test set. The same data gives the same pixels; the bytes of a PNG depend on Pillow's zlib.
 """
 
 import io
@@ -36,7 +36,7 @@ def sheet(images: Images) -> bytes:
 
 
 def main() -> None:
-    """Write both sheets and the record beside this file."""
+    """Write both sheets and ``sample.json`` into the folder of this file."""
     dataset = load_dataset(report=print)
     record: dict[str, Mapping[str, object]] = {}
     arrays = []
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _to_json(record: Mapping[str, Mapping[str, object]]) -> str:
-    """JSON with one class a line; a list of indices with one number a line is hard to read."""
+    """JSON with one class a line, which is easier to read than one index a line."""
     parts = []
     for key, entries in record.items():
         lines = [f"    {json.dumps(name)}: {json.dumps(value)}" for name, value in entries.items()]

@@ -67,7 +67,7 @@ def test_a_mirror_that_works(kind: str, server: Mirrors, tmp_path: Path) -> None
         ("rude", r"^answers 503 \]0;owned 2J(long ?)+\.\.\.$"),
         ("dead", "no answer within 1 s"),
         ("trickle", "no answer within 2 s"),
-        ("slow", r"too slow, \d+ kB/s over 1 s \(at least 20 kB/s is asked\)"),
+        ("slow", r"too slow, \d+ kB/s over 1 s \(at least 20 kB/s needed\)"),
         ("stalls", "nothing came for 1 s"),
         ("truncated", r"ends after [\d,]+ of [\d,]+ bytes"),
         ("short", r"offers another file than small-python.tar.gz \([\d,]+ bytes, not [\d,]+ bytes\)"),

@@ -61,7 +61,7 @@ def file_of(cache: Path) -> Path:
 
 def test_the_second_time_nothing_is_decoded(split: Path, decoded: list[str]) -> None:
     first, lines = reported_by(split)
-    assert lines == [f"reading 12 pictures in {split}"]
+    assert lines == [f"reading 12 images in {split}"]
     assert len(decoded) == 12
     again, lines = reported_by(split)
     assert (len(decoded), lines) == (12, [])
@@ -145,7 +145,7 @@ def test_a_damaged_cache_is_made_anew(split: Path, cache: Path, damage: Callable
     whole = file.read_bytes()
     damage(file)
     dataset, lines = reported_by(split)
-    assert lines == [f"reading 12 pictures in {split}"]
+    assert lines == [f"reading 12 images in {split}"]
     assert Fingerprints.of(dataset.arrays()) == before
     assert file.read_bytes() == whole
     assert reported_by(split)[1] == []
@@ -189,7 +189,7 @@ def test_other_code_that_decodes_is_another_rule(
     load_dataset(split)
     (tmp_path / "other.py").write_text("# changed")
     monkeypatch.setattr(module, "__file__", str(tmp_path / "other.py"))
-    assert reported_by(split)[1] == [f"reading 12 pictures in {split}"]
+    assert reported_by(split)[1] == [f"reading 12 images in {split}"]
 
 
 def test_without_a_cache_it_goes_on(split: Path, cache: Path) -> None:
@@ -198,7 +198,7 @@ def test_without_a_cache_it_goes_on(split: Path, cache: Path) -> None:
     dataset, lines = reported_by(split)
     assert len(dataset.train_images) == 9
     assert lines[-1].startswith("cannot write ")
-    assert lines[-1].endswith("; the pictures will be decoded again the next time")
+    assert lines[-1].endswith("; the images will be decoded again the next time")
 
 
 # Its size, and how it is emptied
@@ -217,7 +217,7 @@ def test_what_was_not_used_for_longest_is_removed(
     load_dataset(roots[2], holdout=0.3)
     assert sum(file.stat().st_size for file in (cache / "own").iterdir()) <= pixel_cache.MOST_BYTES
     assert [reported_by(root, 0.3)[1] for root in (roots[0], roots[2])] == [[], []]
-    assert reported_by(roots[1], 0.3)[1] == [f"reading 6 pictures in {roots[1]}"]
+    assert reported_by(roots[1], 0.3)[1] == [f"reading 6 images in {roots[1]}"]
 
 
 def test_a_folder_larger_than_the_bound_is_kept_in_part(
@@ -241,7 +241,7 @@ def test_the_cache_can_be_emptied(split: Path, cache: Path, tmp_path: Path) -> N
     assert [path.name for path in cache.iterdir()] == ["cifar10.npz"]
     done = CliRunner().invoke(main, ["data", "--empty-cache", "--json"])
     assert (done.exit_code, done.stdout.count('"freed_bytes": 0')) == (0, 1)
-    assert reported_by(split)[1] == [f"reading 12 pictures in {split}"]
+    assert reported_by(split)[1] == [f"reading 12 images in {split}"]
 
 
 # Two at once
@@ -275,7 +275,7 @@ def test_a_file_that_vanishes_while_it_is_read_is_left_out(
     monkeypatch.setattr("cifar_edge.data.folder.decoding.read_bytes", read)
     dataset, lines = reported_by(split)
     assert len(dataset.train_images) == 8
-    assert lines[-1] == f"left out: 1 of 12 pictures in {split} cannot be read, such as train/cat/0.png: no such file"
+    assert lines[-1] == f"left out: 1 of 12 images in {split} cannot be read, such as train/cat/0.png: no such file"
 
 
 def test_a_picture_that_another_process_writes_meanwhile_is_left_out(

@@ -31,7 +31,7 @@ def split(tmp_path: Path, sample: Dataset) -> Path:
 
 def test_train_and_test_folders(split: Path) -> None:
     dataset, lines = reported_by(split)
-    assert lines == [f"reading 12 pictures in {split}"]
+    assert lines == [f"reading 12 images in {split}"]
     assert (dataset.name, dataset.labels) == ("pets", ("cat", "dog"))
     assert (dataset.folder, dataset.holdout) == (split, None)
     for name, images, labels in (
@@ -53,7 +53,7 @@ def test_photos_of_any_size_and_format_go_through_the_runtime_transform(tmp_path
     big.convert("L").save(root / "cat" / "grey.webp")
     big.resize((7, 9)).convert("P").save(root / "dog" / "no suffix", "GIF")
     dataset, lines = reported_by(root, holdout=0.3)
-    assert lines == [f"reading 11 pictures in {root}"]
+    assert lines == [f"reading 11 images in {root}"]
     found = {image.tobytes() for image in [*dataset.train_images, *dataset.test_images]}
     assert found == pixels_of(root / "cat") | pixels_of(root / "dog")
 
@@ -107,7 +107,7 @@ def test_unreadable_pictures_are_left_out_and_counted(split: Path) -> None:
         dataset, lines = reported_by(split)
         assert (len(dataset.train_images), len(dataset.test_images)) == (9, 3)
         assert lines[-1].startswith(
-            f"left out: 3 of 15 pictures in {split} cannot be read, such as train/cat/broken.jpg: "
+            f"left out: 3 of 15 images in {split} cannot be read, such as train/cat/broken.jpg: "
         )
     with pytest.raises(DataError, match=r"3 of 15 .* cannot be read, such as train/cat/broken.jpg: .*--strict"):
         load_dataset(split, strict=True)
@@ -126,7 +126,7 @@ def test_hidden_and_stray_files_are_left_alone(split: Path) -> None:
     (split / "val").mkdir()
     dataset, lines = reported_by(split, strict=True)
     assert Fingerprints.of(dataset.arrays()) == before
-    assert lines == ["ignoring what is no picture of a class: README.md, loop, val, ... (7 in all)"]
+    assert lines == ["ignoring what is not an image in a class: README.md, loop, val, ... (7 in all)"]
 
 
 # Errors
@@ -166,15 +166,15 @@ def _only_copies(root: Path) -> None:
         (lambda root: (root / "test" / "a\nb").mkdir(), r"but in test/ only: 'a\\nb'$"),
         (lambda root: (root / "test" / "Cat").mkdir(), r"the classes Cat and cat in .* differ by case only"),
         (lambda root: (root / "train" / "STRASSE").mkdir() or (root / "train" / "straße").mkdir(), r"by case only"),
-        (lambda root: [(root / part / "owl").mkdir() for part in ("train", "test")], r"picture: train/owl, test/owl; "),
-        (_one_class, r"has one class, cat; a classifier tells 2 to 1,000 apart"),
+        (lambda root: [(root / part / "owl").mkdir() for part in ("train", "test")], r"image: train/owl, test/owl; "),
+        (_one_class, r"has one class, cat; a classifier takes 2 to 1,000"),
         (_no_test, r"has classes in train/ but none in test/: .* alone, with --holdout"),
         (_not_utf8, r"is not UTF-8; rename it"),
-        (_only_broken, r"leaves no picture to test on of dog; every class needs one in train/ and in test/"),
-        (_only_copies, r"leaves no picture to train on of dog; every class needs one in train/ and in test/"),
+        (_only_broken, r"leaves no image to test on of dog; every class needs one in train/ and in test/"),
+        (_only_copies, r"leaves no image to train on of dog; every class needs one in train/ and in test/"),
         (
             lambda root: (root / "train" / "cafe\u0301").mkdir() or (root / "train" / "caf\u00e9").mkdir(),
-            r"same name in",
+            r"one name in",
         ),
     ],
 )
@@ -189,7 +189,7 @@ def test_folders_that_are_no_data_set(split: Path, spoil: Callable[[Path], objec
 def test_too_many_classes(tmp_path: Path) -> None:
     for number in range(1001):
         (tmp_path / str(number)).mkdir()
-    with pytest.raises(DataError, match="has 1,001 classes; a classifier tells 2 to 1,000 apart"):
+    with pytest.raises(DataError, match="has 1,001 classes; a classifier takes 2 to 1,000"):
         load_dataset(tmp_path, holdout=0.2)
 
 
@@ -202,12 +202,12 @@ def test_an_empty_folder(tmp_path: Path) -> None:
 
 def test_one_folder_needs_a_holdout_and_two_pictures_a_class(tmp_path: Path, sample: Dataset) -> None:
     root = write_images(tmp_path, {"cat": range(2), "dog": range(2, 3)}, sample)
-    with pytest.raises(DataError, match=r"is one folder of classes: give --holdout 0.2"):
+    with pytest.raises(DataError, match=r"has no test images of its own: give --holdout 0.2"):
         load_dataset(root)
-    with pytest.raises(DataError, match=r"leaves no picture to (train|test) on of dog; .* on each side of --holdout"):
+    with pytest.raises(DataError, match=r"leaves no image to (train|test) on of dog; .* on each side of --holdout"):
         load_dataset(root, holdout=0.5)
     for holdout in (0.0, 1.0, 2.0, float("nan")):
-        with pytest.raises(DataError, match="is no share between 0 and 1"):
+        with pytest.raises(DataError, match="is not a share between 0 and 1"):
             load_dataset(root, holdout=holdout)
 
 

@@ -104,15 +104,15 @@ def _not_read(root: Path, sample: Dataset) -> None:
         ),
         (_beside, r"is neither .*: test/, train/ hold folders of classes, bus/ holds images; move one"),
         (_beside_train, r"is neither .*: train/ holds folders of classes, bus/ holds images; move one"),
-        (_capitals, r"Test holds folders, as test/CLASS/\* does; if these are classes, call it test$"),
-        (_validation, r"has classes in train/ but none in test/: .*; or call val/ test/, if that is what it is$"),
+        (_capitals, r"Test holds folders, as test/CLASS/\* does; if these are classes, rename it to test$"),
+        (_validation, r"has classes in train/ but none in test/: .*; or rename val/ to test/, if it is that split$"),
         (_flat_test, r"has classes in train/ but none in test/: add test/CLASS/\*"),
         (
             _wrapped,
-            r"has one class, pets; a classifier tells 2 to 1,000 apart; its folders may be the classes: give .*pets",
+            r"has one class, pets; a classifier takes 2 to 1,000; its folders may be the classes: give .*pets",
         ),
-        (_nested, r"has classes without a picture: train/cat; .* that is read, which train/cat/more is not$"),
-        (_not_read, r"without a picture: train/cat; .* that is read, which train/cat/0.HEIC, ... \(4 in all\) is not$"),
+        (_nested, r"has classes without an image: train/cat; .* that is read, which train/cat/more is not$"),
+        (_not_read, r"without an image: train/cat; .* that is read, which train/cat/0.HEIC, ... \(4 in all\) is not$"),
     ],
 )
 def test_what_could_be_read_otherwise_is_one_error_that_says_how(
@@ -128,7 +128,7 @@ def test_pictures_directly_in_train_are_stray_where_the_classes_are_clear(split:
     write_images(split, {"train": range(40, 41)}, sample)
     dataset, lines = reported_by(split)
     assert (len(dataset.train_labels), len(dataset.test_labels)) == (8, 4)
-    assert lines[0] == "ignoring what is no picture of a class: train/40.png"
+    assert lines[0] == "ignoring what is not an image in a class: train/40.png"
 
 
 # Neither own pictures nor CIFAR-10

@@ -112,7 +112,7 @@ def test_training_copies_of_test_images_are_left_out(split: Path) -> None:
     dataset, lines = reported_by(split)
     assert (len(dataset.train_images), len(dataset.test_images)) == (9, 3)
     assert lines[-1] == (
-        "left out of the training, because they are test images too: test/dog/11.png = train/dog/copy.png"
+        "left out of the training images, because they are test images too: test/dog/11.png = train/dog/copy.png"
     )
     assert not {*image_digests(dataset.train_images)} & {*image_digests(dataset.test_images)}
 
@@ -121,7 +121,7 @@ def test_training_copies_of_test_images_are_left_out(split: Path) -> None:
 def test_a_picture_in_two_classes_counts_for_neither(split: Path, where: str) -> None:
     saved_anew(split / "train" / "cat" / "3.png", split / where / "what.png")
     dataset, lines = reported_by(split)
-    assert lines[-1] == f"left out: pictures in two classes, train/cat/3.png = {where}/what.png"
+    assert lines[-1] == f"left out: images in two classes, train/cat/3.png = {where}/what.png"
     assert (len(dataset.train_images), len(dataset.test_images)) == (8, 3)
     with pytest.raises(DataError, match=rf"in two classes, train/cat/3\.png = {where}/what\.png; remove each from"):
         load_dataset(split, strict=True)
@@ -131,7 +131,7 @@ def test_a_picture_in_all_classes_is_named_in_each(tmp_path: Path, sample: Datas
     root = write_images(tmp_path, {"cat": range(5), "dog": range(5, 10), "owl": range(10, 15)}, sample)
     write_images(root, {"cat": [20], "dog": [20], "owl": [20]}, sample)
     dataset, lines = reported_by(root, holdout=0.2)
-    assert lines[-1] == "left out: pictures in two classes, cat/20.png = dog/20.png = owl/20.png"
+    assert lines[-1] == "left out: images in two classes, cat/20.png = dog/20.png = owl/20.png"
     assert len(dataset.train_labels) + len(dataset.test_labels) == 15
 
 
@@ -166,7 +166,7 @@ def test_a_class_of_few_pictures_is_warned_of(tmp_path: Path, sample: Dataset) -
         "warning: few training images: owl has 2; a network learns little of a class from so few",
         "warning: few test images: owl has 1; even if that one is right, the accuracy of that class is only known to "
         "be above 21%",
-        "warning: uneven classes: of the training images cat has 40, owl has 2; always answering cat is right for 91% "
+        "warning: uneven classes: cat has 40 training images, owl has 2; always answering cat is right for 91% "
         "of the test images, so look at the recall of each class",
     ]
 

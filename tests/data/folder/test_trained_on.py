@@ -69,13 +69,13 @@ def test_evaluate_leaves_out_what_was_trained_on_and_says_so(pets: Path, own: Pa
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["accuracy"]["images"] == 8
     assert "left out" not in done.stderr
-    assert json.loads(done.stdout)["source"] == "own pictures"
+    assert json.loads(done.stdout)["source"] == "image folder"
     moved(pets, 3)
     done = cifar_edge("evaluate", own, "--json")
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["accuracy"]["images"] == 8
     assert f"left out: 3 of 11 test images of pets, which {own} was trained on" in done.stderr
-    assert json.loads(done.stdout)["source"] == "own pictures, 3 test images left out that were trained on"
+    assert json.loads(done.stdout)["source"] == "image folder, 3 test images left out, since they were trained on"
 
 
 def test_it_is_so_of_another_folder_too(pets: Path, own: Path, tmp_path: Path, sample: Dataset) -> None:
@@ -102,7 +102,7 @@ def test_export_leaves_out_what_was_trained_on(pets: Path, own: Path) -> None:
     assert "judged by 8 test images of pets" in done.stderr
     report = json.loads((own / "export" / "report.json").read_text())
     assert report["rows"][0]["accuracy"]["images"] == 8
-    assert report["data"] == "pets (own pictures, 3 test images left out that were trained on)"
+    assert report["data"] == "pets (image folder, 3 test images left out, since they were trained on)"
 
 
 def test_nothing_is_left_to_test_on(pets: Path, own: Path) -> None:
@@ -124,7 +124,9 @@ def test_a_run_of_an_earlier_version_says_so_where_it_matters(pets: Path, own: P
     done = cifar_edge("evaluate", own)
     assert done.exit_code == 0, done.stderr
     assert (
-        done.stderr.count(f"note: {own} is of an earlier version, which kept no record of its pictures: test images")
+        done.stderr.count(
+            f"note: {own} is a run of an earlier version, without a record of its training images: test images"
+        )
         == 1
     )
     assert "11 test images" in done.stdout
