@@ -15,6 +15,7 @@ from tiny import TINY
 
 from cifar_edge import Classifier, Prediction
 from cifar_edge.runtime.images import ImageSource
+from cifar_edge.runtime.limits import DEFAULT_LIMITS, Limits
 from cifar_edge.service import server
 from cifar_edge.service.access import Access
 from cifar_edge.service.app import Service
@@ -116,10 +117,10 @@ class Gate(Classifier):
         self.open = Event()
         self.waiting = 0
 
-    def predict(self, image: ImageSource) -> Prediction:
+    def predict(self, image: ImageSource, name: str | None = None, limits: Limits = DEFAULT_LIMITS) -> Prediction:
         self.waiting += 1
         assert self.open.wait(30)
-        return super().predict(image)
+        return super().predict(image, name, limits)
 
 
 @contextmanager

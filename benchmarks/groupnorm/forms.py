@@ -27,7 +27,7 @@ from cifar_edge.export.fp32 import TRANSLATIONS, Translations, group_norm, netwo
 from cifar_edge.export.parity import torch_logits
 from cifar_edge.measure.timing import machine, time_alternately
 from cifar_edge.models import build
-from cifar_edge.spec import INPUT_NAME
+from cifar_edge.spec import IMAGE_SIZE, INPUT_NAME
 
 op: Any = opset20  # its type hints know concrete tensors only, not symbolic values
 RESULTS = Path(__file__).with_suffix(".csv")
@@ -200,7 +200,8 @@ def measure(name: str, images: np.ndarray[Any, np.dtype[np.uint8]]) -> list[Resu
     randomize_norms(network)
     reference = torch_logits(network, images)
     models: Mapping[str, onnx.ModelProto] = {
-        form: with_pixels(network_graph(network, translations)) for form, translations in forms_of(name).items()
+        form: with_pixels(network_graph(network, IMAGE_SIZE, translations))
+        for form, translations in forms_of(name).items()
     }
     with tempfile.TemporaryDirectory() as folder:
         optimized = {form: Path(folder, f"{index}.onnx") for index, form in enumerate(models)}

@@ -20,6 +20,7 @@ from cifar_edge.export.fp32 import network_graph, with_pixels
 from cifar_edge.measure.timing import session_run, take_turns, time_singles
 from cifar_edge.models import build
 from cifar_edge.models.summary import count_parameters
+from cifar_edge.spec import IMAGE_SIZE
 from cifar_edge.training.step import Step
 
 COSTS = "costs.csv"
@@ -154,7 +155,7 @@ def latencies(norms: Sequence[str], dataset: Dataset, rounds: int = ROUNDS) -> l
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     calls = {}
     for norm in norms:
-        model = with_pixels(network_graph(build(f"s8-{norm}").eval()))
+        model = with_pixels(network_graph(build(f"s8-{norm}").eval(), IMAGE_SIZE))
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         calls[norm] = session_run(session, dataset.test_images[:1])
     times = {norm: median(seconds) for norm, seconds in time_singles(calls, rounds).items()}

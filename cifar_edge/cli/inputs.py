@@ -6,15 +6,10 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cifar_edge.errors import CifarEdgeError, ImageError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+from cifar_edge.runtime.inputs import Input
 
 STDIN = "-"
 
@@ -24,39 +19,6 @@ _LONGEST_NAME = 1 << 16
 _SEPARATORS = re.escape("".join(filter(None, (os.sep, os.altsep))))
 _ANY_FOLDERS = re.compile(rf"(?:^|(?<=[{_SEPARATORS}]))\*\*(?:[{_SEPARATORS}]+|$)")
 """The part of a pattern that stands for any number of folders."""
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """One input.
-
-    Attributes:
-        name: its name in the results: the name as given, undecodable bytes as in `os.fsdecode`.
-        source: a path, the bytes of an image, or the error that says why there is no image.
-    """
-
-    name: str
-    source: str | bytes | ImageError
-
-
-def read(given: Input) -> "npt.NDArray[np.uint8]":
-    """The pixels of an input: see `cifar_edge.runtime.images.read_pixels`.
-
-    Raises:
-        ImageError: there is no readable image.
-    """
-    from cifar_edge.runtime.images import read_pixels
-
-    if isinstance(given.source, ImageError):
-        raise given.source
-    return read_pixels(given.source, "standard input" if isinstance(given.source, bytes) else None)
-
-
-def shown_name(given: Input) -> str:
-    """What errors call an input."""
-    from cifar_edge.messages import display_name
-
-    return "standard input" if isinstance(given.source, bytes) else display_name(given.name)
 
 
 class Inputs:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cifar_edge.cli.inputs import STDIN, Input, Inputs, read, shown_name
+from cifar_edge.cli.inputs import STDIN, Inputs
 from cifar_edge.cli.prediction_records import Csv, JsonArray, JsonLines, Writer, record
 from cifar_edge.cli.prediction_text import lines
 from cifar_edge.cli.progress import Progress, alone_on_terminal
 from cifar_edge.cli.verbosity import error_text, note, quiet, writing_stdout
 from cifar_edge.errors import ImageError
 from cifar_edge.messages import display_name
+from cifar_edge.runtime.inputs import Input
 
 if TYPE_CHECKING:
     from cifar_edge.cli.resume import Done
@@ -36,10 +37,9 @@ if TYPE_CHECKING:
 @click.option("--top", default=1, show_default=True, metavar="K", type=click.IntRange(min=1), help="Show K classes.")
 @click.option(
     "--threshold",
-    default=0.0,
     metavar="P",
     type=click.FloatRange(0.0, 1.0),
-    help="Answer 'unknown' if the score is below P.",
+    help="Answer 'unknown' if the score is below P.  [default: the model's, else 0]",
 )
 @click.option("--model", metavar="MODEL", help="A released name, a run, a folder or an .onnx file.")
 @click.option("--json", "form", flag_value="json", help="Print JSON: an array with one record an input.")
@@ -77,7 +77,7 @@ def command(
     listed: Path | None,
     null: bool,
     top: int,
-    threshold: float,
+    threshold: float | None,
     model: str | None,
     form: str | None,
     out: Path | None,
@@ -103,7 +103,7 @@ def command(
         raise click.UsageError("stdin cannot be an image and a list of names at once.")
     if null and listed is None:
         raise click.UsageError("--null needs --from-file.")
-    if math.isnan(threshold):  # click's range lets it pass
+    if threshold is not None and math.isnan(threshold):  # click's range lets it pass
         raise click.UsageError("--threshold is a score from 0 to 1, not nan.")
     if out is not None:
         form = form or ("csv" if out.suffix == ".csv" else "jsonl")
@@ -122,19 +122,19 @@ def command(
         ctx.exit(_on_ray(inputs, model, parquet, top, threshold))
     from cifar_edge.runtime.classifier import Classifier
     from cifar_edge.runtime.quiet import silence_pillow
-    from cifar_edge.runtime.stream import stream
 
     silence_pillow()
     classifier = Classifier(model)
     note(f"model: {classifier.source}")
     identity = classifier.metadata.identity
+    threshold = classifier.threshold if threshold is None else threshold
     progress = Progress(
         not quiet() and alone_on_terminal(out is not None), copy.copy(inputs) if inputs.repeatable else None
     )
     with (
         _writer(form, out, top) as (writer, done),
         progress,
-        closing(stream(_left(inputs, done, progress), read, classifier.classify, workers, shown_name)) as answers,
+        closing(classifier.answers(_left(inputs, done, progress), workers=workers)) as answers,
     ):
         for given, answer in answers:
             failed = isinstance(answer, ImageError)
@@ -159,7 +159,7 @@ def command(
         ctx.exit(1)
 
 
-def _on_ray(inputs: Inputs, model: str | None, out: Path, top: int, threshold: float) -> int:
+def _on_ray(inputs: Inputs, model: str | None, out: Path, top: int, threshold: float | None) -> int:
     """Run the command on Ray; returns the exit code."""
     from cifar_edge.cli.dependencies import needs
 

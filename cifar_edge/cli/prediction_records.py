@@ -5,20 +5,17 @@ import csv
 import io
 import json
 import os
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from cifar_edge.errors import ImageError
 from cifar_edge.messages import display_name
+from cifar_edge.runtime.results import ANSWER_FIELDS, CLASS_FIELDS
 
 if TYPE_CHECKING:
     from cifar_edge.runtime.results import Prediction
 
 VERSION = 1
 """Version of the records; it is raised when a field changes its meaning or is removed, not when one is added."""
-
-UNKNOWN = "unknown"
-"""The label if the score is below the threshold."""
 
 Record = dict[str, Any]
 
@@ -38,14 +35,7 @@ def record(name: str, answer: "Prediction | ImageError", model: str, top: int, t
         said["input_base64"] = base64.b64encode(name_bytes).decode()
     if isinstance(answer, ImageError):
         return said | {"error": str(answer)}
-    known = answer.score >= threshold
-    return said | {
-        "model": model,
-        "label": answer.label if known else UNKNOWN,
-        "index": answer.index if known else None,
-        "score": answer.score,
-        "top": [asdict(candidate) for candidate in answer.top(top)],
-    }
+    return said | {"model": model, **answer.to_record(top, threshold)}
 
 
 def name_of(said: Record) -> bytes:
@@ -131,8 +121,8 @@ class Csv:
 
 def columns(top: int) -> list[str]:
     """The columns of CSV for ``top`` classes; those of the second best class and further ones are numbered."""
-    further = [f"{key}_{rank}" for rank in range(2, top + 1) for key in ("label", "index", "score")]
-    return ["version", "input", "model", "label", "index", "score", *further, "error", "input_base64"]
+    further = [f"{key}_{rank}" for rank in range(2, top + 1) for key in CLASS_FIELDS]
+    return ["version", "input", "model", *ANSWER_FIELDS, *further, "error", "input_base64"]
 
 
 def inert(text: str) -> str:

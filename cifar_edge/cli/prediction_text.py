@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cifar_edge.cli.prediction_records import UNKNOWN
+from cifar_edge.runtime.results import UNKNOWN
 
 if TYPE_CHECKING:
     from cifar_edge.runtime.results import Prediction

@@ -7,7 +7,7 @@ name the same files on every machine. The output has the records of `cifar_edge.
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,19 +17,23 @@ import pyarrow.dataset
 import ray
 import ray.data
 
-from cifar_edge.cli.inputs import Input
 from cifar_edge.cli.prediction_records import record
 from cifar_edge.errors import CifarEdgeError, ImageError
-from cifar_edge.messages import display_name
 from cifar_edge.runtime.classifier import Classifier
-from cifar_edge.runtime.images import read_pixels
+from cifar_edge.runtime.inputs import Input
 from cifar_edge.runtime.quiet import silence_pillow
-from cifar_edge.runtime.stream import stream
+from cifar_edge.runtime.results import ANSWER_FIELDS, CLASS_FIELDS
 
 BLOCK = 10_000
 """Inputs that a worker gets at a time, and rows of a Parquet file."""
 
-_CLASS = pyarrow.struct({"label": pyarrow.string(), "index": pyarrow.int64(), "score": pyarrow.float64()})
+_TYPES = {"string": pyarrow.string(), "integer": pyarrow.int64(), "number": pyarrow.float64()}
+"""JSON type -> type of a column."""
+
+
+def _columns(schemas: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {name: _TYPES[schema["type"]] for name, schema in schemas.items()}
+
 
 SCHEMA = pyarrow.schema(
     {
@@ -38,10 +42,8 @@ SCHEMA = pyarrow.schema(
         "input": pyarrow.string(),
         "input_base64": pyarrow.string(),
         "model": pyarrow.string(),
-        "label": pyarrow.string(),
-        "index": pyarrow.int64(),
-        "score": pyarrow.float64(),
-        "top": pyarrow.list_(_CLASS),
+        **_columns(ANSWER_FIELDS),
+        "top": pyarrow.list_(pyarrow.struct(_columns(CLASS_FIELDS))),
         "error": pyarrow.string(),
     }
 )
@@ -51,7 +53,7 @@ _NAMES = pyarrow.schema(
 )
 
 
-def predict(inputs: Iterable[Input], model: bytes, out: Path, top: int, threshold: float) -> tuple[int, int]:
+def predict(inputs: Iterable[Input], model: bytes, out: Path, top: int, threshold: float | None) -> tuple[int, int]:
     """Classify ``inputs`` and write Parquet files into the folder ``out``.
 
     Joins the cluster of ``$RAY_ADDRESS``, or starts Ray on this machine and stops it at the end.
@@ -95,18 +97,19 @@ def predict(inputs: Iterable[Input], model: bytes, out: Path, top: int, threshol
 class Worker:
     """A worker process, which classifies the images of a table one after the other on one core."""
 
-    def __init__(self, model: bytes, top: int, threshold: float) -> None:
+    def __init__(self, model: bytes, top: int, threshold: float | None) -> None:
         silence_pillow()
-        self._classifier, self._top, self._threshold = Classifier(model), top, threshold
+        self._classifier, self._top = Classifier(model), top
+        self._threshold = self._classifier.threshold if threshold is None else threshold
 
     def __call__(self, table: Any) -> Any:
         """The predictions for a table of `_NAMES`, in the columns of `SCHEMA`."""
-        answers = stream(table.to_pylist(), _read, self._classifier.classify, 1, _shown_name)
+        lines = table.to_pylist()
+        answers = self._classifier.answers(map(_input, lines), workers=1)
         model = self._classifier.metadata.identity
         rows = [
-            {"position": line["position"]}
-            | record(os.fsdecode(line["name"]), answer, model, self._top, self._threshold)
-            for line, answer in answers
+            {"position": line["position"]} | record(given.name, answer, model, self._top, self._threshold)
+            for line, (given, answer) in zip(lines, answers, strict=True)
         ]
         return pyarrow.Table.from_pylist(rows, SCHEMA)
 
@@ -127,11 +130,6 @@ def _names(inputs: Iterable[Input]) -> Iterator[Any]:
         yield pyarrow.Table.from_pylist(lines, _NAMES)
 
 
-def _read(line: dict[str, Any]) -> Any:
-    if line["error"] is not None:
-        raise ImageError(line["error"])
-    return read_pixels(os.fsdecode(line["path"]), os.fsdecode(line["name"]))
-
-
-def _shown_name(line: dict[str, Any]) -> str:
-    return display_name(os.fsdecode(line["name"]))
+def _input(line: dict[str, Any]) -> Input:
+    error = line["error"]
+    return Input(os.fsdecode(line["name"]), os.fsdecode(line["path"]) if error is None else ImageError(error))

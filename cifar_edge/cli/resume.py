@@ -11,10 +11,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
-from cifar_edge.cli.inputs import Input
 from cifar_edge.cli.prediction_records import Csv, JsonLines, Record, Writer, columns, csv_line, name_of
 from cifar_edge.errors import CifarEdgeError
 from cifar_edge.files import try_lock
+from cifar_edge.runtime.inputs import Input
 
 _LONGEST_FIELD = (1 << 31) - 1
 """Most characters of a CSV field. Python's default is 131,072, and the error for a long name may be longer."""

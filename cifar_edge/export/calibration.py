@@ -90,7 +90,7 @@ def calibrate(
 
     Args:
         layers: of a network on the CPU, in evaluation mode.
-        images: training images, uint8 ``[n, 32, 32, 3]``; see `calibration_images`.
+        images: training images, uint8 ``[n, S, S, 3]``; see `calibration_images`.
         choose_scale: one scale for the values of several histograms; `least_error_scale` if it is None.
     """
     found, groups = histograms(layers, images), _sharing(layers)

@@ -63,7 +63,7 @@ def conversions(trained: TrainedNetwork, dataset: Dataset, *, quantize: bool) ->
     """
     source = _finite_logits(trained.network, trained.weights, dataset)
     about = _metadata(trained)
-    network = network_graph(trained.network)
+    network = network_graph(trained.network, trained.size)
     fp32 = Conversion("fp32", with_pixels(network), source, about)
     if not quantize:
         return [fp32]
@@ -76,12 +76,12 @@ def conversions(trained: TrainedNetwork, dataset: Dataset, *, quantize: bool) ->
 def _folded(folded: FoldedNetwork, trained: TrainedNetwork, dataset: Dataset, about: ModelMetadata) -> list[Conversion]:
     weights = Run(trained.weights.parent).weights(folded=True)
     source = _finite_logits(folded, weights, dataset)
-    costs = summarize(folded)
+    costs = summarize(folded, trained.size)
     about = replace(about, parameters=costs.parameters, macs=costs.macs, weights_sha256=trained.folded_sha256)
     images = calibration_images(dataset.train_images)
     integers = quantize_network(folded.sequential(), images)
     return [
-        Conversion("folded fp32", with_pixels(network_graph(folded)), source, about, written=False),
+        Conversion("folded fp32", with_pixels(network_graph(folded, trained.size)), source, about, written=False),
         Conversion("int8", integer_graph(integers), source, _as_int8(about, trained), integers=integers),
     ]
 
@@ -95,7 +95,7 @@ def _finite_logits(network: nn.Module, weights: Path, dataset: Dataset) -> Logit
 
 def _metadata(trained: TrainedNetwork) -> ModelMetadata:
     """That of the network itself, in fp32."""
-    costs = summarize(trained.network)
+    costs = summarize(trained.network, trained.size)
     return ModelMetadata(
         model=trained.name,
         precision="fp32",
@@ -108,6 +108,7 @@ def _metadata(trained: TrainedNetwork) -> ModelMetadata:
         versions={"torch": torch.__version__, "onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         temperature=trained.temperatures.get("fp32", 1.0),
+        size=trained.size,
     )
 
 

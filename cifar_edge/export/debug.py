@@ -42,7 +42,7 @@ def layer_signals(exact: ModelProto, int8: ModelProto, images: npt.NDArray[np.ui
     Args:
         exact: the float graph, from pixels to logits.
         int8: what was made of it: the same convolutions and average pools, of the same names or in the same order.
-        images: uint8 ``[n, 32, 32, 3]``; the first `DEBUG_IMAGES` are used.
+        images: uint8 ``[n, S, S, 3]``; the first `DEBUG_IMAGES` are used.
     """
     layers, in_order = _layers(exact), _layers(int8)
     named = {node.name: node for node in in_order}

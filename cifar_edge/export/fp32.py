@@ -12,10 +12,9 @@ from onnx import ModelProto, helper, numpy_helper
 from onnxscript import opset20
 from torch import nn
 
-from cifar_edge.export.graphs import TO_NCHW, pixel_input, strip
+from cifar_edge.export.graphs import TO_NCHW, input_size, pixel_input, strip
 from cifar_edge.spec import (
     IMAGE_CHANNELS,
-    IMAGE_SIZE,
     INPUT_NAME,
     MAX_OPSET,
     OUTPUT_NAME,
@@ -66,14 +65,15 @@ TRANSLATIONS: Translations = {
 """Where this export writes an operator otherwise than torch's exporter does."""
 
 
-def network_graph(network: nn.Module, translations: Translations = TRANSLATIONS) -> ModelProto:
-    """The graph of ``network``: float32 ``network_input`` ``[batch, 3, 32, 32]`` to float32 ``logits``.
+def network_graph(network: nn.Module, size: int, translations: Translations = TRANSLATIONS) -> ModelProto:
+    """The graph of ``network``: float32 ``network_input`` ``[batch, 3, size, size]`` to float32 ``logits``.
 
     Args:
         network: on the CPU, in evaluation mode.
+        size: height and width of its images.
         translations: how to write operators that are not written as torch's exporter does.
     """
-    example = torch.zeros(2, IMAGE_CHANNELS, IMAGE_SIZE, IMAGE_SIZE)
+    example = torch.zeros(2, IMAGE_CHANNELS, size, size)
     program = torch.onnx.export(
         network,
         (example,),
@@ -105,7 +105,7 @@ def with_pixels(network: ModelProto) -> ModelProto:
     graph.node.insert(1, helper.make_node("DequantizeLinear", ["pixels", *parameters], [NETWORK_INPUT]))
     for name, value in zip(parameters, (np.float32(PIXEL_SCALE), np.uint8(PIXEL_ZERO_POINT)), strict=True):
         graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
-    graph.input[0].CopyFrom(pixel_input())
+    graph.input[0].CopyFrom(pixel_input(input_size(network)))
     return model
 
 

@@ -3,7 +3,7 @@
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from cifar_edge import __version__
-from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE, INPUT_NAME, METADATA_KEY, OUTPUT_NAME, ModelMetadata
+from cifar_edge.spec import IMAGE_CHANNELS, INPUT_NAME, METADATA_KEY, OUTPUT_NAME, ModelMetadata
 
 TO_NCHW = (0, 3, 1, 2)
 """The permutation from the contract's NHWC to the NCHW that ONNX convolutions read."""
@@ -11,11 +11,14 @@ TO_NHWC = (0, 2, 3, 1)
 """The permutation back."""
 
 
-def pixel_input() -> ValueInfoProto:
-    """The contract's input: uint8 ``[batch, 32, 32, 3]``."""
-    return helper.make_tensor_value_info(
-        INPUT_NAME, TensorProto.UINT8, ["batch", IMAGE_SIZE, IMAGE_SIZE, IMAGE_CHANNELS]
-    )
+def pixel_input(size: int) -> ValueInfoProto:
+    """The contract's input: uint8 ``[batch, size, size, 3]``."""
+    return helper.make_tensor_value_info(INPUT_NAME, TensorProto.UINT8, ["batch", size, size, IMAGE_CHANNELS])
+
+
+def input_size(network: ModelProto) -> int:
+    """Height and width of the input of ``network``, float32 ``[batch, 3, size, size]``."""
+    return int(network.graph.input[0].type.tensor_type.shape.dim[2].dim_value)
 
 
 def logits_output(classes: int) -> ValueInfoProto:

@@ -46,10 +46,10 @@ class Comparison:
 
 @torch.inference_mode()
 def torch_logits(network: nn.Module, images: npt.NDArray[np.uint8]) -> Logits:
-    """What the PyTorch module itself answers to pixels, uint8 ``[images, 32, 32, 3]``.
+    """What the PyTorch module itself answers to pixels, uint8 ``[images, S, S, 3]``.
 
     Args:
-        network: on the CPU, in evaluation mode; float32 ``[batch, 3, 32, 32]`` in.
+        network: on the CPU, in evaluation mode; float32 ``[batch, 3, S, S]`` in.
         images: at least one.
     """
     pixels = PixelNetwork(network)

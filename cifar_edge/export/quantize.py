@@ -51,7 +51,7 @@ def quantize(
     Args:
         network: on the CPU, in evaluation mode: convolutions, pools, Linear, ReLU, ReLU6 and
             `cifar_edge.folding.layers.Residual`, a Linear last.
-        images: training images, uint8 ``[n, 32, 32, 3]``; see `cifar_edge.export.calibration.calibration_images`.
+        images: training images, uint8 ``[n, S, S, 3]``; see `cifar_edge.export.calibration.calibration_images`.
         choose_scale: of activations, see `cifar_edge.export.calibration.calibrate`.
         choose_weight_scales: those of weights.
         fit: whether weights are rounded as `cifar_edge.export.rounding` does it, else to nearest.

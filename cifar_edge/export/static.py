@@ -14,7 +14,7 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from cifar_edge.export.calibration import calibration_images, weight_scales
 from cifar_edge.export.fp32 import NETWORK_INPUT
-from cifar_edge.export.graphs import TO_NCHW, pixel_input, strip
+from cifar_edge.export.graphs import TO_NCHW, input_size, pixel_input, strip
 from cifar_edge.spec import INPUT_NAME, PIXEL_SCALE, PIXEL_ZERO_POINT
 
 _BATCH = 64
@@ -30,7 +30,7 @@ def quantize_static_graph(network: ModelProto, images: npt.NDArray[np.uint8]) ->
 
     Args:
         network: float32 NCHW in, see `cifar_edge.export.fp32.network_graph`.
-        images: training images, uint8 ``[n, 32, 32, 3]``; see `cifar_edge.export.calibration.calibration_images`.
+        images: training images, uint8 ``[n, S, S, 3]``; see `cifar_edge.export.calibration.calibration_images`.
     """
     prepared = ModelProto()
     prepared.CopyFrom(network)
@@ -97,4 +97,4 @@ def _read_pixels(model: ModelProto) -> None:
     transpose = helper.make_node("Transpose", [INPUT_NAME], list(entry.output), perm=TO_NCHW)
     nodes.remove(entry)
     nodes.insert(0, transpose)
-    model.graph.input[0].CopyFrom(pixel_input())
+    model.graph.input[0].CopyFrom(pixel_input(input_size(model)))

@@ -114,11 +114,20 @@ def resolve_run(model: str | os.PathLike[str] | None = None) -> Resolved:
 
 
 def named(name: str | os.PathLike[str]) -> Path | None:
-    """The file or folder of that path, else the folder of the run of that name under ``./runs``; None if neither is."""
+    """The file or folder of that path, else the folder of the run of that name under ``./runs``; None if neither is.
+
+    A folder that holds neither a run nor models, such as the images of a run of the same name, yields to the run.
+    """
     path = Path(name)
-    if path_is(Path.exists, path):
+    run = RUNS / path if ".." not in path.parts and path_is(Path.is_dir, RUNS / path) else None
+    if path_is(Path.exists, path) and (run is None or not path_is(Path.is_dir, path) or _holds_models(path)):
         return path
-    return RUNS / path if ".." not in path.parts and path_is(Path.is_dir, RUNS / path) else None
+    return run
+
+
+def _holds_models(folder: Path) -> bool:
+    run = Run(folder)
+    return run.is_begun or run.is_finished or run.is_trained or bool(Export(folder).files or run.export.files)
 
 
 def find_run(name: str) -> Run:

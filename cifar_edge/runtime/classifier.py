@@ -18,6 +18,7 @@ from cifar_edge.errors import ImageError, ModelError
 from cifar_edge.runs.resolve import Resolved, resolve_model
 from cifar_edge.runtime import snapshot
 from cifar_edge.runtime.images import ImageSource, read_pixels
+from cifar_edge.runtime.inputs import Input
 from cifar_edge.runtime.limits import DEFAULT_LIMITS, Limits
 from cifar_edge.runtime.model import BATCH, load, read_model, run
 from cifar_edge.runtime.results import Prediction, prediction
@@ -29,6 +30,7 @@ _OUTPUTS = [OUTPUT_NAME]
 _CLOSED = "the classifier is closed"
 
 Source = TypeVar("Source", bound=ImageSource)
+Named = TypeVar("Named", bound=Input)
 
 
 class Classifier:
@@ -129,6 +131,11 @@ class Classifier:
         return self._source
 
     @property
+    def threshold(self) -> float:
+        """The score below which an answer is not sure, by the metadata of the model; 0 for none."""
+        return self._metadata.threshold or 0.0
+
+    @property
     def size(self) -> int:
         """Height and width of the pixels that the model takes."""
         return self._shape[0]
@@ -148,7 +155,7 @@ class Classifier:
         """
         return read_pixels(image, name, limits, self._shape[0])
 
-    def predict(self, image: ImageSource) -> Prediction:
+    def predict(self, image: ImageSource, name: str | None = None, limits: Limits = DEFAULT_LIMITS) -> Prediction:
         """Classify one image: a path, an encoded image as bytes or file, a PIL image, or uint8 ``[H, W, 3]`` RGB.
 
         >>> answer = Classifier("gn-cnn").predict("docs/images/ship.png")
@@ -157,13 +164,18 @@ class Classifier:
         >>> [candidate.label for candidate in answer.top(3)]
         ['ship', 'automobile', 'truck']
 
+        Args:
+            image: see `cifar_edge.runtime.images.ImageSource`.
+            name: its name in errors; None derives one from ``image``.
+            limits: limits on the cost of decoding a file.
+
         Raises:
             ImageError: it is not a readable image.
             ModelError: the model's output is not finite.
         """
         # An array of the right size skips the reading, and so costs little more than the model itself.
         if not (isinstance(image, np.ndarray) and image.shape == self._shape and image.dtype == _UINT8):
-            image = self.read(image)
+            image = self.read(image, name, limits)
         return self._answer(self._run(_OUTPUTS, {INPUT_NAME: image[None]})[0][0].tolist())
 
     def predict_batch(self, images: Iterable[ImageSource]) -> list[Prediction]:
@@ -219,6 +231,18 @@ class Classifier:
         snapshots = (snapshot.take(image, self.read) for image in images)
         read = partial(snapshot.read, read_pixels=self.read)
         return _as_given(stream(snapshots, read, self.classify, workers, snapshot.name))
+
+    def answers(
+        self, inputs: Iterable[Named], *, workers: int | None = None
+    ) -> Generator[tuple[Named, Prediction | ImageError], None, None]:
+        """`predict_iter` for inputs that have names, which errors begin with. Files must not change before the end."""
+
+        def read(given: Named) -> npt.NDArray[np.uint8]:
+            if isinstance(given.source, ImageError):
+                raise given.source
+            return self.read(given.source, given.shown_name)
+
+        return stream(inputs, read, self.classify, workers, lambda given: given.shown_name)
 
     def classify(self, pixels: npt.NDArray[np.uint8]) -> list[Prediction]:
         """Answers for pixels as the model takes them: uint8 ``[N, S, S, 3]``, RGB.

@@ -1,7 +1,26 @@
-"""The result of a classification."""
+"""The result of a classification, and its fields in JSON, CSV, Parquet and OpenAPI."""
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+UNKNOWN = "unknown"
+"""The label in a record if the score is below the threshold."""
+
+CLASS_FIELDS: Mapping[str, Mapping[str, Any]] = {
+    "label": {"type": "string"},
+    "index": {"type": "integer", "minimum": 0},
+    "score": {"type": "number", "minimum": 0, "maximum": 1, "description": "Probability, calibrated."},
+}
+"""The fields of one class, each with its JSON schema: attributes of `ClassScore` and of `Prediction`."""
+
+ANSWER_FIELDS: Mapping[str, Mapping[str, Any]] = {**CLASS_FIELDS}
+"""The fields of an answer besides ``top``, its best classes. Each is an attribute of `Prediction`.
+
+Whatever prints answers takes its fields from here: `cifar-edge predict`, the service with its OpenAPI document, and
+the Parquet files of Ray.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +71,16 @@ class Prediction:
         total = sum(weights)
         order = sorted(range(len(self.logits)), key=lambda index: -self.logits[index])[:k]
         return tuple(ClassScore(self.labels[index], index, weights[index] / total) for index in order)
+
+    def to_record(self, top: int = 1, threshold: float = 0.0) -> dict[str, Any]:
+        """The answer as JSON values: `ANSWER_FIELDS`, and the ``top`` best classes.
+
+        Below ``threshold`` the label is `UNKNOWN` and the index None; ``top`` still has the best guesses.
+        """
+        record: dict[str, Any] = {name: getattr(self, name) for name in ANSWER_FIELDS}
+        if self.score < threshold:
+            record |= {"label": UNKNOWN, "index": None}
+        return record | {"top": [asdict(candidate) for candidate in self.top(top)]}
 
 
 def prediction(logits: list[float], labels: tuple[str, ...], temperature: float = 1.0) -> Prediction:

@@ -2,12 +2,10 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from cifar_edge.errors import ImageError
 from cifar_edge.runtime.classifier import Classifier
-from cifar_edge.runtime.images import read_pixels
 from cifar_edge.runtime.limits import Limits
 
 Record = dict[str, Any]
@@ -43,14 +41,7 @@ class Answers:
 
     def _record(self, number: int, image: bytes) -> Record:
         try:
-            pixels = read_pixels(image, f"image {number}", self._limits)
+            answer = self._classifier.predict(image, f"image {number}", self._limits)
         except ImageError as error:
             return {"image": number, "error": error.brief}
-        answer = self._classifier.predict(pixels)
-        return {
-            "image": number,
-            "label": answer.label,
-            "index": answer.index,
-            "score": answer.score,
-            "top": [asdict(candidate) for candidate in answer.top(self._top)],
-        }
+        return {"image": number, **answer.to_record(self._top, self._classifier.threshold)}

@@ -48,7 +48,9 @@ class Service:
         self._classifier, self._limits = classifier, limits
         self._bodies, self._pool = Bodies(limits), Pool(limits)
         self._model = classifier.metadata.to_record()
-        self._document = document(classifier.labels, limits, secured=access.token is not None)
+        self._document = document(
+            classifier.labels, limits, secured=access.token is not None, threshold=classifier.threshold
+        )
         self.app: ASGIApp = Shield(_Door(self._starlette(access, page), limits), access)
         """The ASGI application."""
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cifar_edge import __version__
+from cifar_edge.runtime.results import ANSWER_FIELDS, CLASS_FIELDS, UNKNOWN
 from cifar_edge.service.bodies import FIELD, FORM, RAW
 from cifar_edge.service.limits import ServiceLimits
 from cifar_edge.service.problems import MEDIA_TYPE, RETRY_SECONDS
@@ -15,15 +16,16 @@ MOST_CLASSES = 1000
 Json = dict[str, Any]
 
 
-def document(labels: Sequence[str], limits: ServiceLimits, secured: bool) -> Json:
+def document(labels: Sequence[str], limits: ServiceLimits, secured: bool, threshold: float = 0.0) -> Json:
     """The OpenAPI document of a service.
 
     Args:
         labels: the class names of its model.
         limits: its limits, which the document states.
         secured: whether ``/v1/`` needs a token.
+        threshold: of its model; 0 for none.
     """
-    schemas = _schemas(labels)
+    schemas = _schemas(labels, threshold)
     components: Json = {"schemas": schemas}
     if secured:
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
@@ -123,11 +125,14 @@ def _predict_responses(limits: ServiceLimits) -> Json:
     }
 
 
-def _schemas(labels: Sequence[str]) -> Json:
+def _schemas(labels: Sequence[str], threshold: float) -> Json:
     number = {"type": "integer", "minimum": 0, "description": "Number of the image in the request."}
-    index = {"type": "integer", "minimum": 0, "maximum": len(labels) - 1}
-    score = {"type": "number", "minimum": 0, "maximum": 1, "description": "Probability, calibrated."}
-    named = {"label": {"enum": list(labels)}, "index": index, "score": score}
+    of_model: Json = {"label": {"enum": list(labels)}, "index": {"maximum": len(labels) - 1}}
+    named = {name: {**schema, **of_model.get(name, {})} for name, schema in CLASS_FIELDS.items()}
+    answer = {name: {**schema, **of_model.get(name, {})} for name, schema in ANSWER_FIELDS.items()}
+    if threshold:
+        answer["label"] = {"enum": [*labels, UNKNOWN], "description": f"{UNKNOWN} below a score of {threshold:g}."}
+        answer["index"] = {**answer["index"], "type": ["integer", "null"]}
     error = {"image": number, "error": {"type": "string", "description": "Why it could not be read."}}
     problem = {"title": {"type": "string"}, "status": {"type": "integer"}, "detail": {"type": "string"}}
     top = {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/ClassScore"}}
@@ -136,7 +141,7 @@ def _schemas(labels: Sequence[str]) -> Json:
     texts = ("model", "weights_sha256", "created", "input_layout", "pixel_map", "resize_rule")
     return {
         "ClassScore": _object(named),
-        "Prediction": _object({"image": number, **named, "top": top}),
+        "Prediction": _object({"image": number, **answer, "top": top}),
         "ImageError": _object(error),
         "Predictions": _object(
             {

@@ -203,8 +203,8 @@ def test_int8_with_norms_is_calibrated_by_own_images_too(
 ) -> None:
     dataset = load_dataset(pets, holdout=0.3)
     trained = load_network(_run(tmp_path / "run", "s8-batch", dataset))
-    network = network_graph(trained.network)
-    monkeypatch.setattr("cifar_edge.export.conversion.network_graph", lambda _: network)
+    network = network_graph(trained.network, 32)
+    monkeypatch.setattr("cifar_edge.export.conversion.network_graph", lambda *_: network)
     int8 = conversions(trained, dataset, quantize=True)[-1].graph
     assert int8 == quantize_static_graph(network, dataset.train_images)
     assert int8 != quantize_static_graph(network, dataset.test_images)

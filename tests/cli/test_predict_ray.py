@@ -38,7 +38,7 @@ def test_ray_answers_as_threads_do(cifar_edge: RunCommand, image_files: list[Pat
             assert row[key] == record[key]
         assert row.get("score") == pytest.approx(record.get("score"))
     again = cifar_edge(*inputs, "--engine", "ray", "--parquet", "answers")
-    assert (again.returncode, "is no empty folder" in again.stderr) == (1, True)
+    assert (again.returncode, "is not an empty folder" in again.stderr) == (1, True)
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,7 @@ def test_int8_sums_of_two_products_fit_into_int16(exported: Exported) -> None:
 
 
 def test_quantization_is_deterministic(batch_norm_run: TrainedNetwork, sample: Dataset) -> None:
-    network = network_graph(batch_norm_run.network)
+    network = network_graph(batch_norm_run.network, 32)
     first, second = (
         quantize_static_graph(network, sample.train_images).SerializeToString(deterministic=True) for _ in range(2)
     )

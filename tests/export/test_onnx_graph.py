@@ -41,7 +41,7 @@ Array = npt.NDArray[Any]
 @pytest.fixture(scope="module")
 def exact(folded: FoldedNetwork) -> ModelProto:
     """Its float graph."""
-    return with_pixels(network_graph(folded))
+    return with_pixels(network_graph(folded, 32))
 
 
 @pytest.fixture(scope="module")

@@ -125,6 +125,16 @@ def test_a_run_a_folder_and_a_file() -> None:
     assert resolve_model(other).path == other / "anything.onnx"
 
 
+def test_a_folder_of_images_yields_to_the_run_of_its_name() -> None:
+    folder = run("pets", "2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00")
+    write(Path("pets/cat"), "1.png")
+    assert resolve_run("pets").path == folder
+    assert resolve_model("pets").path.is_relative_to(folder)
+    write(Path("other"), "1.png")
+    with pytest.raises(ModelError, match="other holds no"):
+        resolve_run("other")
+
+
 def test_a_path_comes_before_a_released_name() -> None:
     export(Path("gn-cnn"), "mine")
     assert resolve_model("gn-cnn").path == Path("gn-cnn/mine.onnx")

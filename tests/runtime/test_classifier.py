@@ -17,8 +17,10 @@ from tiny import TINY, tiny_logits
 from cifar_edge import Classifier, ClassScore, ImageError, ModelError, Prediction
 from cifar_edge.data import Dataset
 from cifar_edge.runtime.images import ImageSource
-from cifar_edge.runtime.results import prediction
+from cifar_edge.runtime.results import ANSWER_FIELDS, prediction
 from cifar_edge.runtime.transform import to_pixels
+from cifar_edge.service.limits import ServiceLimits
+from cifar_edge.service.openapi import document
 from cifar_edge.spec import CIFAR10_LABELS
 
 
@@ -212,3 +214,26 @@ def test_a_model_of_another_size_takes_images_of_every_size(sample: Dataset, siz
         assert [answer.logits for answer in streamed if isinstance(answer, Prediction)] == [e.logits for e in expected]
         with pytest.raises(ImageError, match=r"this model takes uint8 \[N, " + str(size)):
             classifier.classify(np.zeros((2, 33, 33, 3), np.uint8))
+
+
+def test_a_models_threshold_makes_answers_unknown_in_every_output(tmp_path: Path, cifar_edge: RunCommand) -> None:
+    pytest.importorskip("onnx")
+    from make_tiny_model import METADATA, tiny_model
+
+    path = tmp_path / "unsure.onnx"
+    path.write_bytes(tiny_model(dataclasses.replace(METADATA, threshold=0.999).to_json()))
+    Image.new("RGB", (40, 40), (10, 200, 90)).save(tmp_path / "image.png")
+    classifier = Classifier(path)
+    answer = classifier.predict(tmp_path / "image.png")
+    assert (classifier.threshold, answer.score < 0.999) == (0.999, True)
+    record = answer.to_record(2, classifier.threshold)
+    assert record.keys() == {*ANSWER_FIELDS, "top"}
+    assert (record["label"], record["index"], record["top"][0]["label"]) == ("unknown", None, answer.label)
+    assert answer.to_record()["label"] == answer.label
+    arguments = ("predict", "--model", path, "image.png")
+    assert json.loads(cifar_edge(*arguments, "--json").stdout)[0]["label"] == "unknown"
+    assert cifar_edge(*arguments).stdout.startswith("unknown")
+    assert json.loads(cifar_edge(*arguments, "--json", "--threshold", "0").stdout)[0]["label"] == answer.label
+    schema = document(classifier.labels, ServiceLimits(), False, classifier.threshold)["components"]["schemas"]
+    assert schema["Prediction"]["properties"]["label"]["enum"] == [*classifier.labels, "unknown"]
+    assert schema["Prediction"]["properties"].keys() == {"image", *record}

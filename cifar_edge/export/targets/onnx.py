@@ -77,7 +77,7 @@ def integer_graph(network: IntegerNetwork) -> ModelProto:
     sums = graph.node("MatMulInteger", [codes, graph.constant("wh", head.weights.T), *zero_point], "m")
     sums = graph.node("Add", [sums, graph.constant("bh", head.bias)], "l")
     graph.node("DequantizeLinear", [sums, graph.constant("ls", network.logit_scale)], OUTPUT_NAME)
-    return graph.model(classes=len(head.bias))
+    return graph.model(len(head.bias), size)
 
 
 class _Graph:
@@ -178,9 +178,9 @@ class _Graph:
         zero_point = f"z{of.zero_point}"
         return [self.constant(scale, of.scale), self.constant(zero_point, np.uint8(of.zero_point))]
 
-    def model(self, classes: int) -> ModelProto:
+    def model(self, classes: int, size: int) -> ModelProto:
         constants = list(self._constants.values())
-        graph = helper.make_graph(self._nodes, "cifar-edge", [pixel_input()], [logits_output(classes)], constants)
+        graph = helper.make_graph(self._nodes, "cifar-edge", [pixel_input(size)], [logits_output(classes)], constants)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)
 
     def _next(self) -> int:
