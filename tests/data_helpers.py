@@ -1,4 +1,4 @@
-"""A small dataset in every format of CIFAR-10, made of the embedded sample, and a server that plays its mirrors."""
+"""A small dataset in every format of CIFAR-10, made of the embedded sample, and a server of its mirrors."""
 
 import hashlib
 import io
@@ -34,9 +34,9 @@ BATCHES = (*TRAINING, "test_batch")
 PACKAGE = "small-images@1.2.3"
 
 BRISK = Limits(answer=2.0, rate=20_000.0, window=1.0)
-"""Gives up within seconds; a loaded machine sends more than that over the loopback."""
+"""Limits that end within seconds; even a loaded machine is faster over the loopback."""
 UNHURRIED = replace(BRISK, answer=60.0, window=60.0)
-"""For what is not about time: npm alone needs seconds on a loaded machine."""
+"""Limits for tests that are not about time: npm alone needs seconds on a loaded machine."""
 SLOW_LIMITS = Limits(answer=2.0, rate=1_000.0, window=1.0)
 needs_npm = pytest.mark.skipif(npm.find_npm() is None, reason="npm is not installed")
 
@@ -149,7 +149,7 @@ def small_spec(*mirrors: str) -> DatasetSpec:
 
 
 class Mirrors(ThreadingHTTPServer):
-    """A host whose first path component says what it is: good, slow, dead, wrong, ... ``log`` holds (path, Range)."""
+    """A host that behaves as the first part of the path says: good, slow, dead, wrong, ... ``log`` has (path, Range)."""
 
     daemon_threads = True
 
@@ -166,7 +166,7 @@ class Mirrors(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/{kind}/small-python.tar.gz"
 
     def packument(self) -> bytes:
-        """What an npm registry says of a package."""
+        """What an npm registry answers about a package."""
         name, version = PACKAGE.split("@")
         integrity = "sha512-" + b64encode(hashlib.sha512(self.package).digest()).decode()
         tarball = f"http://127.0.0.1:{self.server_port}/registry/package.tgz"
@@ -268,7 +268,7 @@ class _Handler(BaseHTTPRequestHandler):
         length: int | None = -1,
         kilobytes: float | None = None,
     ) -> None:
-        """Answer with ``content``: from a Range, cut after ``at_most`` bytes, at so many kilobytes a second."""
+        """Send ``content``, or its Range, at most ``at_most`` bytes, at ``kilobytes`` a second."""
         begin = 0
         asked = self.headers["Range"]
         if ranges and asked:
@@ -302,13 +302,13 @@ def wait_until(seconds: float, condition: Callable[[], bool]) -> None:
 
 
 def ignore_progress(transfer: Transfer) -> None:
-    """The progress of tests that do not look at it."""
+    """The ``progress`` of tests that ignore it."""
 
 
 def fetch_from(
     server: Mirrors, kinds: list[str], folder: Path, limits: Limits = BRISK
 ) -> tuple[Dataset | None, list[str]]:
-    """What `fetch` returns with mirrors of these kinds, or None if it fails; and the lines it tells."""
+    """What `fetch` returns with mirrors of these kinds, or None if it fails; and the lines that it reports."""
     lines: list[str] = []
     spec = small_spec(*(server.url(kind) for kind in kinds))
     try:

@@ -62,7 +62,7 @@ def test_errors_are_one_line(arguments: list[str], message: str) -> None:
 
 
 def _all_of(screen: RawIOBase) -> bytes:
-    """What a closed terminal was told: one read gives a part of it, and at its end there is an error."""
+    """All that was written to a closed terminal. A read returns a part of it, and raises an error at the end."""
     parts: list[bytes] = []
     with suppress(OSError):
         while part := screen.read(100_000):

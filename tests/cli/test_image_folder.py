@@ -1,4 +1,4 @@
-"""Own classes from folders of pictures to predictions, through the real command line."""
+"""Image folders through the real command line, from training to predictions."""
 
 import json
 from dataclasses import replace
@@ -50,12 +50,12 @@ def cifar_edge(*arguments: str | Path) -> Result:
 
 @pytest.fixture
 def pets(tmp_path: Path, sample: Dataset) -> Path:
-    """One folder of classes whose names are not easy, with more of the last one."""
+    """An image folder without a split, whose classes have difficult names; the last class is the largest."""
     folders = {LABELS[0]: of_class(sample, "ship", 12), LABELS[1]: of_class(sample, "frog", 12)}
     return write_images(tmp_path / "my pets", {**folders, LABELS[2]: of_class(sample, "airplane", 40)}, sample)
 
 
-def test_from_pictures_to_predictions(pets: Path, tmp_path: Path, sample: Dataset) -> None:
+def test_from_images_to_predictions(pets: Path, tmp_path: Path, sample: Dataset) -> None:
     """Train, export and predict; whatever needs CIFAR-10 would fail: the cache is empty, and --offline is given."""
     trained = cifar_edge("train", "--data", pets, "--holdout", "0.3", "--offline", *TRAIN)
     assert trained.exit_code == 0, trained.stderr
@@ -91,11 +91,11 @@ def test_from_pictures_to_predictions(pets: Path, tmp_path: Path, sample: Datase
     assert int8 != calibrated_by(dataset.test_images)
     assert int8 != calibrated_by(sample.train_images)
 
-    picture = next((pets / LABELS[2]).iterdir())
-    predicted = cifar_edge("predict", picture, "--top", "9", "--json")
+    image = next((pets / LABELS[2]).iterdir())
+    predicted = cifar_edge("predict", image, "--top", "9", "--json")
     (answer,) = json.loads(predicted.stdout)
     assert {each["label"] for each in answer["top"]} == set(LABELS)
-    assert answer["label"] == Classifier(folder).predict(picture).label
+    assert answer["label"] == Classifier(folder).predict(image).label
 
     evaluated = cifar_edge("evaluate", "runs/own", "--offline", "--json")
     assert evaluated.exit_code == 0, evaluated.stderr
@@ -124,7 +124,7 @@ def _run(folder: Path, name: str, dataset: Dataset) -> Path:
     return folder
 
 
-def test_a_data_set_that_has_moved_or_changed(pets: Path, run_of_pets: Path) -> None:
+def test_a_dataset_that_has_moved_or_changed(pets: Path, run_of_pets: Path) -> None:
     moved = pets.rename(pets.parent / "moved")
     done = cifar_edge("export")
     assert (done.exit_code, done.stdout) == (1, "")
@@ -164,15 +164,15 @@ def test_errors_are_one_line(run_of_pets: Path, arguments: list[str], exit_code:
     assert "Traceback" not in done.stderr
 
 
-def test_strict_ends_every_command_that_meets_an_unreadable_picture(pets: Path, run_of_pets: Path) -> None:
-    (pets / LABELS[0] / "broken.png").write_bytes(b"no picture")
+def test_strict_fails_every_command_that_meets_an_unreadable_image(pets: Path, run_of_pets: Path) -> None:
+    (pets / LABELS[0] / "broken.png").write_bytes(b"not an image")
     for command in ("data", "export"):
         done = cifar_edge(command, "--data", pets, "--holdout", "0.3", "--strict")
         assert done.exit_code == 1
         assert "Error: 1 of 65 images in " in done.stderr.splitlines()[-1]
 
 
-def test_a_lone_file_with_own_classes_asks_for_pictures(pets: Path, tmp_path: Path) -> None:
+def test_a_lone_file_with_other_classes_asks_for_images(pets: Path, tmp_path: Path) -> None:
     metadata = changed_metadata(labels=LABELS)
     (tmp_path / "lone.onnx").write_bytes(tiny_model(metadata, output_shape=("batch", 3), classes=3))
     done = cifar_edge("evaluate", "lone.onnx")
@@ -183,7 +183,7 @@ def test_a_lone_file_with_own_classes_asks_for_pictures(pets: Path, tmp_path: Pa
     assert cifar_edge("evaluate", "lone.onnx", "--data", pets, "--holdout", "0.3").exit_code == 0
 
 
-def test_the_table_of_the_data_set(pets: Path) -> None:
+def test_the_table_of_the_dataset(pets: Path) -> None:
     done = cifar_edge("data", "--data", pets, "--holdout", "0.3")
     assert done.stderr.splitlines()[0] == f"reading 64 images in {pets}"
     assert done.stderr.splitlines()[-1].startswith("warning: uneven classes: 飞机 has 28 training images, ")
@@ -198,7 +198,7 @@ def test_the_table_of_the_data_set(pets: Path) -> None:
     assert (record["verified"], record["labels"]) == (False, list(LABELS))
 
 
-def test_int8_with_norms_is_calibrated_by_own_images_too(
+def test_int8_with_norms_is_calibrated_by_the_image_folder_too(
     pets: Path, tmp_path: Path, sample: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = load_dataset(pets, holdout=0.3)
@@ -234,7 +234,7 @@ def test_int8_of_2_and_of_1000_classes(labels: tuple[str, ...], sample: Dataset)
     assert len(answer.top(2000)) == len(labels)
 
 
-def test_pictures_of_a_run_with_many_odd_names(tmp_path: Path, sample: Dataset) -> None:
+def test_plots_of_a_run_with_many_odd_names(tmp_path: Path, sample: Dataset) -> None:
     names = ("$\\frac{$", "a\nb", "猫" * 100, *(f"class {number}" for number in range(90)))
     logits = np.random.default_rng(0).normal(size=(250, len(names))).astype(np.float32)
     truth = np.arange(250) % len(names)
@@ -262,12 +262,12 @@ def test_a_reference_survives_json_and_older_runs_have_less(sample: Dataset, pet
         check_holdout(reference_to(dataset), 0.2)
 
 
-def test_own_pictures_of_an_earlier_rule_are_told_and_not_trained_on_further(
+def test_a_split_of_an_earlier_rule_is_reported_and_not_trained_on(
     pets: Path, run_of_pets: Path, tmp_path: Path
 ) -> None:
     dataset = load_dataset(pets, holdout=0.3)
     record = reference_to(dataset).to_record()
-    del record["split_rule"]  # as it was before there were two
+    del record["split_rule"]  # as in runs before there were two rules
     summary = json.loads((run_of_pets / "summary.json").read_text())
     (run_of_pets / "summary.json").write_text(json.dumps(summary | {"data": record}))
     reference = Run(run_of_pets).data

@@ -117,7 +117,7 @@ def test_a_user_may_have_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("cifar_edge.data.cache.user_cache_path", homeless)
     assert record()["data"] == {"path": "the cache", "there": False}
-    assert "cache           this user has no home to keep a cache in; set HOME or\n" in info()
+    assert "cache           this user has no home folder for the cache; set HOME or\n" in info()
 
 
 def test_the_current_folder_may_be_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

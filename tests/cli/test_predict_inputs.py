@@ -1,4 +1,4 @@
-"""`cifar-edge predict`: which inputs a command line means, and what is none."""
+"""`cifar-edge predict`: which inputs a command line means, and which are errors."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from cifar_edge.data import Dataset
 
 @pytest.fixture
 def tree(sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder: images on three levels, and what is none among them."""
+    """The current folder: images on three levels, and other files among them."""
     image = Image.fromarray(sample.test_images[0])
     for name in ("b.png", "a/2.PNG", "a/10.jpg", "a/deep/x.webp", "a.bmp", "[1].png", "a/.hidden.png", ".git/g.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def test_a_folder_is_walked_in_the_order_of_full_names() -> None:
 
 
 @pytest.mark.usefixtures("tree")
-def test_a_folder_needs_a_word_and_an_image() -> None:
+def test_a_folder_needs_recursive_and_an_image() -> None:
     result = predict("a", "b.png", "empty", "-r")
     assert result.exit_code == 1
     assert "Error: empty: no file in this folder has the suffix of an image\n" in result.stderr
@@ -110,7 +110,7 @@ def test_links_that_lead_to_no_folder_do_not_hide_the_others() -> None:
 
 @pytest.mark.parametrize("options", [[], ["-r"]])
 @pytest.mark.usefixtures("tree")
-def test_an_empty_name_is_no_folder(options: list[str]) -> None:
+def test_an_empty_name_is_not_a_folder(options: list[str]) -> None:
     result = predict("", "b.png", *options)
     assert (result.exit_code, len(result.stdout.splitlines())) == (1, 1)
     assert result.stderr.splitlines()[1:] == ["Error: the name of an input is empty"]
@@ -150,7 +150,7 @@ def test_a_list_of_names(tree: Path) -> None:
     assert "Error: 'line\\nbreak\\r': no such file\n" in result.stderr
 
 
-def test_what_is_no_list(tree: Path) -> None:
+def test_what_is_not_a_list(tree: Path) -> None:
     (tree / "zeros").write_bytes(bytes(200_000))
     result = predict("--from-file", "zeros")
     assert (result.exit_code, result.stdout) == (1, "")
@@ -161,7 +161,7 @@ def test_what_is_no_list(tree: Path) -> None:
     assert json.loads(predict("--from-file", "none", "--json").stdout) == []
 
 
-def test_a_bad_list_is_said_once_where_the_inputs_are_counted(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_list_is_reported_once_if_the_inputs_are_counted(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tree / "zeros").write_bytes(bytes(200_000))
     monkeypatch.setattr("cifar_edge.cli.predict.alone_on_terminal", lambda results_elsewhere: True)
     raised: list[object] = []
@@ -265,7 +265,7 @@ def test_strict_stops_at_the_first() -> None:
 
 
 @pytest.mark.usefixtures("tree")
-def test_a_reader_that_goes_away_is_no_error() -> None:
+def test_a_reader_that_goes_away_is_not_an_error() -> None:
     command = f"yes b.png | {ENTRY_POINT} predict --model {TINY} --from-file - 2>error | head -n 3"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, timeout=60)
     assert len(done.stdout.splitlines()) == 3

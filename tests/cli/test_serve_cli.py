@@ -170,7 +170,7 @@ def test_a_page_that_cannot_be_read_is_told_and_does_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def homeless() -> Path:
-        raise DataError("this user has no home to keep a cache in")
+        raise DataError("this user has no home folder for the cache")
 
     for found in (lambda: tmp_path / "missing", homeless):
         monkeypatch.setattr(build, "found_page", found)

@@ -1,4 +1,4 @@
-"""The data set from files: every format, the verification of every pixel, damage, and the embedded sample."""
+"""Datasets from files: every format, the verification of every pixel, damage, and the embedded sample."""
 
 import hashlib
 import os
@@ -60,9 +60,9 @@ def write_arrays(path: Path, arrays: Arrays) -> Path:
 
 
 def write_parquet(folder: Path, arrays: Arrays, image_column: str = "img", *, plain: bool = False) -> Path:
-    """As hubs have it: PNG bytes and labels, the training batches in the order that they have in the archive.
+    """Parquet files as hubs have them: PNG bytes and labels, training batches in the order of the archive.
 
-    Hubs put a structure of bytes and path into the column of images; ``plain`` puts the bytes alone.
+    Hubs put a structure of bytes and path into the column of images; with ``plain``, it has the bytes alone.
     """
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
@@ -168,7 +168,7 @@ def test_an_npz_may_hold_no_pickle(tmp_path: Path, spec: DatasetSpec) -> None:
 
 
 def damaged(name: str, folder: Path, arrays: Arrays) -> Path:
-    """Files that claim to be data and are not, or not whole."""
+    """Damaged files: they are not data, or not all of it."""
     binary, package = binary_files(arrays), package_files(arrays)
     target = folder / "damaged"
     match name:
@@ -219,7 +219,7 @@ def damaged(name: str, folder: Path, arrays: Arrays) -> Path:
         case "labels are no list":
             return write_folder(target, {**package, "test_lables.json": b'{"a": 1}'})
         case _:
-            return write_parquet(target, arrays, image_column="picture")
+            return write_parquet(target, arrays, image_column="pixels")
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def damaged(name: str, folder: Path, arrays: Arrays) -> Path:
         ("no labels", "it lacks labels of the train images"),
         ("labels above 255", "test_lables.json: its labels are not a list of whole numbers from 0 to 255"),
         ("labels are no list", "test_lables.json: its labels are not a list of whole numbers"),
-        ("other columns", "columns picture, label"),
+        ("other columns", "columns pixels, label"),
     ],
 )
 def test_damage_is_one_clear_line(name: str, message: str, tmp_path: Path, arrays: Arrays, spec: DatasetSpec) -> None:
@@ -271,7 +271,7 @@ def test_sample_is_real_balanced_and_apart(sample: Dataset) -> None:
     assert sample.labels == CIFAR10_LABELS
     assert np.bincount(sample.train_labels).tolist() == [50] * 10
     assert np.bincount(sample.test_labels).tolist() == [25] * 10
-    # The official sets begin so.
+    # The original sets begin like this.
     assert sample.train_labels[:10].tolist() == [6, 9, 9, 4, 1, 1, 2, 7, 8, 3]
     assert sample.test_labels[:10].tolist() == [3, 8, 8, 0, 6, 6, 1, 6, 3, 1]
     train, test = ({image.tobytes() for image in images} for images in (sample.train_images, sample.test_images))
@@ -299,7 +299,7 @@ def test_location(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_fingerprints_are_those_of_cifar10(arrays: Arrays, tmp_path: Path) -> None:
-    """The sample is no CIFAR-10: only the whole of it is."""
+    """The sample is not CIFAR-10: only all of it is."""
     with pytest.raises(DataError, match="is not CIFAR-10: the SHA-256 of train_images, train_labels, test_images"):
         load_dataset(write_arrays(tmp_path / "cifar10.npz", arrays))
     assert Fingerprints.of(arrays) != CIFAR10.fingerprints
@@ -315,7 +315,7 @@ def test_data_never_imports_torch() -> None:
     assert done.stdout.strip() == ""
 
 
-def test_a_picture_is_known_by_its_pixels(sample: Dataset) -> None:
+def test_an_image_is_known_by_its_pixels(sample: Dataset) -> None:
     images = sample.train_images[:3]
     expected = tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in images)
     assert image_digests(images) == expected

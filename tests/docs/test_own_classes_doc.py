@@ -1,4 +1,4 @@
-"""The walk-through in docs/own-classes.md: its program writes the pictures that the page says."""
+"""The walk-through in docs/own-classes.md: its program writes the images that the page says."""
 
 import re
 from pathlib import Path
@@ -23,5 +23,5 @@ def test_the_program_on_the_page_writes_the_digits(tmp_path: Path, monkeypatch: 
     assert dataset.labels == tuple(label for label, _, _ in shown)
     images = [*dataset.train_labels, *dataset.test_labels]
     for number, (label, train, test) in enumerate(shown):
-        # Another zlib writes other bytes, and so another split of the same pictures.
+        # Another zlib writes other bytes, and so another split of the same images.
         assert images.count(number) == int(train) + int(test), label

@@ -1,4 +1,4 @@
-"""Fetching: every kind of source, good and bad, played by a server on the loopback; the cache; processes at once."""
+"""Fetching from good and bad sources, which are servers on the loopback; the cache; several processes."""
 
 import multiprocessing
 import os
@@ -106,14 +106,14 @@ def test_a_download_goes_on_where_it_was(server: Mirrors, tmp_path: Path) -> Non
     assert server.log == [("/good/small-python.tar.gz", "bytes=100000-")]
 
 
-def test_a_mirror_that_cannot_resume_is_read_over(server: Mirrors, tmp_path: Path) -> None:
+def test_bytes_of_a_mirror_that_cannot_resume_are_skipped(server: Mirrors, tmp_path: Path) -> None:
     part = tmp_path / "part"
     part.write_bytes(small_archive()[:100_000])
     bring(server.url("no-range"), part)
     assert part.read_bytes() == small_archive()
 
 
-def test_a_broken_connection_is_taken_up_again(server: Mirrors, tmp_path: Path) -> None:
+def test_a_broken_connection_is_resumed(server: Mirrors, tmp_path: Path) -> None:
     bring(server.url("breaks"), tmp_path / "part")
     third = len(small_archive()) // 3
     assert [asked for _, asked in server.log][:3] == [None, f"bytes={third}-", f"bytes={2 * third}-"]
@@ -137,7 +137,7 @@ def test_a_whole_part_is_not_fetched_again_and_an_overlong_one_is(extra: int, se
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_is_no_fault_of_the_mirror(server: Mirrors, tmp_path: Path) -> None:
+def test_a_full_disk_is_not_a_fault_of_the_mirror(server: Mirrors, tmp_path: Path) -> None:
     (tmp_path / "part").symlink_to("/dev/full")
     with pytest.raises(DataError, match=r"cannot write .*part: No space left on device"):
         bring(server.url("good"), tmp_path / "part")
@@ -196,7 +196,7 @@ def test_if_every_source_is_slow_the_fastest_is_waited_for(server: Mirrors, tmp_
 
 
 @pytest.mark.usefixtures("without_npm")
-def test_patience_has_an_end(server: Mirrors, tmp_path: Path) -> None:
+def test_slow_limits_are_kept_too(server: Mirrors, tmp_path: Path) -> None:
     dataset, lines = fetch_from(server, ["crawling"], tmp_path)
     assert dataset is None
     assert lines[1].startswith("127.0.0.1: too slow, ")
@@ -212,7 +212,7 @@ def test_no_source_at_all(server: Mirrors, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("without_npm")
-def test_own_mirrors_come_first(server: Mirrors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mirrors_of_the_user_come_first(server: Mirrors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = server.url("good").removesuffix("small-python.tar.gz")
     monkeypatch.setenv(MIRRORS_VARIABLE, f" {server.url('missing')}\n{folder} ")
     dataset, _ = fetch_from(server, ["dead"], tmp_path)
@@ -221,8 +221,8 @@ def test_own_mirrors_come_first(server: Mirrors, tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.usefixtures("without_npm")
-def test_an_archive_with_other_pixels_is_no_data(server: Mirrors, tmp_path: Path) -> None:
-    """Checksum of the archive and fingerprints of the pixels are apart: the pixels decide."""
+def test_an_archive_with_other_pixels_is_refused(server: Mirrors, tmp_path: Path) -> None:
+    """The fingerprints of the pixels decide, not the checksum of the archive."""
     spec = small_spec(server.url("good"))
     other = replace(spec, fingerprints=replace(spec.fingerprints, test_labels="0" * 64))
     with pytest.raises(DataError, match=r"127\.0\.0\.1 is not SMALL-10: the SHA-256 of test_labels differs"):

@@ -1,4 +1,4 @@
-"""The npm package, by the real npm program from a registry that this machine plays."""
+"""The npm package, fetched by the real npm program from a registry on this machine."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The cache of decoded own pictures: the bytes of the files decide, damage is mended, its size is bounded."""
+"""The cache of decoded images: the bytes of the files decide, damage is repaired, its size is bounded."""
 
 import os
 import shutil
@@ -25,8 +25,8 @@ from cifar_edge.runs.dataset import Fingerprints
 from cifar_edge.runtime.images import read_pixels
 
 SPLIT = {"train/cat": range(4), "train/dog": range(4, 9), "test/cat": range(9, 11), "test/dog": range(11, 12)}
-PICTURE = 2 * 32 + 3072
-"""Bytes a picture takes in the cache."""
+IMAGE_BYTES = 2 * 32 + 3072
+"""Bytes of an image in the cache."""
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def split(tmp_path: Path, sample: Dataset) -> Path:
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the pictures that are decoded, as they are."""
+    """The names of the images that are decoded, in order."""
     names: list[str] = []
 
     def read(content: bytes, name: str, size: int) -> object:
@@ -83,8 +83,8 @@ def test_changed_new_and_removed_files_are_noticed(split: Path, sample: Dataset,
     assert reported_by(split)[1] == []
 
 
-def test_a_picture_swapped_for_one_of_its_name_size_and_time_is_another(tmp_path: Path, split: Path) -> None:
-    """As ``cp -p``, rsync, git and archives do it."""
+def test_an_image_swapped_for_one_of_its_name_size_and_time_is_another(tmp_path: Path, split: Path) -> None:
+    """As ``cp -p``, rsync, git and archives swap them."""
     one, other = split / "train" / "cat" / "0.ppm", split / "train" / "cat" / "1.ppm"
     Image.new("RGB", (9, 9), "red").save(one)
     Image.new("RGB", (9, 9), "blue").save(other)
@@ -112,8 +112,8 @@ def _truncated(file: Path) -> None:
     os.truncate(file, file.stat().st_size - 100)
 
 
-def _one_picture_less(file: Path) -> None:
-    os.truncate(file, file.stat().st_size - PICTURE)
+def _one_image_less(file: Path) -> None:
+    os.truncate(file, file.stat().st_size - IMAGE_BYTES)
 
 
 def _pixels(file: Path) -> None:
@@ -124,17 +124,17 @@ def _pixels(file: Path) -> None:
 
 def _huge(file: Path) -> None:
     with file.open("r+b") as opened:
-        opened.truncate(32 + PICTURE * 1_000_000)
+        opened.truncate(32 + IMAGE_BYTES * 1_000_000)
 
 
 @pytest.mark.parametrize(
     "damage",
     [
         lambda file: file.write_bytes(b""),
-        lambda file: file.write_bytes(b"x" * (32 + PICTURE)),
+        lambda file: file.write_bytes(b"x" * (32 + IMAGE_BYTES)),
         lambda file: file.write_bytes(file.read_bytes()[32:]),
         _truncated,
-        _one_picture_less,
+        _one_image_less,
         _pixels,
         _huge,
     ],
@@ -151,7 +151,7 @@ def test_a_damaged_cache_is_made_anew(split: Path, cache: Path, damage: Callable
     assert reported_by(split)[1] == []
 
 
-def test_a_folder_in_the_place_of_the_cache_stops_nothing(split: Path, cache: Path) -> None:
+def test_a_folder_in_place_of_the_cache_file_stops_nothing(split: Path, cache: Path) -> None:
     before = Fingerprints.of(load_dataset(split).arrays())
     _folder(file_of(cache))
     dataset, lines = reported_by(split)
@@ -183,7 +183,7 @@ def test_another_rule_or_pillow_decodes_anew(split: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("module", [runtime.images, runtime.levels, runtime.transform])
-def test_other_code_that_decodes_is_another_rule(
+def test_other_decoding_code_is_another_rule(
     split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType
 ) -> None:
     load_dataset(split)
@@ -192,7 +192,7 @@ def test_other_code_that_decodes_is_another_rule(
     assert reported_by(split)[1] == [f"reading 12 images in {split}"]
 
 
-def test_without_a_cache_it_goes_on(split: Path, cache: Path) -> None:
+def test_a_dataset_loads_without_a_cache(split: Path, cache: Path) -> None:
     cache.mkdir()
     (cache / "own").write_text("a file where the folder should be")
     dataset, lines = reported_by(split)
@@ -201,13 +201,13 @@ def test_without_a_cache_it_goes_on(split: Path, cache: Path) -> None:
     assert lines[-1].endswith("; the images will be decoded again the next time")
 
 
-# Its size, and how it is emptied
+# Size and emptying
 
 
-def test_what_was_not_used_for_longest_is_removed(
+def test_the_least_recently_used_file_is_removed(
     tmp_path: Path, cache: Path, sample: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pixel_cache, "MOST_BYTES", 3 * 32 + 14 * PICTURE)
+    monkeypatch.setattr(pixel_cache, "MOST_BYTES", 3 * 32 + 14 * IMAGE_BYTES)
     roots = [write_images(tmp_path / name, {"cat": range(3), "dog": range(3, 6)}, sample) for name in ("a", "b", "c")]
     for number, root in enumerate(roots[:2]):
         load_dataset(root, holdout=0.3)
@@ -223,7 +223,7 @@ def test_what_was_not_used_for_longest_is_removed(
 def test_a_folder_larger_than_the_bound_is_kept_in_part(
     split: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
 ) -> None:
-    monkeypatch.setattr(pixel_cache, "MOST_BYTES", 32 + 10 * PICTURE)
+    monkeypatch.setattr(pixel_cache, "MOST_BYTES", 32 + 10 * IMAGE_BYTES)
     before = Fingerprints.of(load_dataset(split).arrays())
     assert file_of(cache).stat().st_size == pixel_cache.MOST_BYTES
     assert Fingerprints.of(load_dataset(split).arrays()) == before
@@ -244,10 +244,10 @@ def test_the_cache_can_be_emptied(split: Path, cache: Path, tmp_path: Path) -> N
     assert reported_by(split)[1] == [f"reading 12 images in {split}"]
 
 
-# Two at once
+# Two at the same time
 
 
-def test_two_at_once_give_what_each_alone_would(split: Path, cache: Path) -> None:
+def test_two_at_the_same_time_give_what_each_gives_alone(split: Path, cache: Path) -> None:
     alone = Fingerprints.of(load_dataset(split).arrays())
     found: list[Fingerprints] = []
 
@@ -278,22 +278,20 @@ def test_a_file_that_vanishes_while_it_is_read_is_left_out(
     assert lines[-1] == f"left out: 1 of 12 images in {split} cannot be read, such as train/cat/0.png: no such file"
 
 
-def test_a_picture_that_another_process_writes_meanwhile_is_left_out(
-    split: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    picture = split / "train" / "cat" / "0.png"
-    whole = picture.read_bytes()
+def test_an_image_that_another_process_is_writing_is_left_out(split: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = split / "train" / "cat" / "0.png"
+    whole = image.read_bytes()
 
     class Slow(BufferedReader):
         def read(self, size: int | None = -1, /) -> bytes:
             content = super().read(size)
-            os.truncate(picture, len(whole) - 1)
+            os.truncate(image, len(whole) - 1)
             return content
 
     usual = Path.open
 
     def opened(path: Path, mode: str = "r", **options: Any) -> object:
-        return Slow(FileIO(path)) if (path, mode) == (picture, "rb") else usual(path, mode, **options)
+        return Slow(FileIO(path)) if (path, mode) == (image, "rb") else usual(path, mode, **options)
 
     monkeypatch.setattr(Path, "open", opened)
     dataset, lines = reported_by(split)

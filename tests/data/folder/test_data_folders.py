@@ -1,4 +1,4 @@
-"""Own pictures in folders by class: what is found, read, kept, held out, and refused."""
+"""Image folders: what is found, read, kept, held out, and refused."""
 
 import os
 import tempfile
@@ -64,7 +64,7 @@ names = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size
 
 
 @settings(max_examples=25, deadline=None)
-@example(labels=["0", "data_batch_1"])  # as a file of CIFAR-10 is called
+@example(labels=["0", "data_batch_1"])  # the name of a file of CIFAR-10
 @given(
     labels=st.lists(
         names, min_size=2, max_size=5, unique_by=lambda name: unicodedata.normalize("NFC", name).casefold()
@@ -96,11 +96,11 @@ def test_two_to_a_thousand_classes(tmp_path: Path, classes: int, kind: type) -> 
     assert sorted(dataset.arrays().test_labels.tolist()) == list(range(classes))
 
 
-# What cannot be read, and what is no picture
+# What cannot be read, and what is not an image
 
 
-def test_unreadable_pictures_are_left_out_and_counted(split: Path) -> None:
-    (split / "train" / "cat" / "broken.jpg").write_bytes(b"no picture")
+def test_unreadable_images_are_left_out_and_counted(split: Path) -> None:
+    (split / "train" / "cat" / "broken.jpg").write_bytes(b"not an image")
     (split / "train" / "cat" / "empty.png").touch()
     (split / "test" / "dog" / "loop.png").symlink_to(split / "test" / "dog" / "loop.png")
     for _ in range(2):
@@ -113,7 +113,7 @@ def test_unreadable_pictures_are_left_out_and_counted(split: Path) -> None:
         load_dataset(split, strict=True)
 
 
-def test_hidden_and_stray_files_are_left_alone(split: Path) -> None:
+def test_hidden_and_stray_files_are_ignored(split: Path) -> None:
     before = Fingerprints.of(load_dataset(split).arrays())
     for hidden in (".DS_Store", "train/.cache", "train/cat/._1.png"):
         (split / hidden).write_bytes(b"hidden")
@@ -178,7 +178,7 @@ def _only_copies(root: Path) -> None:
         ),
     ],
 )
-def test_folders_that_are_no_data_set(split: Path, spoil: Callable[[Path], object], message: str) -> None:
+def test_folders_that_are_not_a_dataset(split: Path, spoil: Callable[[Path], object], message: str) -> None:
     spoil(split)
     with pytest.raises(DataError, match=message) as error:
         load_dataset(split)
@@ -200,7 +200,7 @@ def test_an_empty_folder(tmp_path: Path) -> None:
         load_dataset(tmp_path)
 
 
-def test_one_folder_needs_a_holdout_and_two_pictures_a_class(tmp_path: Path, sample: Dataset) -> None:
+def test_a_folder_without_a_split_needs_a_holdout_and_two_images_a_class(tmp_path: Path, sample: Dataset) -> None:
     root = write_images(tmp_path, {"cat": range(2), "dog": range(2, 3)}, sample)
     with pytest.raises(DataError, match=r"has no test images of its own: give --holdout 0.2"):
         load_dataset(root)
@@ -212,7 +212,7 @@ def test_one_folder_needs_a_holdout_and_two_pictures_a_class(tmp_path: Path, sam
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may look anywhere")
-def test_a_folder_that_must_not_be_looked_into(split: Path) -> None:
+def test_a_folder_that_may_not_be_read(split: Path) -> None:
     (split / "train" / "cat").chmod(0)
     try:
         with pytest.raises(DataError, match=r"cannot look into .*train/cat: Permission denied"):

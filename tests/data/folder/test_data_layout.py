@@ -1,4 +1,4 @@
-"""How a folder of own pictures is read: as one folder of classes, or as train/CLASS and test/CLASS."""
+"""The layout of an image folder: CLASS/*, or train/CLASS/* and test/CLASS/*."""
 
 import shutil
 from collections.abc import Callable
@@ -56,12 +56,12 @@ def _thumbnails(root: Path, sample: Dataset) -> None:
     write_images(root, {"train": range(40, 42), "test": range(42, 44)}, sample)
 
 
-def _beside(root: Path, sample: Dataset) -> None:
+def _images_next_to_splits(root: Path, sample: Dataset) -> None:
     write_images(root, {"bus": range(40, 42)}, sample)
 
 
-def _beside_train(root: Path, sample: Dataset) -> None:
-    _beside(root, sample)
+def _images_next_to_train(root: Path, sample: Dataset) -> None:
+    _images_next_to_splits(root, sample)
     shutil.rmtree(root / "test")
 
 
@@ -102,8 +102,8 @@ def _not_read(root: Path, sample: Dataset) -> None:
             _thumbnails,
             r"could be train/CLASS/\* and test/CLASS/\* or two classes of these names: train/ and test/ hold ",
         ),
-        (_beside, r"is neither .*: test/, train/ hold folders of classes, bus/ holds images; move one"),
-        (_beside_train, r"is neither .*: train/ holds folders of classes, bus/ holds images; move one"),
+        (_images_next_to_splits, r"is neither .*: test/, train/ hold folders of classes, bus/ holds images; move one"),
+        (_images_next_to_train, r"is neither .*: train/ holds folders of classes, bus/ holds images; move one"),
         (_capitals, r"Test holds folders, as test/CLASS/\* does; if these are classes, rename it to test$"),
         (_validation, r"has classes in train/ but none in test/: .*; or rename val/ to test/, if it is that split$"),
         (_flat_test, r"has classes in train/ but none in test/: add test/CLASS/\*"),
@@ -115,7 +115,7 @@ def _not_read(root: Path, sample: Dataset) -> None:
         (_not_read, r"without an image: train/cat; .* that is read, which train/cat/0.HEIC, ... \(4 in all\) is not$"),
     ],
 )
-def test_what_could_be_read_otherwise_is_one_error_that_says_how(
+def test_an_ambiguous_layout_is_one_error_that_says_how_to_fix_it(
     split: Path, sample: Dataset, change: Callable[[Path, Dataset], None], message: str
 ) -> None:
     change(split, sample)
@@ -124,14 +124,14 @@ def test_what_could_be_read_otherwise_is_one_error_that_says_how(
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_pictures_directly_in_train_are_stray_where_the_classes_are_clear(split: Path, sample: Dataset) -> None:
+def test_images_directly_in_train_are_stray_if_the_classes_are_clear(split: Path, sample: Dataset) -> None:
     write_images(split, {"train": range(40, 41)}, sample)
     dataset, lines = reported_by(split)
     assert (len(dataset.train_labels), len(dataset.test_labels)) == (8, 4)
     assert lines[0] == "ignoring what is not an image in a class: train/40.png"
 
 
-# Neither own pictures nor CIFAR-10
+# Neither an image folder nor CIFAR-10
 
 
 @pytest.mark.parametrize("holdout", [None, 0.2])
@@ -146,7 +146,7 @@ def test_pictures_directly_in_train_are_stray_where_the_classes_are_clear(split:
         ("loop", r"cannot look into .*loop: Too many levels of symbolic links|there is no .*loop"),
     ],
 )
-def test_what_is_no_data_set_has_its_own_message(
+def test_what_is_not_a_dataset_has_its_own_message(
     tmp_path: Path, sample: Dataset, name: str, message: str, holdout: float | None
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -158,7 +158,7 @@ def test_what_is_no_data_set_has_its_own_message(
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_holdout_is_refused_where_there_are_test_images(split: Path) -> None:
+def test_holdout_is_refused_if_there_are_test_images(split: Path) -> None:
     with pytest.raises(DataError, match=r"has train/ and test/; leave --holdout out"):
         load_dataset(split, holdout=0.2)
     with pytest.raises(DataError, match="CIFAR-10 has test images"):

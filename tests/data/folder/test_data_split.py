@@ -1,4 +1,4 @@
-"""Which own pictures are test images, which files are one picture, and what is said of small and uneven classes."""
+"""Image folders: which images are test images, duplicates, and warnings of small and uneven classes."""
 
 import hashlib
 from pathlib import Path
@@ -46,11 +46,11 @@ def test_every_class_is_tested_by_the_same_share(tmp_path: Path, sample: Dataset
     assert np.bincount(dataset.train_labels).tolist() == [32, 32, 2, 32]
 
 
-def test_the_pixels_of_a_picture_decide_on_which_side_it_is(tmp_path: Path, sample: Dataset) -> None:
+def test_the_pixels_of_an_image_decide_its_split(tmp_path: Path, sample: Dataset) -> None:
     root = write_images(tmp_path / "a", {"cat": range(10), "dog": range(10, 30)}, sample)
     before = load_dataset(root, holdout=0.3)
-    for number, (own, share) in enumerate(((range(10), 3), (range(10, 30), 6))):
-        smallest = sorted(image_digests(sample.train_images[own]))[:share]
+    for number, (members, share) in enumerate(((range(10), 3), (range(10, 30), 6))):
+        smallest = sorted(image_digests(sample.train_images[members]))[:share]
         assert set(image_digests(before.test_images[before.test_labels == number])) == set(smallest)
     for index, path in enumerate(sorted((root / "cat").iterdir())):
         saved_anew(path, path.with_name(f"renamed {index}.png"))
@@ -58,7 +58,7 @@ def test_the_pixels_of_a_picture_decide_on_which_side_it_is(tmp_path: Path, samp
     assert Fingerprints.of(load_dataset(root, holdout=0.3).arrays()) == Fingerprints.of(before.arrays())
 
 
-pictures_and_share = (
+images_and_share = (
     st.lists(
         st.tuples(st.integers(0, 1_000_000), st.integers(0, 3)), min_size=1, max_size=60, unique_by=lambda x: x[0]
     ),
@@ -66,35 +66,35 @@ pictures_and_share = (
 )
 
 
-def sides(pictures: list[tuple[int, int]], holdout: float) -> dict[int, bool]:
-    """Of each picture, given with its class, whether it is a test image."""
-    ordered = sorted(pictures, key=lambda each: hashlib.sha256(str(each[0]).encode()).digest())
+def splits(images: list[tuple[int, int]], holdout: float) -> dict[int, bool]:
+    """Image -> whether it is a test image, for images and their classes."""
+    ordered = sorted(images, key=lambda each: hashlib.sha256(str(each[0]).encode()).digest())
     test = held_out(np.array([label for _, label in ordered]), holdout)
-    return {picture: bool(side) for (picture, _), side in zip(ordered, test, strict=True)}
+    return {image: bool(is_test) for (image, _), is_test in zip(ordered, test, strict=True)}
 
 
-@given(*pictures_and_share)
-def test_the_share_is_rounded_and_leaves_both_sides_a_picture(pictures: list[tuple[int, int]], holdout: float) -> None:
-    test = sides(pictures, holdout)
-    for label in {label for _, label in pictures}:
-        own = [test[picture] for picture, other in pictures if other == label]
-        if len(own) > 1:
-            assert 1 <= sum(own) < len(own)
-            assert abs(sum(own) - holdout * len(own)) <= 0.5 + 1e-9 or sum(own) in {1, len(own) - 1}
+@given(*images_and_share)
+def test_the_share_is_rounded_and_leaves_an_image_in_both_splits(images: list[tuple[int, int]], holdout: float) -> None:
+    test = splits(images, holdout)
+    for label in {label for _, label in images}:
+        members = [test[image] for image, other in images if other == label]
+        if len(members) > 1:
+            assert 1 <= sum(members) < len(members)
+            assert abs(sum(members) - holdout * len(members)) <= 0.5 + 1e-9 or sum(members) in {1, len(members) - 1}
 
 
-@given(*pictures_and_share)
-def test_one_more_picture_moves_at_most_one_other_of_its_class(pictures: list[tuple[int, int]], holdout: float) -> None:
-    (added, label), *others = pictures
-    before, after = sides(others, holdout) if others else {}, sides(pictures, holdout)
-    moved = [other for picture, other in others if before[picture] != after[picture]]
+@given(*images_and_share)
+def test_one_more_image_moves_at_most_one_other_of_its_class(images: list[tuple[int, int]], holdout: float) -> None:
+    (added, label), *others = images
+    before, after = splits(others, holdout) if others else {}, splits(images, holdout)
+    moved = [other for image, other in others if before[image] != after[image]]
     assert moved in ([], [label]), added
 
 
-# Files that are one picture
+# Duplicates
 
 
-def test_files_of_equal_pixels_are_one_picture_on_one_side(tmp_path: Path, sample: Dataset) -> None:
+def test_duplicates_are_one_image_in_one_split(tmp_path: Path, sample: Dataset) -> None:
     root = write_images(tmp_path, {"cat": range(20), "dog": range(20, 40)}, sample)
     before = load_dataset(root, holdout=0.5)
     for index in range(20):
@@ -107,7 +107,7 @@ def test_files_of_equal_pixels_are_one_picture_on_one_side(tmp_path: Path, sampl
     assert load_dataset(root, holdout=0.5, strict=True).labels == ("cat", "dog"), "strict does not mind"
 
 
-def test_training_copies_of_test_images_are_left_out(split: Path) -> None:
+def test_training_duplicates_of_test_images_are_left_out(split: Path) -> None:
     saved_anew(split / "test" / "dog" / "11.png", split / "train" / "dog" / "copy.png")
     dataset, lines = reported_by(split)
     assert (len(dataset.train_images), len(dataset.test_images)) == (9, 3)
@@ -118,7 +118,7 @@ def test_training_copies_of_test_images_are_left_out(split: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["train/dog", "test/dog"])
-def test_a_picture_in_two_classes_counts_for_neither(split: Path, where: str) -> None:
+def test_an_image_in_two_classes_counts_for_neither(split: Path, where: str) -> None:
     saved_anew(split / "train" / "cat" / "3.png", split / where / "what.png")
     dataset, lines = reported_by(split)
     assert lines[-1] == f"left out: images in two classes, train/cat/3.png = {where}/what.png"
@@ -127,7 +127,7 @@ def test_a_picture_in_two_classes_counts_for_neither(split: Path, where: str) ->
         load_dataset(split, strict=True)
 
 
-def test_a_picture_in_all_classes_is_named_in_each(tmp_path: Path, sample: Dataset) -> None:
+def test_an_image_in_all_classes_is_named_in_each(tmp_path: Path, sample: Dataset) -> None:
     root = write_images(tmp_path, {"cat": range(5), "dog": range(5, 10), "owl": range(10, 15)}, sample)
     write_images(root, {"cat": [20], "dog": [20], "owl": [20]}, sample)
     dataset, lines = reported_by(root, holdout=0.2)
@@ -135,7 +135,7 @@ def test_a_picture_in_all_classes_is_named_in_each(tmp_path: Path, sample: Datas
     assert len(dataset.train_labels) + len(dataset.test_labels) == 15
 
 
-def test_the_same_photo_turned_by_exif_is_one_picture(split: Path, sample: Dataset) -> None:
+def test_the_same_photograph_turned_by_exif_is_a_duplicate(split: Path, sample: Dataset) -> None:
     turned = Image.Exif()
     turned[0x0112] = 6
     upright = Image.open(split / "train" / "cat" / "0.png")
@@ -144,7 +144,7 @@ def test_the_same_photo_turned_by_exif_is_one_picture(split: Path, sample: Datas
     assert lines[-1].endswith("test images too: test/cat/turned.png = train/cat/0.png")
 
 
-def test_links_to_one_file_are_one_picture(split: Path) -> None:
+def test_links_to_one_file_are_duplicates(split: Path) -> None:
     (split / "train" / "cat" / "link.png").symlink_to(split / "train" / "cat" / "0.png")
     dataset, lines = reported_by(split)
     assert len(dataset.train_images) == 9
@@ -160,7 +160,7 @@ def warnings_of(root: Path, holdout: float | None = None) -> list[str]:
     return [line for line in lines if line.startswith("warning: ")]
 
 
-def test_a_class_of_few_pictures_is_warned_of(tmp_path: Path, sample: Dataset) -> None:
+def test_a_class_of_few_images_gets_a_warning(tmp_path: Path, sample: Dataset) -> None:
     root = write_images(tmp_path, {"cat": range(50), "owl": range(50, 53)}, sample)
     assert warnings_of(root, 0.2) == [
         "warning: few training images: owl has 2; a network learns little of a class from so few",
@@ -171,7 +171,7 @@ def test_a_class_of_few_pictures_is_warned_of(tmp_path: Path, sample: Dataset) -
     ]
 
 
-def test_few_test_images_are_warned_of(tmp_path: Path, sample: Dataset) -> None:
+def test_few_test_images_get_a_warning(tmp_path: Path, sample: Dataset) -> None:
     folders = {"train/cat": range(30), "train/dog": range(30, 60), "test/cat": range(60, 72), "test/dog": range(72, 74)}
     assert warnings_of(write_images(tmp_path, folders, sample)) == [
         "warning: few test images: dog has 2; even if all 2 are right, the accuracy of that class is only known to be "
@@ -179,7 +179,7 @@ def test_few_test_images_are_warned_of(tmp_path: Path, sample: Dataset) -> None:
     ]
 
 
-def test_even_classes_of_enough_pictures_need_no_warning(tmp_path: Path, sample: Dataset) -> None:
+def test_even_classes_of_enough_images_get_no_warning(tmp_path: Path, sample: Dataset) -> None:
     root = write_images(tmp_path, {"cat": range(50), "dog": range(50, 110)}, sample)
     assert warnings_of(root, 0.2) == []
 

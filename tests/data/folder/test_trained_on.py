@@ -1,4 +1,4 @@
-"""A picture that a run was trained on never counts as a test picture of that run, wherever it lies by then."""
+"""An image that a run was trained on never counts as a test image of that run, wherever its file is."""
 
 import json
 import shutil
@@ -32,17 +32,17 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def pets(tmp_path: Path, sample: Dataset) -> Path:
-    """Two classes, 8 training and 4 test pictures of each."""
+    """Two classes, 8 training and 4 test images of each."""
     folders = {f"train/{label}": of_class(sample, label, 8) for label in LABELS}
     folders |= {f"test/{label}": of_class(sample, label, 4, start=8) for label in LABELS}
     return write_images(tmp_path / "pets", folders, sample)
 
 
 @pytest.fixture
-def own(tmp_path: Path, pets: Path) -> Path:
-    """A run that was trained on them, as far as it says, and its export."""
+def trained(tmp_path: Path, pets: Path) -> Path:
+    """A run whose record says that it was trained on them, and its export."""
     dataset = load_dataset(pets)
-    folder = tmp_path / "runs" / "own"
+    folder = tmp_path / "runs" / "trained"
     (folder / "export").mkdir(parents=True)
     about = {"finished": "2026-01-01T00:00:00+00:00", "data": reference_to(dataset).to_record()}
     (folder / "summary.json").write_text(json.dumps(about))
@@ -53,10 +53,10 @@ def own(tmp_path: Path, pets: Path) -> Path:
 
 
 def moved(pets: Path, count: int, label: str = "ship") -> None:
-    """So many training pictures of a class become test pictures, in other files of the same pixels."""
+    """Turn ``count`` training images of a class into test images, in other files of the same pixels."""
     for path in sorted((pets / "train" / label).iterdir())[:count]:
-        with Image.open(path) as picture:
-            picture.save(pets / "test" / label / f"{path.stem}.bmp")
+        with Image.open(path) as image:
+            image.save(pets / "test" / label / f"{path.stem}.bmp")
         path.unlink()
 
 
@@ -64,85 +64,87 @@ def cifar_edge(*arguments: str | Path) -> Result:
     return CliRunner().invoke(main, [*map(str, arguments)])
 
 
-def test_evaluate_leaves_out_what_was_trained_on_and_says_so(pets: Path, own: Path) -> None:
-    done = cifar_edge("evaluate", own, "--json")
+def test_evaluate_leaves_out_what_was_trained_on_and_says_so(pets: Path, trained: Path) -> None:
+    done = cifar_edge("evaluate", trained, "--json")
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["accuracy"]["images"] == 8
     assert "left out" not in done.stderr
     assert json.loads(done.stdout)["source"] == "image folder"
     moved(pets, 3)
-    done = cifar_edge("evaluate", own, "--json")
+    done = cifar_edge("evaluate", trained, "--json")
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["accuracy"]["images"] == 8
-    assert f"left out: 3 of 11 test images of pets, which {own} was trained on" in done.stderr
+    assert f"left out: 3 of 11 test images of pets, which {trained} was trained on" in done.stderr
     assert json.loads(done.stdout)["source"] == "image folder, 3 test images left out, since they were trained on"
 
 
-def test_it_is_so_of_another_folder_too(pets: Path, own: Path, tmp_path: Path, sample: Dataset) -> None:
+def test_evaluate_leaves_it_out_of_another_folder_too(
+    pets: Path, trained: Path, tmp_path: Path, sample: Dataset
+) -> None:
     others = {f"test/{label}": of_class(sample, label, 6, start=6) for label in LABELS}
     write_images(tmp_path / "more", others | {f"train/{label}": [0] for label in LABELS}, sample)
-    for number, label in enumerate(LABELS):  # one picture of each class, and not the same
+    for number, label in enumerate(LABELS):  # a different image for each class
         (tmp_path / "more" / "train" / label / "0.png").unlink()
-        picture = Image.fromarray(sample.test_images[sample.test_labels == sample.labels.index(label)][number])
-        picture.save(tmp_path / "more" / "train" / label / "new.png")
-    done = cifar_edge("evaluate", own, "--data", tmp_path / "more", "--json")
+        image = Image.fromarray(sample.test_images[sample.test_labels == sample.labels.index(label)][number])
+        image.save(tmp_path / "more" / "train" / label / "new.png")
+    done = cifar_edge("evaluate", trained, "--data", tmp_path / "more", "--json")
     assert done.exit_code == 0, done.stderr
-    assert f"left out: 4 of 12 test images of more, which {own} was trained on" in done.stderr
+    assert f"left out: 4 of 12 test images of more, which {trained} was trained on" in done.stderr
     assert json.loads(done.stdout)["accuracy"]["images"] == 8
 
 
-def test_export_leaves_out_what_was_trained_on(pets: Path, own: Path) -> None:
+def test_export_leaves_out_what_was_trained_on(pets: Path, trained: Path) -> None:
     torch.manual_seed(0)
-    save_weights(own / "model.safetensors", build("s8-batch", 2).state_dict(), "s8-batch", LABELS)
-    shutil.rmtree(own / "export")
+    save_weights(trained / "model.safetensors", build("s8-batch", 2).state_dict(), "s8-batch", LABELS)
+    shutil.rmtree(trained / "export")
     moved(pets, 3)
-    done = cifar_edge("export", own)
+    done = cifar_edge("export", trained)
     assert done.exit_code == 0, done.stderr
-    assert f"left out: 3 of 11 test images of pets, which {own} was trained on" in done.stderr
+    assert f"left out: 3 of 11 test images of pets, which {trained} was trained on" in done.stderr
     assert "judged by 8 test images of pets" in done.stderr
-    report = json.loads((own / "export" / "report.json").read_text())
+    report = json.loads((trained / "export" / "report.json").read_text())
     assert report["rows"][0]["accuracy"]["images"] == 8
     assert report["data"] == "pets (image folder, 3 test images left out, since they were trained on)"
 
 
-def test_nothing_is_left_to_test_on(pets: Path, own: Path) -> None:
+def test_no_test_image_is_left(pets: Path, trained: Path) -> None:
     for label in LABELS:
         for path in (pets / "test" / label).iterdir():
             path.unlink()
         moved(pets, 2, label)
-    done = cifar_edge("evaluate", own)
+    done = cifar_edge("evaluate", trained)
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1] == (
-        f"Error: {own} was trained on every test image of pets; give others with --data DIR"
+        f"Error: {trained} was trained on every test image of pets; give others with --data DIR"
     )
 
 
-def test_a_run_of_an_earlier_version_says_so_where_it_matters(pets: Path, own: Path) -> None:
-    (own / TRAINED_ON).unlink()
-    assert "earlier version" not in cifar_edge("evaluate", own).stderr
+def test_a_run_of_an_earlier_version_says_so_if_it_matters(pets: Path, trained: Path) -> None:
+    (trained / TRAINED_ON).unlink()
+    assert "earlier version" not in cifar_edge("evaluate", trained).stderr
     moved(pets, 3)
-    done = cifar_edge("evaluate", own)
+    done = cifar_edge("evaluate", trained)
     assert done.exit_code == 0, done.stderr
     assert (
         done.stderr.count(
-            f"note: {own} is a run of an earlier version, without a record of its training images: test images"
+            f"note: {trained} is a run of an earlier version, without a record of its training images: test images"
         )
         == 1
     )
     assert "11 test images" in done.stdout
 
 
-def test_a_damaged_record_is_one_line(pets: Path, own: Path) -> None:
-    (own / TRAINED_ON).write_bytes(b"damaged")
+def test_a_damaged_record_is_one_line(pets: Path, trained: Path) -> None:
+    (trained / TRAINED_ON).write_bytes(b"damaged")
     with pytest.raises(ModelError, match=r"trained-on\.bin is damaged"):
-        without_trained_on(load_dataset(pets), own)
+        without_trained_on(load_dataset(pets), trained)
 
 
 def test_training_and_folding_keep_the_record(pets: Path, tmp_path: Path, sample: Dataset) -> None:
     dataset, folder = load_dataset(pets), tmp_path / "runs" / "trained"
     train(Recipe(epochs=1, batch_size=8, holdout=4), dataset, folder)
     kept = (folder / TRAINED_ON).read_bytes()
-    assert len(kept) == 8 * 16, "eight bytes a picture, those held out included"
+    assert len(kept) == 8 * 16, "eight bytes an image, validation images included"
     moved(pets, 8, "frog")
     write_images(pets, {"train/frog": of_class(sample, "frog", 1, start=20)}, sample)
     assert without_trained_on(load_dataset(pets), folder)[1] == 8
