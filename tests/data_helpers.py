@@ -149,7 +149,7 @@ def small_spec(*mirrors: str) -> DatasetSpec:
 
 
 class Mirrors(ThreadingHTTPServer):
-    """A host that behaves as the first part of the path says: good, slow, dead, wrong, ... ``log`` has (path, Range)."""
+    """A host that behaves as the start of the path says: good, slow, dead, wrong, ... ``log`` has (path, Range)."""
 
     daemon_threads = True
 
