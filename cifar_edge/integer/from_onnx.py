@@ -16,7 +16,7 @@ from cifar_edge.errors import ContractError
 from cifar_edge.integer.layers import AveragePool, Conv, Layer, Linear, MaxPool, Padding, Pair, Residual
 from cifar_edge.integer.network import IntegerNetwork
 from cifar_edge.integer.quantization import PIXELS, Quantization
-from cifar_edge.messages import display_name
+from cifar_edge.messages import display_name, reason
 from cifar_edge.runtime.model import read_graph
 from cifar_edge.runtime.onnx_file import FLOAT, INT8, INT32, UINT8, Node, OnnxFile
 from cifar_edge.spec import INPUT_NAME, OUTPUT_NAME
@@ -34,10 +34,10 @@ def read_network(path: str | os.PathLike[str]) -> IntegerNetwork:
     file, _ = read_graph(path)
     try:
         return _Reader(file).network()
-    except _OtherGraph as error:
+    except (_OtherGraph, IndexError, TypeError, ValueError) as error:  # a graph can be another one in many ways
         raise ContractError(
-            f"{display_name(os.fspath(path))} is not an integer network: {error}; `cifar-edge export --quantize` of a "
-            "network without norms writes one"
+            f"{display_name(os.fspath(path))} is not an integer network: {reason(error)}; `cifar-edge export "
+            "--quantize` of a network without norms writes one"
         ) from error
 
 
