@@ -44,7 +44,7 @@ def location(data: str | os.PathLike[str] | None = None) -> Path | None:
     try:
         return None if chosen == SAMPLE else Path(chosen).expanduser()
     except RuntimeError as error:
-        raise DataError(f"{display_name(os.fspath(chosen))}: there is no such home") from error
+        raise DataError(f"{display_name(os.fspath(chosen))}: there is no such home folder") from error
 
 
 def load_dataset(

@@ -212,7 +212,7 @@ def test_own_pictures_of_an_earlier_rule_are_refused(tmp_path: Path, few: Datase
         train(SHORT.with_values(model="s8-group"), own, folder, watcher=stopping_after(1))
     state = load_state(folder)
     save_state(folder, replace(state, data=replace(state.data, split_rule=1)))
-    with pytest.raises(DataError, match=r"was read by the rule of an earlier version, .*; train anew"):
+    with pytest.raises(DataError, match=r"an earlier version split .* by another rule, .*; train anew"):
         resume(folder, own)
 
 

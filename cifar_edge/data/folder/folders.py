@@ -104,12 +104,12 @@ def _has_images(folder: Path) -> bool:
 def _missing(root: Path, split: str) -> str:
     """The error message where ``root`` lacks this split and has the other one."""
     other = next(name for name in SPLITS if name != split)
-    told = (
+    message = (
         f"{shown(root)} has classes in {other}/ but none in {split}/: add {split}/CLASS/*, or give "
         f"{shown(root / other)} alone, with --holdout"
     )
     similar = [name for name in folders(root) if name not in SPLITS and folders(root / name)]
-    return f"{told}; or rename {display_name(similar[0])}/ to {split}/, if it is that split" if similar else told
+    return f"{message}; or rename {display_name(similar[0])}/ to {split}/, if it is that split" if similar else message
 
 
 def _classes(parent: Path) -> dict[str, Path]:
@@ -142,15 +142,15 @@ def _labels(root: Path, classes: Mapping[str, Mapping[str, Path]]) -> tuple[str,
         for split, found in classes.items()
     }
     if any(lonely.values()):
-        told = "; ".join(f"in {split}/ only: {listed(names)}" for split, names in lonely.items() if names)
-        raise DataError(f"every class of {shown(root)} must be in train/ and in test/, but {told}")
+        lone_labels = "; ".join(f"in {split}/ only: {listed(names)}" for split, names in lonely.items() if names)
+        raise DataError(f"every class of {shown(root)} must be in train/ and in test/, but {lone_labels}")
     if not labels:
         raise DataError(f"{shown(root)} no longer has folders of classes")
     if not MIN_CLASSES <= len(labels) <= MAX_CLASSES:
-        told = f"{len(labels):,} classes" if len(labels) > 1 else f"one class, {display_name(labels[0])}"
+        number = f"{len(labels):,} classes" if len(labels) > 1 else f"one class, {display_name(labels[0])}"
         inside = next(iter(classes.values()))[labels[0]]
         hint = f"; its folders may be the classes: give {shown(inside)}" if len(labels) == 1 and folders(inside) else ""
-        raise DataError(f"{shown(root)} has {told}; a classifier takes {MIN_CLASSES} to {MAX_CLASSES:,}{hint}")
+        raise DataError(f"{shown(root)} has {number}; a classifier takes {MIN_CLASSES} to {MAX_CLASSES:,}{hint}")
     return labels
 
 
@@ -168,10 +168,11 @@ def _check_images(
         there = [
             name for name in others if unicodedata.normalize("NFC", name).startswith(tuple(f"{x}/" for x in empty))
         ]
-        told = f", which {listed(there, 1)} is not" if there else ""
+        misplaced = f", which {listed(there, 1)} is not" if there else ""
         raise DataError(
             f"{shown(root)} has classes without an image: {listed(empty)}; an image is a file directly in the folder "
-            f"of its class, CLASS/* or train/CLASS/* and test/CLASS/*, with the suffix of a format that is read{told}"
+            f"of its class, CLASS/* or train/CLASS/* and test/CLASS/*, with the suffix of a format that is read"
+            f"{misplaced}"
         )
 
 

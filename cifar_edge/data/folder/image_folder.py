@@ -25,13 +25,13 @@ _NAMED = 3
 def load_image_folder(root: Path, *, size: int, holdout: float | None, strict: bool, report: Report) -> Dataset:
     """Load ``train/CLASS/*`` and ``test/CLASS/*``, or ``CLASS/*`` split by ``holdout``.
 
-    Of duplicates one is kept: a test file, if there is one; none, if they lie in two classes. With ``holdout`` the
+    Duplicates count as one image: a test image, if one of them is a test file. In two classes, none is kept. With ``holdout`` the
     pixels of an image decide whether it is a test image: see `held_out`. Images are ordered by the SHA-256 of their
     pixels, so that classes are mixed, and file names do not matter.
 
     Args:
         root: the image folder.
-        size: height and width of the images that are made of them.
+        size: height and width of the images of the dataset.
         holdout: share of each class that becomes test images, in (0, 1), for ``CLASS/*``; else None.
         strict: raise where an image cannot be read or lies in two classes, instead of leaving it out.
         report: called with lines on what is read and left out, and with warnings of small or uneven classes.
@@ -45,7 +45,7 @@ def load_image_folder(root: Path, *, size: int, holdout: float | None, strict: b
     split = is_split(root)
     if split and holdout is not None:
         there = " and ".join(f"{name}/" for name in SPLITS if (root / name).is_dir())
-        raise DataError(f"{shown} has {there}; leave --holdout out, which is for folders of classes without these")
+        raise DataError(f"{shown} has {there} already; leave --holdout out")
     listing = list_images(root)
     if not split:
         _check_holdout(shown, holdout)
@@ -133,10 +133,10 @@ def _report_duplicates(
         return listed([" = ".join(files[index].name for index in group) for group in groups], _NAMED)
 
     if found.in_several_classes:
-        told = f"images in two classes, {names(found.in_several_classes)}"
+        conflicts = f"images in two classes, {names(found.in_several_classes)}"
         if strict:
-            raise DataError(f"{shown} has {told}; remove each from the wrong class, or leave --strict out")
-        report(f"left out: {told}")
+            raise DataError(f"{shown} has {conflicts}; remove each from the wrong class, or leave --strict out")
+        report(f"left out: {conflicts}")
     if found.in_both_splits:
         report(f"left out of the training images, because they are test images too: {names(found.in_both_splits)}")
     if found.in_one_class:
@@ -146,13 +146,13 @@ def _report_duplicates(
 def _report_unreadable(decoded: Decoded, shown: str, strict: bool, report: Report) -> None:
     if not decoded.unreadable:
         return
-    told = (
+    problem = (
         f"{len(decoded.unreadable):,} of {len(decoded.digests):,} images in {shown} cannot be read, such as "
         f"{decoded.unreadable[0]}"
     )
     if strict:
-        raise DataError(f"{told}; repair or remove them, or leave --strict out")
-    report(f"left out: {told}")
+        raise DataError(f"{problem}; repair or remove them, or leave --strict out")
+    report(f"left out: {problem}")
 
 
 def _check_classes(

@@ -159,7 +159,7 @@ def test_what_is_not_a_dataset_has_its_own_message(
 
 
 def test_holdout_is_refused_if_there_are_test_images(split: Path) -> None:
-    with pytest.raises(DataError, match=r"has train/ and test/; leave --holdout out"):
+    with pytest.raises(DataError, match=r"has train/ and test/ already; leave --holdout out"):
         load_dataset(split, holdout=0.2)
     with pytest.raises(DataError, match="CIFAR-10 has test images"):
         load_dataset("sample", holdout=0.2)
