@@ -25,9 +25,9 @@ _NAMED = 3
 def load_image_folder(root: Path, *, size: int, holdout: float | None, strict: bool, report: Report) -> Dataset:
     """Load ``train/CLASS/*`` and ``test/CLASS/*``, or ``CLASS/*`` split by ``holdout``.
 
-    Duplicates count as one image: a test image, if one of them is a test file. In two classes, none is kept. With ``holdout`` the
-    pixels of an image decide whether it is a test image: see `held_out`. Images are ordered by the SHA-256 of their
-    pixels, so that classes are mixed, and file names do not matter.
+    Duplicates count as one image: a test image, if one of them is a test file. In two classes, none is kept. With
+    ``holdout`` the pixels of an image decide whether it is a test image: see `held_out`. Images are ordered by the
+    SHA-256 of their pixels, so that classes are mixed, and file names do not matter.
 
     Args:
         root: the image folder.
