@@ -1,4 +1,4 @@
-"""What a folder of own pictures costs: reading, hashing and decoding it, and the most memory that a command holds.
+"""What an image folder costs: reading, hashing and decoding it, and the most memory that a command holds.
 
     python -m benchmarks.pictures.own DIR [--pictures 10000]
     python -m benchmarks.pictures.own --pictures 100000
