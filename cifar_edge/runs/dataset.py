@@ -1,4 +1,4 @@
-"""The dataset reference: what a run records of its dataset, by which a later command finds the same one again."""
+"""The dataset reference: what a run records about its dataset, so that a later command finds the same one."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
@@ -21,31 +21,31 @@ class Fingerprints:
     @classmethod
     def of(cls, arrays: Iterable[np.ndarray[Any, Any]]) -> Self:
         """The fingerprints of these four arrays."""
-        import hashlib  # takes a while to load, and no one who reads a reference needs it
+        import hashlib  # loads slowly, and is not needed to read a reference
 
         return cls(*(hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for array in arrays))
 
     @classmethod
     def from_record(cls, record: object) -> Self:
-        """From values of JSON.
+        """From JSON values.
 
         Raises:
-            KeyError, ValueError: they are no fingerprints.
+            KeyError, ValueError: they are not fingerprints.
         """
         return cls(*(text(mapping(record)[field.name]) for field in fields(cls)))
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetReference:
-    """Which dataset it was, and where it lay.
+    """Which dataset a run was trained on, and where it was.
 
     Attributes:
-        name: of the dataset.
+        name: name of the dataset.
         source: where its pixels came from.
-        folder: of an image folder, absolute; None for CIFAR-10, which is found by its name.
-        holdout: share of an image folder that was kept as test images, in (0, 1); None where it has its own.
-        sha256: fingerprints of its arrays; None for CIFAR-10, which is known by its own.
-        split_rule: number of the rule by which an image folder was ordered and split; None for CIFAR-10.
+        folder: absolute path of an image folder; None for CIFAR-10, which is found by its name.
+        holdout: share of an image folder that was kept as test images, in (0, 1); None if it has a ``test`` folder.
+        sha256: fingerprints of its arrays; None for CIFAR-10, whose checksums are in its dataset spec.
+        split_rule: version of the rule that orders and splits an image folder; None for CIFAR-10.
     """
 
     name: str
@@ -57,10 +57,10 @@ class DatasetReference:
 
     @classmethod
     def from_record(cls, found: object) -> Self:
-        """What `to_record` wrote; older records have a name and a source only, or no rule, which was the first then.
+        """Read what `to_record` wrote. Older records have only a name and a source, or no ``split_rule``: it is 1.
 
         Raises:
-            KeyError, ValueError: it is no such record.
+            KeyError, ValueError: it is not such a record.
         """
         record = mapping(found)
         folder, holdout, sha256 = record.get("folder"), record.get("holdout"), record.get("sha256")
@@ -74,5 +74,5 @@ class DatasetReference:
         )
 
     def to_record(self) -> dict[str, Any]:
-        """As JSON values; what is None is left out."""
+        """As JSON values, without those that are None."""
         return {key: value for key, value in asdict(self).items() if value is not None}

@@ -1,4 +1,4 @@
-"""What a training records epoch by epoch: ``metrics.csv``."""
+"""Reads and writes ``metrics.csv``: the metrics of a training, one line an epoch."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ from cifar_edge.errors import ModelError
 from cifar_edge.json_values import count, number, text
 
 STAGES = ("train", "fold")
-"""Of a run."""
+"""The phases of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +21,12 @@ class EpochRecord:
     Attributes:
         stage: ``train``, or ``fold`` for the fine-tuning of the folded network.
         epoch: number within the stage, from 1.
-        learning_rate: at its end.
-        loss: mean over its steps, on augmented training images.
-        train_accuracy: on the same images as they passed by, in [0, 1].
-        accuracy: of the averaged weights on held-out images, or on test images if none are held out, in [0, 1].
-        seconds: since the training began, without those in which it was interrupted.
+        learning_rate: learning rate at the end of the epoch.
+        loss: mean over the steps of the epoch, on augmented training images.
+        train_accuracy: accuracy on the same images, during the epoch, in [0, 1].
+        accuracy: accuracy of the averaged weights on the validation images, or on the test images if none are held
+            out, in [0, 1].
+        seconds: since the training began, without interruptions.
     """
 
     stage: str
@@ -38,17 +39,17 @@ class EpochRecord:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """From values of JSON.
+        """From JSON values.
 
         Raises:
-            ValueError, KeyError, TypeError: they are no such record.
+            ValueError, KeyError, TypeError: they are not such a record.
         """
         numbers = ("learning_rate", "loss", "train_accuracy", "accuracy", "seconds")
         return cls(text(record["stage"], STAGES), count(record["epoch"]), *(number(record[name]) for name in numbers))
 
 
 def to_csv(records: Sequence[EpochRecord]) -> str:
-    """The records as ``metrics.csv`` has them."""
+    """The records as the text of ``metrics.csv``."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(EpochRecord)], lineterminator="\n")
     writer.writeheader()
@@ -58,7 +59,7 @@ def to_csv(records: Sequence[EpochRecord]) -> str:
 
 
 def read_csv(path: Path) -> list[EpochRecord]:
-    """The records in a file that has what `to_csv` made.
+    """The records in a file that `to_csv` made.
 
     Raises:
         ModelError: the file is missing or damaged.
@@ -70,4 +71,4 @@ def read_csv(path: Path) -> list[EpochRecord]:
                 EpochRecord(**{name: kind(row[name]) for name, kind in kinds.items()}) for row in csv.DictReader(file)
             ]
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise ModelError(f"{path} holds no metrics of a training ({error})") from error
+        raise ModelError(f"{path} does not hold the metrics of a training ({error})") from error

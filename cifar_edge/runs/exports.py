@@ -1,4 +1,4 @@
-"""The folder of an export: its ``.onnx`` files, which of them is meant, and what its ``report.json`` says."""
+"""Reads the folder of an export: its ``.onnx`` files, which of them to use, and its ``report.json``."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from cifar_edge.messages import display_name
 from cifar_edge.runs.reading import record_in, time_of
 
 EXPORT = "export"
-"""Name of the folder, in that of a run."""
+"""Name of the export's folder in the folder of a run."""
 REPORT = "report.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What `cifar-edge export` wrote into a folder.
+    """A folder that `cifar-edge export` wrote.
 
     Attributes:
         path: the folder.
@@ -27,17 +27,17 @@ class Export:
 
     @property
     def files(self) -> list[Path]:
-        """The ``.onnx`` files, but for hidden ones: those are only just being written."""
+        """The ``.onnx`` files. Hidden ones are left out: they are still being written."""
         return list(self._files())
 
     @property
     def created(self) -> datetime | None:
-        """When it was made; None where the report does not say so."""
+        """When it was made; None if the report does not say."""
         return time_of(self._report().get("created"))
 
     @property
     def model(self) -> str:
-        """Name of the network that the report is about, or whatever stands in its place."""
+        """Name of the network in the report; ``None`` as text if the report has none."""
         return Path(str(self._report().get("model"))).name
 
     @property
@@ -49,10 +49,10 @@ class Export:
         return {name for name in names if name == Path(name).name and name not in ("", "..")}
 
     def file(self) -> Path:
-        """The one file that is meant when only the folder is given: int8, unless the report says to deploy fp32.
+        """The file to use when only the folder is given: int8, unless the report says to deploy fp32.
 
         Raises:
-            ModelError: the folder holds none, or those of several models.
+            ModelError: the folder has no ``.onnx`` file, or files of several models.
         """
         files = {file.name: file for file in self._files()}
         if len(files) == 1:

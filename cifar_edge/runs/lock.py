@@ -12,54 +12,52 @@ from cifar_edge.files import make_folder, try_lock
 
 _LOCK = ".lock"
 _ATTEMPTS, _PAUSE_SECONDS = 10, 0.1
-"""Whoever looks whether a run is held holds it for a moment."""
+"""Locking is tried several times, because `is_held` holds the lock for a moment."""
 
 
 @contextmanager
 def held(folder: Path, busy: CifarEdgeError | None = None) -> Iterator[None]:
-    """Hold the run for this process, which alone may write to it; the folder is made if it is missing.
+    """Lock the run, so that only this process writes to it. The folder is made if it is missing.
 
-    The operating system lets go of it when the process ends, however it ends.
+    The operating system releases the lock when the process ends, however it ends.
 
     Args:
-        folder: of the run.
-        busy: raised if another process holds it; None for the error below.
+        folder: folder of the run.
+        busy: raised if another process holds the lock; None for a `TrainingError`.
 
     Raises:
-        TrainingError: another process holds it.
+        TrainingError: another process holds the lock.
         CifarEdgeError: the folder cannot be written.
     """
     lock = folder / _LOCK
     try:
         for _ in range(_ATTEMPTS):
-            make_folder(folder)  # whoever let go of it removes an empty one
+            make_folder(folder)  # a process that releases the lock removes an empty folder
             file = lock.open("ab")
-            # Whoever let go of the lock has removed the file too, perhaps since it was opened here.
+            # A process that releases the lock removes its file, perhaps just after it was opened here.
             if try_lock(file) and lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat()):
                 break
             file.close()
             time.sleep(_PAUSE_SECONDS)
         else:
-            raise busy or TrainingError(
-                f"{folder} is in the hands of another process, which trains, folds or exports it"
-            )
+            raise busy or TrainingError(f"{folder} is locked by another process, which trains, folds or exports it")
     except OSError as error:
         raise CifarEdgeError(f"cannot write {folder}: {error.strerror or error}") from error
     with file:
         try:
             yield
         finally:
-            with contextlib.suppress(OSError):  # Windows removes no open file
+            with contextlib.suppress(OSError):  # Windows does not remove open files
                 lock.unlink()
-                folder.rmdir()  # if it is empty, because the work failed before it began
+                folder.rmdir()  # succeeds only if it is empty: the work failed before it wrote anything
 
 
 def is_held(folder: Path) -> bool:
-    """Whether a living process holds the run."""
-    # Read-only where it is another user's, or on a read-only disk; a network's file system locks only what is written.
+    """Whether a running process holds the lock."""
+    # Network file systems lock only files opened for writing. Read-only is for files and disks that cannot be written.
     for mode in ("r+b", "rb"):
         with contextlib.suppress(OSError):
-            if not (folder / _LOCK).is_file():  # a pipe would be waited for
+            if not (folder / _LOCK).is_file():  # opening a pipe would block
                 return False
             with (folder / _LOCK).open(mode) as file:
                 return not try_lock(file)

@@ -1,4 +1,4 @@
-"""How far an unfinished run is: what its ``state.safetensors`` says of itself, beside the tensors."""
+"""Reads and writes the progress of an unfinished run, which is in the header of its ``state.safetensors``."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,13 +14,13 @@ from cifar_edge.runs.recipe import Recipe
 
 @dataclass(frozen=True)
 class Progress:
-    """Where an unfinished run stands.
+    """The progress of an unfinished run.
 
     Attributes:
-        stage: ``train`` or ``fold``; of the latter the trained weights are in the run already.
-        records: of the epochs that are done.
-        recipe: resolved.
-        data: which dataset it is trained on.
+        stage: ``train`` or ``fold``; in ``fold`` the trained weights are in the run already.
+        records: one for each finished epoch.
+        recipe: the resolved recipe.
+        data: the dataset that it is trained on.
         environment: what else the weights depend on, bit for bit: see `cifar_edge.training.state.environment`.
         created: when the run began.
         seconds: how long it has been trained.
@@ -48,10 +48,10 @@ class Progress:
 
 
 def progress_of(record: Mapping[str, Any]) -> Progress:
-    """What `Progress.to_record` wrote.
+    """Read what `Progress.to_record` wrote.
 
     Raises:
-        RecipeError, LookupError, TypeError, ValueError, AttributeError: it is no such record.
+        RecipeError, LookupError, TypeError, ValueError, AttributeError: it is not such a record.
     """
     if (created := time_of(record["created"])) is None:
         raise ValueError("it does not say when it began")

@@ -1,4 +1,4 @@
-"""Files and folders that others may have written, read without an exception that nobody expects."""
+"""Reads files and folders that may be damaged or written by other programs, without unexpected exceptions."""
 
 import json
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from cifar_edge.spec import IMAGE_SIZE, IMAGE_SIZES, MAX_CLASSES, METADATA_KEY, 
 
 _MAX_HEADER_BYTES = 16 * 1024 * 1024
 _MAX_RECORD_BYTES = 16 * 1024 * 1024
-"""No report or summary is larger; a file that is, is something else."""
+"""Larger than any report or summary."""
 
 
 def record_in(path: Path) -> dict[str, Any]:
-    """The JSON object in the file; an empty one where there is no file, or something else in it."""
+    """The JSON object in the file; empty if there is no file, or no JSON object in it."""
     try:
         record = json.loads(read_bounded(path, _MAX_RECORD_BYTES))
     except (OSError, ValueError, RecursionError):
@@ -25,12 +25,12 @@ def record_in(path: Path) -> dict[str, Any]:
 
 
 def header_record(file: BinaryIO) -> Any:
-    """The JSON that cifar-edge keeps in the header of a safetensors file, whose own library reads it from paths alone.
+    """The JSON that cifar-edge keeps in the header of an open safetensors file; safetensors itself only reads paths.
 
-    The format is 8 bytes of the header's length, little-endian, the header in JSON, and the tensors.
+    The format is the header's length in 8 bytes, little-endian, then the header in JSON, then the tensors.
 
     Raises:
-        ValueError, KeyError, TypeError: there is none.
+        ValueError, KeyError, TypeError: the file has no such JSON.
     """
     length = int.from_bytes(file.read(8), "little")
     if length > _MAX_HEADER_BYTES:
@@ -38,7 +38,7 @@ def header_record(file: BinaryIO) -> Any:
     try:
         return json.loads(json.loads(file.read(length))["__metadata__"][METADATA_KEY])
     except RecursionError as error:
-        raise ValueError("a header of brackets in brackets") from error
+        raise ValueError("a header with too many nested brackets") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def network_named(file: BinaryIO) -> NamedNetwork:
 
 
 def time_of(recorded: object) -> datetime | None:
-    """The time of an ISO 8601 string, in UTC where it names no zone; None of anything else."""
+    """The time in an ISO 8601 string, in UTC if it has no time zone; None for anything else."""
     try:
         time = datetime.fromisoformat(recorded) if isinstance(recorded, str) else None
     except ValueError:
@@ -83,7 +83,7 @@ def time_of(recorded: object) -> datetime | None:
 
 
 def folders_in(parent: Path) -> list[Path]:
-    """The folders in ``parent``; none where it is missing or cannot be read."""
+    """The folders in ``parent``; empty if it is missing or cannot be read."""
     try:
         return [entry for entry in parent.iterdir() if path_is(Path.is_dir, entry)]
     except OSError:
@@ -91,7 +91,7 @@ def folders_in(parent: Path) -> list[Path]:
 
 
 def path_is(test: Any, path: Path) -> bool:
-    """A test of `pathlib.Path`, with "no" where the operating system refuses to look."""
+    """A test of `pathlib.Path`; False if the operating system denies access."""
     try:
         return bool(test(path))
     except OSError:

@@ -12,16 +12,16 @@ from cifar_edge.messages import did_you_mean, reason
 from cifar_edge.spec import IMAGE_SIZE, IMAGE_SIZES
 
 _MAX_BYTES = 1 << 20
-"""Of a recipe.toml."""
+"""Largest recipe.toml that is read."""
 PRECISIONS = ("auto", "bf16", "fp32")
 
 Strength = float | tuple[float, float]
-"""Strength of a change of light: s draws factors from [1 - s, 1 + s]; a pair gives the least and the largest factor."""
+"""Strength of a brightness or contrast change: s draws factors from [1 - s, 1 + s]; a pair is the range itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoldRecipe:
-    """The fine-tuning after the norms were folded: table ``[fold]`` of a recipe. All else is as in the training."""
+    """Fine-tuning after the norms were folded: table ``[fold]`` of a recipe. Other keys are the training's."""
 
     epochs: int = 0
     """Epochs of fine-tuning; 0 leaves the network as it is."""
@@ -33,7 +33,7 @@ class FoldRecipe:
     """Peak of Muon's schedule."""
 
     brightness: Strength = 0.0
-    """Change of brightness: a network without norms has to learn the effect of light (docs/folding.md)."""
+    """Change of brightness: a network without norms has to learn invariance to it (docs/folding.md)."""
 
     contrast: Strength = 0.0
     """Change of contrast."""
@@ -41,7 +41,7 @@ class FoldRecipe:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a network is trained. A run saves its own, resolved, as ``recipe.toml``."""
+    """How a network is trained. A run saves its resolved recipe as ``recipe.toml``."""
 
     model: str = "gn-cnn"
     """Registered name of the network."""
@@ -53,77 +53,77 @@ class Recipe:
     """Height and width of the images: a multiple of 16 from 32 to 128."""
 
     seed: int = 0
-    """Decides initial weights, order and, without ``augmented_copies``, augmentation."""
+    """Seed of the initial weights, the order of the images and, without ``augmented_copies``, the augmentation."""
 
     holdout: int = 0
-    """Training images kept out of training, for choices, the same ones for every seed; 0 trains on all of them."""
+    """Number of validation images held out of the training images, the same for every seed; 0 trains on all."""
 
     batch_size: int = 128
-    """Images a step; the incomplete last batch of an epoch is left out."""
+    """Images per step; the incomplete last batch of an epoch is dropped."""
 
     learning_rate: float = 0.15
     """Peak of the schedule."""
 
     muon_learning_rate: float = 0.0
-    """Peak of the same schedule for the weights of convolutions by Muon, as a fraction of their norm; 0 trains them by
-    SGD as all the rest. For networks like gn-cnn, where a norm follows each (Jordan 2024,
+    """Peak of the same schedule for Muon, which trains the weights of convolutions, as a fraction of their norm; 0
+    trains them by SGD as all the rest. For networks like gn-cnn, with a norm after each convolution (Jordan 2024,
     https://kellerjordan.github.io/posts/muon)."""
 
     warmup: float = 0.2
-    """Fraction of the steps in which the learning rate rises linearly; then it falls to zero as a cosine."""
+    """Fraction of the steps in which the learning rate rises linearly; then it falls to zero along a cosine."""
 
     momentum: float = 0.9
     """Nesterov momentum of SGD and Muon."""
 
     weight_decay: float = 3e-4
-    """On tensors of more than one dimension that SGD trains: convolution and linear weights, and s8-layer's norms."""
+    """For the tensors of more than one dimension that SGD trains: convolution and linear weights, s8-layer's norms."""
 
     label_smoothing: float = 0.0
     """Share of the target spread over all classes."""
 
     augmented_copies: int = 0
-    """Augmented copies of each image, used in turn, one an epoch, and the same for every seed; 0 augments anew in every
-    epoch. A teacher classifies each copy once, for all runs, which makes it affordable on a CPU (docs/training.md)."""
+    """Augmented copies of each image, one for each epoch in turn, the same for every seed; 0 augments anew in every
+    epoch. A teacher classifies each copy once, for all runs, so that it is affordable on a CPU (docs/training.md)."""
 
     crop: int = 4
-    """Largest shift of the random crop, in pixels, the border reflected; 0 for none."""
+    """Largest shift of the random crop, in pixels, with reflected borders; 0 for none."""
 
     flip: bool = True
     """Mirror half of the images."""
 
     cutout: int = 0
-    """Side of the square set to grey in each image, before its light changes, in pixels; 0 for none (DeVries & Taylor
-    2017, arXiv:1708.04552)."""
+    """Side, in pixels, of the square set to grey in each image, before brightness and contrast change; 0 for none
+    (DeVries & Taylor 2017, arXiv:1708.04552)."""
 
     brightness: Strength = 0.0
-    """Each image's pixels are multiplied by a factor: 0.4 draws from [0.6, 1.4]; [0.6, 1.4] says the same, and a range
-    need not be even; 0 for none. ``[fold]`` has its own."""
+    """Each image's pixels are multiplied by a random factor: 0.4 and [0.6, 1.4] both draw from [0.6, 1.4]. A range need
+    not be symmetric; 0 for none. ``[fold]`` has its own."""
 
     contrast: Strength = 0.0
-    """The same for the distance of pixels from the mean of their image. ``[fold]`` has its own."""
+    """The same for the difference between the pixels and the mean of their image. ``[fold]`` has its own."""
 
     mixup: float = 0.0
-    """Alpha of mixup's Beta distribution, one draw a step; 0 for none (Zhang et al. 2018, arXiv:1710.09412)."""
+    """Alpha of mixup's Beta distribution, one draw per step; 0 for none (Zhang et al. 2018, arXiv:1710.09412)."""
 
     ema_decay: float = 0.998
     """Decay per step of the exponential moving average of the weights, which is evaluated and saved; 0 for none."""
 
     teacher: str | tuple[str, ...] = ""
-    """Run or released model to distil from; empty for none (Hinton et al. 2015, arXiv:1503.02531). Of several, in a
-    list, the probabilities are averaged. With ``mixup`` it sees the images unmixed, and what it says is mixed as the
-    labels are."""
+    """Run or released model to distil from; empty for none (Hinton et al. 2015, arXiv:1503.02531). With several
+    teachers, in a list, their probabilities are averaged. With ``mixup`` a teacher classifies the images unmixed, and
+    its probabilities are mixed like the labels."""
 
     distillation_weight: float = 0.9
-    """Share of the distillation loss where there is a teacher; the rest is cross-entropy."""
+    """Share of the distillation loss if there is a teacher; the rest is cross-entropy."""
 
     temperature: float = 4.0
     """Temperature of the distillation loss."""
 
     precision: str = "auto"
-    """Arithmetic of forward and backward: ``bf16`` (autocast), ``fp32``, or ``auto``, resolved by the machine."""
+    """Arithmetic of forward and backward: ``bf16`` (autocast), ``fp32``, or ``auto``, which depends on the machine."""
 
     compile: bool = False
-    """Compile the step with ``torch.compile`` on a GPU. On a CPU it is slower and is not done (docs/performance.md)."""
+    """Compile the step with ``torch.compile`` on a GPU. Ignored on a CPU, where it is slower (docs/performance.md)."""
 
     fold: FoldRecipe = FoldRecipe()
     """The fine-tuning after the training."""
@@ -141,14 +141,14 @@ class Recipe:
         if self.size not in IMAGE_SIZES:
             raise RecipeError(f"size = {self.size} is not a multiple of 16 from {IMAGE_SIZES[0]} to {IMAGE_SIZES[-1]}")
         if self.precision not in PRECISIONS:
-            raise RecipeError(f"precision = {self.precision!r} is none of {', '.join(PRECISIONS)}")
+            raise RecipeError(f"precision = {self.precision!r} is not one of {', '.join(PRECISIONS)}")
 
     @classmethod
     def from_mapping(cls, settings: Mapping[str, Any]) -> Self:
-        """A recipe from TOML's types; a key that is missing keeps this class's default, whatever the network.
+        """A recipe from TOML types. A missing key takes this class's default, whatever the network.
 
         Raises:
-            RecipeError: an unknown key, one given twice, or a value of the wrong type or out of its range.
+            RecipeError: a key is unknown or given twice, or a value has the wrong type or is out of range.
         """
         values = {name: _typed(name, value) for name, value in _flat(settings).items()}
         fold = {name: values.pop(f"fold.{name}") for name in asdict(FoldRecipe()) if f"fold.{name}" in values}
@@ -159,7 +159,7 @@ class Recipe:
         """Read ``recipe.toml``.
 
         Raises:
-            RecipeError: no such file, not TOML, or as `from_mapping`.
+            RecipeError: there is no such file, it is not TOML, or as `from_mapping`.
         """
         try:
             text = read_bounded(path, _MAX_BYTES).decode("utf-8-sig")
@@ -171,10 +171,10 @@ class Recipe:
             raise RecipeError(f"{path} is not TOML: {reason(error)}") from error
 
     def updated(self, assignments: Sequence[str]) -> Self:
-        """The recipe with ``key=value`` strings applied, such as ``fold.epochs=5``: values in TOML, or bare words.
+        """The recipe with ``key=value`` strings applied, such as ``fold.epochs=5``. Values are TOML, or bare words.
 
         Raises:
-            RecipeError: a string without ``=``, or as `from_mapping`.
+            RecipeError: a string has no ``=``, or as `from_mapping`.
         """
         changes: dict[str, Any] = {}
         for assignment in assignments:
@@ -188,7 +188,7 @@ class Recipe:
         return self.changed(changes)
 
     def changed(self, settings: Mapping[str, Any]) -> Self:
-        """The recipe with some keys replaced, those of ``[fold]`` written as ``fold.epochs``.
+        """The recipe with some keys replaced. Those of ``[fold]`` are written as ``fold.epochs``.
 
         Raises:
             RecipeError: as `from_mapping`.
@@ -197,12 +197,12 @@ class Recipe:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Every value by its key, those of ``[fold]`` as ``fold.epochs``."""
+        """Key -> value. Those of ``[fold]`` are written as ``fold.epochs``."""
         return _flat(self.to_mapping())
 
     @property
     def fine_tuning(self) -> Self:
-        """The recipe of the fine-tuning: this one, with what ``[fold]`` has in the place of the training's."""
+        """The recipe of the fine-tuning: this one, with its keys replaced by those of ``[fold]``."""
         return replace(self, **asdict(self.fold))
 
     @property
@@ -213,16 +213,16 @@ class Recipe:
         return (self.teacher,) if self.teacher else ()
 
     def with_values(self, **changes: Any) -> Self:
-        """The recipe with some fields replaced; Python's types, already checked."""
+        """The recipe with some fields replaced by Python values of the right types."""
         return replace(self, **changes)
 
     def to_mapping(self) -> dict[str, Any]:
-        """Every field by name; ``fold`` is a mapping too."""
+        """Field -> value; ``fold`` is a mapping too."""
         return asdict(self)
 
     def to_toml(self) -> str:
-        """The whole recipe, every field named, as TOML."""
-        import tomli_w  # of the extra [train], which alone writes recipes
+        """The recipe as TOML, with every field."""
+        import tomli_w  # of the extra [train]: recipes are only written with it
 
         return tomli_w.dumps(self.to_mapping())
 
@@ -262,11 +262,11 @@ _OLD_NAMES = {
     "average_decay": "ema_decay",
     **{f"fold_{name}": f"fold.{name}" for name in asdict(FoldRecipe())},
 }
-"""What earlier versions called a key; their recipes are read as ever."""
+"""Names of keys in earlier versions -> names today; recipes with old names are read too."""
 
 
 def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings by today's keys, those of the table ``fold`` as ``fold.epochs``.
+    """The settings by today's keys. Those of the table ``fold`` are written as ``fold.epochs``.
 
     Raises:
         RecipeError: ``fold`` is not a table, or a key is given twice.
@@ -286,12 +286,12 @@ def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 KEYS: Mapping[str, type] = {name: type(value) for name, value in Recipe().settings.items()}
-"""Every key of a recipe with the type of its values, those of ``[fold]`` as ``fold.epochs``."""
+"""Key of a recipe -> type of its values. Those of ``[fold]`` are written as ``fold.epochs``."""
 
 
 def _typed(name: str, value: Any) -> Any:
     if name not in KEYS:
-        raise RecipeError(f"no recipe has a key {name!r}{did_you_mean(name, KEYS)}; there are {', '.join(KEYS)}")
+        raise RecipeError(f"recipes have no key {name!r}{did_you_mean(name, KEYS)}; the keys are {', '.join(KEYS)}")
     kind = KEYS[name]
     if isinstance(value, int) and value.bit_length() > 63:
         raise RecipeError(f"{name} is a whole number of more than 64 bits")
@@ -307,7 +307,7 @@ def _typed(name: str, value: Any) -> Any:
 
 
 def _of_kind(value: Any, kind: type) -> Any:
-    """``value`` if it is of that type, an integer also as a float; else None."""
+    """``value`` if it has that type, else None. An integer is also a float."""
     if kind is float and isinstance(value, int) and not isinstance(value, bool) and value.bit_length() < 64:
         return float(value)
     return value if type(value) is kind else None
@@ -318,4 +318,4 @@ _LISTS: Mapping[str, str] = {
     **dict.fromkeys(_STRENGTHS, ", nor two of them, as in [0.6, 1.4]"),
     "teacher": ", nor a list of them",
 }
-"""What a key takes beside a single value."""
+"""What a key takes besides a single value, for errors."""

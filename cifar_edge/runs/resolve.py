@@ -1,8 +1,8 @@
-"""Which model a command means: the one place that turns a MODEL argument, or none, into a file or a run.
+"""Finds the model that a command means: turns a MODEL argument, or none, into a file or a run.
 
-A MODEL is an ``.onnx`` file or a folder, the name of a run under ``./runs``, or the name of a released model
-(``gn-cnn``; for one of its files ``gn-cnn.fp32``), looked for in this order. What is newest is decided by the times
-recorded inside the runs, never by those of the file system, which a copy changes.
+A MODEL is an ``.onnx`` file or a folder, the name of a run in ``./runs``, or the name of a released model
+(``gn-cnn``; for one of its files ``gn-cnn.fp32``), looked for in this order. The newest run is found by the times
+recorded in the runs. Times of the file system are not used, as copying changes them.
 """
 
 import os
@@ -30,16 +30,16 @@ _STATES = {
     "interrupted": "was interrupted",
     "failed": "has failed",
 }
-"""What keeps a run from being taken."""
+"""State of a run -> why it has no export to use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What a MODEL argument stands for.
+    """The model that a MODEL argument means.
 
     Attributes:
         path: the ``.onnx`` file (`resolve_model`), or the folder that holds the weights (`resolve_run`).
-        reason: why this one was taken, such as "released"; empty for a path that was given.
+        reason: why this one was chosen, such as "released"; empty if a path was given.
     """
 
     path: Path
@@ -53,12 +53,12 @@ class Resolved:
 def resolve_model(model: str | os.PathLike[str] | Resolved | None = None) -> Resolved:
     """The ``.onnx`` file that ``model`` means.
 
-    None takes ``$CIFAR_EDGE_MODEL`` if it is set, else the newest export under ``./runs``, else the released gn-cnn;
-    the reason then tells of a run that was begun since. Of an export in both precisions int8 is taken, unless its
+    None means ``$CIFAR_EDGE_MODEL`` if it is set, else the newest export in ``./runs``, else the released gn-cnn. The
+    reason then mentions a run that was begun since. An export in both precisions gives int8, unless its
     ``report.json`` says to deploy fp32.
 
     Raises:
-        ModelError: there is no such model, or it is not exported, or a folder holds several.
+        ModelError: there is no such model, it is not exported, or a folder holds several.
     """
     if isinstance(model, Resolved):
         return model
@@ -73,13 +73,13 @@ def resolve_model(model: str | os.PathLike[str] | Resolved | None = None) -> Res
         try:
             found = run.export.file()
         except ModelError:
-            continue  # a report beside no models, or too many of them: not an export that `cifar-edge export` wrote
+            continue  # a report without files, or with those of several models: not what `cifar-edge export` writes
         return Resolved(found, f"newest export under {RUNS}{_newer_run(run.export.created)}")
     return Resolved(_given_released(DEFAULT_MODEL, EXPORT).path, f"released{_newer_run(None)}")
 
 
 def precisions_beside(file: Path) -> list[Path]:
-    """The files of the export that ``file`` is of, fp32 first; ``file`` alone where its name tells no precision."""
+    """The files of the export that ``file`` belongs to, fp32 first; only ``file`` if its name has no precision."""
     model, _, precision = file.name.removesuffix(".onnx").rpartition(".")
     if precision not in get_args(Precision):
         return [file]
@@ -88,13 +88,13 @@ def precisions_beside(file: Path) -> list[Path]:
 
 
 def resolve_run(model: str | os.PathLike[str] | None = None) -> Resolved:
-    """The folder that holds the trained weights that ``model`` means: a run, or a released model's.
+    """The folder of the trained weights that ``model`` means: a run's or a released model's.
 
-    None takes the newest finished run under ``./runs``; where there is no run at all, the released gn-cnn.
+    None means the newest finished run in ``./runs``, or the released gn-cnn if there are no runs.
 
     Raises:
-        ModelError: there is no such run or model, or it holds no weights; or for None, a run that was begun after the
-            newest finished one was interrupted or has failed, or no run is finished.
+        ModelError: there is no such run or model, or it has no weights. For None: a run that was begun after the newest
+            finished one was interrupted or has failed, or runs exist and none is finished.
     """
     if model is None:
         return _newest_run()
@@ -107,16 +107,16 @@ def resolve_run(model: str | os.PathLike[str] | None = None) -> Resolved:
     if not path_is(Path.is_dir, path):
         raise ModelError(f"{name} is a file; give the folder of a run, or the name of a released model")
     if run.is_resumable:
-        raise ModelError(f"{name} is not finished; go on with it: cifar-edge train --resume {_shown(path)}")
+        raise ModelError(f"{name} is not finished; resume it: cifar-edge train --resume {_shown(path)}")
     if not run.is_trained:
         raise ModelError(f"{name} holds no {WEIGHTS}; is it a run, and is the run finished?")
     return Resolved(path, "")
 
 
 def named(name: str | os.PathLike[str]) -> Path | None:
-    """The file or folder of that path, else the folder of the run of that name under ``./runs``; None if neither is.
+    """The file or folder at that path, else the folder of the run of that name; None if there is neither.
 
-    A folder that holds neither a run nor models, such as the images of a run of the same name, yields to the run.
+    If both exist, a folder at that path is taken only if it holds a run or models, and not images for example.
     """
     path = Path(name)
     run = RUNS / path if ".." not in path.parts and path_is(Path.is_dir, RUNS / path) else None
@@ -131,7 +131,7 @@ def _holds_models(folder: Path) -> bool:
 
 
 def find_run(name: str) -> Run:
-    """The run, finished or not, of that path, or of that name under ``./runs``.
+    """The run, finished or not, at that path or of that name in ``./runs``.
 
     Raises:
         ModelError: there is no such folder.
@@ -153,27 +153,27 @@ def _newest_run() -> Resolved:
         shown = _shown(run.path)
         if run.state != "running":
             raise ModelError(
-                f"the newest run, {shown}, {_STATES[run.state]}: go on with it, cifar-edge train --resume {shown}, or "
-                f"name what to take instead, such as {alternatives}"
+                f"the newest run, {shown}, {_STATES[run.state]}: resume it, cifar-edge train --resume {shown}, or "
+                f"name what to use instead, such as {alternatives}"
             )
         training = training or shown
     if newest is not None:
-        passed_over = f"; {training} is passed over: it is still training" if training else ""
-        return Resolved(newest, f"newest finished run under {RUNS}{passed_over}")
+        left_out = f"; {training} is left out: it is still training" if training else ""
+        return Resolved(newest, f"newest finished run under {RUNS}{left_out}")
     if training:
         raise ModelError(f"{training} is still training, and no run is finished; wait, or name {alternatives}")
     return _given_released(DEFAULT_MODEL, "models")
 
 
 def _unfinished_since(finished: Path | None) -> list[RunStatus]:
-    """The unfinished runs that were begun after the finished one, the last begun first; all of them for None."""
+    """The unfinished runs that were begun after the finished one, newest first; all of them for None."""
     summary = Run(finished).summary if finished is not None else None
     since = (summary.created or summary.finished) if summary is not None else None
     return [run for run in list_runs() if run.state != "finished" and (since is None or run.created > since)]
 
 
 def _newer_run(exported: datetime | None) -> str:
-    """What is to be said of the last begun run where it was begun after an export, or where there is no export."""
+    """A note about the newest run if it was begun after the export, or if there is no export; else empty."""
     for run in list_runs()[:1]:
         if exported is None or run.created > exported:
             return f"; {'' if exported is None else 'the newer '}{_shown(run.path)} {_STATES[run.state]}"
@@ -185,7 +185,7 @@ def _shown(folder: Path) -> str:
 
 
 def exported_runs() -> Iterator[Run]:
-    """The folders under ``./runs`` that hold the report of an export, newest first."""
+    """The runs in ``./runs`` that have the report of an export, newest export first."""
     dated = [(time, run.path) for run in runs() if (time := run.export.created)]
     return (Run(folder) for _, folder in sorted(dated, reverse=True))
 
@@ -213,7 +213,7 @@ def _given_model(model: str | os.PathLike[str]) -> Resolved:
 
 
 def _given_released(model: str, kind: str) -> Resolved:
-    """The released model, its ``.onnx`` file (``kind`` "export") or the folder of its weights ("models")."""
+    """The released model: its ``.onnx`` file if ``kind`` is "export", the folder of its weights if it is "models"."""
     names = _released_names(kind)
     base, _, precision = model.partition(".")
     if kind == EXPORT and base in names:

@@ -1,7 +1,7 @@
-"""A run: the folder that holds a training, read and written in one place.
+"""Reads and writes a run: the folder that holds a training.
 
-To look at a run loads no weights: what it is trained by and how far it is stands in its JSON, and in the header of the
-state that an unfinished one goes on from.
+Looking at a run loads no weights. Its recipe and progress are in its small files, and in the header of the state that
+an unfinished run resumes from.
 """
 
 import contextlib
@@ -39,24 +39,25 @@ WEIGHTS = "model.safetensors"
 FOLDED_WEIGHTS = "deploy.safetensors"
 
 _NEEDED = ("model", "device", "epochs", "parameters", "seconds")
-"""What every version wrote into a summary."""
+"""The fields of a summary that every version wrote."""
 _MAX_FAILURE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """How far a run is.
+    """State and progress of a run.
 
     Attributes:
         path: its folder.
         model: registered name of the network.
-        state: ``finished``; ``running`` while a living process trains it; ``failed`` if its training ended with an
-            error; else ``interrupted``. The last two can be resumed.
-        epoch: epochs that are done, those of folding included.
-        epochs: all there are to be.
-        accuracy: of a finished run on the test images, folded if it is; else the last one watched; in [0, 1].
+        state: ``finished``; ``running`` while a process trains it; ``failed`` if its training ended with an error; else
+            ``interrupted``. The last two can be resumed.
+        epoch: finished epochs, with those of folding.
+        epochs: epochs that the recipe asks for, with those of folding.
+        accuracy: in [0, 1]; for a finished run the test accuracy, of the folded network if there is one; else the
+            accuracy of the last epoch.
         created: when it began.
-        failure: the line of the error, of a failed run.
+        failure: the error of a failed run, one line.
     """
 
     path: Path
@@ -71,7 +72,7 @@ class RunStatus:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run, or a released model, on disk; whether there is one at all is for its methods to find.
+    """A run, or the weights of a released model, on disk. The folder may be missing: methods say what they do then.
 
     Attributes:
         path: its folder.
@@ -86,24 +87,24 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the summary, which is written last, is there."""
+        """Whether the run has a summary, which is written last."""
         return path_is(Path.is_file, self.path / SUMMARY)
 
     @property
     def is_resumable(self) -> bool:
-        """Whether there is a state to go on from, and something left to do."""
+        """Whether the run has a state to resume from, and is not finished."""
         return path_is(Path.is_file, self.path / STATE) and not self.is_finished
 
     @property
     def is_trained(self) -> bool:
-        """Whether it holds the weights of the network as trained."""
+        """Whether the run has the weights of the network as trained."""
         return path_is(Path.is_file, self.weights())
 
     @property
     def status(self) -> RunStatus | None:
-        """How far it is; None where the folder holds no run, or one whose figures are damaged."""
+        """State and progress; None if the folder holds no run, or one with a damaged summary or state."""
         summary = self.summary
-        # A summary ends the run, even if its process was killed before it could remove the state.
+        # A run with a summary is finished, even if its process was killed before it removed the state.
         if summary == RunSummary() and not summary.damage:
             return self._unfinished()
         if summary.model is None or summary.created is None or summary.epochs is None or summary.test_accuracy is None:
@@ -132,7 +133,7 @@ class Run:
 
     @property
     def progress(self) -> "Progress | None":
-        """Where an unfinished run stands; None where there is no state, or a damaged one."""
+        """The progress of an unfinished run; None if its state is missing or damaged."""
         from cifar_edge.runs.progress import progress_of
 
         path = self.path / STATE
@@ -144,14 +145,14 @@ class Run:
 
     @property
     def summary(self) -> RunSummary:
-        """What can be read of ``summary.json``, of an early version too; all None where there is no such file."""
+        """What can be read from ``summary.json``, also of early versions; all None if there is no such file."""
         return RunSummary.from_record(record_in(self.path / SUMMARY))
 
     def whole_summary(self) -> RunSummary:
         """The summary of a finished run.
 
         Raises:
-            ModelError: it is missing or damaged, or of an early version that wrote too little.
+            ModelError: it is missing or damaged.
         """
         summary = self.summary
         for name in _NEEDED:
@@ -162,7 +163,7 @@ class Run:
         return summary
 
     def write_summary(self, summary: RunSummary) -> None:
-        """Write ``summary.json``, which makes the run a finished one.
+        """Write ``summary.json``. The run is finished then.
 
         Raises:
             CifarEdgeError: the file cannot be written.
@@ -171,7 +172,7 @@ class Run:
 
     @property
     def data(self) -> "DatasetReference":
-        """What it was trained on, by its summary.
+        """The dataset that it was trained on, by its summary.
 
         Raises:
             ModelError: there is no summary, or it is damaged.
@@ -182,7 +183,7 @@ class Run:
 
     @property
     def recipe(self) -> "Recipe":
-        """What it is trained by.
+        """The recipe that it is trained by.
 
         Raises:
             RecipeError: ``recipe.toml`` is missing or damaged.
@@ -210,7 +211,7 @@ class Run:
         return read_csv(self.path / METRICS)
 
     def write_metrics(self, records: "Sequence[EpochRecord]", name: str = METRICS, *, durable: bool = True) -> None:
-        """Write the epochs as ``metrics.csv``, or as the file `FOLD_METRICS` of a folding after the training.
+        """Write the epochs as ``metrics.csv``, or as `FOLD_METRICS` if the run was folded after the training.
 
         Raises:
             CifarEdgeError: the file cannot be written.
@@ -220,7 +221,7 @@ class Run:
         write_text(self.path / name, to_csv(records), durable=durable)
 
     def weights(self, *, folded: bool = False) -> Path:
-        """The safetensors file of the network as trained, or of its folded form, whether it is there or not."""
+        """Path of the safetensors file of the network as trained, or folded. The file may be missing."""
         return self.path / (FOLDED_WEIGHTS if folded else WEIGHTS)
 
     def network(self) -> NamedNetwork:
@@ -237,7 +238,7 @@ class Run:
 
     @property
     def export(self) -> Export:
-        """The folder of its export, whether there is one or not."""
+        """The folder of its export, which may be missing."""
         return Export(self.path / EXPORT)
 
     @property
@@ -246,21 +247,21 @@ class Run:
         return self.export.files
 
     def check_new(self) -> None:
-        """Refuse a folder that holds a run: none is written over.
+        """Refuse to write over a run.
 
         Raises:
-            TrainingError: it does.
+            TrainingError: the folder holds a run.
         """
         if self.is_begun:
-            raise TrainingError(f"{self.path} holds a run already; give another --name")
+            raise TrainingError(f"{self.path} already holds a run; give another --name")
 
 
 def runs() -> list[Run]:
-    """The folders under ``./runs``, whatever they hold."""
+    """The folders in ``./runs``, runs or not."""
     return [Run(folder) for folder in folders_in(RUNS)]
 
 
 def list_runs() -> list[RunStatus]:
-    """The runs under ``./runs``, the last begun first; folders that hold none are passed over."""
+    """The runs in ``./runs``, newest first. Folders that are not runs are left out."""
     found = [status for run in runs() if (status := run.status) is not None]
     return sorted(found, key=lambda status: status.created, reverse=True)

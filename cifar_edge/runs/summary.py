@@ -1,4 +1,4 @@
-"""What a finished run says of itself: ``summary.json``, as a value."""
+"""Reads and writes ``summary.json``: the figures of a finished run."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -13,13 +13,13 @@ from cifar_edge.runs.reading import time_of
 
 def _time(value: object) -> datetime:
     if (time := time_of(value)) is None:
-        raise ValueError(f"{brief(value)} is no time")
+        raise ValueError(f"{brief(value)} is not a time")
     return time
 
 
 def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
-        raise ValueError(f"{brief(value)} is no list")
+        raise ValueError(f"{brief(value)} is not a list")
     return tuple(map(text, value))
 
 
@@ -30,17 +30,17 @@ def _each(read: Callable[[Any], Any], value: object) -> dict[str, Any]:
 _accuracy = partial(number, high=1.0)
 _large = partial(count, most=2**63)
 _temperature = partial(number, low=1e-3, high=1e3)
-"""With the bounds of `cifar_edge.spec.ModelMetadata`."""
+"""The temperature has the limits of `cifar_edge.spec.ModelMetadata`."""
 
 
 def _by(read: Callable[[Any], Any]) -> Mapping[str, Any]:
-    """Metadata of a field: what makes its value of JSON's, or raises ValueError or KeyError."""
+    """Metadata of a field: the function that reads its JSON value, or raises ValueError or KeyError."""
     return {"read": read}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """The figures of a finished run. What the file does not have is None: early versions wrote less.
+    """The figures of a finished run. Those missing in the file are None: early versions wrote fewer.
 
     Accuracies are in [0, 1]; those without ``folded`` are of the network as trained.
 
@@ -49,28 +49,27 @@ class RunSummary:
         labels: class names in the order of the logits.
         created: when the training began.
         finished: when it ended.
-        epochs: passes over the training images, without those of ``fold_epochs``.
-        seed: of the recipe.
-        parameters: values in all weights and biases of the network as trained.
-        macs: its multiply-accumulates for one image.
-        train_accuracy: on the training images, not augmented.
-        train_images: their number.
-        holdout_accuracy: on the held-out training images; None where none are held out.
-        holdout_images: their number.
-        test_accuracy: on the test images.
-        test_images: their number.
-        fold_epochs: epochs of fine-tuning with the norms folded; None where they are not.
-        folded_holdout_accuracy: of the folded network, on the held-out training images.
-        folded_test_accuracy: of the folded network, on the test images.
+        epochs: epochs of training, without ``fold_epochs``.
+        seed: seed of the recipe.
+        parameters: number of parameters of the network as trained.
+        macs: multiply-accumulates of the network as trained, for one image.
+        train_accuracy: accuracy on the training images, not augmented.
+        train_images: number of training images.
+        holdout_accuracy: accuracy on the validation images; None if none were held out.
+        holdout_images: number of validation images.
+        test_accuracy: accuracy on the test images.
+        test_images: number of test images.
+        fold_epochs: epochs of fine-tuning after the norms were folded; None if they were not folded.
+        folded_holdout_accuracy: accuracy of the folded network on the validation images.
+        folded_test_accuracy: accuracy of the folded network on the test images.
         seconds: how long the training took, without interruptions.
         device: ``cpu``, or the name of the GPU.
         threads: threads of torch.
-        data: what it was trained on.
+        data: the dataset that it was trained on.
         versions: package -> its version.
-        temperature: precision -> what the logits of its file are to be divided by before the softmax; of released
-            models only.
-        notes: what else a card tells; of released models only.
-        damage: field -> what is wrong with the value that the file has of it. The field is None then.
+        temperature: precision -> divisor of the logits before the softmax; for released models only.
+        notes: other lines of the model card; for released models only.
+        damage: field -> what is wrong with its value in the file. The field is None then.
     """
 
     model: str | None = field(default=None, metadata=_by(text))
@@ -101,7 +100,7 @@ class RunSummary:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
-        """What `to_record` wrote, in this version or an early one. It raises nothing: see ``damage``."""
+        """Read what `to_record` wrote, in this version or an early one. Errors go to ``damage``, none is raised."""
         values, damage = {}, {}
         for name in [name for name in _READERS if name in record]:
             try:
@@ -113,20 +112,20 @@ class RunSummary:
         return cls(**values, damage=damage)
 
     def to_record(self) -> dict[str, Any]:
-        """As JSON values; what is None is left out."""
+        """As JSON values, without those that are None."""
         values = {name: getattr(self, name) for name in _READERS}
         return {name: _json(value) for name, value in values.items() if value is not None}
 
     @property
     def accuracy(self) -> float | None:
-        """On the test images: of the folded network if the norms are folded, else as trained."""
+        """Test accuracy of the folded network if the norms are folded, else of the network as trained."""
         return self.test_accuracy if self.folded_test_accuracy is None else self.folded_test_accuracy
 
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     each.name: each.metadata["read"] for each in fields(RunSummary) if each.metadata
 }
-"""Key of the file, in its order -> what reads its value."""
+"""Key of the file, in the order of the file -> function that reads its value."""
 
 
 def _json(value: Any) -> Any:

@@ -63,7 +63,7 @@ def train(
         watcher: told of progress.
 
     Raises:
-        TrainingError: ``folder`` holds a run already, the held-out images leave too few, the loss is not finite, the
+        TrainingError: ``folder`` already holds a run, the held-out images leave too few, the loss is not finite, the
             memory is too small, or the processes that train together cannot share a batch.
         ModelError: there is no such network, or the recipe's teacher is no trained one.
         RecipeError: the recipe folds norms of a network that has none that can be folded.

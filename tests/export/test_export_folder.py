@@ -120,10 +120,10 @@ def test_a_run_in_other_hands_is_not_exported_into(tmp_path: Path) -> None:
     written(run, {WEIGHTS: b"weights"})
     with (
         held(run),
-        pytest.raises(TrainingError, match=r"run is in the hands of another process, which trains"),
+        pytest.raises(TrainingError, match=r"run is locked by another process, which trains"),
     ):
         swept(run / "export")
-    with replacing_export(run / "export"), pytest.raises(TrainingError, match="in the hands of another"), held(run):
+    with replacing_export(run / "export"), pytest.raises(TrainingError, match="locked by another"), held(run):
         pass
     assert [path.name for path in run.iterdir()] == [WEIGHTS]
 

@@ -50,8 +50,8 @@ def test_export_stops_where_the_newest_run_is_not_finished(runs: Path, failure: 
     done = command("export")
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr == (
-        f"Error: the newest run, 'runs/cut off', {state}: go on with it, cifar-edge train --resume 'runs/cut off', or "
-        "name what to take instead, such as the released gn-cnn\n"
+        f"Error: the newest run, 'runs/cut off', {state}: resume it, cifar-edge train --resume 'runs/cut off', or "
+        "name what to use instead, such as the released gn-cnn\n"
     )
     finished(runs / "early", EARLY)
     assert command("export").stderr.endswith("such as runs/early or the released gn-cnn\n")
@@ -73,7 +73,7 @@ def test_a_run_that_is_still_training_is_passed_over_and_named(runs: Path, sampl
         done = command("export", "--data", "sample")
     assert done.exit_code == 0, done.stderr
     assert (
-        "exporting runs/done (newest finished run under runs; runs/going is passed over: it is still training) to"
+        "exporting runs/done (newest finished run under runs; runs/going is left out: it is still training) to"
         in done.stderr
     )
     assert resolve_run(runs / "done").path == runs / "done"
@@ -91,7 +91,7 @@ def test_an_unfinished_run_by_name_says_how_to_go_on(runs: Path) -> None:
         (folder / there).touch()
         done = command("export", folder)
         assert done.stderr == (
-            "Error: runs/cut-off is not finished; go on with it: cifar-edge train --resume runs/cut-off\n"
+            "Error: runs/cut-off is not finished; resume it: cifar-edge train --resume runs/cut-off\n"
         )
 
 

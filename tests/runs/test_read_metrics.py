@@ -32,5 +32,5 @@ def test_missing_or_damaged_metrics_are_told(content: bytes | None, tmp_path: Pa
     (tmp_path / "model.safetensors").touch()
     if content is not None:
         (tmp_path / "metrics.csv").write_bytes(content)
-    with pytest.raises(ModelError, match=r"metrics\.csv holds no metrics of a training"):
+    with pytest.raises(ModelError, match=r"metrics\.csv does not hold the metrics of a training"):
         read_metrics(tmp_path)

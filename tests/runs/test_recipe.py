@@ -58,13 +58,13 @@ def test_light_is_a_strength_or_a_range_and_teachers_are_one_or_more() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("epoch=3", "no recipe has a key 'epoch'"),
+        ("epoch=3", "recipes have no key 'epoch'"),
         ("epochs", "is not key=value"),
         ("epochs=0", "not between"),
         ("epochs=2.5", "is not a whole number"),
         ("epochs=true", "is not a whole number"),
         ("learning_rate=nan", "not between"),
-        ("precision=fp16", "is none of"),
+        ("precision=fp16", "is not one of"),
         ("flip=1", "is not true or false"),
         ("epochs=[1, 2]", "is not a whole number"),
         ("brightness=[0.5]", "nor two of them"),
@@ -75,11 +75,11 @@ def test_light_is_a_strength_or_a_range_and_teachers_are_one_or_more() -> None:
         ("contrast=1.1", "not between"),
         ("teacher=3", "nor a list"),
         ('teacher=["runs/a", 3]', "nor a list"),
-        ("fold.epoch=3", "no recipe has a key 'fold.epoch'"),
+        ("fold.epoch=3", "recipes have no key 'fold.epoch'"),
         ("fold.epochs=-1", "not between"),
         ("fold.contrast=[1.5, 0.3]", "not a range of factors"),
         ("fold=3", "is not a table"),
-        ("fold_seed=3", "no recipe has a key"),
+        ("fold_seed=3", "recipes have no key"),
     ],
 )
 def test_what_makes_no_recipe_is_one_line(setting: str, message: str) -> None:

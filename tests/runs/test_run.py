@@ -158,7 +158,7 @@ def test_an_unfinished_run_tells_its_state_without_its_tensors(tmp_path: Path) -
         assert run.status == replace(status, state="running")
     (run.path / "failure.txt").write_text("the loss is NaN\n")
     assert run.status == replace(status, state="failed", failure="the loss is NaN")
-    with pytest.raises(TrainingError, match="holds a run already; give another --name"):
+    with pytest.raises(TrainingError, match="already holds a run; give another --name"):
         run.check_new()
 
 
@@ -183,8 +183,8 @@ def test_a_folder_without_a_run(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"parameters": math.inf}, "is damaged: parameters, inf is not a whole number from 0 to 1,000,000,000"),
-        ({"created": "yesterday"}, "is damaged: created, 'yesterday' is no time"),
-        ({"labels": "cat"}, "is damaged: labels, 'cat' is no list"),
+        ({"created": "yesterday"}, "is damaged: created, 'yesterday' is not a time"),
+        ({"labels": "cat"}, "is damaged: labels, 'cat' is not a list"),
         ({"data": [1]}, "is damaged: data, [1] is not an object"),
         ({"data": {"name": "x"}}, "is damaged: data, it lacks 'source'"),
         ({"temperature": {"int8": 0}}, "is damaged: temperature, 0 is not a number from 0.001 to 1000"),
@@ -257,7 +257,7 @@ def test_a_name_that_is_taken_is_refused_before_anything_is_said_or_read(
     unfinished(Path("runs/w"), 1, BEGAN)
     refused = command("train", "--name", "w", "--data", "nowhere")
     assert refused.exit_code == 1
-    assert refused.stderr == "Error: runs/w holds a run already; give another --name\n"
+    assert refused.stderr == "Error: runs/w already holds a run; give another --name\n"
 
 
 def test_a_network_that_there_is_not_is_wrong_use_everywhere() -> None:

@@ -244,15 +244,13 @@ def test_what_costs_the_same_bits_is_told(unfinished: Path, few: Dataset) -> Non
 
 
 def test_a_run_that_is_trained_is_not_trained_twice(unfinished: Path, few: Dataset) -> None:
-    with held(unfinished), pytest.raises(TrainingError, match="in the hands of another process"):
+    with held(unfinished), pytest.raises(TrainingError, match="locked by another process"):
         resume(unfinished, few)
     resume(unfinished, few)
     assert load_file(unfinished / "model.safetensors")
 
 
-@pytest.mark.parametrize(
-    ("trained_now", "message"), [(True, "in the hands of another"), (False, "holds a run already")]
-)
+@pytest.mark.parametrize(("trained_now", "message"), [(True, "locked by another"), (False, "already holds a run")])
 def test_what_another_process_began_meanwhile_is_left_as_it_is(
     tmp_path: Path, few: Dataset, monkeypatch: pytest.MonkeyPatch, trained_now: bool, message: str
 ) -> None:

@@ -190,7 +190,7 @@ def test_the_watcher_sees_every_epoch(tmp_path: Path, sample: Dataset) -> None:
 
 def test_a_run_is_never_overwritten(run: Path, sample: Dataset) -> None:
     before = (run / "model.safetensors").read_bytes()
-    with pytest.raises(TrainingError, match="holds a run already"):
+    with pytest.raises(TrainingError, match="already holds a run"):
         train(Recipe(epochs=1), sample, run)
     assert (run / "model.safetensors").read_bytes() == before
 
