@@ -82,7 +82,7 @@ class ModelMetadata:
         versions: library name -> version (torch, onnx, onnxruntime).
         created: time of the export, ISO 8601, UTC.
         temperature: divisor of the logits before the softmax, which calibrates the scores: of answers with score 0.8,
-            about 80 % are correct (Guo et al. 2017, arXiv:1706.04599). 1 if none was fitted. Ranks do not change.
+            about 80 % are correct (Guo et al. 2017, arXiv:1706.04599). 1 if none was fitted. Worker do not change.
         size: height and width of the input, one of `IMAGE_SIZES`.
         threshold: the score below which an answer is "not sure", in [0, 1]; None for none.
     """

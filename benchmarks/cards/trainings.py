@@ -29,7 +29,7 @@ from cifar_edge.files import released, write_text
 from cifar_edge.runs.run import Run
 from cifar_edge.runtime import model as runtime
 from cifar_edge.training.checkpoint import load_network
-from cifar_edge.training.stages import training_images
+from cifar_edge.training.phases import training_images
 
 TRAININGS = "trainings.json"
 

@@ -29,7 +29,7 @@ from cifar_edge.runs.run import Run
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.loop import fit, logits_of
 from cifar_edge.training.machine import DEVICES, choose_device, resolve_precision
-from cifar_edge.training.stages import training_images
+from cifar_edge.training.phases import training_images
 from cifar_edge.training.teacher import Teacher
 
 RESULTS = Path(__file__).with_suffix(".csv")

@@ -29,7 +29,7 @@ from cifar_edge.runs.resolve import resolve_run
 from cifar_edge.runs.run import Run
 from cifar_edge.spec import INPUT_NAME
 from cifar_edge.training.checkpoint import load_network
-from cifar_edge.training.stages import training_images
+from cifar_edge.training.phases import training_images
 
 RESULTS = Path(__file__).with_suffix(".csv")
 IMAGES = (64, 256, CALIBRATION_IMAGES)

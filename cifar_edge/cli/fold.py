@@ -9,7 +9,7 @@ from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.interruption import interruptible
 from cifar_edge.cli.loading import image_folder_options, load_again
 from cifar_edge.cli.recipe_option import set_option
-from cifar_edge.cli.train import told, watching
+from cifar_edge.cli.train import reporting, told
 from cifar_edge.cli.verbosity import say
 from cifar_edge.errors import ModelError
 from cifar_edge.files import is_released
@@ -37,7 +37,7 @@ def command(
 ) -> None:
     """Fold the norms of a finished run.
 
-    It is the last stage of train, for a RUN that had none or another one. The folded network, in the run's
+    It is the last phase of train, for a RUN that had none or another one. The folded network, in the run's
     deploy.safetensors, is what export --quantize makes int8 of.
 
     Example: cifar-edge fold runs/20261123-043639-gn-cnn --epochs 20 --set fold.contrast=0.5
@@ -47,6 +47,7 @@ def command(
         from cifar_edge.training.machine import limit_threads
         from cifar_edge.training.run import fold_run
     from cifar_edge.runs.resolve import resolve_run
+    from cifar_edge.runs.run import Run
 
     limit_threads()
     folder = resolve_run(run).path
@@ -54,6 +55,10 @@ def command(
         raise ModelError(f"{run} is a released model, which is never written to; give a run")
     trained = load_network(folder)
     dataset = load_again(trained.data, data, offline, holdout, strict, trained.size)
-    with interruptible("the run is as it was; fold it again") as stop, watching(0, epochs, stop) as watcher:
-        summary = fold_run(folder, dataset, epochs=epochs, settings=settings, device=device, watcher=watcher)
+    recipe = Run(folder).recipe.changed({"fold.epochs": epochs})
+    with (
+        interruptible("the run is as it was; fold it again") as stop,
+        reporting(recipe, stop, epochs=0) as callbacks,
+    ):
+        summary = fold_run(folder, dataset, epochs=epochs, settings=settings, device=device, callbacks=callbacks)
     say(json.dumps({**summary.to_record(), "folder": str(folder)}, indent=2) if as_json else told(summary, folder))

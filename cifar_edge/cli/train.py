@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cifar_edge.runs.epochs import EpochRecord
     from cifar_edge.runs.recipe import Recipe
     from cifar_edge.runs.summary import RunSummary
-    from cifar_edge.training.records import Watcher
+    from cifar_edge.training.callbacks import Callbacks
 
 
 @click.command("train")
@@ -98,8 +98,8 @@ def command(
 
     with needs("train"):
         from cifar_edge.models import default_recipe
+        from cifar_edge.training.distributed import joined
         from cifar_edge.training.machine import limit_threads
-        from cifar_edge.training.ranks import joined
     limit_threads()
     with joined(device) as place:
         if resume is not None:
@@ -136,10 +136,10 @@ def begin(
     written = place(folder)
     with (
         interruptible(_go_on_with(folder)) as stop,
-        watching(recipe.epochs, recipe.fold.epochs, stop) as watcher,
-        _logged(watcher, written, recipe.epochs, tensorboard) as watcher,
+        reporting(recipe, stop) as callbacks,
+        _logged(callbacks, written, recipe, tensorboard) as callbacks,
     ):
-        return train(recipe, dataset, written, device=device, watcher=watcher)
+        return train(recipe, dataset, written, device=device, callbacks=callbacks)
 
 
 def go_on(
@@ -166,21 +166,21 @@ def go_on(
     written = place(folder)
     with (
         interruptible(_go_on_with(folder)) as stop,
-        watching(recipe.epochs, recipe.fold.epochs, stop) as watcher,
-        _logged(watcher, written, recipe.epochs, has_log) as watcher,
+        reporting(recipe, stop) as callbacks,
+        _logged(callbacks, written, recipe, has_log) as callbacks,
     ):
-        return folder, resume(written, dataset, device=device, watcher=watcher)
+        return folder, resume(written, dataset, device=device, callbacks=callbacks)
 
 
 @contextmanager
-def _logged(watcher: "Watcher", folder: Path, epochs: int, wanted: bool) -> "Iterator[Watcher]":
+def _logged(callbacks: "Callbacks", folder: Path, recipe: "Recipe", wanted: bool) -> "Iterator[Callbacks]":
     if not wanted:
-        yield watcher
+        yield callbacks
         return
     with needs("tensorboard"):
         from cifar_edge.training.tensorboard import logged
-    with logged(watcher, folder, epochs) as watcher:
-        yield watcher
+    with logged(callbacks, folder, recipe.epochs, "validation" if recipe.holdout else "test") as callbacks:
+        yield callbacks
 
 
 def _go_on_with(folder: Path) -> str:
@@ -206,12 +206,20 @@ def told(summary: "RunSummary", folder: Path) -> str:
 
 
 @contextmanager
-def watching(epochs: int, fold_epochs: int, stop: Callable[[], bool]) -> "Iterator[Watcher]":
-    """Progress on stderr, of so many epochs in all: a bar on a terminal, a line an epoch elsewhere."""
-    from cifar_edge.training.records import Watcher
+def reporting(recipe: "Recipe", stop: Callable[[], bool], epochs: int | None = None) -> "Iterator[Callbacks]":
+    """Callbacks that report progress on stderr: a bar on a terminal, a line an epoch elsewhere.
 
+    Args:
+        recipe: of the training.
+        stop: asked after each step whether to stop.
+        epochs: of training; None for those of the recipe, 0 where only the folding is done.
+    """
+    from cifar_edge.training.callbacks import Callbacks
+
+    accuracy_name = "validation" if recipe.holdout else "test"
+    epochs_before_fold = recipe.epochs if epochs is None else epochs
     if quiet() or not sys.stderr.isatty():
-        yield Watcher(epoch=lambda record, epochs: note(_line(record, epochs)), note=note, stop=stop)
+        yield Callbacks(epoch=lambda record, epochs: note(_line(record, epochs, accuracy_name)), note=note, stop=stop)
         return
     with needs("train"):
         from rich.console import Console
@@ -226,26 +234,26 @@ def watching(epochs: int, fold_epochs: int, stop: Callable[[], bool]) -> "Iterat
         task = progress.add_task("starting", total=None, figures="")
 
         def step(
-            stage: str, epoch: int, stage_epochs: int, index: int, steps: int, loss: float, accuracy: float
+            phase: str, epoch: int, phase_epochs: int, index: int, steps: int, loss: float, accuracy: float
         ) -> None:
-            done = ((epoch - 1) if stage == "train" else epochs + epoch - 1) * steps + index
-            total = (epochs + fold_epochs) * steps
+            done = ((epoch - 1) if phase == "train" else epochs_before_fold + epoch - 1) * steps + index
+            total = (epochs_before_fold + recipe.fold.epochs) * steps
             progress.update(
                 task,
                 completed=done,
                 total=total,
-                description=f"{stage} {epoch}/{stage_epochs}",
+                description=f"{phase} {epoch}/{phase_epochs}",
                 figures=f"loss {loss:.3f}  accuracy {accuracy:.1%}",
             )
 
         def above(line: str) -> None:
             progress.console.print(one_line(line), highlight=False, markup=False)
 
-        yield Watcher(step, lambda record, epochs: above(_line(record, epochs)), above, stop)
+        yield Callbacks(step, lambda record, epochs: above(_line(record, epochs, accuracy_name)), above, stop)
 
 
-def _line(record: "EpochRecord", epochs: int) -> str:
+def _line(record: "EpochRecord", epochs: int, accuracy_name: str) -> str:
     return (
-        f"{record.stage:<5} {record.epoch:>{len(str(epochs))}}/{epochs}  loss {record.loss:.3f}  "
-        f"training {record.train_accuracy:.2%}  watched {record.accuracy:.2%}  {record.seconds:.0f} s"
+        f"{record.phase:<5} {record.epoch:>{len(str(epochs))}}/{epochs}  loss {record.loss:.3f}  "
+        f"training {record.train_accuracy:.2%}  {accuracy_name} {record.accuracy:.2%}  {record.seconds:.0f} s"
     )

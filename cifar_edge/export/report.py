@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from cifar_edge.export.losses import Losses
+from cifar_edge.export.accuracy_drop import Losses
 from cifar_edge.export.parity import Comparison, Verdict, judge_int8
 from cifar_edge.measure.metrics import Estimate
 from cifar_edge.measure.timing import LARGE_BATCH, Timing

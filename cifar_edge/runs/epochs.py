@@ -10,8 +10,8 @@ from typing import Any, Self, get_type_hints
 from cifar_edge.errors import ModelError
 from cifar_edge.json_values import count, number, text
 
-STAGES = ("train", "fold")
-"""The phases of a run."""
+PHASES = ("train", "fold")
+"""The phases of a run. Files of earlier versions call a phase a stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,8 @@ class EpochRecord:
     """One line of ``metrics.csv``.
 
     Attributes:
-        stage: ``train``, or ``fold`` for the fine-tuning of the folded network.
-        epoch: number within the stage, from 1.
+        phase: ``train``, or ``fold`` for the fine-tuning of the folded network.
+        epoch: number within the phase, from 1.
         learning_rate: learning rate at the end of the epoch.
         loss: mean over the steps of the epoch, on augmented training images.
         train_accuracy: accuracy on the same images, during the epoch, in [0, 1].
@@ -29,7 +29,7 @@ class EpochRecord:
         seconds: since the training began, without interruptions.
     """
 
-    stage: str
+    phase: str
     epoch: int
     learning_rate: float
     loss: float
@@ -45,7 +45,11 @@ class EpochRecord:
             ValueError, KeyError, TypeError: they are not such a record.
         """
         numbers = ("learning_rate", "loss", "train_accuracy", "accuracy", "seconds")
-        return cls(text(record["stage"], STAGES), count(record["epoch"]), *(number(record[name]) for name in numbers))
+        return cls(
+            text(record.get("phase", record.get("stage")), PHASES),
+            count(record["epoch"]),
+            *(number(record[name]) for name in numbers),
+        )
 
 
 def to_csv(records: Sequence[EpochRecord]) -> str:
@@ -68,7 +72,8 @@ def read_csv(path: Path) -> list[EpochRecord]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return [
-                EpochRecord(**{name: kind(row[name]) for name, kind in kinds.items()}) for row in csv.DictReader(file)
+                EpochRecord(**{name: kind(row[name]) for name, kind in kinds.items()})
+                for row in ({"phase": line.get("stage"), **line} for line in csv.DictReader(file))
             ]
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise ModelError(f"{path} does not hold the metrics of a training ({error})") from error

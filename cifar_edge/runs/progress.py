@@ -7,7 +7,7 @@ from typing import Any
 
 from cifar_edge.json_values import number, text
 from cifar_edge.runs.dataset import DatasetReference
-from cifar_edge.runs.epochs import STAGES, EpochRecord
+from cifar_edge.runs.epochs import PHASES, EpochRecord
 from cifar_edge.runs.reading import time_of
 from cifar_edge.runs.recipe import Recipe
 
@@ -17,7 +17,7 @@ class Progress:
     """The progress of an unfinished run.
 
     Attributes:
-        stage: ``train`` or ``fold``; in ``fold`` the trained weights are in the run already.
+        phase: ``train`` or ``fold``; in ``fold`` the trained weights are in the run already.
         records: one for each finished epoch.
         recipe: the resolved recipe.
         data: the dataset that it is trained on.
@@ -26,7 +26,7 @@ class Progress:
         seconds: how long it has been trained.
     """
 
-    stage: str
+    phase: str
     records: list[EpochRecord]
     recipe: Recipe
     data: DatasetReference
@@ -37,7 +37,7 @@ class Progress:
     def to_record(self) -> dict[str, Any]:
         """As JSON values."""
         return {
-            "stage": self.stage,
+            "phase": self.phase,
             "records": [asdict(line) for line in self.records],
             "recipe": self.recipe.to_mapping(),
             "data": self.data.to_record(),
@@ -56,7 +56,7 @@ def progress_of(record: Mapping[str, Any]) -> Progress:
     if (created := time_of(record["created"])) is None:
         raise ValueError("it does not say when it began")
     return Progress(
-        stage=text(record["stage"], STAGES),
+        phase=text(record.get("phase", record.get("stage")), PHASES),
         records=[EpochRecord.from_record(line) for line in record["records"]],
         recipe=Recipe.from_mapping(record["recipe"]),
         data=DatasetReference.from_record(record["data"]),

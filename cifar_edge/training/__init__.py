@@ -2,9 +2,9 @@
 
 from cifar_edge.runs.epochs import EpochRecord
 from cifar_edge.runs.recipe import Recipe
+from cifar_edge.training.callbacks import Callbacks
 from cifar_edge.training.checkpoint import TrainedNetwork, load_network
 from cifar_edge.training.metrics import read_metrics
-from cifar_edge.training.records import Watcher
 from cifar_edge.training.run import fold_run, resume, train
 
 __all__ = [
@@ -12,7 +12,7 @@ __all__ = [
     "train",
     "resume",
     "fold_run",
-    "Watcher",
+    "Callbacks",
     "EpochRecord",
     "read_metrics",
     "TrainedNetwork",

@@ -14,7 +14,7 @@ from cifar_edge.models.pixels import pixels_to_input
 from cifar_edge.runs.recipe import Recipe
 from cifar_edge.training.augmentation import augment, relight
 from cifar_edge.training.checkpoint import derived_seed, new_generator
-from cifar_edge.training.ranks import all_ranks, sharing_ranks
+from cifar_edge.training.distributed import batch_worker, this_worker
 from cifar_edge.training.step import Step, schedule
 from cifar_edge.training.teacher import Teacher
 
@@ -93,10 +93,10 @@ def fit(
     """
     batch = min(recipe.batch_size, len(images))
     steps = len(images) // batch
-    ranks = sharing_ranks(network)
-    stop_alone = stop if all_ranks().count == 1 else lambda: False  # processes could not agree about it here
-    stop = all_ranks().agreed(stop, images.device)
-    step = Step(network, recipe, images.device, ranks)
+    worker = batch_worker(network)
+    stop_alone = stop if this_worker().world_size == 1 else lambda: False  # processes could not agree about it here
+    stop = this_worker().agreed(stop, images.device)
+    step = Step(network, recipe, images.device, worker)
     first, done = 1, 0
     if start is not None:
         try:
@@ -110,9 +110,9 @@ def fit(
         if not done:
             step.start_epoch()
         for index in range(done, steps):
-            part = ranks.share(index * batch, batch)
+            part = worker.share(index * batch, batch)
             position = ((number - 1) * steps + index + 1) / (recipe.epochs * steps)
-            torch.manual_seed(derived_seed(recipe.seed, number, index + ranks.rank * steps))
+            torch.manual_seed(derived_seed(recipe.seed, number, index + worker.rank * steps))
             step(seen[part], targets[part], position, mixtures[index], None if taught is None else taught[part])
             after_step(number, index + 1, steps, step)
             if (index + 1) % _STEPS_BETWEEN_CHECKS == 0 and not math.isfinite(step.loss.item()):

@@ -24,13 +24,13 @@ from cifar_edge.runs.lock import held
 from cifar_edge.runs.recipe import KEYS, Recipe
 from cifar_edge.runs.run import FAILURE, FOLD_METRICS, RECIPE, STATE, Run
 from cifar_edge.runs.summary import RunSummary
-from cifar_edge.training import pictures
+from cifar_edge.training import plots
+from cifar_edge.training.callbacks import Callbacks
 from cifar_edge.training.checkpoint import load_network
+from cifar_edge.training.distributed import batch_worker, this_worker
 from cifar_edge.training.loop import UnfitState, logits_of
 from cifar_edge.training.machine import choose_device, memory_for, resolve_precision
-from cifar_edge.training.ranks import all_ranks, sharing_ranks
-from cifar_edge.training.records import Watcher
-from cifar_edge.training.stages import Stages, accuracy_of, check_classes, check_size, teacher_folders, training_images
+from cifar_edge.training.phases import Phases, accuracy_of, check_classes, check_size, teacher_folders, training_images
 from cifar_edge.training.state import (
     RunState,
     changed_recipe,
@@ -40,14 +40,14 @@ from cifar_edge.training.state import (
     save_state,
 )
 
-__all__ = ["EpochRecord", "Watcher", "fold_run", "resume", "train", "training_images"]
+__all__ = ["EpochRecord", "Callbacks", "fold_run", "resume", "train", "training_images"]
 
 _FOLDING_LOSS = 1.0
-"""Points of accuracy that folding may lose without a warning."""
+"""Percentage points of accuracy that folding may lose without a warning."""
 
 
 def train(
-    recipe: Recipe, dataset: Dataset, folder: Path, *, device: str = "auto", watcher: Watcher | None = None
+    recipe: Recipe, dataset: Dataset, folder: Path, *, device: str = "auto", callbacks: Callbacks | None = None
 ) -> RunSummary:
     """Train by ``recipe`` and write the run into ``folder``; returns its summary.
 
@@ -60,14 +60,14 @@ def train(
         dataset: uint8 images of the recipe's size and their labels.
         folder: made if it is missing; holds no run yet.
         device: one of `cifar_edge.training.machine.DEVICES`.
-        watcher: told of progress.
+        callbacks: told of progress.
 
     Raises:
         TrainingError: ``folder`` already holds a run, the held-out images leave too few, the loss is not finite, the
             memory is too small, or the processes that train together cannot share a batch.
         ModelError: there is no such network, or the recipe's teacher is no trained one.
         RecipeError: the recipe folds norms of a network that has none that can be folded.
-        Interrupted: the watcher said stop; `resume` goes on.
+        Interrupted: the callbacks said stop; `resume` goes on.
         CifarEdgeError: a file cannot be written.
     """
     run = Run(folder)
@@ -75,7 +75,7 @@ def train(
     where = choose_device(device)
     recipe = resolve_precision(recipe, where)
     state = RunState(
-        stage="train",
+        phase="train",
         snapshot=None,
         records=[],
         recipe=recipe,
@@ -85,27 +85,27 @@ def train(
         seconds=0.0,
     )
     with memory_for(recipe):
-        stages = Stages(recipe, dataset, folder, where, watcher or Watcher(), state)
-        _check_can_train(stages)
+        phases = Phases(recipe, dataset, folder, where, callbacks or Callbacks(), state)
+        _check_can_train(phases)
     with held(folder):
         run.check_new()  # another process may have begun here, and ended, since
         with _failures_told(folder, recipe):
             # The state first: a folder that holds a recipe can be resumed.
             save_state(folder, state)
             run.write_recipe(recipe)
-            return _finish(stages, state)
+            return _finish(phases, state)
 
 
-def resume(folder: Path, dataset: Dataset, *, device: str = "auto", watcher: Watcher | None = None) -> RunSummary:
+def resume(folder: Path, dataset: Dataset, *, device: str = "auto", callbacks: Callbacks | None = None) -> RunSummary:
     """Go on with the unfinished run in ``folder`` from its last saved state, by the recipe.toml in it.
 
-    Where anything has changed on which the weights depend bit for bit, the watcher is given a note.
+    Where anything has changed on which the weights depend bit for bit, the callbacks is given a note.
 
     Args:
         folder: of the run.
         dataset: the one it began with.
         device: one of `cifar_edge.training.machine.DEVICES`.
-        watcher: told of progress.
+        callbacks: told of progress.
 
     Returns:
         The summary; of a finished run, the one that it has already.
@@ -117,11 +117,11 @@ def resume(folder: Path, dataset: Dataset, *, device: str = "auto", watcher: Wat
         Interrupted: as `train`.
         CifarEdgeError: a file cannot be written.
     """
-    run, watcher = Run(folder), watcher or Watcher()
+    run, callbacks = Run(folder), callbacks or Callbacks()
     with held(folder):
         if run.is_finished:
             (folder / STATE).unlink(missing_ok=True)
-            watcher.note(f"{folder} is finished: there is nothing to go on with")
+            callbacks.note(f"{folder} is finished: there is nothing to go on with")
             return run.whole_summary()
         state = load_state(folder)
         check_split_rule(state.data)
@@ -134,11 +134,11 @@ def resume(folder: Path, dataset: Dataset, *, device: str = "auto", watcher: Wat
         now = _environment(recipe, where)
         for what in (changed_recipe(state, folder, recipe), differences(state.environment, now)):
             if what:
-                watcher.note(f"changed since {folder} began, so its weights will be others: {what}")
+                callbacks.note(f"changed since {folder} began, so its weights will be others: {what}")
         state = replace(state, recipe=recipe, environment=now, data=reference_to(dataset))
         (folder / FAILURE).unlink(missing_ok=True)
         with _failures_told(folder, recipe):
-            return _finish(Stages(recipe, dataset, folder, where, watcher, state), state)
+            return _finish(Phases(recipe, dataset, folder, where, callbacks, state), state)
 
 
 def fold_run(
@@ -148,11 +148,11 @@ def fold_run(
     epochs: int,
     settings: Sequence[str] = (),
     device: str = "auto",
-    watcher: Watcher | None = None,
+    callbacks: Callbacks | None = None,
 ) -> RunSummary:
     """Fold the norms of a finished run and fine-tune what is left; writes ``deploy.safetensors`` into the run.
 
-    It is the last stage of `train`, for a run that had none or another one; returns the new summary. The run
+    It is the last phase of `train`, for a run that had none or another one; returns the new summary. The run
     is as it was until all is done: what is interrupted is begun again.
 
     Args:
@@ -161,14 +161,14 @@ def fold_run(
         epochs: of fine-tuning.
         settings: other changes of the run's recipe, as ``key=value``; of keys that begin with ``fold_`` only.
         device: one of `cifar_edge.training.machine.DEVICES`.
-        watcher: told of progress.
+        callbacks: told of progress.
 
     Raises:
         ModelError: the folder holds no finished run.
         RecipeError: the run's recipe is damaged, or ``settings`` are wrong.
         TrainingError: the network's norms cannot be folded, the data is another, the loss is not finite, the memory is
             too small, or another process holds the run.
-        Interrupted: the watcher said stop.
+        Interrupted: the callbacks said stop.
     """
     trained = load_network(folder)
     if not can_fold(trained.network):
@@ -186,11 +186,11 @@ def fold_run(
         kept = {precision: value for precision, value in summary.temperature.items() if precision != "int8"}
         summary = replace(summary, temperature=kept)
     with held(folder), memory_for(recipe):
-        stages = Stages(recipe, dataset, folder, where, watcher or Watcher())
-        summary, logits = stages.fold(trained.network.to(where), summary)
-        _tell_loss(summary, stages.watcher)
-        pictures.draw_answers(folder, dataset, logits.cpu().numpy(), _deployed(recipe.model, summary))
-        run.write_metrics(stages.records, FOLD_METRICS)
+        phases = Phases(recipe, dataset, folder, where, callbacks or Callbacks())
+        summary, logits = phases.fold(trained.network.to(where), summary)
+        _tell_loss(summary, phases.callbacks)
+        plots.draw_answers(folder, dataset, logits.cpu().numpy(), _deployed(recipe.model, summary))
+        run.write_metrics(phases.records, FOLD_METRICS)
         write_trained_on(folder, dataset)  # runs of early versions have none
         run.write_summary(summary)
         run.write_recipe(recipe)
@@ -210,25 +210,25 @@ def _recipe_to_fold(before: Recipe, settings: Sequence[str], epochs: int) -> Rec
     return after.changed({"fold.epochs": epochs})
 
 
-def _check_can_train(stages: Stages) -> None:
+def _check_can_train(phases: Phases) -> None:
     """Find what no change of recipe.toml could mend later, before anything is written."""
-    recipe = stages.recipe
-    network = build(recipe.model, len(stages.dataset.labels), recipe.size)
+    recipe = phases.recipe
+    network = build(recipe.model, len(phases.dataset.labels), recipe.size)
     if recipe.fold.epochs and not can_fold(network):
         raise RecipeError(f"fold.epochs = {recipe.fold.epochs}, but {_cannot_fold(recipe.model)}")
-    sharing_ranks(network).share(0, min(recipe.batch_size, len(stages.images)))
+    batch_worker(network).share(0, min(recipe.batch_size, len(phases.images)))
 
 
 def _cannot_fold(name: str) -> str:
     return f"the norms of {name} follow ReLU and cannot be folded; gn-cnn's can"
 
 
-def _finish(stages: Stages, state: RunState) -> RunSummary:
-    """All stages that are still to be done, measurements and pictures; the summary, which ends the run."""
-    recipe, dataset, folder = stages.recipe, stages.dataset, stages.folder
-    network = stages.train()
-    logits = logits_of(network, stages.test[0])
-    held_out = stages.held_out
+def _finish(phases: Phases, state: RunState) -> RunSummary:
+    """All phases that are still to be done, measurements and pictures; the summary, which ends the run."""
+    recipe, dataset, folder = phases.recipe, phases.dataset, phases.folder
+    network = phases.train()
+    logits = logits_of(network, phases.test[0])
+    held_out = phases.held_out
     costs = summarize(network, recipe.size)
     summary = RunSummary(
         model=recipe.model,
@@ -238,27 +238,27 @@ def _finish(stages: Stages, state: RunState) -> RunSummary:
         seed=recipe.seed,
         parameters=costs.parameters,
         macs=costs.macs,
-        train_accuracy=accuracy_of(logits_of(network, stages.images), stages.labels),
-        train_images=len(stages.labels),
+        train_accuracy=accuracy_of(logits_of(network, phases.images), phases.labels),
+        train_images=len(phases.labels),
         holdout_accuracy=accuracy_of(logits_of(network, held_out[0]), held_out[1]) if held_out else None,
         holdout_images=len(held_out[1]) if held_out else None,
-        test_accuracy=accuracy_of(logits, stages.test[1]),
-        test_images=len(stages.test[1]),
-        device=torch.cuda.get_device_name() if stages.device.type == "cuda" else "cpu",
+        test_accuracy=accuracy_of(logits, phases.test[1]),
+        test_images=len(phases.test[1]),
+        device=torch.cuda.get_device_name() if phases.device.type == "cuda" else "cpu",
         threads=torch.get_num_threads(),
         data=reference_to(dataset),
         versions={name: version(name) for name in ("torch", "numpy", "safetensors")},
     )
     if recipe.fold.epochs and can_fold(network):
-        summary, logits = stages.fold(network, summary)
-        _tell_loss(summary, stages.watcher)
-    watched = "test images" if held_out is None else "held-out images"
-    pictures.draw_curves(folder / pictures.CURVES, stages.records, watched)
-    pictures.draw_answers(folder, dataset, logits.cpu().numpy(), _deployed(recipe.model, summary))
-    summary = replace(summary, finished=_now(), seconds=stages.seconds())
-    stages.run.write_metrics(stages.records)
+        summary, logits = phases.fold(network, summary)
+        _tell_loss(summary, phases.callbacks)
+    accuracy_name = "test images" if held_out is None else "validation images"
+    plots.draw_curves(folder / plots.CURVES, phases.records, accuracy_name)
+    plots.draw_answers(folder, dataset, logits.cpu().numpy(), _deployed(recipe.model, summary))
+    summary = replace(summary, finished=_now(), seconds=phases.seconds())
+    phases.run.write_metrics(phases.records)
     write_trained_on(folder, dataset)
-    stages.run.write_summary(summary)
+    phases.run.write_summary(summary)
     (folder / STATE).unlink(missing_ok=True)
     return summary
 
@@ -276,7 +276,7 @@ def _failures_told(folder: Path, recipe: Recipe) -> Iterator[None]:
     except (Interrupted, UnfitState):  # from the latter nothing goes on
         raise
     except CifarEdgeError as error:
-        if not (folder / STATE).exists() or all_ranks().rank > 0:
+        if not (folder / STATE).exists() or this_worker().rank > 0:
             raise
         with suppress(CifarEdgeError):  # a full disk
             write_text(folder / FAILURE, f"{error}\n")
@@ -292,15 +292,15 @@ def _deployed(model: str, summary: RunSummary) -> str:
     return f"{model} as trained" if summary.folded_test_accuracy is None else f"{model}, its norms folded"
 
 
-def _tell_loss(summary: RunSummary, watcher: Watcher) -> None:
+def _tell_loss(summary: RunSummary, callbacks: Callbacks) -> None:
     """Warn where the folded network, which is to be deployed, is far worse than the one that was trained."""
     before, after, images = summary.test_accuracy, summary.folded_test_accuracy, summary.test_images
     if before is None or after is None or images is None:
         return  # a summary of an early version
     loss = before - after
     if round(100 * loss - _FOLDING_LOSS, 9) > 0:
-        watcher.note(
-            f"warning: folding lost {round(loss * images):,} of {images:,} test images, {100 * loss:.2f} points, and "
-            "int8 is made of the folded network; more fine-tuning may help (fold.epochs, or cifar-edge fold), and so "
+        callbacks.note(
+            f"warning: folding lost {round(loss * images):,} of {images:,} test images, {100 * loss:.2f} percentage points, "
+            "and int8 is made of the folded network; more fine-tuning may help (fold.epochs, or cifar-edge fold), and so "
             "may more training images; cifar-edge export says which file to deploy"
         )

@@ -24,8 +24,8 @@ from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.run import STATE
 from cifar_edge.spec import METADATA_KEY
 from cifar_edge.training.checkpoint import MAX_TENSOR_BYTES
+from cifar_edge.training.distributed import this_worker
 from cifar_edge.training.loop import Snapshot
-from cifar_edge.training.ranks import all_ranks
 
 _FIXED = ("model", "size", "holdout", "epochs", "batch_size")
 """Keys of the recipe without which the state means nothing: its tensors, its images, its place in the schedule."""
@@ -36,7 +36,7 @@ class RunState(Progress):
     """Where an unfinished run stands, with all that it needs to go on.
 
     Attributes:
-        snapshot: where in the stage; None at its start.
+        snapshot: where in the phase; None at its start.
     """
 
     snapshot: Snapshot | None = None
@@ -81,7 +81,7 @@ def environment(device: torch.device, teachers: Sequence[Path]) -> dict[str, Any
         "cifar-edge": __version__,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "processes": all_ranks().count,
+        "processes": this_worker().world_size,
         "device": torch.cuda.get_device_name() if on_gpu else f"cpu ({torch.backends.cpu.get_cpu_capability()})",
         "teacher": " ".join(hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in teachers) or "none",
     }

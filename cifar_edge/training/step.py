@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from cifar_edge.models.pixels import pixels_to_input
 from cifar_edge.runs.recipe import Recipe
 from cifar_edge.training.checkpoint import check_tensors
+from cifar_edge.training.distributed import Worker
 from cifar_edge.training.muon import Muon
-from cifar_edge.training.ranks import Ranks
 
 _EAGER_STEPS = 3
 """Steps on a GPU before the capture: lazy initialisation and compilation happen in them."""
@@ -25,7 +25,7 @@ def schedule(position: float, warmup: float) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * (position - warmup) / (1.0 - warmup)) if warmup < 1.0 else 1.0
 
 
-_ALONE = Ranks()
+_ALONE = Worker()
 
 
 class Step:
@@ -43,9 +43,9 @@ class Step:
         network: nn.Module,
         recipe: Recipe,
         device: torch.device,
-        ranks: Ranks = _ALONE,
+        worker: Worker = _ALONE,
     ) -> None:
-        self._ranks = ranks
+        self._worker = worker
         self.network, self.recipe, self.device = network, recipe, device
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.batch_size = 0
@@ -140,7 +140,7 @@ class Step:
             teacher_logits: what a teacher says of the images, not mixed, float ``[batch, classes]``; None at every call
                 trains without one.
         """
-        self.batch_size = len(images) * self._ranks.count
+        self.batch_size = len(images) * self._worker.world_size
         self._mixture.fill_(mixture)
         fraction = schedule(position, self.recipe.warmup)
         self._learning_rate.fill_(self.recipe.learning_rate * fraction)
@@ -181,10 +181,10 @@ class Step:
         self.network.zero_grad(set_to_none=True)
         loss.backward()
         loss = loss.detach()
-        if self._ranks.count > 1:
+        if self._worker.world_size > 1:
             share = correct.float()
-            self._ranks.average([p.grad for p in self.network.parameters() if p.grad is not None] + [loss, share])
-            correct = (share * self._ranks.count).round().long()
+            self._worker.average([p.grad for p in self.network.parameters() if p.grad is not None] + [loss, share])
+            correct = (share * self._worker.world_size).round().long()
         self._sgd.step()
         self._muon.step()
         with torch.no_grad():

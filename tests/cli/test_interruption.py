@@ -20,9 +20,9 @@ from cifar_edge.data import Dataset
 from cifar_edge.errors import CifarEdgeError, Interrupted, TrainingError
 from cifar_edge.runs.epochs import EpochRecord
 from cifar_edge.runs.recipe import FoldRecipe, Recipe
+from cifar_edge.training.callbacks import Callbacks
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.loop import logits_of
-from cifar_edge.training.records import Watcher
 from cifar_edge.training.run import fold_run, resume, train
 from cifar_edge.training.state import load_state
 
@@ -45,14 +45,14 @@ def _signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def in_second_epoch(action: Callable[[], object]) -> Watcher:
-    """Does something within the second epoch, whose last step the watcher is told of."""
+def in_second_epoch(action: Callable[[], object]) -> Callbacks:
+    """Does something within the second epoch, whose last step the callbacks is told of."""
 
-    def step(stage: str, epoch: int, *rest: float) -> None:
+    def step(phase: str, epoch: int, *rest: float) -> None:
         if epoch == 2:
             action()
 
-    return Watcher(step=step)
+    return Callbacks(step=step)
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -86,14 +86,14 @@ def test_the_first_signal_loses_nothing_and_the_second_stops_at_once(
         signal.raise_signal(signal.SIGTERM)
 
     with pytest.raises(SystemExit) as ended, interruptible("advice") as stop:
-        train(RECIPE, few, folder, watcher=replace(in_second_epoch(twice), stop=stop))
+        train(RECIPE, few, folder, callbacks=replace(in_second_epoch(twice), stop=stop))
     assert ended.value.code == 143
     assert capfd.readouterr().err == "stopping after this step; once more stops at once\nstopped at once; advice\n"
     assert [record.epoch for record in load_state(folder).records] == [1]
 
     once = in_second_epoch(lambda: signal.raise_signal(signal.SIGINT))
     with pytest.raises(SystemExit) as ended, interruptible("advice") as stop:
-        resume(folder, few, watcher=replace(once, stop=stop))
+        resume(folder, few, callbacks=replace(once, stop=stop))
     assert ended.value.code == 130
     assert "interrupted after epoch 2/3; advice" in capfd.readouterr().err
     resume(folder, few)
@@ -106,13 +106,13 @@ def test_an_interrupted_folding_leaves_the_run_as_it_was(
     train(Recipe(epochs=1, fold=FoldRecipe(epochs=1), batch_size=16), few, tmp_path / "run")
     before = {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()}
     with pytest.raises(Interrupted):
-        fold_run(tmp_path / "run", few, epochs=2, watcher=Watcher(stop=lambda: True))
+        fold_run(tmp_path / "run", few, epochs=2, callbacks=Callbacks(stop=lambda: True))
     assert {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()} == before
 
     def ends(logits: Tensor, labels: Tensor) -> float:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cifar_edge.training.stages.accuracy_of", ends)  # all is trained by then
+    monkeypatch.setattr("cifar_edge.training.phases.accuracy_of", ends)  # all is trained by then
     with pytest.raises(KeyboardInterrupt):
         fold_run(tmp_path / "run", few, epochs=2)
     assert {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()} == before
@@ -154,7 +154,7 @@ def test_a_disk_that_is_full_leaves_the_state_before(tmp_path: Path, few: Datase
 
     try:
         with pytest.raises(TrainingError) as caught:
-            train(RECIPE, few, folder, watcher=Watcher(epoch=fill))
+            train(RECIPE, few, folder, callbacks=Callbacks(epoch=fill))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert str(caught.value).startswith(f"cannot write {folder}/state.safetensors: File too large; then go on: ")
@@ -187,7 +187,7 @@ def test_too_little_memory_is_one_line(
 ) -> None:
     folder = tmp_path / "run"
     with pytest.raises(TrainingError) as caught:
-        train(RECIPE, few, folder, watcher=in_second_epoch(allocate))
+        train(RECIPE, few, folder, callbacks=in_second_epoch(allocate))
     assert str(caught.value) == (
         f"out of memory {where}; free some, or train anew with a smaller batch_size (16); "
         f"then go on: cifar-edge train --resume {folder}"

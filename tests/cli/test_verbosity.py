@@ -14,6 +14,7 @@ from cifar_edge.cli.main import Commands, main
 from cifar_edge.cli.verbosity import with_options
 from cifar_edge.errors import ModelError
 from cifar_edge.runs.epochs import EpochRecord
+from cifar_edge.runs.recipe import Recipe
 
 CAT = str(CHECKOUT / "docs" / "images" / "cat.png")
 RECORD = EpochRecord("train", 1, 2.0, 0.1, 0.1, 0.1, 1.0)
@@ -67,11 +68,11 @@ def test_quiet_shows_no_epochs(capsys: pytest.CaptureFixture[str]) -> None:
 
         @click.command()
         def follow() -> None:
-            with train.watching(1, 0, lambda: False) as watcher:
+            with train.reporting(Recipe(epochs=1), lambda: False) as watcher:
                 watcher.epoch(RECORD, 1)
 
         said = CliRunner().invoke(with_options(follow), arguments)
-        assert (said.exit_code, said.stderr.count("watched")) == (0, expected)
+        assert (said.exit_code, said.stderr.count("test ")) == (0, expected)
 
 
 def test_verbose_tells_where_an_error_came_from() -> None:

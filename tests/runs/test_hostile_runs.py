@@ -26,8 +26,8 @@ from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.resolve import find_run
 from cifar_edge.runs.run import list_runs
 from cifar_edge.spec import METADATA_KEY
+from cifar_edge.training.callbacks import Callbacks
 from cifar_edge.training.checkpoint import load_network, read_weights
-from cifar_edge.training.records import Watcher
 from cifar_edge.training.run import resume, train
 from cifar_edge.training.state import load_state
 
@@ -61,9 +61,9 @@ def stopped(tmp_path_factory: pytest.TempPathFactory, few: Dataset) -> Path:
     """A run that was stopped in its second epoch."""
     folder = tmp_path_factory.mktemp("stopped") / "run"
     asked = iter(range(5))
-    watcher = Watcher(stop=lambda: next(asked, None) is None)
+    callbacks = Callbacks(stop=lambda: next(asked, None) is None)
     with pytest.raises(Interrupted):
-        train(Recipe(model="s8-group", epochs=2, batch_size=16, precision="fp32"), few, folder, watcher=watcher)
+        train(Recipe(model="s8-group", epochs=2, batch_size=16, precision="fp32"), few, folder, callbacks=callbacks)
     return folder
 
 
@@ -92,12 +92,12 @@ def test_the_state_as_it_was_is_gone_on_from(folder: Path, few: Dataset) -> None
 @pytest.mark.parametrize(
     "change",
     [
-        {"stage": "xyz"},
-        {"stage": None},
+        {"phase": "xyz"},
+        {"phase": None},
         {"epoch": "1"},
         {"epoch": -1},
         {"steps": 1.5},
-        {"records": [{"stage": "train"}]},
+        {"records": [{"phase": "train"}]},
         {"records": [[]]},
         {"records": 5},
         {"environment": []},
@@ -122,7 +122,7 @@ def test_a_state_of_other_kinds_of_values(change: dict[str, Any], folder: Path) 
     run("info")
 
 
-@pytest.mark.parametrize("record", [None, 5, [], {}, "text", {"stage": "train"}])
+@pytest.mark.parametrize("record", [None, 5, [], {}, "text", {"phase": "train"}])
 def test_a_state_of_something_else(record: object, folder: Path) -> None:
     write_state(folder, record)
     assert "holds no state" in one_line("train", "--resume", "stopped")
@@ -155,7 +155,7 @@ def test_a_state_of_other_tensors(change: Callable[[dict[str, Tensor]], object],
 
 
 def test_a_state_of_folding_with_weights_of_another_network(folder: Path, few: Dataset) -> None:
-    write_state(folder, record_of(folder) | {"stage": "fold"})
+    write_state(folder, record_of(folder) | {"phase": "fold"})
     with pytest.raises(TrainingError, match=r"model\.safetensors is missing"):
         resume(folder, few)
     shutil.copy(released("models/gn-cnn") / "model.safetensors", folder)

@@ -22,9 +22,9 @@ from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.errors import CifarEdgeError, DataError, Interrupted, ModelError, TrainingError
 from cifar_edge.runs.lock import held
 from cifar_edge.runs.recipe import FoldRecipe, Recipe
-from cifar_edge.training.records import Watcher
+from cifar_edge.training.callbacks import Callbacks
+from cifar_edge.training.phases import Phases
 from cifar_edge.training.run import fold_run, resume, train
-from cifar_edge.training.stages import Stages
 from cifar_edge.training.state import load_state, save_state
 
 KILLS = int(os.environ.get("KILLS", "3"))
@@ -41,10 +41,10 @@ def result(folder: Path) -> tuple[dict[str, bytes], list[str], list[str]]:
     return weights, metrics, sorted(file.name for file in folder.iterdir())
 
 
-def stopping_after(steps: int) -> Watcher:
+def stopping_after(steps: int) -> Callbacks:
     """Says stop at each of so many steps, and from then on."""
     asked = iter(range(steps - 1))
-    return Watcher(stop=lambda: next(asked, None) is None)
+    return Callbacks(stop=lambda: next(asked, None) is None)
 
 
 def train_or_resume(folder: Path) -> None:
@@ -98,12 +98,12 @@ def test_stopped_after_every_third_step_it_ends_the_same(
     train(recipe, few, tmp_path / "whole")
     folder = tmp_path / "parts"
     with pytest.raises(Interrupted):
-        train(recipe, few, folder, watcher=stopping_after(3))
+        train(recipe, few, folder, callbacks=stopping_after(3))
     for _ in range(100):
         assert (folder / "state.safetensors").exists()
         torch.manual_seed(random.randrange(1000))  # as a new process would not have it
         try:
-            resume(folder, few, watcher=stopping_after(3))
+            resume(folder, few, callbacks=stopping_after(3))
         except Interrupted:
             continue
         break
@@ -115,7 +115,7 @@ def unfinished(tmp_path: Path, few: Dataset) -> Path:
     """A run that was stopped in its second epoch."""
     folder = tmp_path / "runs" / "unfinished"
     with pytest.raises(Interrupted):
-        train(SHORT.with_values(model="s8-group", precision="fp32"), few, folder, watcher=stopping_after(6))
+        train(SHORT.with_values(model="s8-group", precision="fp32"), few, folder, callbacks=stopping_after(6))
     return folder
 
 
@@ -137,7 +137,7 @@ def test_a_finished_run_is_left_as_it_is(cifar_edge: RunCommand, unfinished: Pat
     (unfinished / "state.safetensors").write_bytes(state)  # killed just before it was removed
     before = result(unfinished)
     notes: list[str] = []
-    assert resume(unfinished, few, watcher=Watcher(note=notes.append)) == summary
+    assert resume(unfinished, few, callbacks=Callbacks(note=notes.append)) == summary
     assert result(unfinished)[1] == before[1]
     assert notes == [f"{unfinished} is finished: there is nothing to go on with"]
     done = cifar_edge("train", "--resume", "unfinished")
@@ -195,13 +195,13 @@ def test_other_images_are_refused(unfinished: Path, few: Dataset) -> None:
 def test_own_pictures_that_were_changed_are_refused(tmp_path: Path, few: Dataset) -> None:
     folder, own = tmp_path / "run", replace(few, folder=Path("/pictures"))
     with pytest.raises(Interrupted):
-        train(SHORT.with_values(model="s8-group"), own, folder, watcher=stopping_after(1))
+        train(SHORT.with_values(model="s8-group"), own, folder, callbacks=stopping_after(1))
     labels = few.train_labels.copy()
     labels[5] = (labels[5] + 1) % 10
     with pytest.raises(TrainingError, match="cannot go on: /pictures is not what was trained on: other training"):
         resume(folder, replace(own, train_labels=labels))
     with pytest.raises(Interrupted):
-        resume(folder, replace(own, folder=Path("/moved")), watcher=stopping_after(1))
+        resume(folder, replace(own, folder=Path("/moved")), callbacks=stopping_after(1))
     assert load_state(folder).data.folder == "/moved"
     resume(folder, replace(own, folder=Path("/moved")))
 
@@ -209,7 +209,7 @@ def test_own_pictures_that_were_changed_are_refused(tmp_path: Path, few: Dataset
 def test_own_pictures_of_an_earlier_rule_are_refused(tmp_path: Path, few: Dataset) -> None:
     folder, own = tmp_path / "run", replace(few, folder=Path("/pictures"))
     with pytest.raises(Interrupted):
-        train(SHORT.with_values(model="s8-group"), own, folder, watcher=stopping_after(1))
+        train(SHORT.with_values(model="s8-group"), own, folder, callbacks=stopping_after(1))
     state = load_state(folder)
     save_state(folder, replace(state, data=replace(state.data, split_rule=1)))
     with pytest.raises(DataError, match=r"an earlier version split .* by another rule, .*; train anew"):
@@ -220,8 +220,8 @@ def test_classes_that_were_renamed_are_refused_once_there_are_weights(tmp_path: 
     folder, own = tmp_path / "run", replace(few, folder=Path("/pictures"))
     renamed = replace(own, labels=("aircraft", *few.labels[1:]))
     with pytest.raises(Interrupted):
-        train(SHORT.with_values(epochs=1, fold=FoldRecipe(epochs=1)), own, folder, watcher=stopping_after(6))
-    assert load_state(folder).stage == "fold"
+        train(SHORT.with_values(epochs=1, fold=FoldRecipe(epochs=1)), own, folder, callbacks=stopping_after(6))
+    assert load_state(folder).phase == "fold"
     refusal = "knows the classes airplane, .* has aircraft, "
     with pytest.raises(TrainingError, match=refusal):
         resume(folder, renamed)
@@ -235,7 +235,7 @@ def test_what_costs_the_same_bits_is_told(unfinished: Path, few: Dataset) -> Non
     notes: list[str] = []
     torch.set_num_threads(2)
     try:
-        resume(unfinished, few, watcher=Watcher(note=notes.append))
+        resume(unfinished, few, callbacks=Callbacks(note=notes.append))
     finally:
         torch.set_num_threads(1)
     assert len(notes) == 2
@@ -257,11 +257,11 @@ def test_what_another_process_began_meanwhile_is_left_as_it_is(
     folder = tmp_path / "run"
     folder.mkdir()
 
-    def while_another_begins(*arguments: Any) -> Stages:
+    def while_another_begins(*arguments: Any) -> Phases:
         (folder / "state.safetensors").write_bytes(b"another's")
-        return Stages(*arguments)
+        return Phases(*arguments)
 
-    monkeypatch.setattr("cifar_edge.training.run.Stages", while_another_begins)
+    monkeypatch.setattr("cifar_edge.training.run.Phases", while_another_begins)
     with held(folder) if trained_now else nullcontext(), pytest.raises(TrainingError, match=message) as caught:
         train(SHORT, few, folder)
     assert "go on" not in str(caught.value)

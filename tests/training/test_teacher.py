@@ -17,7 +17,7 @@ from cifar_edge.runs.recipe import FoldRecipe, Recipe
 from cifar_edge.training import loop
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.loop import fit, logits_of
-from cifar_edge.training.run import Watcher, resume, train
+from cifar_edge.training.run import Callbacks, resume, train
 from cifar_edge.training.step import Step
 from cifar_edge.training.teacher import Teacher
 
@@ -177,12 +177,12 @@ def test_a_run_with_copies_keeps_what_the_teacher_said(tmp_path: Path, few: Data
         epochs=3, fold=FoldRecipe(epochs=2), augmented_copies=2, batch_size=16, teacher="gn-cnn", precision="fp32"
     )
     notes: list[str] = []
-    train(recipe, few, tmp_path / "run", watcher=Watcher(note=notes.append))
+    train(recipe, few, tmp_path / "run", callbacks=Callbacks(note=notes.append))
     kept = list((tmp_path / "cache").rglob("*.safetensors"))
     assert len(kept) == 2
     assert all(load_file(file)["logits"].shape == (64, 10) for file in kept)
     assert notes == ["the teacher classifies 2 augmented copies of the images, each once: slower epochs"]
-    train(recipe.with_values(seed=1), few, tmp_path / "again", watcher=Watcher(note=notes.append))
+    train(recipe.with_values(seed=1), few, tmp_path / "again", callbacks=Callbacks(note=notes.append))
     assert len(notes) == 1
 
 
@@ -202,12 +202,12 @@ def test_stopped_while_the_teacher_works_it_goes_on_and_ends_the_same(tmp_path: 
     recipe = Recipe(epochs=2, batch_size=16, teacher="gn-cnn", precision="fp32")
     train(recipe, few, tmp_path / "whole")
     with pytest.raises(Interrupted, match="teacher"):
-        train(recipe, few, tmp_path / "parts", watcher=Watcher(stop=lambda: True))
+        train(recipe, few, tmp_path / "parts", callbacks=Callbacks(stop=lambda: True))
     answers = iter([False] * 5)  # in the first epoch once by the teacher and after each of four steps
     with pytest.raises(Interrupted):
-        resume(tmp_path / "parts", few, watcher=Watcher(stop=lambda: next(answers, True)))
+        resume(tmp_path / "parts", few, callbacks=Callbacks(stop=lambda: next(answers, True)))
     with pytest.raises(Interrupted, match="teacher"):
-        resume(tmp_path / "parts", few, watcher=Watcher(stop=lambda: True))
+        resume(tmp_path / "parts", few, callbacks=Callbacks(stop=lambda: True))
     resume(tmp_path / "parts", few)
     whole, parts = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)

@@ -14,7 +14,7 @@ from cifar_edge.cli.train import begin
 from cifar_edge.data import Dataset
 from cifar_edge.models import default_recipe
 from cifar_edge.runs.epochs import EpochRecord
-from cifar_edge.training.records import Watcher
+from cifar_edge.training.callbacks import Callbacks
 from cifar_edge.training.tensorboard import logged
 
 RECORDS = [
@@ -32,18 +32,18 @@ def scalars(folder: Path, tag: str) -> list[tuple[int, float]]:
 
 def test_a_resumed_run_goes_on_with_its_log(tmp_path: Path) -> None:
     told: list[EpochRecord] = []
-    watcher = Watcher(epoch=lambda record, epochs: told.append(record))
+    callbacks = Callbacks(epoch=lambda record, epochs: told.append(record))
     threads = threading.active_count()
-    with logged(watcher, tmp_path, 2) as first:
+    with logged(callbacks, tmp_path, 2, "test") as first:
         first.epoch(RECORDS[0], 2)
         first.epoch(replace(RECORDS[1], loss=9.0), 2)  # killed before its state was saved
-    with logged(watcher, tmp_path, 2) as resumed:
+    with logged(callbacks, tmp_path, 2, "test") as resumed:
         for record in RECORDS[1:]:
             resumed.epoch(record, 2)
     assert threading.active_count() == threads
     assert scalars(tmp_path, "loss") == [(1, 2.0), (2, 1.5), (3, 1.25)]
     assert scalars(tmp_path, "accuracy/training") == [(1, 0.2), (2, 0.4), (3, 0.5)]
-    assert scalars(tmp_path, "accuracy/watched") == [(1, 0.25), (2, 0.5), (3, 0.75)]
+    assert scalars(tmp_path, "accuracy/test") == [(1, 0.25), (2, 0.5), (3, 0.75)]
     assert scalars(tmp_path, "learning_rate")[2] == (3, 0.05)
     assert told == [RECORDS[0], replace(RECORDS[1], loss=9.0), *RECORDS[1:]]
 

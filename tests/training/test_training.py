@@ -22,12 +22,12 @@ from cifar_edge.runs.epochs import EpochRecord
 from cifar_edge.runs.recipe import FoldRecipe, Recipe
 from cifar_edge.training import loop
 from cifar_edge.training.augmentation import relight
+from cifar_edge.training.callbacks import Callbacks
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.loop import fit, logits_of
-from cifar_edge.training.pictures import CONFUSION, MISCLASSIFIED, draw_answers
-from cifar_edge.training.records import Watcher
+from cifar_edge.training.phases import accuracy_of
+from cifar_edge.training.plots import CONFUSION, MISCLASSIFIED, draw_answers
 from cifar_edge.training.run import fold_run, train
-from cifar_edge.training.stages import accuracy_of
 from cifar_edge.training.step import Step, schedule
 
 CPU = torch.device("cpu")
@@ -71,7 +71,7 @@ def test_the_summary_tells_the_truth(run: Path, sample: Dataset) -> None:
 
 def test_the_run_holds_what_a_person_and_a_program_want(run: Path) -> None:
     rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
-    assert [row["stage"] for row in rows] == ["train"] * 12 + ["fold"] * 4
+    assert [row["phase"] for row in rows] == ["train"] * 12 + ["fold"] * 4
     assert all(0 <= float(row["accuracy"]) <= 1 for row in rows)
     assert float(rows[11]["loss"]) < float(rows[0]["loss"])
     recipe = Recipe.from_file(run / "recipe.toml")
@@ -119,7 +119,7 @@ def test_a_folding_that_loses_more_than_a_point_is_warned_of(few: Dataset, tmp_p
     for accuracy in (1.0, 0.0):
         notes: list[str] = []
         (tmp_path / "summary.json").write_text(json.dumps({**_summary(tmp_path), "test_accuracy": accuracy}))
-        folded = fold_run(tmp_path, few, epochs=1, watcher=Watcher(note=notes.append)).folded_test_accuracy or 0.0
+        folded = fold_run(tmp_path, few, epochs=1, callbacks=Callbacks(note=notes.append)).folded_test_accuracy or 0.0
         told.append([note for note in notes if "folding lost" in note])
     assert folded < 0.99, "else there is nothing to warn of"
     ((warning,), nothing) = told
@@ -182,7 +182,7 @@ def test_the_watcher_sees_every_epoch(tmp_path: Path, sample: Dataset) -> None:
         Recipe(model="s8-group", epochs=2),
         sample,
         tmp_path / "run",
-        watcher=Watcher(lambda *values: steps.append(values), lambda record, epochs: seen.append((record, epochs))),
+        callbacks=Callbacks(lambda *values: steps.append(values), lambda record, epochs: seen.append((record, epochs))),
     )
     assert [(record.epoch, epochs) for record, epochs in seen] == [(1, 2), (2, 2)]
     assert [values[:5] for values in steps] == [("train", 1, 2, 3, 3), ("train", 2, 2, 3, 3)]

@@ -7,12 +7,12 @@ from cifar_edge.runs.epochs import EpochRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Watcher:
+class Callbacks:
     """Who follows a training: called during an epoch with the step and the loss so far, and after it.
 
     Attributes:
-        step: (stage, epoch, epochs, step, steps, mean loss so far, accuracy so far).
-        epoch: (record, epochs of its stage).
+        step: (phase, epoch, epochs, step, steps, mean loss so far, accuracy so far).
+        epoch: (record, epochs of its phase).
         note: a line about what a person should know of this training.
         stop: asked after each step whether to save the state and raise `cifar_edge.errors.Interrupted`.
     """

@@ -1,4 +1,4 @@
-"""The stages of a run, training and folding, each of which goes on from a saved state."""
+"""The phases of a run, training and folding, each of which goes on from a saved state."""
 
 import time
 from dataclasses import replace
@@ -21,9 +21,9 @@ from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.resolve import resolve_run
 from cifar_edge.runs.run import RECIPE, Run
 from cifar_edge.runs.summary import RunSummary
+from cifar_edge.training.callbacks import Callbacks
 from cifar_edge.training.checkpoint import load_network, network_of, read_weights, save_weights
 from cifar_edge.training.loop import Diverged, Epoch, Snapshot, fit, logits_of
-from cifar_edge.training.records import Watcher
 from cifar_edge.training.state import RunState, save_state
 from cifar_edge.training.step import Step
 from cifar_edge.training.teacher import Teacher
@@ -37,15 +37,15 @@ _STEPS_BETWEEN_CALLS = 20
 """Reading the loss waits for a GPU to finish: not at every step."""
 
 
-class Stages:
-    """What the stages of a run share: recipe, images, teacher, the records so far and where they go.
+class Phases:
+    """What the phases of a run share: recipe, images, teacher, the records so far and where they go.
 
     Args:
         recipe: resolved.
         dataset: uint8 images of the recipe's size and their labels.
         folder: of the run.
         device: to train on.
-        watcher: told of progress.
+        callbacks: told of progress.
         state: to go on from; its successors are saved after each epoch. None saves no state and no metrics.
 
     Raises:
@@ -60,15 +60,15 @@ class Stages:
         dataset: Dataset,
         folder: Path,
         device: torch.device,
-        watcher: Watcher,
+        callbacks: Callbacks,
         state: RunState | None = None,
     ) -> None:
         check_size(recipe.size, dataset)
         self._started = time.monotonic() - (state.seconds if state else 0.0)
-        self.recipe, self.dataset, self.folder, self.device, self.watcher = recipe, dataset, folder, device, watcher
+        self.recipe, self.dataset, self.folder, self.device, self.callbacks = recipe, dataset, folder, device, callbacks
         self.images, self.labels, self.held_out = training_images(dataset, recipe.holdout, device)
         self.test = _tensors(dataset.test_images, dataset.test_labels, device)
-        self.teacher = _teacher(recipe, dataset.labels, device, watcher)
+        self.teacher = _teacher(recipe, dataset.labels, device, callbacks)
         self.run, self.state = Run(folder), state
         self.records: list[EpochRecord] = list(state.records) if state else []
 
@@ -76,12 +76,12 @@ class Stages:
         """How long the run has been trained, without interruptions."""
         return round(time.monotonic() - self._started, 1)
 
-    def save(self, stage: str, snapshot: Snapshot | None) -> None:
+    def save(self, phase: str, snapshot: Snapshot | None) -> None:
         """Save where the run stands, and its metrics, unless there is no state to save."""
         if self.state is None:
             return
         self.state = replace(
-            self.state, stage=stage, snapshot=snapshot, records=list(self.records), seconds=self.seconds()
+            self.state, phase=phase, snapshot=snapshot, records=list(self.records), seconds=self.seconds()
         )
         save_state(self.folder, self.state)
         self.run.write_metrics(self.records, durable=False)  # the state has the records
@@ -89,7 +89,7 @@ class Stages:
     def train(self) -> nn.Module:
         """Train and save the network, or load it if that is done; in evaluation mode."""
         recipe = self.recipe
-        if self.state is not None and self.state.stage == "fold":
+        if self.state is not None and self.state.phase == "fold":
             weights = read_weights(self.run.weights())
             check_classes(weights.labels, self.dataset)
             if (weights.model, weights.size) != (recipe.model, recipe.size):
@@ -105,7 +105,7 @@ class Stages:
 
     def fold(self, network: GnCnn, summary: RunSummary) -> tuple[RunSummary, Tensor]:
         """Fold, fine-tune, save; ``summary`` with the figures of that, and the logits on the test images."""
-        if self.state is not None and self.state.stage == "train":
+        if self.state is not None and self.state.phase == "train":
             self.save("fold", None)
         order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(_FIT_SEED))
         seen = self.images[order[:_FIT_IMAGES].to(self.device)]
@@ -126,7 +126,7 @@ class Stages:
         )
         return summary, logits
 
-    def _fit(self, stage: str, network: nn.Module, recipe: Recipe) -> nn.Module:
+    def _fit(self, phase: str, network: nn.Module, recipe: Recipe) -> nn.Module:
         if self.device.type == "cuda" or _is_faster_channels_last(network):
             network.to(memory_format=torch.channels_last)
         images, labels = self.test if self.held_out is None else self.held_out
@@ -134,15 +134,15 @@ class Stages:
         def after_step(epoch: int, index: int, steps: int, step: Step) -> None:
             if index % _STEPS_BETWEEN_CALLS == 0 or index == steps:
                 loss, accuracy = step.loss.item() / index, step.correct.item() / (index * step.batch_size)
-                self.watcher.step(stage, epoch, recipe.epochs, index, steps, loss, accuracy)
+                self.callbacks.step(phase, epoch, recipe.epochs, index, steps, loss, accuracy)
 
         def after_epoch(epoch: Epoch, average: nn.Module) -> None:
             accuracy = accuracy_of(logits_of(average, images), labels)
             record = EpochRecord(
-                stage, epoch.number, epoch.learning_rate, epoch.loss, epoch.accuracy, accuracy, self.seconds()
+                phase, epoch.number, epoch.learning_rate, epoch.loss, epoch.accuracy, accuracy, self.seconds()
             )
             self.records.append(record)
-            self.watcher.epoch(record, recipe.epochs)
+            self.callbacks.epoch(record, recipe.epochs)
 
         try:
             return fit(
@@ -154,11 +154,11 @@ class Stages:
                 after_step=after_step,
                 after_epoch=after_epoch,
                 start=self.state.snapshot if self.state else None,
-                keep=lambda snapshot: self.save(stage, snapshot),
-                stop=self.watcher.stop,
+                keep=lambda snapshot: self.save(phase, snapshot),
+                stop=self.callbacks.stop,
             )
         except Diverged as error:
-            key = "learning_rate" if stage == "train" else "fold.learning_rate"
+            key = "learning_rate" if phase == "train" else "fold.learning_rate"
             raise TrainingError(f"{error}: {key} in {self.folder / RECIPE}") from error
 
 
@@ -225,11 +225,11 @@ def _tensors(images: Any, labels: Any, device: torch.device) -> tuple[Tensor, Te
     return torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
 
 
-def _teacher(recipe: Recipe, labels: tuple[str, ...], device: torch.device, watcher: Watcher) -> Teacher | None:
+def _teacher(recipe: Recipe, labels: tuple[str, ...], device: torch.device, callbacks: Callbacks) -> Teacher | None:
     trained = [load_network(folder) for folder in teacher_folders(recipe)]
     for name, teacher in zip(recipe.teachers, trained, strict=True):
         if teacher.labels != labels:
             raise TrainingError(f"the teacher {name} knows other classes: {listed(teacher.labels)}")
         if teacher.size != recipe.size:
             raise TrainingError(f"the teacher {name} has size {teacher.size}, the recipe has {recipe.size}")
-    return Teacher([teacher.network.to(device) for teacher in trained], recipe, watcher.note) if trained else None
+    return Teacher([teacher.network.to(device) for teacher in trained], recipe, callbacks.note) if trained else None

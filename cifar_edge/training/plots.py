@@ -52,18 +52,18 @@ def draw_answers(folder: Path, dataset: Dataset, logits: npt.NDArray[np.float32]
 
 
 @_STYLE
-def draw_curves(path: Path, records: "Sequence[EpochRecord]", watched: str) -> None:
+def draw_curves(path: Path, records: "Sequence[EpochRecord]", accuracy_name: str) -> None:
     """Loss and accuracy by epoch; the fine-tuning of the folded network goes on to the right of its line."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, accuracies = figure.subplots(1, 2)
-    for stage, first in _stages(records):
-        part = [record for record in records if record.stage == stage]
+    for phase, first in _phases(records):
+        part = [record for record in records if record.phase == phase]
         epochs = list(range(first, first + len(part)))
         marker = "o" if len(part) < 3 else None
         losses.plot(epochs, [record.loss for record in part], color="C0", marker=marker)
         seen = [record.train_accuracy for record in part]
         accuracies.plot(epochs, seen, color="C0", marker=marker, label="augmented training images")
-        accuracies.plot(epochs, [record.accuracy for record in part], color="C1", marker=marker, label=watched)
+        accuracies.plot(epochs, [record.accuracy for record in part], color="C1", marker=marker, label=accuracy_name)
         if first > 1:
             for axes in (losses, accuracies):
                 axes.axvline(first - 0.5, color="grey", linestyle=":")
@@ -132,11 +132,11 @@ def draw_misclassified(path: Path, dataset: Dataset, logits: npt.NDArray[np.floa
     _save(figure, path)
 
 
-def _stages(records: "Sequence[EpochRecord]") -> list[tuple[str, int]]:
-    """Each stage with the place of its first epoch on the common axis, from 1."""
+def _phases(records: "Sequence[EpochRecord]") -> list[tuple[str, int]]:
+    """Each phase with the place of its first epoch on the common axis, from 1."""
     first: dict[str, int] = {}
     for place, record in enumerate(records, 1):
-        first.setdefault(record.stage, place)
+        first.setdefault(record.phase, place)
     return list(first.items())
 
 

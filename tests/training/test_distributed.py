@@ -13,7 +13,7 @@ from conftest import CHECKOUT
 from cifar_edge.data import Dataset
 from cifar_edge.errors import TrainingError
 from cifar_edge.models import default_recipe
-from cifar_edge.training.ranks import Ranks
+from cifar_edge.training.distributed import Worker
 from cifar_edge.training.run import train
 
 SETTINGS = ["epochs=2", "fold.epochs=1", "batch_size=100", "mixup=0.2", "precision=fp32"]
@@ -23,7 +23,7 @@ SETTINGS += ["teacher=gn-cnn", "augmented_copies=1"]
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_the_shares_make_up_the_batch_and_are_symmetric(count: int) -> None:
     images = torch.arange(100)
-    shares = [images[Ranks(rank, count).share(24, 12)] for rank in range(count)]
+    shares = [images[Worker(rank, count).share(24, 12)] for rank in range(count)]
     assert torch.cat(shares).sort().values.tolist() == list(range(24, 36))
     for share in shares:
         assert (share + share.flip(0) == 24 + 35).all()  # mixup's partner lies in the same share
@@ -31,7 +31,7 @@ def test_the_shares_make_up_the_batch_and_are_symmetric(count: int) -> None:
 
 def test_a_batch_that_cannot_be_shared() -> None:
     with pytest.raises(TrainingError, match="a batch of 10 cannot be shared by 2 processes; give a multiple of 4"):
-        Ranks(1, 2).share(0, 10)
+        Worker(1, 2).share(0, 10)
 
 
 def metrics(folder: Path) -> list[dict[str, str]]:
@@ -52,7 +52,7 @@ def test_two_processes_give_the_loss_curve_of_one(
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     train(default_recipe("gn-cnn").updated(SETTINGS), sample, one)
-    assert [row["stage"] for row in metrics(two)] == ["train", "train", "fold"]
+    assert [row["phase"] for row in metrics(two)] == ["train", "train", "fold"]
     for shared, alone in zip(metrics(two), metrics(one), strict=True):
         assert float(shared["loss"]) == pytest.approx(float(alone["loss"]), rel=0.001)
         assert float(shared["train_accuracy"]) == pytest.approx(float(alone["train_accuracy"]), abs=0.02)

@@ -26,16 +26,16 @@ _STEPS_BETWEEN_QUESTIONS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Ranks:
-    """This process among those that train together.
+class Worker:
+    """This process of a distributed training.
 
     Attributes:
-        rank: its number, from 0; 0 alone writes and speaks.
-        count: how many there are.
+        rank: its number, from 0; only process 0 writes files and messages.
+        world_size: the number of processes.
     """
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
 
     def share(self, start: int, batch: int) -> slice | Tensor:
         """Which of the ``batch`` images from ``start`` on are this process's.
@@ -45,13 +45,14 @@ class Ranks:
         Raises:
             TrainingError: the batch cannot be shared so.
         """
-        if self.count == 1:
+        if self.world_size == 1:
             return slice(start, start + batch)
-        if batch % (2 * self.count):
+        if batch % (2 * self.world_size):
             raise TrainingError(
-                f"a batch of {batch} cannot be shared by {self.count} processes; give a multiple of {2 * self.count}"
+                f"a batch of {batch} cannot be shared by {self.world_size} processes; "
+                f"give a multiple of {2 * self.world_size}"
             )
-        size = batch // (2 * self.count)
+        size = batch // (2 * self.world_size)
         front = torch.arange(self.rank * size, (self.rank + 1) * size)
         return start + torch.cat([front, batch - 1 - front.flip(0)])
 
@@ -59,13 +60,13 @@ class Ranks:
         """Replace each tensor, in place, by its mean over all processes."""
         flat = torch.cat([tensor.flatten() for tensor in tensors])
         _sum(flat)
-        parts = (flat / self.count).split([tensor.numel() for tensor in tensors])
+        parts = (flat / self.world_size).split([tensor.numel() for tensor in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.copy_(part.view_as(tensor))
 
     def agreed(self, stop: Callable[[], bool], device: torch.device) -> Callable[[], bool]:
         """``stop``, answered alike in all processes: whether it is true in any. They have to ask equally often."""
-        if self.count == 1:
+        if self.world_size == 1:
             return stop
         asked = 0
 
@@ -88,19 +89,19 @@ def _sum(tensor: Tensor) -> None:
         raise TrainingError("another process of this training has ended") from error
 
 
-def all_ranks() -> Ranks:
+def this_worker() -> Worker:
     """The processes that `joined` joined."""
     if not torch.distributed.is_available() or not torch.distributed.is_initialized():
-        return Ranks()
-    return Ranks(torch.distributed.get_rank(), torch.distributed.get_world_size())
+        return Worker()
+    return Worker(torch.distributed.get_rank(), torch.distributed.get_world_size())
 
 
-def sharing_ranks(network: nn.Module) -> Ranks:
+def batch_worker(network: nn.Module) -> Worker:
     """The processes that may share batches of ``network``: this one alone if it has a batch norm.
 
     The statistics of a batch norm are those of the whole batch, so each process takes all of it.
     """
-    return Ranks() if any(isinstance(module, nn.BatchNorm2d) for module in network.modules()) else all_ranks()
+    return Worker() if any(isinstance(module, nn.BatchNorm2d) for module in network.modules()) else this_worker()
 
 
 @contextmanager
