@@ -24,7 +24,7 @@ LAYERS_NAMED = 3
 
 def _points(context: click.Context, parameter: click.Parameter, value: float) -> float:
     if not math.isfinite(value):
-        raise click.BadParameter(f"{value} is no number of points.")
+        raise click.BadParameter(f"{value} is not a number of percentage points.")
     return value
 
 
@@ -36,7 +36,12 @@ def _points(context: click.Context, parameter: click.Parameter, value: float) ->
 )
 @image_folder_options
 @click.option(
-    "--max-drop", type=float, default=0.5, show_default=True, callback=_points, help="Points of accuracy int8 may lose."
+    "--max-drop",
+    type=float,
+    default=0.5,
+    show_default=True,
+    callback=_points,
+    help="Percentage points that int8 may lose.",
 )
 @click.option(
     "--target",

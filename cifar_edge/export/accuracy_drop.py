@@ -15,7 +15,7 @@ class Losses:
         rounding: int8 against the network that it was made of. That takes no test images: where these are few, the
             training images are among its images.
         test_images: how many there are.
-        max_drop: points of accuracy that both together may lose.
+        max_drop: percentage points of accuracy that both together may lose.
     """
 
     folding: Comparison | None
@@ -38,7 +38,7 @@ class Losses:
             told.insert(0, f"folding {_told(self.folding.drop)} of {self.test_images:,} test images")
             if self.folding.drop.value >= self.rounding.drop.value:
                 helps = "`cifar-edge fold` with more --epochs, or more training images, may help"
-        return f"{', '.join(told)}: {self._points:.2f} points, where {self.max_drop:g} may be lost; {helps}"
+        return f"{', '.join(told)}: {self._points:.2f} percentage points, where {self.max_drop:g} may be lost; {helps}"
 
     def limits(self) -> list[str]:
         """What the images show, and what they cannot; nothing where test images are many."""
@@ -72,10 +72,10 @@ class Losses:
 
     def _shown(self, drop: Estimate) -> str:
         if 100 * drop.high <= self.max_drop:
-            return f"of others like them it loses at most {self.max_drop:g} points, so many show"
+            return f"of others like them it loses at most {self.max_drop:g} percentage points, as these images show"
         return (
-            f"of others like them it may lose up to {100 * drop.high:.2f} points; to tell {self.max_drop:g} takes "
-            f"about {CONCLUSIVE_IMAGES:,} images"
+            f"of others like them it may lose up to {100 * drop.high:.2f} percentage points; to tell "
+            f"{self.max_drop:g} takes about {CONCLUSIVE_IMAGES:,} images"
         )
 
 

@@ -17,7 +17,7 @@ FP32_TOLERANCE = 1e-4
 CONCLUSIVE_IMAGES = 5000
 """Below, a paired interval is too wide to say "passed"."""
 
-Verdict = Literal["passed", "inconclusive"]
+Verdict = Literal["passed", "undecided"]
 
 Logits = npt.NDArray[np.float32]
 """float32 ``[images, classes]``."""
@@ -88,16 +88,16 @@ def judge_fp32(comparison: Comparison) -> Verdict:
 
 
 def judge_int8(comparison: Comparison, max_drop: float, reference: str, parts: str = "") -> Verdict:
-    """Int8 may change a class here and there, but not lose more than ``max_drop`` points of accuracy.
+    """Int8 may change a class here and there, but not lose more than ``max_drop`` percentage points of accuracy.
 
     Args:
         comparison: with a PyTorch module.
-        max_drop: points, not fractions of 1.
+        max_drop: percentage points.
         reference: what that module is, for the message.
         parts: what of the loss is due to what, for the message.
 
     Returns:
-        ``passed`` if the loss, on `CONCLUSIVE_IMAGES` or more, is not larger; ``inconclusive`` if they are fewer,
+        ``passed`` if the loss, on `CONCLUSIVE_IMAGES` or more, is not larger; ``undecided`` if they are fewer,
         or if it is larger by what may be chance.
 
     Raises:
@@ -106,8 +106,8 @@ def judge_int8(comparison: Comparison, max_drop: float, reference: str, parts: s
     drop = comparison.drop
     if drop.low * 100 > max_drop:
         raise GateFailed(
-            f"int8 loses {drop.value * 100:.2f} points of accuracy against {reference} (95 % interval "
+            f"int8 loses {drop.value * 100:.2f} percentage points of accuracy against {reference} (95 % interval "
             f"{drop.low * 100:.2f} to {drop.high * 100:.2f}, {drop.images} images), {max_drop:g} are allowed{parts}; "
             "nothing was written: export without --quantize, or allow more with --max-drop"
         )
-    return "passed" if drop.images >= CONCLUSIVE_IMAGES and drop.value * 100 <= max_drop else "inconclusive"
+    return "passed" if drop.images >= CONCLUSIVE_IMAGES and drop.value * 100 <= max_drop else "undecided"

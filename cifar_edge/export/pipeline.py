@@ -57,7 +57,7 @@ def export_network(
             images are few, rounding is judged on both.
         out: made if it is missing; other files in it stay.
         quantize: also make int8.
-        max_drop: points of accuracy that int8 may lose.
+        max_drop: percentage points of accuracy that int8 may lose.
         targets: formats to write int8 in besides ONNX, see `cifar_edge.export.targets`.
         debug: told, before int8 is judged, what signal is left behind each of its layers.
 
@@ -127,7 +127,7 @@ def _judge(
         trained: the network, and its folded form.
         exact: logits of the network as trained, on the test images.
         dataset: to judge by.
-        max_drop: points of accuracy that int8 may lose.
+        max_drop: percentage points of accuracy that int8 may lose.
     """
     graph, about, labels = conversion.graph, conversion.about, dataset.test_labels
     session = load(serialize(graph, about)).session
@@ -146,7 +146,7 @@ def _judge(
             parts = f" (on the test images folding lost {100 * folded:.2f}, rounding {100 * rounded:.2f})"
         gates = [(rounding, made_of), (comparison, "the network as trained")]
         verdicts = {judge_int8(each, max_drop, reference, parts) for each, reference in gates}
-        verdict = "inconclusive" if "inconclusive" in verdicts else "passed"
+        verdict = "undecided" if "undecided" in verdicts else "passed"
     right = accuracy(int(np.count_nonzero(logits.argmax(axis=1) == labels)), len(labels))
     # The file tells its own accuracy, so that it is complete only now; the graph is the one just judged.
     about = replace(about, test_accuracy=right.value, test_images=right.images)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from cifar_edge.export.accuracy_drop import Losses
-from cifar_edge.export.parity import Comparison, Verdict, judge_int8
+from cifar_edge.export.parity import CONCLUSIVE_IMAGES, Comparison, Verdict, judge_int8
 from cifar_edge.measure.metrics import Estimate
 from cifar_edge.measure.timing import LARGE_BATCH, Timing
 from cifar_edge.spec import Precision
@@ -51,7 +51,7 @@ class Report:
         model: registered name of the network.
         created: time of the export, ISO 8601, UTC.
         rows: one for each graph, fp32 first, int8 last.
-        max_drop: points of accuracy that int8 was allowed to lose.
+        max_drop: percentage points of accuracy that int8 was allowed to lose.
         unfolded: whether its norms could be folded away, but were not.
         data: data set whose test images were used, and where it came from.
         machine: what the timings were measured on.
@@ -179,11 +179,19 @@ class Report:
         if int8.against_folded is not None:
             gates.append(("the folded network", losses.rounding))
         return [
-            f"int8 {judge_int8(each, self.max_drop, reference)}: against {reference} it loses "
-            f"{100 * each.drop.value:+.2f} points ({100 * each.drop.low:+.2f} to {100 * each.drop.high:+.2f}; "
+            f"int8 {_verdict(each, self.max_drop, reference)} against {reference} it loses "
+            f"{100 * each.drop.value:+.2f} percentage points ({100 * each.drop.low:+.2f} to "
+            f"{100 * each.drop.high:+.2f}; "
             f"{self.max_drop:g} allowed), {each.agreement:.2%} keep their class"
             for reference, each in gates
         ] + losses.limits()
+
+
+def _verdict(comparison: Comparison, max_drop: float, reference: str) -> str:
+    verdict, images = judge_int8(comparison, max_drop, reference), comparison.drop.images
+    if verdict == "undecided" and images < CONCLUSIVE_IMAGES:
+        return f"undecided, too few test images to tell: {images:,};"
+    return f"{verdict}:"
 
 
 def _cells(row: Row) -> tuple[str, ...]:

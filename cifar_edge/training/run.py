@@ -300,7 +300,7 @@ def _tell_loss(summary: RunSummary, callbacks: Callbacks) -> None:
     loss = before - after
     if round(100 * loss - _FOLDING_LOSS, 9) > 0:
         callbacks.note(
-            f"warning: folding lost {round(loss * images):,} of {images:,} test images, {100 * loss:.2f} percentage points, "
-            "and int8 is made of the folded network; more fine-tuning may help (fold.epochs, or cifar-edge fold), and so "
-            "may more training images; cifar-edge export says which file to deploy"
+            f"warning: folding lost {round(loss * images):,} of {images:,} test images, {100 * loss:.2f} percentage "
+            "points, and int8 is made of the folded network; more fine-tuning may help (fold.epochs, or cifar-edge "
+            "fold), and so may more training images; cifar-edge export says which file to deploy"
         )

@@ -65,12 +65,12 @@ def test_fp32_passes_on_rounding() -> None:
 @pytest.mark.parametrize(
     ("images", "worse", "better", "verdict"),
     [
-        (300, 6, 3, "inconclusive"),  # 3 % of classes changed, one point lost: a coin toss, not a failure
-        (4_999, 0, 0, "inconclusive"),
+        (300, 6, 3, "undecided"),  # 3 % of classes changed, one point lost: a coin toss, not a failure
+        (4_999, 0, 0, "undecided"),
         (5_000, 0, 0, "passed"),
         (10_000, 200, 150, "passed"),  # half a point
         (10_000, 0, 500, "passed"),  # better than PyTorch
-        (10_000, 200, 140, "inconclusive"),  # 0.6 points lost, of which 0.24 may be chance
+        (10_000, 200, 140, "undecided"),  # 0.6 points lost, of which 0.24 may be chance
     ],
 )
 def test_int8_verdicts(images: int, worse: int, better: int, verdict: str) -> None:
@@ -83,7 +83,7 @@ def test_int8_fails_on_a_sure_loss(images: int, worse: int, better: int) -> None
     loss = f"{100 * (worse - better) / images:.2f} points"
     with pytest.raises(GateFailed, match=rf"int8 loses {loss} of accuracy against PyTorch .* 0.5 are allowed"):
         judge_int8(comparison, 0.5, "PyTorch")
-    assert judge_int8(comparison, 20, "PyTorch") in ("passed", "inconclusive")
+    assert judge_int8(comparison, 20, "PyTorch") in ("passed", "undecided")
 
 
 def row(precision: Precision, *, microseconds: float, size: int, images: int = 10_000) -> Row:
@@ -96,7 +96,7 @@ def row(precision: Precision, *, microseconds: float, size: int, images: int = 1
         comparison=Comparison(3e-7, 0, 1.0, None, Estimate(0.001, -0.001, 0.003, images)),
         against_folded=None,
         rounding=Comparison(0.1, 0, 1.0, 20.0, Estimate(0.001, -0.001, 0.003, images)) if precision == "int8" else None,
-        verdict="passed" if images >= 5_000 else "inconclusive",
+        verdict="passed" if images >= 5_000 else "undecided",
         timing=Timing(microseconds / 1e6, 2 * microseconds / 1e6, 1e6 / microseconds),
     )
 
@@ -174,12 +174,12 @@ def test_int8_is_recommended_where_folding_and_rounding_lose_little(
 def test_the_reason_against_int8_says_what_lost_how_much_and_what_may_help() -> None:
     lost = "0.40 times the latency and 0.25 times the size of fp32, but folding loses 5 of 40 test images, rounding "
     assert folded_report(images=40, folding=(5, 0), rounding=(0, 0), of=200).reason == (
-        f"int8 has {lost}loses 0 of 200 images, training ones included: 12.50 points, where 0.5 may be lost; "
-        "`cifar-edge fold` with more --epochs, or more training images, may help"
+        f"int8 has {lost}loses 0 of 200 images, training ones included: 12.50 percentage points, where 0.5 may be "
+        "lost; `cifar-edge fold` with more --epochs, or more training images, may help"
     )
     assert folded_report(images=5_000, folding=(0, 0), rounding=(50, 0)).reason.endswith(
-        "rounding loses 50 of 5,000 test images: 1.00 points, where 0.5 may be lost; `export --quantize --debug` names "
-        "the layers that lose most"
+        "rounding loses 50 of 5,000 test images: 1.00 percentage points, where 0.5 may be lost; "
+        "`export --quantize --debug` names the layers that lose most"
     )
 
 
@@ -187,14 +187,14 @@ def test_the_report_says_what_few_images_can_and_cannot_show() -> None:
     few = folded_report(images=40, folding=(0, 1), rounding=(1, 0), of=9_000)
     for text in (few.to_table(), few.to_markdown()):
         assert (
-            "folding gains 1 of 40 test images: of others like them it may lose up to 5.67 points; to tell 0.5 takes "
-            "about 5,000 images"
+            "folding gains 1 of 40 test images: of others like them it may lose up to 5.67 percentage points; to tell "
+            "0.5 takes about 5,000 images"
         ) in " ".join(text.split())
         assert (
             "rounding loses 1 of 9,000 images, training ones included, and 1 change class: of others like them it "
-            "loses at most 0.5 points, so many show"
+            "loses at most 0.5 percentage points, as these images show"
         ) in " ".join(text.split())
-        assert "int8 passed: against the folded network it loses +0.01 points" in " ".join(text.split())
+        assert "int8 passed: against the folded network it loses +0.01 percentage points" in " ".join(text.split())
     many = folded_report(images=10_000, folding=(0, 133), rounding=(1, 0))
     for text in (many.to_table(), many.to_markdown()):
         assert "like them" not in " ".join(text.split())
@@ -215,8 +215,8 @@ def test_graph_that_is_only_measured_is_never_the_one_to_deploy() -> None:
     assert "int8 has 0.40 times the latency" in result.reason
     assert "| folded fp32 | none: for comparison |" in result.to_markdown()
     for text in (result.to_table(), result.to_markdown()):
-        assert "against the network as trained it loses +0.10 points" in " ".join(text.split())
-        assert "against the folded network it loses +0.10 points" in " ".join(text.split())
+        assert "against the network as trained it loses +0.10 percentage points" in " ".join(text.split())
+        assert "against the folded network it loses +0.10 percentage points" in " ".join(text.split())
 
 
 def test_report_tells_that_norms_could_be_folded() -> None:
