@@ -55,10 +55,10 @@ def command(
         raise ModelError(f"{run} is a released model, which is never written to; give a run")
     trained = load_network(folder)
     dataset = load_again(trained.data, data, offline, holdout, strict, trained.size)
-    recipe = Run(folder).recipe.changed({"fold.epochs": epochs})
+    accuracy_name = "validation" if Run(folder).summary.holdout_images else "test"
     with (
         interruptible("the run is as it was; fold it again") as stop,
-        reporting(recipe, stop, epochs=0) as callbacks,
+        reporting(accuracy_name, 0, epochs, stop) as callbacks,
     ):
         summary = fold_run(folder, dataset, epochs=epochs, settings=settings, device=device, callbacks=callbacks)
     say(json.dumps({**summary.to_record(), "folder": str(folder)}, indent=2) if as_json else told(summary, folder))

@@ -136,7 +136,7 @@ def begin(
     written = place(folder)
     with (
         interruptible(_go_on_with(folder)) as stop,
-        reporting(recipe, stop) as callbacks,
+        reporting(_accuracy_name(recipe), recipe.epochs, recipe.fold.epochs, stop) as callbacks,
         _logged(callbacks, written, recipe, tensorboard) as callbacks,
     ):
         return train(recipe, dataset, written, device=device, callbacks=callbacks)
@@ -166,7 +166,7 @@ def go_on(
     written = place(folder)
     with (
         interruptible(_go_on_with(folder)) as stop,
-        reporting(recipe, stop) as callbacks,
+        reporting(_accuracy_name(recipe), recipe.epochs, recipe.fold.epochs, stop) as callbacks,
         _logged(callbacks, written, recipe, has_log) as callbacks,
     ):
         return folder, resume(written, dataset, device=device, callbacks=callbacks)
@@ -179,7 +179,7 @@ def _logged(callbacks: "Callbacks", folder: Path, recipe: "Recipe", wanted: bool
         return
     with needs("tensorboard"):
         from cifar_edge.training.tensorboard import logged
-    with logged(callbacks, folder, recipe.epochs, "validation" if recipe.holdout else "test") as callbacks:
+    with logged(callbacks, folder, recipe.epochs, _accuracy_name(recipe)) as callbacks:
         yield callbacks
 
 
@@ -206,18 +206,17 @@ def told(summary: "RunSummary", folder: Path) -> str:
 
 
 @contextmanager
-def reporting(recipe: "Recipe", stop: Callable[[], bool], epochs: int | None = None) -> "Iterator[Callbacks]":
+def reporting(accuracy_name: str, epochs: int, fold_epochs: int, stop: Callable[[], bool]) -> "Iterator[Callbacks]":
     """Callbacks that report progress on stderr: a bar on a terminal, a line an epoch elsewhere.
 
     Args:
-        recipe: of the training.
+        accuracy_name: "validation" if images are held out, else "test".
+        epochs: of training; 0 if only the folding is done.
+        fold_epochs: of fine-tuning.
         stop: asked after each step whether to stop.
-        epochs: of training; None for those of the recipe, 0 where only the folding is done.
     """
     from cifar_edge.training.callbacks import Callbacks
 
-    accuracy_name = "validation" if recipe.holdout else "test"
-    epochs_before_fold = recipe.epochs if epochs is None else epochs
     if quiet() or not sys.stderr.isatty():
         yield Callbacks(epoch=lambda record, epochs: note(_line(record, epochs, accuracy_name)), note=note, stop=stop)
         return
@@ -236,8 +235,8 @@ def reporting(recipe: "Recipe", stop: Callable[[], bool], epochs: int | None = N
         def step(
             phase: str, epoch: int, phase_epochs: int, index: int, steps: int, loss: float, accuracy: float
         ) -> None:
-            done = ((epoch - 1) if phase == "train" else epochs_before_fold + epoch - 1) * steps + index
-            total = (epochs_before_fold + recipe.fold.epochs) * steps
+            done = ((epoch - 1) if phase == "train" else epochs + epoch - 1) * steps + index
+            total = (epochs + fold_epochs) * steps
             progress.update(
                 task,
                 completed=done,
@@ -250,6 +249,11 @@ def reporting(recipe: "Recipe", stop: Callable[[], bool], epochs: int | None = N
             progress.console.print(one_line(line), highlight=False, markup=False)
 
         yield Callbacks(step, lambda record, epochs: above(_line(record, epochs, accuracy_name)), above, stop)
+
+
+def _accuracy_name(recipe: "Recipe") -> str:
+    """Of what `EpochRecord.accuracy` is."""
+    return "validation" if recipe.holdout else "test"
 
 
 def _line(record: "EpochRecord", epochs: int, accuracy_name: str) -> str:

@@ -14,7 +14,6 @@ from cifar_edge.cli.main import Commands, main
 from cifar_edge.cli.verbosity import with_options
 from cifar_edge.errors import ModelError
 from cifar_edge.runs.epochs import EpochRecord
-from cifar_edge.runs.recipe import Recipe
 
 CAT = str(CHECKOUT / "docs" / "images" / "cat.png")
 RECORD = EpochRecord("train", 1, 2.0, 0.1, 0.1, 0.1, 1.0)
@@ -68,7 +67,7 @@ def test_quiet_shows_no_epochs(capsys: pytest.CaptureFixture[str]) -> None:
 
         @click.command()
         def follow() -> None:
-            with train.reporting(Recipe(epochs=1), lambda: False) as watcher:
+            with train.reporting("test", 1, 0, lambda: False) as watcher:
                 watcher.epoch(RECORD, 1)
 
         said = CliRunner().invoke(with_options(follow), arguments)

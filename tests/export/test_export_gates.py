@@ -80,7 +80,7 @@ def test_int8_verdicts(images: int, worse: int, better: int, verdict: str) -> No
 @pytest.mark.parametrize(("images", "worse", "better"), [(10_000, 200, 100), (300, 30, 0)])
 def test_int8_fails_on_a_sure_loss(images: int, worse: int, better: int) -> None:
     comparison = comparison_of(images=images, worse=worse, better=better)
-    loss = f"{100 * (worse - better) / images:.2f} points"
+    loss = f"{100 * (worse - better) / images:.2f} percentage points"
     with pytest.raises(GateFailed, match=rf"int8 loses {loss} of accuracy against PyTorch .* 0.5 are allowed"):
         judge_int8(comparison, 0.5, "PyTorch")
     assert judge_int8(comparison, 20, "PyTorch") in ("passed", "undecided")
