@@ -1,6 +1,7 @@
 """`cifar-edge summary`: print the layers of a network and their cost."""
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from cifar_edge.spec import CIFAR10_LABELS, IMAGE_SIZE
 if TYPE_CHECKING:
     from cifar_edge.integer.summary import Summary as IntegerSummary
     from cifar_edge.models.summary import Summary
+    from cifar_edge.runs.run import Run
 
 
 @click.command("summary")
@@ -29,8 +31,9 @@ def command(name: str, size: int | None, as_json: bool) -> None:
     MACs are the multiply-accumulates of convolutions and linear layers. Sizes are for one float32 image, in MB of
     2^20 bytes; forward/backward counts every layer's output and its gradient.
 
-    NAME may also be an exported int8 file, or the folder of an export (RUN/export): shown is what the file computes,
-    with the bytes of its weights, and of its activations where a device keeps only the rows that it still needs.
+    NAME may also be an exported int8 file, or the folder of an export: shown is what the file computes, with the
+    bytes of its weights, and of its activations where a device keeps only the rows that it still needs. Of a run that
+    was exported in int8 both are shown.
 
     Example: cifar-edge summary gn-cnn --size 64
     """
@@ -39,8 +42,8 @@ def command(name: str, size: int | None, as_json: bool) -> None:
     if name.endswith(".onnx") or (Path(name) / REPORT).is_file():
         if size is not None:
             raise click.UsageError("--size is for a network; an exported file has a size of its own.")
-        exported = _exported(name)
-        say(json.dumps({"model": name, **asdict(exported)}, indent=2) if as_json else exported.to_table())
+        integers = _exported(name)
+        say(json.dumps({"model": name, **asdict(integers)}, indent=2) if as_json else integers.to_table())
         return
     with needs("train"):
         from cifar_edge.models import build, summarize
@@ -49,16 +52,29 @@ def command(name: str, size: int | None, as_json: bool) -> None:
     from cifar_edge.runs.resolve import named, resolve_run
     from cifar_edge.runs.run import Run
 
-    network = NamedNetwork(name, CIFAR10_LABELS, IMAGE_SIZE)
+    network, int8 = NamedNetwork(name, CIFAR10_LABELS, IMAGE_SIZE), None
     folder = named(name) if name else None
     if folder is not None and (Run(folder).is_begun or Run(folder).is_trained):
-        network = Run(resolve_run(folder).path).network()
+        run = Run(resolve_run(folder).path)
+        network, int8 = run.network(), _int8_of(run)
     side = size or network.size
     try:
         summary = summarize(build(network.model, len(network.labels), side), side)
     except ModelError as error:  # no such network: wrong use, as of train --model
         raise RecipeError(str(error)) from error
-    say(_json(network.model, summary) if as_json else summary.to_table())
+    if as_json:
+        say(_json(network.model, summary, int8))
+    else:
+        say(summary.to_table() + (f"\n\nexported in int8:\n\n{int8.to_table()}" if int8 else ""))
+
+
+def _int8_of(run: "Run") -> "IntegerSummary | None":
+    """That of the int8 file that ``run`` was exported to; None where it has none, or one of a network with norms."""
+    from cifar_edge.errors import ContractError, ModelError
+
+    with suppress(ContractError, ModelError):
+        return _exported(str(run.export.path / f"{run.network().model}.int8.onnx"))
+    return None
 
 
 def _exported(name: str) -> "IntegerSummary":
@@ -68,11 +84,12 @@ def _exported(name: str) -> "IntegerSummary":
     return IntegerNetwork.from_onnx(precisions_beside(resolve_model(name).path)[-1]).summary()
 
 
-def _json(name: str, summary: "Summary") -> str:
+def _json(name: str, summary: "Summary", int8: "IntegerSummary | None") -> str:
     sizes = {
         "input_mb": summary.input_mb,
         "forward_backward_mb": summary.forward_backward_mb,
         "parameters_mb": summary.parameters_mb,
         "total_mb": summary.total_mb,
     }
-    return json.dumps({"model": name, **asdict(summary), **sizes}, indent=2)
+    exported = {"int8": asdict(int8)} if int8 else {}
+    return json.dumps({"model": name, **asdict(summary), **sizes, **exported}, indent=2)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from export_helpers import NETWORKS
+from export_helpers import NETWORKS, write_run
 
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset
@@ -18,6 +18,7 @@ from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.integer import Conv, IntegerNetwork, Linear, Quantization, Residual
 from cifar_edge.models.summary import summarize
 from cifar_edge.spec import CIFAR10_LABELS, ModelMetadata
+from cifar_edge.training.checkpoint import load_network
 
 ABOUT = ModelMetadata("gn-cnn", "int8", CIFAR10_LABELS, 1, 1, "0" * 64, None, 0, {}, "now")
 
@@ -87,6 +88,20 @@ def test_command_prints_that_of_a_file(integers: IntegerNetwork, tmp_path: Path)
     refused = CliRunner().invoke(main, ["summary", str(file), "--size", "64"])
     assert refused.exit_code == 2
     assert "a size of its own" in refused.stderr
+
+
+def test_command_prints_both_of_an_exported_run(sample: Dataset, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", "gn-cnn-nano", sample)
+    in_float = CliRunner().invoke(main, ["summary", str(run)]).stdout
+    folded = load_network(run).folded
+    assert folded is not None
+    integers = quantize(folded.sequential(), sample.train_images[:8], fit=False)
+    (run / "export").mkdir()
+    (run / "export" / "gn-cnn-nano.int8.onnx").write_bytes(serialize(integer_graph(integers), ABOUT))
+    printed = CliRunner().invoke(main, ["summary", str(run)]).stdout
+    assert printed == f"{in_float}\nexported in int8:\n\n{integers.summary().to_table()}\n"
+    record = json.loads(CliRunner().invoke(main, ["summary", str(run), "--json"]).stdout)
+    assert record["int8"]["macs"] == integers.summary().macs
 
 
 @pytest.mark.parametrize("content", [b"", b"no model"])
