@@ -76,7 +76,7 @@ class Shown:
     """What the page shows of one image.
 
     Attributes:
-        pixels: what it says that the network sees, uint8 ``[32, 32, 3]``.
+        pixels: what it says that the network sees, uint8 ``[S, S, 3]``.
         top: the classes and their scores in percent, as written.
     """
 
@@ -115,12 +115,13 @@ class PagePerson:
     def shown(self) -> Shown:
         record = self.page.evaluate(
             """() => ({
-                pixels: [...seen.getContext("2d").getImageData(0, 0, 32, 32).data],
+                size: seen.width,
+                pixels: [...seen.getContext("2d").getImageData(0, 0, seen.width, seen.height).data],
                 top: [...scores.querySelectorAll("li:not([hidden])")]
                     .map((item) => [...item.children].slice(0, 2).map((part) => part.textContent)),
             })"""
         )
-        pixels = np.array(record["pixels"], np.uint8).reshape(32, 32, 4)
+        pixels = np.array(record["pixels"], np.uint8).reshape(record["size"], record["size"], 4)
         assert (pixels[..., 3] == 255).all()
         return Shown(pixels[..., :3], [(label, score) for label, score in record["top"]])
 

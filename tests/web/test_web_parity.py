@@ -1,10 +1,11 @@
 """The web page in real Chromium sees the pixels that the Python runtime sees, and gives the same answer."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from make_tiny_model import changed_metadata, tiny_model
+from make_tiny_model import METADATA, changed_metadata, tiny_model
 from PIL import Image, ImageFilter, PngImagePlugin
 from playwright.sync_api import Page, expect
 from web_helpers import PagePerson, Watched, encoded, photos, png, write
@@ -21,7 +22,7 @@ pytest_plugins = ["web_fixtures"]
 
 def assert_same(person: PagePerson, content: bytes, classifier: Classifier, kind: str = "image/png") -> None:
     shown = person.classify(content, kind=kind)
-    assert np.array_equal(shown.pixels, read_pixels(content))
+    assert np.array_equal(shown.pixels, classifier.read(content))
     assert shown.top == [(each.label, f"{each.score:.1%}") for each in classifier.predict(content).top(3)]
 
 
@@ -100,4 +101,20 @@ def test_own_classes(watched: tuple[Page, Watched], tmp_path: Path, cat: bytes) 
         assert sorted(label for label, _ in person.shown().top) == sorted(labels)
         expect(page.locator("#figures")).to_contain_text("not measured")
         assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    assert seen.errors == []
+
+
+def test_another_size_and_a_threshold(watched: tuple[Page, Watched], tmp_path: Path, cat: bytes) -> None:
+    metadata = replace(METADATA, size=64, threshold=0.999)
+    model = tmp_path / "unsure.onnx"
+    model.write_bytes(tiny_model(metadata.to_json(), input_shape=("batch", 64, 64, 3)))
+    page, seen = watched
+    with serving(write(tmp_path / "site", str(model))) as host:
+        person = PagePerson(page)
+        person.open(host.url)
+        assert_same(person, cat, Classifier(model))
+        assert person.shown().pixels.shape == (64, 64, 3)
+        expect(page.locator("#unsure")).to_be_visible()
+        expect(page.locator("#seen-caption")).to_contain_text("64 \N{MULTIPLICATION SIGN} 64")
+        expect(person.announcement).to_contain_text("Not sure. ")
     assert seen.errors == []

@@ -14,6 +14,8 @@ export interface Score {
 export interface Answer {
   /** Every class, the most probable first. */
   readonly scores: readonly Score[];
+  /** Whether the best score reaches the threshold of the network, if it has one. */
+  readonly sure: boolean;
   /** What the network took. */
   readonly milliseconds: number;
 }
@@ -47,7 +49,8 @@ export class Classifier {
     const image = new ort.Tensor("uint8", pixels, [1, this.size, this.size, 3]);
     const { logits } = await this.session.run({ image });
     const milliseconds = performance.now() - start;
-    return { scores: ranked(logits.data as Float32Array, this.card), milliseconds };
+    const scores = ranked(logits.data as Float32Array, this.card);
+    return { scores, sure: scores[0].score >= (this.card.threshold ?? 0), milliseconds };
   }
 }
 

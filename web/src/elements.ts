@@ -19,6 +19,7 @@ export const elements = {
   problem: element("problem", HTMLElement),
   waiting: element("waiting", HTMLElement),
   result: element("result", HTMLElement),
+  unsure: element("unsure", HTMLElement),
   scores: element("scores", HTMLElement),
   seen: element("seen", HTMLCanvasElement),
   seenCaption: element("seen-caption", HTMLElement),

@@ -44,7 +44,7 @@ async function classifyFile(file: File): Promise<void> {
     const result = await classify(bitmap, decoded);
     if (mine !== turn) return;
     view.showResult(result);
-    view.announce(result.top);
+    view.announce(result.top, result.sure);
   } catch (error) {
     view.showProblem(`${name}: it cannot be classified: ${reason(error)}`);
   } finally {
@@ -62,7 +62,7 @@ async function classifyFrame(): Promise<void> {
   const now = performance.now();
   if (label === announced.label || now - announced.at < ANNOUNCE_EVERY) return;
   announced = { label, at: now };
-  view.announce(result.top);
+  view.announce(result.top, result.sure);
 }
 
 async function classify(source: ImageBitmap | HTMLVideoElement, decoded?: number): Promise<view.Result> {
@@ -70,9 +70,9 @@ async function classify(source: ImageBitmap | HTMLVideoElement, decoded?: number
   const start = performance.now();
   const pixels = toPixels(new CanvasPicture(source), network.size);
   const resize = performance.now() - start;
-  const { scores, milliseconds } = await network.classify(pixels);
+  const { scores, sure, milliseconds } = await network.classify(pixels);
   const times = { ...(decoded !== undefined && { decode: decoded }), resize, network: milliseconds };
-  return { top: scores.slice(0, TOP), pixels, times };
+  return { top: scores.slice(0, TOP), sure, pixels, times };
 }
 
 async function startCamera(): Promise<void> {

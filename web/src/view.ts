@@ -14,6 +14,8 @@ export interface Times {
 
 export interface Result {
   readonly top: readonly Score[];
+  /** Whether the best score reaches the threshold of the network, if it has one. */
+  readonly sure: boolean;
   readonly pixels: Uint8Array;
   readonly times: Times;
 }
@@ -82,7 +84,8 @@ function caption(text: string): void {
   elements.caption.hidden = false;
 }
 
-export function showResult({ top, pixels, times }: Result): void {
+export function showResult({ top, sure, pixels, times }: Result): void {
+  elements.unsure.hidden = sure;
   elements.scores.querySelectorAll("li").forEach((item, rank) => showScore(item, top[rank]));
   drawPixels(pixels);
   elements.times.replaceChildren(
@@ -95,9 +98,9 @@ export function showResult({ top, pixels, times }: Result): void {
 }
 
 /** Says the answer to whoever hears the page. */
-export function announce([best, ...others]: readonly Score[]): void {
+export function announce([best, ...others]: readonly Score[], sure: boolean): void {
   const rest = others.map(({ label, score }) => `${label} ${percent.format(score)}`).join(", ");
-  elements.announcement.textContent = `${best.label}, ${percent.format(best.score)}. Then ${rest}.`;
+  elements.announcement.textContent = `${sure ? "" : "Not sure. "}${best.label}, ${percent.format(best.score)}. Then ${rest}.`;
 }
 
 /** A line of the list; fewer classes than lines leave the last ones hidden. */
