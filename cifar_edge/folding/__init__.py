@@ -1,1 +1,1 @@
-"""Norms out, biases in: each GroupNorm replaced by an affine that fits its output, and merged into a convolution."""
+"""Norm folding: each GroupNorm is replaced by an affine fitted to its output, which is merged into the convolution."""

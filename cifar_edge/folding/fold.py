@@ -1,11 +1,11 @@
-"""Norm folding: GroupNorm out, a convolution's bias in.
+"""Norm folding: each GroupNorm is replaced by an affine, which is merged into its convolution.
 
-GroupNorm computes its statistics from each image, so it cannot be folded exactly. Layer by layer from the input, the
-sum of a layer's normalised branches is approximated by an affine function of their convolutions, one scale a branch and
-channel and one shift a channel, fitted by least squares to what the GroupNorm layer itself gives on training images. An
-affine function folds exactly into the convolution before it, and a sum of convolutions is one convolution (RepVGG,
-arXiv:2101.03697). A shortcut stays as it is: the fit of its layer makes up for what the shortcut has lost so far. The
-folded network is then fine-tuned with a batch norm in place of each bias, which folds exactly.
+GroupNorm computes its statistics from each image, so it cannot be folded exactly. The sum of a layer's normalised
+branches is approximated by an affine function of their convolutions: one scale for each branch and channel, one shift
+for each channel. It is fitted by least squares to the output of the GroupNorm layer on training images, layer by layer
+from the input. An affine function folds exactly into the convolution before it, and a sum of convolutions is one
+convolution (RepVGG, arXiv:2101.03697). A shortcut stays as it is; the fit of its layer corrects the shortcut's error
+too. The folded network is then fine-tuned with a batch norm in place of each bias, which folds exactly.
 """
 
 import copy
@@ -23,19 +23,19 @@ _BATCH = 500
 
 
 def can_fold(network: nn.Module) -> TypeGuard[GnCnn]:
-    """Whether `fold` applies: every norm stands between a convolution and the ReLU after it."""
+    """Whether `fold` applies: every norm comes between a convolution and its ReLU."""
     return isinstance(network, GnCnn)
 
 
 @torch.no_grad()
 def fold(network: GnCnn, images: Tensor) -> FoldedNetwork:
-    """The folded network nearest to ``network`` on ``images``, with no training at all.
+    """The folded network nearest to ``network`` on ``images``, without any training.
 
     Args:
         network: in evaluation mode.
         images: training images, uint8 ``[n, 32, 32, 3]``, on the device of ``network``; a thousand are plenty.
     """
-    exact = [[pixels_to_input(part) for part in images.split(_BATCH)]]  # what goes into each layer, batch by batch
+    exact = [[pixels_to_input(part) for part in images.split(_BATCH)]]  # the inputs of each layer, batch by batch
     folded = [exact[0]]
     convolutions: list[nn.Conv2d] = []
     for layer, residual in zip(network.layers, network.residuals, strict=True):
@@ -55,7 +55,7 @@ def fold(network: GnCnn, images: Tensor) -> FoldedNetwork:
 
 
 def unfitted(network: GnCnn) -> FoldedNetwork:
-    """A folded network of the shape that `fold` makes of ``network``, for weights that were saved."""
+    """A folded network as `fold` makes it of ``network``, for loading saved weights into."""
     mains = [_convolutions(layer)[0] for layer in network.layers]
     convolutions = [like(_checked(main), bias=True) for main in mains]
     return FoldedNetwork(convolutions, copy.deepcopy(network.head), network.residuals)
@@ -74,7 +74,7 @@ def _checked(main: nn.Module) -> nn.Conv2d:
 def _folded_layer(
     layer: GroupNormLayer, targets: list[Tensor], inputs: list[Tensor], shortcuts: list[Tensor] | None
 ) -> nn.Conv2d:
-    """Fit ``targets``, less the ``shortcuts``, by the branches' convolutions of ``inputs``; merge them into one."""
+    """The convolution of ``inputs``, merged from the branches', whose sum with ``shortcuts`` best fits ``targets``."""
     branches = _convolutions(layer)
     main = _checked(branches[0])
     terms = len(branches) + 1
@@ -90,7 +90,7 @@ def _folded_layer(
         wanted = target.double().transpose(0, 1).flatten(1)  # (channels, batch * height * width)
         gram += (regressors @ regressors.mT).cpu()
         moment += (regressors @ wanted[..., None])[..., 0].cpu()
-    # A whisper of ridge: a branch that is constant in some channel would make the system singular.
+    # A tiny ridge term, because a branch that is constant in some channel would make the system singular.
     ridge = 1e-9 * gram.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12)
     solution = torch.linalg.solve(gram + torch.diag_embed(ridge[:, None].expand(-1, terms)), moment)
     merged = like(main, bias=True)
@@ -104,7 +104,7 @@ def _folded_layer(
 
 
 def _kernel(branch: nn.Module, main: nn.Conv2d) -> Tensor:
-    """The branch's convolution as a kernel of the shape of ``main``'s: 1x1 in the middle, identity as ones there."""
+    """The branch as a kernel of the shape of ``main``'s; a 1x1 kernel or an identity lies in its middle."""
     if isinstance(branch, nn.Conv2d) and branch.kernel_size == main.kernel_size:
         return branch.weight
     if isinstance(branch, nn.Conv2d):
@@ -119,8 +119,8 @@ def _kernel(branch: nn.Module, main: nn.Conv2d) -> Tensor:
 
 @torch.no_grad()
 def with_batch_norm(network: FoldedNetwork, images: Tensor) -> BatchNormNetwork:
-    """The same function, with a batch norm in place of each bias, its statistics taken on ``images`` (uint8 NHWC)."""
-    inputs = [[pixels_to_input(part) for part in images.split(_BATCH)]]  # of each layer, batch by batch
+    """The same function with a batch norm in place of each bias; its statistics are of ``images`` (uint8 NHWC)."""
+    inputs = [[pixels_to_input(part) for part in images.split(_BATCH)]]  # those of each layer, batch by batch
     convolutions: list[nn.Conv2d] = []
     norms: list[nn.BatchNorm2d] = []
     for biased, residual in zip(network.convolutions, network.residuals, strict=True):
@@ -149,7 +149,7 @@ def with_batch_norm(network: FoldedNetwork, images: Tensor) -> BatchNormNetwork:
 
 @torch.no_grad()
 def without_batch_norm(network: BatchNormNetwork) -> FoldedNetwork:
-    """The same function in evaluation mode, each batch norm folded into its convolution by the running statistics."""
+    """The same function in evaluation mode; each batch norm is folded into its convolution, by running statistics."""
     convolutions: list[nn.Conv2d] = []
     for plain, norm in zip(network.convolutions, network.norms, strict=True):
         assert isinstance(plain, nn.Conv2d)

@@ -1,13 +1,13 @@
-"""The one module that a folded network has besides PyTorch's own."""
+"""`Residual`, the one module of a folded network that is not PyTorch's own."""
 
 from torch import Tensor, nn
 
 
 class Residual(nn.Module):
-    """The sum of two ways from the same input (He et al. 2016, arXiv:1512.03385).
+    """The sum of two branches with the same input (He et al. 2016, arXiv:1512.03385).
 
     Attributes:
-        layers: one way.
+        layers: one branch.
         shortcut: the other; an empty one is the input itself.
     """
 

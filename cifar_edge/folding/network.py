@@ -1,4 +1,4 @@
-"""What is left of a gn-cnn once its norms are folded: convolutions with bias, shortcuts, ReLU, a pool and a head."""
+"""A gn-cnn whose norms are folded: convolutions with bias, shortcuts, ReLU, a pool and a linear classifier."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ class FoldedNetwork(nn.Module):
     """ReLU(conv(x) + shortcut) layer after layer, global average pool, linear classifier.
 
     Attributes:
-        residuals: of each layer how many layers back its shortcut begins, the layer counted; 0 where it has none.
+        residuals: for each layer, the number of layers that its shortcut spans, itself included; 0 for no shortcut.
     """
 
     def __init__(self, convolutions: Sequence[nn.Conv2d], head: nn.Linear, residuals: Sequence[int]) -> None:
@@ -23,7 +23,7 @@ class FoldedNetwork(nn.Module):
         self.head = head
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits, float32 ``[batch, classes]``, of float32 ``[batch, 3, 32, 32]``."""
+        """Logits, float32 ``[batch, classes]``, of float32 ``[batch, 3, S, S]``."""
         inputs: list[Tensor] = []
         for convolution, residual in zip(self.convolutions, self.residuals, strict=True):
             inputs.append(x)
@@ -33,9 +33,9 @@ class FoldedNetwork(nn.Module):
         return logits
 
     def sequential(self) -> nn.Sequential:
-        """The same modules as a chain, residuals and ReLUs as modules of their own."""
+        """The same modules as a chain, in which shortcuts and ReLUs are modules too."""
         chain: list[nn.Module] = []
-        ends: list[int] = []  # of `chain`, behind each layer
+        ends: list[int] = []  # length of `chain` after each layer
         for index, (convolution, residual) in enumerate(zip(self.convolutions, self.residuals, strict=True)):
             chain.append(convolution)
             if residual:
@@ -64,7 +64,7 @@ class BatchNormNetwork(nn.Module):
         self.head = head
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits, float32 ``[batch, classes]``, of float32 ``[batch, 3, 32, 32]``."""
+        """Logits, float32 ``[batch, classes]``, of float32 ``[batch, 3, S, S]``."""
         inputs: list[Tensor] = []
         for convolution, norm, residual in zip(self.convolutions, self.norms, self.residuals, strict=True):
             inputs.append(x)

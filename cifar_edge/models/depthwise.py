@@ -1,15 +1,15 @@
-"""Depthwise convolutions that a CPU trains in reasonable time."""
+"""A depthwise convolution that trains faster on a CPU than PyTorch's own."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """A convolution with one filter a channel, of the same parameters and results as `torch.nn.Conv2d`.
+    """A convolution with one filter a channel; parameters and results are those of `torch.nn.Conv2d`.
 
-    On a CPU PyTorch's backward pass of a depthwise convolution with a stride takes some four times as long as that of
-    one without. So in training mode the convolution is computed at every position, and those that the stride skips are
-    dropped.
+    On a CPU, PyTorch's backward pass of a depthwise convolution takes about four times as long with a stride as
+    without. So in training mode the convolution is computed at every position, and the positions that the stride skips
+    are dropped.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""gn-cnn and its sizes: chains of GroupNorm layers, some with residuals, that fold into plain convolutions.
+"""gn-cnn and its sizes: networks with GroupNorm before ReLU, which fold into plain convolutions.
 
-Each layer is a sum of branches, every one with its own GroupNorm (Wu & He 2018, arXiv:1803.08494), then ReLU: the
-convolution itself, a 1x1 convolution where one is asked for, and the identity where shapes allow, as in RepVGG (Ding et
-al. 2021, arXiv:2101.03697). Once the norms are affine, the sum is one convolution: see `cifar_edge.folding.fold`.
+A layer is a ReLU of a sum of branches, as in RepVGG (Ding et al. 2021, arXiv:2101.03697): the convolution, optionally a
+1x1 convolution, and the identity where shapes allow. Each branch has its own GroupNorm (Wu & He 2018,
+arXiv:1803.08494). Once the norms are affine, the sum is one convolution: see `cifar_edge.folding.fold`.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ class Layer:
     Attributes:
         channels: output channels.
         kernel: height and width of the kernel.
-        stride: step of the kernel, both ways.
+        stride: in both dimensions.
         depthwise: one filter a channel; the number of channels does not change.
         pointwise: a parallel 1x1 branch at training time; only with an odd kernel above 1.
         identity: a parallel identity branch at training time, where channels and stride allow one.
-        residual: how many layers back the shortcut begins whose input is added before the ReLU, this layer counted;
-            0 for none. The shapes at both ends are the same (He et al. 2016, arXiv:1512.03385).
+        residual: number of layers, this one included, that the shortcut spans; 0 for no shortcut. The input of the
+            first of them is added before this layer's ReLU (He et al. 2016, arXiv:1512.03385), in the same shape.
     """
 
     channels: int
@@ -52,7 +52,7 @@ class Branch(nn.Module):
 
 
 class GroupNormLayer(nn.Module):
-    """ReLU(GN(conv(x)) + GN(conv1x1(x)) + GN(x) + shortcut), of which `Layer` and shapes decide what is there."""
+    """ReLU(GN(conv(x)) + GN(conv1x1(x)) + GN(x) + shortcut); all terms but the first depend on `Layer` and shapes."""
 
     def __init__(self, channels_in: int, layer: Layer, group_size: int) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class GroupNormLayer(nn.Module):
         self.branches = nn.ModuleList(Branch(conv, channels, group_size) for conv in convs)
 
     def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        """``[batch, channels, height, width]`` in and out; a ``shortcut`` has the shape of what comes out."""
+        """``[batch, channels, height, width]`` in and out; ``shortcut`` has the shape of the output."""
         total = self.normalized(x)
         return torch.relu(total if shortcut is None else total + shortcut)
 
@@ -91,24 +91,24 @@ class GnCnn(nn.Module):
         residuals: `Layer.residual` of each layer.
 
     Raises:
-        ValueError: a residual begins at the image or before it, or has other shapes at its ends.
+        ValueError: a shortcut begins at the image or before it, or its ends differ in shape.
     """
 
     def __init__(self, classes: int, layers: Sequence[Layer], group_size: int = 4) -> None:
         super().__init__()
-        stages: list[nn.Module] = []
+        modules: list[nn.Module] = []
         channels = 3
         for index, layer in enumerate(layers):
             _check_residual(layers, index)
-            stages.append(GroupNormLayer(channels, layer, group_size))
+            modules.append(GroupNormLayer(channels, layer, group_size))
             channels = layer.channels
-        self.layers = nn.Sequential(*stages)
+        self.layers = nn.Sequential(*modules)
         self.residuals = tuple(layer.residual for layer in layers)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.head = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits, float32 ``[batch, classes]``, of float32 ``[batch, 3, 32, 32]``."""
+        """Logits, float32 ``[batch, classes]``, of float32 ``[batch, 3, S, S]``."""
         inputs: list[Tensor] = []
         for layer, residual in zip(self.layers, self.residuals, strict=True):
             inputs.append(x)
@@ -118,26 +118,26 @@ class GnCnn(nn.Module):
 
 
 def _check_residual(layers: Sequence[Layer], index: int) -> None:
-    """Refuse a residual whose shortcut does not fit the sum that it is added to."""
+    """Refuse a shortcut that does not fit the sum that it is added to."""
     residual = layers[index].residual
     if not 0 <= residual <= index:
-        raise ValueError(f"layer {index + 1} has a residual over {residual} layers, but {index} stand before it")
+        raise ValueError(f"layer {index + 1} has a residual over {residual} layers, but only {index} come before it")
     inside = layers[index + 1 - residual : index + 1]
     before = layers[index - residual]
     if residual and (before.channels != layers[index].channels or any(layer.stride != 1 for layer in inside)):
-        raise ValueError(f"layer {index + 1} has a residual whose ends have other shapes; keep channels and stride 1")
+        raise ValueError(f"layer {index + 1} has a residual whose ends differ in shape; keep channels and stride 1")
 
 
 GN_CNN_LAYERS = (
-    Layer(32, kernel=4, stride=2),  # (32, 16, 16): an even kernel and no convolution at 32x32, where one costs 22 us
+    Layer(32, kernel=4, stride=2),  # (32, 16, 16); it halves the image at once: a convolution at 32x32 costs 22 us
     Layer(32),
     Layer(32),
     Layer(32, stride=2),  # (32, 8, 8)
     Layer(32),
     Layer(28),
-    Layer(64, kernel=1),  # a wide last layer gives the classifier more to choose from than 28 channels
+    Layer(64, kernel=1),  # gives the classifier more features than the 28 channels before it
 )
-"""What the search in benchmarks/ found best for its latency: 49,602 parameters for ten classes, 49,158 once folded."""
+"""The best of its latency in the search in benchmarks/: 49,602 parameters for ten classes, 49,158 once folded."""
 
 
 GN_CNN_MAX_LAYERS = (
@@ -151,10 +151,10 @@ GN_CNN_MAX_LAYERS = (
     Layer(96, kernel=1),
     *2 * (Layer(96, depthwise=True), Layer(96, kernel=1, identity=False, residual=2)),
 )
-"""Depthwise layers buy depth: seventeen convolutions where gn-cnn has seven, at as many parameters.
+"""Depthwise layers allow depth: seventeen convolutions where gn-cnn has seven, with as many parameters.
 
-They are 49,514 for ten classes, 47,498 once folded. Depthwise widths are multiples of 16, since onnxruntime takes up to
-2.7 times as long for others.
+It has 49,514 parameters for ten classes, 47,498 once folded. Depthwise widths are multiples of 16, because onnxruntime
+takes up to 2.7 times as long for others.
 """
 
 GN_CNN_NANO_LAYERS = (

@@ -1,4 +1,4 @@
-"""The one map from pixels to network input, in torch."""
+"""The edge contract's map from pixels to network input, in PyTorch."""
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,6 @@ class PixelNetwork(nn.Module):
         self.network = network
 
     def forward(self, image: Tensor) -> Tensor:
-        """Logits, float32 ``[batch, classes]``, of ``image``, uint8 ``[batch, 32, 32, 3]``."""
+        """Logits, float32 ``[batch, classes]``, of ``image``, uint8 ``[batch, S, S, 3]``."""
         logits: Tensor = self.network(pixels_to_input(image))
         return logits

@@ -1,8 +1,8 @@
-"""The reference network in its three normalisations: s8-layer, s8-group, s8-batch; and without any: s8-none.
+"""The reference network with three kinds of norm (s8-layer, s8-group, s8-batch), and without any (s8-none).
 
-Ten convolutions and three poolings, layer for layer the published table of "CIFAR-10 with Group Norm". Every 3x3
-convolution is followed by ReLU, the norm and dropout, in this order: a norm after ReLU cannot be folded into the
-convolution before it.
+Its ten convolutions and three poolings are those of the published table of "CIFAR-10 with Group Norm", layer for layer.
+Every 3x3 convolution is followed by ReLU, norm and dropout, in this order. A norm after ReLU cannot be folded into the
+convolution.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from functools import partial
 from torch import nn
 
 Norm = Callable[[int, int], nn.Module]
-"""(channels, height = width) -> the norm layer of a feature map of that shape."""
+"""(channels, height and width) -> the norm layer for a feature map of that shape."""
 
 GROUPS = 2
 DROPOUT = 0.01
-"""The reference names no rate; a network of 11,104 parameters underfits, so it is kept near zero."""
+"""The reference names no rate. A network of 11,104 parameters underfits, so the rate is near zero."""
 
 
 def layer_norm(channels: int, size: int) -> nn.Module:
@@ -24,19 +24,19 @@ def layer_norm(channels: int, size: int) -> nn.Module:
 
 
 def group_norm(channels: int, size: int) -> nn.Module:
-    """GroupNorm in two groups; its affine has one scale and one shift a channel."""
+    """GroupNorm with two groups; its affine has one scale and one shift a channel."""
     return nn.GroupNorm(GROUPS, channels)
 
 
 def batch_norm(channels: int, size: int) -> nn.Module:
-    """BatchNorm, as many parameters as GroupNorm."""
+    """BatchNorm; it has as many parameters as GroupNorm."""
     return nn.BatchNorm2d(channels)
 
 
 def reference_network(classes: int, size: int, norm: Norm) -> nn.Sequential:
     """The reference network for float32 input ``[batch, 3, size, size]``; logits ``[batch, classes]``."""
-    middle = (size - 4) // 2  # 14 of 32
-    last = (middle - 2) // 2  # 6 of 32
+    middle = (size - 4) // 2  # 14 for an image of 32
+    last = (middle - 2) // 2  # 6 for an image of 32
 
     def block(channels_in: int, channels: int, size: int, padding: int = 0) -> list[nn.Module]:
         return [
@@ -69,8 +69,8 @@ def reference_network(classes: int, size: int, norm: Norm) -> nn.Sequential:
 def unnormalized_network(classes: int, size: int) -> nn.Sequential:
     """The reference network without norms: 10,900 parameters, all of them convolution weights.
 
-    They start as He et al. 2015 (arXiv:1502.01852) have it: torch's own start leaves a third of the variance after each
-    convolution, which norms undo, and without them the logits are so near zero that training never leaves chance.
+    They are initialised as in He et al. 2015 (arXiv:1502.01852). PyTorch's default leaves a third of the variance after
+    each convolution. Norms restore it; without them the logits are so near zero that training never leaves chance.
     """
     network = reference_network(classes, size, lambda channels, size: nn.Identity())
     for module in network:

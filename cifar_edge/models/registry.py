@@ -1,4 +1,4 @@
-"""Every network by name, with the recipe it trains by when nothing else is said."""
+"""The registry of networks: each by name, with its default recipe."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class Family:
 
     Attributes:
         construct: number of classes and size S -> the untrained module; float32 ``[batch, 3, S, S]`` in, logits out.
-        recipe: what it is trained by when nothing else is said; `default_recipe` adds its name.
+        recipe: the default one, without the name; `default_recipe` adds that.
     """
 
     construct: Callable[[int, int], nn.Module]
@@ -36,13 +36,13 @@ class Family:
 
 
 _REFERENCE_RECIPE = Recipe(batch_size=64, learning_rate=0.1, crop=2, weight_decay=1e-4)
-"""The reference underfits in its 20 epochs: small batches for more steps, a mild crop, little decay."""
+"""The reference underfits in its 20 epochs, hence small batches for more steps, a mild crop and little decay."""
 
 _GN_CNN_RECIPE = Recipe(epochs=15, muon_learning_rate=0.01, fold=FoldRecipe(epochs=5, muon_learning_rate=0.01))
 
 
 def _gn_cnn(layers: Sequence[Layer]) -> Callable[[int, int], nn.Module]:
-    return lambda classes, size: GnCnn(classes, layers)  # a global average pool takes every size
+    return lambda classes, size: GnCnn(classes, layers)  # its global average pool takes every size
 
 
 MODELS: Mapping[str, Family] = {
@@ -72,7 +72,7 @@ def family(name: str) -> Family:
 
 
 def default_recipe(name: str) -> Recipe:
-    """The recipe that a registered network is trained by when nothing else is said.
+    """The recipe of a registered network, unless another one is given.
 
     Raises:
         RecipeError: no network has that name.
@@ -84,7 +84,7 @@ def default_recipe(name: str) -> Recipe:
 
 
 def build(name: str, classes: int = 10, size: int = IMAGE_SIZE) -> nn.Module:
-    """A freshly initialised network for images of ``size``; torch's global generator decides its weights.
+    """A network for images of ``size``, with weights drawn from PyTorch's global generator.
 
     Raises:
         ModelError: no network has that name.

@@ -1,4 +1,4 @@
-"""What a network consists of and what it costs: layers, parameters, multiply-accumulates, memory."""
+"""Summary of a network: its layers, and their parameters, multiply-accumulates and memory."""
 
 import copy
 import math
@@ -12,7 +12,7 @@ from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE
 BYTES_PER_VALUE = 4
 """float32"""
 MEGABYTE = 2**20
-"""The reference's megabyte: 47,236 parameters of 4 bytes are its 0.18 MB, and 0.60 + 0.18 + 0.01 its 0.79."""
+"""As the reference table counts: its 47,236 parameters of 4 bytes are 0.18 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Layer:
     """One call of a leaf module, for one image.
 
     Attributes:
-        name: class and running number, such as ``Conv2d-1``. Every leaf module is counted, dropout and ReLU too.
+        name: class and running number, such as ``Conv2d-1``. Every leaf module is counted, even Dropout and ReLU.
         kernel: height and width of the kernel of a convolution, else None.
         input: shape of the input without the batch.
         output: shape of the output without the batch.
@@ -37,7 +37,7 @@ class Layer:
 
     @property
     def is_listed(self) -> bool:
-        """Whether tables name it: it holds parameters or shrinks its input, unlike ReLU, Dropout and Flatten."""
+        """Whether tables list it: it holds parameters or shrinks its input, unlike ReLU, Dropout and Flatten."""
         return self.parameters > 0 or math.prod(self.output) < math.prod(self.input)
 
 
@@ -46,8 +46,7 @@ class Summary:
     """A network's layers in the order they run, and the totals for one image.
 
     Attributes:
-        layers: every call of a leaf module. What a network computes between its modules (an add, a ``torch.relu``)
-            is not among them.
+        layers: every call of a leaf module. What is computed between modules (an add, a ``torch.relu``) is not listed.
         parameters: of the whole network, each counted once.
         macs: multiply-accumulates of all convolutions and linear layers.
         size: height and width of the image.
@@ -75,7 +74,7 @@ class Summary:
 
     @property
     def total_mb(self) -> float:
-        """Input, outputs with gradients, and parameters."""
+        """Megabytes of input, outputs with gradients, and parameters."""
         return self.input_mb + self.forward_backward_mb + self.parameters_mb
 
     def to_table(self) -> str:
@@ -104,9 +103,9 @@ class Summary:
 
 
 def summarize(network: nn.Module, size: int = IMAGE_SIZE) -> Summary:
-    """Follow one image, float32 ``[1, 3, size, size]``, through a copy of the network that computes shapes only.
+    """The summary of a network for one image, float32 ``[1, 3, size, size]``.
 
-    The network itself is left as it is: neither its mode nor a batch norm's running statistics change.
+    A copy of the network computes shapes only. The network itself, its mode and its running statistics do not change.
     """
     shapes_only = copy.deepcopy(network).to("meta").eval()
     layers: list[Layer] = []
@@ -132,7 +131,7 @@ def summarize(network: nn.Module, size: int = IMAGE_SIZE) -> Summary:
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Values in all weights and biases; buffers, such as running statistics, are none."""
+    """Number of values in all weights and biases; buffers, such as running statistics, are not counted."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
@@ -142,7 +141,7 @@ def count_macs(network: nn.Module, size: int = IMAGE_SIZE) -> int:
 
 
 def _macs(module: nn.Module, output: Tensor) -> int:
-    """Every value of ``output``, of one image, is a sum of so many products."""
+    """Multiply-accumulates of ``module`` for the ``output`` of one image."""
     if isinstance(module, nn.Conv2d):
         return output.numel() * math.prod(module.weight.shape[1:])
     if isinstance(module, nn.Linear):

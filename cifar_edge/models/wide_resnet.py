@@ -1,4 +1,4 @@
-"""A wide residual network, the teacher gn-cnn may be distilled from; never exported to a small device."""
+"""A wide residual network: a teacher for gn-cnn, not meant for small devices."""
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +38,7 @@ class WideResNet(nn.Module):
         self.head = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits, float32 ``[batch, classes]``, of float32 ``[batch, 3, 32, 32]``."""
+        """Logits, float32 ``[batch, classes]``, of float32 ``[batch, 3, S, S]``."""
         x = torch.relu(self.norm(self.blocks(self.stem(x))))
         logits: Tensor = self.head(self.pool(x).flatten(1))
         return logits
