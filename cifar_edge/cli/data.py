@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 def command(
     data: str | None, holdout: float | None, strict: bool, offline: bool, empty_cache: bool, as_json: bool
 ) -> None:
-    """Show the dataset: its path, its source and its number of images. Fetch it if it is missing.
+    """Show the path, source and size of the dataset.
+
+    It is fetched if it is missing.
 
     Every pixel and label of CIFAR-10 is verified by SHA-256, whatever the source. DIR may be torchvision's folder, the
     original archive, the binary version, an .npz file, or the parquet files of a dataset hub.
