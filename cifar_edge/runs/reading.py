@@ -43,7 +43,7 @@ def header_record(file: BinaryIO) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class NamedNetwork:
-    """Which network weights are of.
+    """The network that a file of weights belongs to.
 
     Attributes:
         model: its registered name.
@@ -60,13 +60,13 @@ def network_named(file: BinaryIO) -> NamedNetwork:
     """The network that the header of a file of weights names.
 
     Raises:
-        ValueError, KeyError, TypeError: there are none.
+        ValueError, KeyError, TypeError: the header names no network.
     """
     about = mapping(header_record(file))
     found = about["labels"]
     labels = tuple(label for label in found if isinstance(label, str) and label) if isinstance(found, list) else ()
     if not isinstance(found, list) or len(set(labels)) != len(found) or not MIN_CLASSES <= len(labels) <= MAX_CLASSES:
-        raise ValueError("its labels are no names of classes")
+        raise ValueError("its labels are not class names")
     size = about.get("size", IMAGE_SIZE)
     if size not in IMAGE_SIZES:
         raise ValueError(f"its size is {size}")

@@ -109,7 +109,7 @@ def resolve_run(model: str | os.PathLike[str] | None = None) -> Resolved:
     if run.is_resumable:
         raise ModelError(f"{name} is not finished; resume it: cifar-edge train --resume {_shown(path)}")
     if not run.is_trained:
-        raise ModelError(f"{name} holds no {WEIGHTS}; is it a run, and is the run finished?")
+        raise ModelError(f"{name} has no {WEIGHTS}; is it a run, and is the run finished?")
     return Resolved(path, "")
 
 
@@ -209,7 +209,7 @@ def _given_model(model: str | os.PathLike[str]) -> Resolved:
             return Resolved(export.file(), "")
     if Run(path).is_trained:
         raise ModelError(f"{name} is not exported yet; run `cifar-edge export {name}` first")
-    raise ModelError(f"{name} holds no .onnx file; give a run, a folder of models, or an .onnx file")
+    raise ModelError(f"{name} has no .onnx file; give a run, a folder of models, or an .onnx file")
 
 
 def _given_released(model: str, kind: str) -> Resolved:

@@ -225,7 +225,7 @@ class Run:
         return self.path / (FOLDED_WEIGHTS if folded else WEIGHTS)
 
     def network(self) -> NamedNetwork:
-        """The network of the weights, by their header; they are not read.
+        """The network, as the header of the weights names it. The weights are not read.
 
         Raises:
             ModelError: the file is missing or damaged.
@@ -234,7 +234,7 @@ class Run:
             with self.weights().open("rb") if self.is_trained else io.BytesIO() as file:
                 return network_named(file)
         except (OSError, KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"{self.weights()} holds no weights of a cifar-edge network ({reason(error)})") from error
+            raise ModelError(f"{self.weights()} has no weights of a cifar-edge network ({reason(error)})") from error
 
     @property
     def export(self) -> Export:

@@ -107,7 +107,7 @@ def read_weights(path: Path) -> Weights:
     except FileNotFoundError as error:
         raise ModelError(f"{path} is missing; is the run finished?") from error
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path} holds no weights of a cifar-edge network ({reason(error)})") from error
+        raise ModelError(f"{path} has no weights of a cifar-edge network ({reason(error)})") from error
 
 
 def network_of(weights: Weights, path: Path) -> nn.Module:

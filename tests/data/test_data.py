@@ -216,7 +216,7 @@ def damaged(name: str, folder: Path, arrays: Arrays) -> Path:
             return write_folder(target, {k: v for k, v in package.items() if k != "train_lables.json"})
         case "labels above 255":
             return write_folder(target, {**package, "test_lables.json": b"[256]"})
-        case "labels are no list":
+        case "labels are not a list":
             return write_folder(target, {**package, "test_lables.json": b'{"a": 1}'})
         case _:
             return write_parquet(target, arrays, image_column="pixels")
@@ -241,7 +241,7 @@ def damaged(name: str, folder: Path, arrays: Arrays) -> Path:
         ("grey sheet", "data_batch_3.png: a sheet of 1024 x 100 pixels, L"),
         ("no labels", "it lacks labels of the train images"),
         ("labels above 255", "test_lables.json: its labels are not a list of whole numbers from 0 to 255"),
-        ("labels are no list", "test_lables.json: its labels are not a list of whole numbers"),
+        ("labels are not a list", "test_lables.json: its labels are not a list of whole numbers"),
         ("other columns", "columns pixels, label"),
     ],
 )

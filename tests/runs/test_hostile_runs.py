@@ -217,10 +217,10 @@ def test_forty_gigabytes_of_weights_are_not_read(folder: Path) -> None:
     with pytest.raises(ModelError, match=r"40,000,000,000 bytes"):
         load_state(folder)
     sparse(folder / "model.safetensors", 1000, about | {"x": huge})
-    with pytest.raises(ModelError, match="holds no weights of a cifar-edge network"):
+    with pytest.raises(ModelError, match="has no weights of a cifar-edge network"):
         read_weights(folder / "model.safetensors")
     (folder / "model.safetensors").write_bytes(struct.pack("<Q", 1 << 62) + b"{" * 100)
-    with pytest.raises(ModelError, match="holds no weights of a cifar-edge network"):
+    with pytest.raises(ModelError, match="has no weights of a cifar-edge network"):
         read_weights(folder / "model.safetensors")
 
 
@@ -230,7 +230,7 @@ def test_forty_gigabytes_of_weights_are_not_read(folder: Path) -> None:
 def test_labels_are_names(labels: object, tmp_path: Path) -> None:
     about = json.dumps({"model": "gn-cnn", "labels": labels})
     (tmp_path / "model.safetensors").write_bytes(save({"x": torch.ones(1)}, {METADATA_KEY: about}))
-    with pytest.raises(ModelError, match="its labels are no names of classes"):
+    with pytest.raises(ModelError, match="its labels are not class names"):
         read_weights(tmp_path / "model.safetensors")
 
 

@@ -131,7 +131,7 @@ def test_a_folder_of_images_yields_to_the_run_of_its_name() -> None:
     assert resolve_run("pets").path == folder
     assert resolve_model("pets").path.is_relative_to(folder)
     write(Path("other"), "1.png")
-    with pytest.raises(ModelError, match="other holds no"):
+    with pytest.raises(ModelError, match="other has no"):
         resolve_run("other")
 
 
@@ -164,7 +164,7 @@ def test_a_file_that_is_being_written_is_no_model() -> None:
         ("line\nbreak", r"no file, run, folder or released model is called 'line\nbreak'"),
         ("null\0byte", "no file, run, folder or released model is called "),
         ("long" * 1000, "no file, run, folder or released model is called "),
-        ("empty", "empty holds no .onnx file"),
+        ("empty", "empty has no .onnx file"),
         ("runs/a", "runs/a is not exported yet; run `cifar-edge export runs/a` first"),
         ("many", "many holds a.fp32.onnx, b.int8.onnx; give the .onnx file you mean"),
     ],
@@ -188,7 +188,7 @@ def test_what_is_no_model(model: str, message: str) -> None:
         ),
         ("gn-cnn.fp32", "no file, run, folder or released model is called 'gn-cnn.fp32'"),
         ("", "the name of the run or model is empty"),
-        ("empty", "empty holds no model.safetensors; is it a run, and is the run finished?"),
+        ("empty", "empty has no model.safetensors; is it a run, and is the run finished?"),
         ("model.onnx", "model.onnx is a file; give the folder of a run"),
     ],
 )

@@ -204,7 +204,7 @@ def test_weights_of_odd_classes_name_no_network(labels: object, tmp_path: Path) 
     header = {"__metadata__": {METADATA_KEY: json.dumps({"model": "gn-cnn", "labels": labels})}}
     text = json.dumps(header).encode()
     (tmp_path / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
-    with pytest.raises(ModelError, match=r"holds no weights of a cifar-edge network \(its labels are"):
+    with pytest.raises(ModelError, match=r"has no weights of a cifar-edge network \(its labels are"):
         Run(tmp_path).network()
     refused = command("summary", tmp_path)
     assert (refused.exit_code, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)

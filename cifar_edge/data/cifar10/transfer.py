@@ -89,7 +89,7 @@ class Meter:
         self._samples = deque([(time.monotonic(), 0)])
 
     def update(self, done: int, received: int) -> None:
-        """Count ``received`` more bytes, of which there are now ``done`` in all.
+        """Count ``received`` more bytes. ``done`` bytes of the file are here now.
 
         Raises:
             TooSlow: over the last `Limits.window` seconds, the source sent too few bytes.

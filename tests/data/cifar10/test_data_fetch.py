@@ -173,9 +173,9 @@ def test_bad_sources_are_left_for_the_next_with_one_line_each(server: Mirrors, t
     assert dataset is not None
     assert np.array_equal(dataset.train_images, sample_arrays().train_images)
     assert dataset.source == "127.0.0.1"
-    told = [line for line in lines if not line.startswith("fetching")]
-    assert [line.partition(":")[2].split()[0] for line in told[:-1]] == ["no", "answers", "ends", "wrong,", "nothing"]
-    assert told[-1] == f"verified and kept as {tmp_path / 'small.npz'}"
+    said = [line for line in lines if not line.startswith("fetching")]
+    assert [line.partition(":")[2].split()[0] for line in said[:-1]] == ["no", "answers", "ends", "wrong,", "nothing"]
+    assert said[-1] == f"verified and kept as {tmp_path / 'small.npz'}"
     assert {path.name for path in tmp_path.iterdir()} == {"small.npz", "lock"}
 
 

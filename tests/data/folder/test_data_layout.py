@@ -40,8 +40,8 @@ def test_classes_may_be_called_train_and_test(tmp_path: Path, sample: Dataset, f
     dataset, lines = reported_by(root, holdout=0.5)
     assert dataset.labels == tuple(sorted(folder for folder in folders if "/" not in folder))
     assert [len(dataset.train_labels), len(dataset.test_labels)] == [2 * len(dataset.labels)] * 2
-    told = ["folders inside a class are not searched: train/thumbnails"] if "train/thumbnails" in folders else []
-    assert lines[:-1] == told
+    expected = ["folders inside a class are not searched: train/thumbnails"] if "train/thumbnails" in folders else []
+    assert lines[:-1] == expected
 
 
 def test_an_empty_folder_in_a_class_called_train_changes_nothing(tmp_path: Path, sample: Dataset) -> None:
