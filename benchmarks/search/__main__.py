@@ -26,6 +26,7 @@ from benchmarks.search import space as search_space
 from benchmarks.search.results import Training
 from cifar_edge.cli.loading import data_options, load
 from cifar_edge.data import load_dataset
+from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import CifarEdgeError
 from cifar_edge.export.quantize import quantize
 from cifar_edge.export.targets.onnx import integer_graph
@@ -115,10 +116,17 @@ def _int8_session(spec: str, images: np.ndarray[Any, np.dtype[np.uint8]]) -> onn
 @click.argument("specs", nargs=-1, required=True)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one key of the recipe; repeatable.")
 @click.option("--group-size", type=click.IntRange(min=1), default=search_space.GROUP_SIZE, show_default=True)
+@click.option("--holdout-seed", type=int, help="Hold out others than --holdout does: what a teacher never saw.")
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
 @data_options
 def accuracy(
-    specs: tuple[str, ...], settings: tuple[str, ...], group_size: int, device: str, data: str | None, offline: bool
+    specs: tuple[str, ...],
+    settings: tuple[str, ...],
+    group_size: int,
+    holdout_seed: int | None,
+    device: str,
+    data: str | None,
+    offline: bool,
 ) -> None:
     """Train SPECS on all but 5,000 training images; their accuracy on those goes into the CSV file.
 
@@ -129,11 +137,12 @@ def accuracy(
     recipe = resolve_precision(recipe, where)
     teachers = [load_network(resolve_run(name).path) for name in recipe.teachers]
     taught_by = " ".join(teacher.name for teacher in teachers)
-    trainings = [Training.of(search_space.canonical(spec), group_size, recipe, taught_by) for spec in specs]
+    trainings = [
+        Training.of(search_space.canonical(spec), group_size, recipe, taught_by, holdout_seed) for spec in specs
+    ]
     for training in trainings:
         search_space.candidate(training.spec, group_size)  # a bad one is told before the first is trained
-    images, labels, held_out = training_images(load(data, offline), recipe.holdout, where)
-    assert held_out is not None
+    images, labels, held_out = _split(load(data, offline), holdout_seed, where)
     for training in trainings:
         if training in {row.training for row in search_results.read()}:
             click.echo(f"{training.spec} is in {search_results.RESULTS.name} already", err=True)
@@ -152,6 +161,18 @@ def accuracy(
         device_name = torch.cuda.get_device_name() if where.type == "cuda" else "cpu"
         row = search_results.append(training, accuracies, device_name)
         click.echo(f"{row.held_out_accuracy:.2%} held out, {row.train_accuracy:.2%} training  {row.spec}")
+
+
+def _split(
+    dataset: Dataset, holdout_seed: int | None, device: torch.device
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+    """Images and labels to train on, and those held out."""
+    images, labels, held_out = training_images(dataset, 0 if holdout_seed is not None else HOLDOUT, device)
+    if held_out is None:
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(holdout_seed or 0)).to(device)
+        out, kept = order[:HOLDOUT], order[HOLDOUT:]
+        images, labels, held_out = images[kept], labels[kept], (images[out], labels[out])
+    return images, labels, held_out
 
 
 def _told(held_out: tuple[Tensor, Tensor], epochs: int, epoch: Epoch, average: nn.Module) -> None:

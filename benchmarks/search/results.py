@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from benchmarks import results_file
 from benchmarks.search import space as search_space
@@ -27,6 +27,8 @@ SETTINGS = (
     "seed",
 )
 """What of its recipe a training may vary, and a column records; the rest is `Recipe`'s default."""
+LIGHT = ("brightness", "contrast")
+"""The same; the columns hold text, such as ``[0.6, 1.4]``, empty for none."""
 TEACHING = ("distillation_weight", "temperature")
 """The same, where there is a teacher."""
 
@@ -39,6 +41,7 @@ class Training:
         spec: the network, see space.py.
         group_size: channels of a group of the GroupNorm; None where `note` says otherwise.
         epochs: and so on to ``temperature`` the settings of `cifar_edge.runs.recipe.Recipe`.
+        holdout_seed: of the order whose first 5,000 training images are held out; None for those of ``--holdout``.
         teacher: name of the network it was distilled from; empty for none, and then the next two are None.
         note: what no other column can say.
     """
@@ -57,16 +60,23 @@ class Training:
     mixup: float
     ema_decay: float
     seed: int
+    brightness: str = ""
+    contrast: str = ""
+    holdout_seed: int | None = None
     teacher: str = ""
     distillation_weight: float | None = None
     temperature: float | None = None
     note: str = ""
 
     @classmethod
-    def of(cls, spec: str, group_size: int, recipe: Recipe, teacher: str) -> Self:
+    def of(cls, spec: str, group_size: int, recipe: Recipe, teacher: str, holdout_seed: int | None = None) -> Self:
         """The training of ``spec`` by ``recipe``; ``teacher`` is the teacher's name."""
         recorded = SETTINGS + TEACHING if teacher else SETTINGS
-        settings = {name: getattr(recipe, name) for name in recorded}
+        settings: dict[str, Any] = {name: getattr(recipe, name) for name in recorded}
+        for name in LIGHT:
+            strength = getattr(recipe, name)
+            settings[name] = str(list(strength) if isinstance(strength, tuple) else strength) if strength else ""
+        settings["holdout_seed"] = holdout_seed
         return cls(spec=spec, group_size=group_size, teacher=teacher, **settings)
 
 
@@ -149,7 +159,7 @@ def recipe_of(settings: Sequence[str], base: Recipe) -> Recipe:
     Raises:
         RecipeError: a key that no column records, or as `Recipe.updated`.
     """
-    known = (*SETTINGS, "teacher", *TEACHING)
+    known = (*SETTINGS, *LIGHT, "teacher", *TEACHING)
     for setting in settings:
         name = setting.partition("=")[0].strip()
         if name not in known:
