@@ -190,7 +190,7 @@ class Report:
 def _verdict(comparison: Comparison, max_drop: float, reference: str) -> str:
     verdict, images = judge_int8(comparison, max_drop, reference), comparison.drop.images
     if verdict == "undecided" and images < CONCLUSIVE_IMAGES:
-        return f"undecided, too few test images to tell: {images:,};"
+        return f"undecided, too few images to tell: {images:,};"
     return f"{verdict}:"
 
 
