@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -228,3 +229,21 @@ def test_it_loads_the_base_install_only(tmp_path: Path) -> None:
 def test_wrong_usage(arguments: list[str]) -> None:
     result = run(TINY, *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_models_of_different_sizes_side_by_side(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    from make_tiny_model import METADATA, tiny_model
+
+    large = tmp_path / "large.onnx"
+    large.write_bytes(tiny_model(replace(METADATA, size=64).to_json(), input_shape=("batch", 64, 64, 3)))
+    asked: list[int] = []
+
+    def images(size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        asked.append(size)
+        return np.zeros((1, size, size, 3), np.uint8)
+
+    costs = benchmark([TINY, large], images, batch=2, rounds=1, processes=1)
+    assert asked == [32, 64]
+    assert [cost.name for cost in costs] == ["tiny", "large"]
+    assert all(cost.predict.p50_seconds > 0 and cost.images_per_second > 0 for cost in costs)
