@@ -9,7 +9,6 @@ import click
 
 from cifar_edge.cli.status_line import StatusLine, bar
 from cifar_edge.cli.verbosity import note, quiet
-from cifar_edge.spec import IMAGE_SIZE
 
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
@@ -51,17 +50,21 @@ def load(
     offline: bool,
     holdout: float | None = None,
     strict: bool = False,
-    size: int = IMAGE_SIZE,
+    size: int | None = None,
 ) -> "Dataset":
-    """Load the dataset with images of ``size``; what is fetched is reported on stderr, with a bar on a terminal.
+    """Load the dataset with images of ``size``, None for the default one.
+
+    What is fetched is reported on stderr, with a bar on a terminal.
 
     Raises:
         DataError: as `cifar_edge.data.load_dataset`.
     """
     from cifar_edge.data import load_dataset
     from cifar_edge.runtime.quiet import silence_pillow
+    from cifar_edge.spec import IMAGE_SIZE
 
     silence_pillow()
+    size = IMAGE_SIZE if size is None else size
     if quiet() or not sys.stderr.isatty():
         return load_dataset(data, size=size, holdout=holdout, strict=strict, offline=offline, report=note)
     status = StatusLine()
@@ -83,7 +86,7 @@ def load_again(
     offline: bool,
     holdout: float | None,
     strict: bool,
-    size: int = IMAGE_SIZE,
+    size: int,
 ) -> "Dataset":
     """Load the dataset that a network was trained on, or ``data`` instead; a note says if the image folder has changed.
 
@@ -124,7 +127,7 @@ def load_unseen(
     offline: bool,
     holdout: float | None,
     strict: bool,
-    size: int = IMAGE_SIZE,
+    size: int,
 ) -> "Dataset":
     """`load_again`, without the test images that ``run`` was trained on; a line on stderr says how many they are.
 

@@ -11,7 +11,6 @@ import click
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.size_option import size_option
 from cifar_edge.cli.verbosity import say
-from cifar_edge.spec import CIFAR10_LABELS, IMAGE_SIZE
 
 if TYPE_CHECKING:
     from cifar_edge.integer.summary import Summary as IntegerSummary
@@ -51,6 +50,7 @@ def command(name: str, size: int | None, as_json: bool) -> None:
     from cifar_edge.runs.reading import NamedNetwork
     from cifar_edge.runs.resolve import named, resolve_run
     from cifar_edge.runs.run import Run
+    from cifar_edge.spec import CIFAR10_LABELS, IMAGE_SIZE
 
     network, int8 = NamedNetwork(name, CIFAR10_LABELS, IMAGE_SIZE), None
     folder = named(name) if name else None

@@ -193,6 +193,8 @@ def test_summary_is_of_the_size_that_is_asked_for() -> None:
     done = CliRunner().invoke(main, ["summary", "gn-cnn", "--size", "64", "--json"])
     record = json.loads(done.stdout)
     assert (record["size"], record["layers"][0]["input"]) == (64, [3, 64, 64])
+    text = " ".join(CliRunner().invoke(main, ["summary", "--help"]).stdout.split())
+    assert f"a multiple of 16 from {IMAGE_SIZES[0]} to {IMAGE_SIZES[-1]}" in text
     for size in ("40", "16", "144", "x"):
         assert CliRunner().invoke(main, ["summary", "gn-cnn", "--size", size]).exit_code == 2
 
