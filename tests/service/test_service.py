@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -416,19 +416,3 @@ def test_every_format_that_pillow_writes_is_read(client: Client) -> None:
     contents = corpus()
     for content in contents:
         assert client.predict(content).json["predictions"] == [expected(0, content)]
-
-
-def test_a_model_of_another_size_with_a_threshold(contents: list[bytes]) -> None:
-    pytest.importorskip("onnx")
-    from make_tiny_model import METADATA, tiny_model
-
-    metadata = replace(METADATA, size=48, threshold=0.999)
-    classifier = Classifier(tiny_model(metadata.to_json(), input_shape=("batch", 48, 48, 3)))
-    with serving(classifier=classifier) as client:
-        (record,) = client.predict(contents[0]).json["predictions"]
-        assert record == {"image": 0, **classifier.predict(contents[0]).to_record(1, 0.999)}
-        assert (record["label"], record["index"]) == ("unknown", None)
-        model = client.ask("GET", "/v1/model").json
-        assert (model["contract"], model["size"], model["threshold"]) == (2, 48, 0.999)
-        schemas = client.ask("GET", "/openapi.json").json["components"]["schemas"]
-        assert "unknown" in schemas["Prediction"]["properties"]["label"]["enum"]
