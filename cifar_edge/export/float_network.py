@@ -90,6 +90,8 @@ def _layer(module: nn.Module, before: Padding) -> FloatLayer:
         return FloatLayer(module, before, None, float_layers(module.layers), float_layers(module.shortcut))
     if isinstance(module, nn.Linear) and not any(before):
         return FloatLayer(module, before)
+    if not isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d | nn.AdaptiveAvgPool2d):
+        raise ExportError(f"a {type(module).__name__} cannot be computed in integers")
     _check(module, padded=any(before))
     down, across = _padding(module)
     top, left, bottom, right = before

@@ -85,6 +85,17 @@ def test_files_that_answer_otherwise_fail_the_gate(
         write_targets(["json"], network, ABOUT, sample.test_images)
 
 
+def test_a_layer_that_a_target_has_no_form_for_is_one_line(
+    network: IntegerNetwork, sample: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(network: IntegerNetwork, metadata: ModelMetadata, options: JsonOptions) -> Mapping[str, bytes]:
+        raise TypeError("a Conv has no form in JSON")
+
+    monkeypatch.setitem(TARGETS, "json", Target(write, JsonOptions, run_head))
+    with pytest.raises(ExportError, match="the target json cannot write this network: a Conv has no form in JSON"):
+        write_targets(["json"], network, ABOUT, sample.test_images)
+
+
 def test_two_targets_do_not_write_one_file(
     network: IntegerNetwork, sample: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

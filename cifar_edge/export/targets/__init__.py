@@ -78,7 +78,10 @@ def write_targets(
     written: dict[str, Files] = {}
     for name in dict.fromkeys((ALWAYS, *names)):
         target = TARGETS[name]
-        files = target.write(network, metadata, target.options())
+        try:
+            files = target.write(network, metadata, target.options())
+        except TypeError as error:  # a layer that the format has no form for
+            raise ExportError(f"the target {name} cannot write this network: {error}") from error
         taken = {file for others in written.values() for file in others} & files.keys()
         if taken:
             raise ExportError(f"two targets write {', '.join(sorted(taken))}; export them into two folders")
