@@ -9,7 +9,7 @@ from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.interruption import interruptible
 from cifar_edge.cli.loading import image_folder_options, load_again
 from cifar_edge.cli.recipe_option import set_option
-from cifar_edge.cli.train import reporting, told
+from cifar_edge.cli.train import reporting, summary_text
 from cifar_edge.cli.verbosity import say
 from cifar_edge.errors import ModelError
 from cifar_edge.files import is_released
@@ -37,8 +37,8 @@ def command(
 ) -> None:
     """Fold the norms of a finished run.
 
-    It is the last phase of train, for a RUN that had none or another one. The folded network, in the run's
-    deploy.safetensors, is what export --quantize makes int8 of.
+    This is the last phase of train, for a RUN that was trained without it, or again with other settings. It writes the
+    folded network, of which export --quantize makes int8, to the run's deploy.safetensors.
 
     Example: cifar-edge fold runs/20261123-043639-gn-cnn --epochs 20 --set fold.contrast=0.5
     """
@@ -57,8 +57,9 @@ def command(
     dataset = load_again(trained.data, data, offline, holdout, strict, trained.size)
     accuracy_name = "validation" if Run(folder).summary.holdout_images else "test"
     with (
-        interruptible("the run is as it was; fold it again") as stop,
+        interruptible("the run has not changed; fold it again") as stop,
         reporting(accuracy_name, 0, epochs, stop) as callbacks,
     ):
         summary = fold_run(folder, dataset, epochs=epochs, settings=settings, device=device, callbacks=callbacks)
-    say(json.dumps({**summary.to_record(), "folder": str(folder)}, indent=2) if as_json else told(summary, folder))
+    record = {**summary.to_record(), "folder": str(folder)}
+    say(json.dumps(record, indent=2) if as_json else summary_text(summary, folder))

@@ -1,4 +1,4 @@
-"""`cifar-edge train`: train a network by a recipe, in a new run."""
+"""`cifar-edge train`: train a network in a new run, or resume one."""
 
 import json
 import shlex
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
-    help="Seed of initial weights and order, and of augmentation.",
+    help="Seed of the initial weights, the order of images, and augmentation.",
 )
 @size_option
 @click.option("--recipe", "file", type=click.Path(path_type=Path), metavar="FILE", help="A recipe.toml to train by.")
@@ -73,8 +73,8 @@ def command(
     Without options: gn-cnn for 20 epochs, of which the last five fine-tune it with its norms folded away; some minutes
     on two cores. The run, runs/TIME-NETWORK, holds recipe, weights, metrics, a summary and plots.
 
-    Ctrl-C, or SIGTERM, finishes the step, saves and exits with 130 (143); --resume goes on, on a CPU to the same
-    weights, bit for bit. It does so after anything else that ended a training, from the last whole epoch.
+    Ctrl-C, or SIGTERM, finishes the step, saves and exits with 130 (143). --resume goes on, on a CPU to the same
+    weights, bit for bit; after anything else that ended a training it goes on from the last whole epoch.
 
     Example: cifar-edge train --data pets --holdout 0.2 --set flip=false
     """
@@ -88,11 +88,11 @@ def command(
             "--tensorboard": tensorboard or None,
         }
         if given := ", ".join(option for option, value in others.items() if value is not None):
-            raise click.UsageError(f"--resume goes on by the run's own recipe; leave out {given}.")
+            raise click.UsageError(f"--resume takes the run's own recipe; leave out {given}.")
     if any(setting.partition("=")[0].strip() == "model" for setting in settings):
         raise click.UsageError("--set changes the recipe of one network; give another with --model.")
     if name is not None and (Path(name).name != name or name in {"", ".", ".."}):
-        raise click.BadParameter(f"{name!r} is no name of a folder.", param_hint="--name")
+        raise click.BadParameter(f"{name!r} is not a folder's name.", param_hint="--name")
     from cifar_edge.runs.recipe import Recipe
     from cifar_edge.runs.run import Run
 
@@ -101,13 +101,13 @@ def command(
         from cifar_edge.training.distributed import joined
         from cifar_edge.training.machine import limit_threads
     limit_threads()
-    with joined(device) as place:
+    with joined(device) as folder_to_write:
         if resume is not None:
 
             def load_its_data(reference: "DatasetReference", size: int) -> "Dataset":
                 return load_again(reference, data, offline, holdout, strict, size)
 
-            folder, summary = go_on(resume, device, load_its_data, place)
+            folder, summary = go_on(resume, device, load_its_data, folder_to_write)
         else:
             recipe = Recipe.from_file(file) if file else default_recipe(model or "gn-cnn")
             changes = {"model": model, "epochs": epochs, "fold.epochs": fold_epochs, "seed": seed, "size": size}
@@ -116,8 +116,9 @@ def command(
             folder = Path("runs", name or f"{datetime.now():%Y%m%d-%H%M%S}-{recipe.model}")
             Run(folder).check_new()
             dataset = load(data, offline, holdout, strict, recipe.size)
-            summary = begin(recipe, dataset, folder, device, tensorboard, place)
-        say(json.dumps({**summary.to_record(), "folder": str(folder)}, indent=2) if as_json else told(summary, folder))
+            summary = begin(recipe, dataset, folder, device, tensorboard, folder_to_write)
+        record = {**summary.to_record(), "folder": str(folder)}
+        say(json.dumps(record, indent=2) if as_json else summary_text(summary, folder))
 
 
 def begin(
@@ -126,16 +127,16 @@ def begin(
     folder: Path,
     device: str,
     tensorboard: bool,
-    place: Callable[[Path], Path],
+    folder_to_write: Callable[[Path], Path],
 ) -> "RunSummary":
-    """Train in a new run; its summary. ``place`` tells where this process writes."""
+    """Train in a new run and return its summary; `joined` yields ``folder_to_write``."""
     with needs("train"):
         from cifar_edge.training.run import train
 
     note(f"training {recipe.model} on {dataset.name}, {len(dataset.train_labels)} images, in {folder}")
-    written = place(folder)
+    written = folder_to_write(folder)
     with (
-        interruptible(_go_on_with(folder)) as stop,
+        interruptible(_resume_hint(folder)) as stop,
         reporting(_accuracy_name(recipe), recipe.epochs, recipe.fold.epochs, stop) as callbacks,
         _logged(callbacks, written, recipe, tensorboard) as callbacks,
     ):
@@ -143,9 +144,9 @@ def begin(
 
 
 def go_on(
-    name: str, device: str, load: "Callable[[DatasetReference, int], Dataset]", place: Callable[[Path], Path]
+    name: str, device: str, load: "Callable[[DatasetReference, int], Dataset]", folder_to_write: Callable[[Path], Path]
 ) -> "tuple[Path, RunSummary]":
-    """Resume an unfinished run; of a finished one, say so. Its folder and its summary."""
+    """Resume a run, or note that it is finished; returns its folder and its summary."""
     with needs("train"):
         from cifar_edge.training.run import resume
         from cifar_edge.training.state import load_state
@@ -163,9 +164,9 @@ def go_on(
     dataset = load(state.data, recipe.size)
     note(f"going on with {recipe.model} on {dataset.name} in {folder}; {done}")
     has_log = any(folder.glob("events.out.tfevents.*"))
-    written = place(folder)
+    written = folder_to_write(folder)
     with (
-        interruptible(_go_on_with(folder)) as stop,
+        interruptible(_resume_hint(folder)) as stop,
         reporting(_accuracy_name(recipe), recipe.epochs, recipe.fold.epochs, stop) as callbacks,
         _logged(callbacks, written, recipe, has_log) as callbacks,
     ):
@@ -183,16 +184,16 @@ def _logged(callbacks: "Callbacks", folder: Path, recipe: "Recipe", wanted: bool
         yield callbacks
 
 
-def _go_on_with(folder: Path) -> str:
+def _resume_hint(folder: Path) -> str:
     return f"go on with: cifar-edge train --resume {shlex.quote(str(folder))}"
 
 
-def told(summary: "RunSummary", folder: Path) -> str:
+def summary_text(summary: "RunSummary", folder: Path) -> str:
     """The summary of a run as text."""
     lines = []
     for title, accuracy, images, folded in (
         ("training", summary.train_accuracy, summary.train_images, None),
-        ("held-out", summary.holdout_accuracy, summary.holdout_images, summary.folded_holdout_accuracy),
+        ("validation", summary.holdout_accuracy, summary.holdout_images, summary.folded_holdout_accuracy),
         ("test", summary.test_accuracy, summary.test_images, summary.folded_test_accuracy),
     ):
         if accuracy is not None and images is not None:
@@ -207,18 +208,20 @@ def told(summary: "RunSummary", folder: Path) -> str:
 
 @contextmanager
 def reporting(accuracy_name: str, epochs: int, fold_epochs: int, stop: Callable[[], bool]) -> "Iterator[Callbacks]":
-    """Callbacks that report progress on stderr: a bar on a terminal, a line an epoch elsewhere.
+    """Callbacks that report progress on stderr: with a bar on a terminal, else with a line an epoch.
 
     Args:
-        accuracy_name: "validation" if images are held out, else "test".
+        accuracy_name: "validation" if there are validation images, else "test".
         epochs: of training; 0 if only the folding is done.
         fold_epochs: of fine-tuning.
-        stop: asked after each step whether to stop.
+        stop: called after each step; True ends the training.
     """
     from cifar_edge.training.callbacks import Callbacks
 
     if quiet() or not sys.stderr.isatty():
-        yield Callbacks(epoch=lambda record, epochs: note(_line(record, epochs, accuracy_name)), note=note, stop=stop)
+        yield Callbacks(
+            epoch=lambda record, epochs: note(_epoch_line(record, epochs, accuracy_name)), note=note, stop=stop
+        )
         return
     with needs("train"):
         from rich.console import Console
@@ -245,18 +248,20 @@ def reporting(accuracy_name: str, epochs: int, fold_epochs: int, stop: Callable[
                 figures=f"loss {loss:.3f}  accuracy {accuracy:.1%}",
             )
 
-        def above(line: str) -> None:
+        def note_above(line: str) -> None:
             progress.console.print(one_line(line), highlight=False, markup=False)
 
-        yield Callbacks(step, lambda record, epochs: above(_line(record, epochs, accuracy_name)), above, stop)
+        yield Callbacks(
+            step, lambda record, epochs: note_above(_epoch_line(record, epochs, accuracy_name)), note_above, stop
+        )
 
 
 def _accuracy_name(recipe: "Recipe") -> str:
-    """Of what `EpochRecord.accuracy` is."""
+    """Which images `EpochRecord.accuracy` is measured on."""
     return "validation" if recipe.holdout else "test"
 
 
-def _line(record: "EpochRecord", epochs: int, accuracy_name: str) -> str:
+def _epoch_line(record: "EpochRecord", epochs: int, accuracy_name: str) -> str:
     return (
         f"{record.phase:<5} {record.epoch:>{len(str(epochs))}}/{epochs}  loss {record.loss:.3f}  "
         f"training {record.train_accuracy:.2%}  {accuracy_name} {record.accuracy:.2%}  {record.seconds:.0f} s"

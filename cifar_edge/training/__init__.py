@@ -1,4 +1,4 @@
-"""From a recipe and a data set to a run: weights, metrics, summary and pictures in a folder."""
+"""Training: from a recipe and a dataset to a run, a folder with weights, metrics, summary and plots."""
 
 from cifar_edge.runs.epochs import EpochRecord
 from cifar_edge.runs.recipe import Recipe

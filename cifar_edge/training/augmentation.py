@@ -1,4 +1,4 @@
-"""Whole-set augmentation on uint8 tensors: every image of an epoch at once, no loader processes."""
+"""Augmentation of all images of an epoch at once, as uint8 tensors, without data loader processes."""
 
 import torch
 from torch import Tensor
@@ -9,19 +9,19 @@ from cifar_edge.spec import PIXEL_ZERO_POINT
 _CHUNK = 5_000
 """Images augmented at a time, so that index tensors stay small."""
 
-_RELIT = 500
-"""Images that are held as floats at a time: they fit into a processor's cache."""
+_FLOAT_CHUNK = 500
+"""Images converted to float at a time, so that they fit into a processor's cache."""
 
 
 def augment(images: Tensor, generator: torch.Generator, *, crop: int, flip: bool, cutout: int) -> Tensor:
-    """Shifted, mirrored and cut-out copies of ``images``.
+    """Randomly shifted, flipped and cut-out versions of ``images``.
 
     Args:
         images: uint8 ``[n, height, width, 3]`` on any device.
         generator: a CPU generator; the same state gives the same result on every device.
-        crop: largest shift either way, in pixels; what comes in from outside is reflected.
-        flip: mirror half of the images left to right.
-        cutout: side of the square set to grey (pixel 128, the contract's zero), its centre anywhere; 0 for none.
+        crop: largest shift in each direction, in pixels; the image is padded by reflection.
+        flip: flip half of the images left to right.
+        cutout: side of the square set to grey (pixel 128, the contract's zero), centred anywhere; 0 for none.
 
     Returns:
         uint8, the shape and device of ``images``.
@@ -50,21 +50,20 @@ def augment(images: Tensor, generator: torch.Generator, *, crop: int, flip: bool
 
 
 def relight(images: Tensor, generator: torch.Generator, *, brightness: Strength, contrast: Strength) -> Tensor:
-    """``images`` in another light: brighter or darker, then with more or less contrast; each by a factor of its own.
+    """``images`` with random brightness, then random contrast, drawn for each image.
 
-    Pixels are multiplied by a factor within ``brightness``; then their distance from the mean of their image by one
-    within ``contrast``; each time cut to 0..255, in the end rounded. A strength s stands for factors from
-    [1 - s, 1 + s], two numbers for the least and the largest factor, as in torchvision's ColorJitter; the mean is that
-    of all channels alike.
+    Brightness multiplies pixels by a factor. Contrast multiplies their distance from the mean of the image, over all
+    channels, by another. Both clip to 0..255; the end is rounded. As in torchvision's ColorJitter, a strength s draws
+    factors from [1 - s, 1 + s]; two numbers are the least and the largest factor.
 
     Args:
         images: uint8 ``[n, height, width, 3]`` on any device.
-        generator: a CPU generator, not used where both strengths are 0.
-        brightness: from 0 for none to 1, or two factors.
-        contrast: from 0 for none to 1, or two factors.
+        generator: a CPU generator, not used if both strengths are 0.
+        brightness: strength from 0 for none to 1, or two factors.
+        contrast: strength from 0 for none to 1, or two factors.
 
     Returns:
-        uint8, the shape and device of ``images``; ``images`` itself where nothing is asked.
+        uint8, the shape and device of ``images``; ``images`` itself if both strengths are 0.
     """
     if not brightness and not contrast:
         return images
@@ -74,17 +73,17 @@ def relight(images: Tensor, generator: torch.Generator, *, brightness: Strength,
         uniform = torch.rand(len(images), 1, 1, 1, generator=generator)
         return ((low + high) / 2 + (high - low) / 2 * (2 * uniform - 1)).to(images.device)
 
-    brighter, stronger = factors(brightness), factors(contrast)
+    brightness_factors, contrast_factors = factors(brightness), factors(contrast)
     result = torch.empty_like(images)
-    for start in range(0, len(images), _RELIT):
-        part = slice(start, start + _RELIT)
-        pixels = images[part].float().mul_(brighter[part]).clamp_(0, 255)
+    for start in range(0, len(images), _FLOAT_CHUNK):
+        part = slice(start, start + _FLOAT_CHUNK)
+        pixels = images[part].float().mul_(brightness_factors[part]).clamp_(0, 255)
         means = pixels.mean(dim=(1, 2, 3), keepdim=True)
-        result[part] = pixels.sub_(means).mul_(stronger[part]).add_(means).clamp_(0, 255).round_()
+        result[part] = pixels.sub_(means).mul_(contrast_factors[part]).add_(means).clamp_(0, 255).round_()
     return result
 
 
 def _reflected(index: Tensor, size: int) -> Tensor:
-    """Fold indices that left ``[0, size)`` back in, the border not repeated."""
+    """Indices outside ``[0, size)`` reflected back into it, without repeating the border."""
     index = index.abs()
     return torch.where(index < size, index, 2 * (size - 1) - index)

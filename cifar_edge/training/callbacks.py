@@ -1,4 +1,4 @@
-"""Who is told of a training while it goes on."""
+"""The functions that a training calls while it runs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from cifar_edge.runs.epochs import EpochRecord
 
 @dataclass(frozen=True, slots=True)
 class Callbacks:
-    """Who follows a training: called during an epoch with the step and the loss so far, and after it.
+    """Functions that a training calls; each does nothing by default.
 
     Attributes:
-        step: (phase, epoch, epochs, step, steps, mean loss so far, accuracy so far).
-        epoch: (record, epochs of its phase).
-        note: a line about what a person should know of this training.
-        stop: asked after each step whether to save the state and raise `cifar_edge.errors.Interrupted`.
+        step: called during an epoch with (phase, epoch, epochs, step, steps, mean loss so far, accuracy so far).
+        epoch: called after an epoch with (record, epochs of its phase).
+        note: called with a line that the user should read.
+        stop: called after each step; True saves the state and raises `cifar_edge.errors.Interrupted`.
     """
 
     step: Callable[[str, int, int, int, int, float, float], None] = lambda *_: None

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors, with the name of the network and its labels beside the tensors."""
+"""Weights on disk: safetensors files whose metadata names the network and its labels."""
 
 import hashlib
 import io
@@ -27,25 +27,25 @@ from cifar_edge.runs.run import SUMMARY, Run
 from cifar_edge.spec import IMAGE_SIZE, METADATA_KEY
 
 MAX_TENSOR_BYTES = 256 << 20
-"""A larger file of weights or of a state is refused unread; the largest network here has 11 MB of weights."""
+"""A larger file of weights or state is refused unread; the largest network here has 11 MB of weights."""
 
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A network with the weights a run (or a released model) holds.
+    """A network with the weights of a run or a released model.
 
     Attributes:
         name: its registered name.
         labels: class names in the order of the logits.
         network: the module in evaluation mode; float32 ``[batch, 3, S, S]`` in, logits out.
         weights: the safetensors file it came from.
-        sha256: of the bytes of that file that were loaded, hexadecimal.
+        sha256: of the bytes loaded from that file, hexadecimal.
         data: which dataset it was trained on.
         size: height and width S of the images.
-        temperatures: precision -> what the logits of its file are to be divided by before the softmax; empty where the
+        temperatures: precision -> temperature to divide the logits of its file by before the softmax; empty if the
             summary has no ``temperature``.
-        folded: the network with its norms folded, likewise in evaluation mode; None where the run has none.
-        folded_sha256: of the bytes that were loaded of its file; empty where the run has none.
+        folded: the network with its norms folded, in evaluation mode; None if the run has none.
+        folded_sha256: of the bytes loaded from its file; empty if the run has none.
     """
 
     name: str
@@ -82,14 +82,14 @@ class Weights:
 def save_weights(
     path: Path, state: Mapping[str, Tensor], model: str, labels: tuple[str, ...], size: int = IMAGE_SIZE
 ) -> None:
-    """Write ``state``, of a network for images of ``size``, to ``path`` as safetensors, whole or not at all.
+    """Write the ``state`` of a network for images of ``size`` to ``path`` as safetensors, whole or not at all.
 
     Raises:
         CifarEdgeError: the file cannot be written.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     about = {"model": model, "labels": labels} | ({} if size == IMAGE_SIZE else {"size": size})
-    # One key only: safetensors writes several in an order that changes from run to run.
+    # Only one key, because safetensors writes several in an order that changes from run to run.
     write_bytes(path, save(tensors, {METADATA_KEY: json.dumps(about)}))
 
 
@@ -114,7 +114,7 @@ def network_of(weights: Weights, path: Path) -> nn.Module:
     """The network that has ``weights``, which were read from ``path``, in evaluation mode.
 
     Raises:
-        ModelError: there is no such network, or they do not fit it.
+        ModelError: there is no such network, or the weights do not fit it.
     """
     network = build(weights.model, len(weights.labels), weights.size)
     _load_state(network, weights, path)
@@ -122,7 +122,7 @@ def network_of(weights: Weights, path: Path) -> nn.Module:
 
 
 def load_network(model: str | os.PathLike[str]) -> TrainedNetwork:
-    """Load the network of a finished run, or of a released model by its name, and its folded form if that is there.
+    """Load the network of a finished run or of a released model, and its folded form if there is one.
 
     Raises:
         ModelError: there is no such run or model, it holds no weights, or they do not fit the network they name.
@@ -163,10 +163,10 @@ def _load_state(network: nn.Module, weights: Weights, path: Path) -> None:
 
 
 def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """See that ``found`` has the names, shapes and types of ``expected``: to copy from others casts and repeats.
+    """Check the names, shapes and dtypes of ``found``, because ``copy_`` would cast and broadcast others in silence.
 
     Raises:
-        ValueError: it has not.
+        ValueError: they are not those of ``expected``.
     """
     if found.keys() != expected.keys():
         raise ValueError(f"it has {len(found.keys() - expected.keys())} other tensors")
@@ -183,7 +183,7 @@ def new_generator(*seeds: int) -> torch.Generator:
 
 
 def derived_seed(*seeds: int) -> int:
-    """One seed out of several, such as (seed, epoch, step); in [0, 2^63)."""
+    """One seed in [0, 2^63) from several, such as (seed, epoch, step)."""
     value = 0
     for seed in seeds:
         value = (value * 1_000_003 + seed + 1) % (2**63)

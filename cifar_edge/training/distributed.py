@@ -1,7 +1,7 @@
-"""Several processes that train one network together, as torchrun starts them, each on its share of every batch.
+"""Distributed training: processes started by torchrun train one network, each on its share of every batch.
 
-The network is too small for `torch.nn.parallel.DistributedDataParallel` to gain by overlapping: its gradients, with the
-loss and the count of what was right, are averaged in one call.
+The network is too small to gain from the overlap of `torch.nn.parallel.DistributedDataParallel`. So gradients, loss and
+number of correct images are averaged in one call.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from cifar_edge.errors import TrainingError
 
 _STEPS_BETWEEN_QUESTIONS = 20
-"""All processes stop at one step; asking each other costs a message."""
+"""Agreeing on whether to stop costs a message, so it is not done at every step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,13 @@ class Worker:
     world_size: int = 1
 
     def share(self, start: int, batch: int) -> slice | Tensor:
-        """Which of the ``batch`` images from ``start`` on are this process's.
+        """Which of the ``batch`` images from ``start`` on belong to this process.
 
-        They lie symmetrically, for mixup mixes the first image of a batch with the last, and so on inwards.
+        They lie symmetrically, because mixup mixes the first image of a batch with the last, the second with the last
+        but one, and so on.
 
         Raises:
-            TrainingError: the batch cannot be shared so.
+            TrainingError: ``batch`` is not a multiple of twice the number of processes.
         """
         if self.world_size == 1:
             return slice(start, start + batch)
@@ -65,7 +66,7 @@ class Worker:
             tensor.copy_(part.view_as(tensor))
 
     def agreed(self, stop: Callable[[], bool], device: torch.device) -> Callable[[], bool]:
-        """``stop``, answered alike in all processes: whether it is true in any. They have to ask equally often."""
+        """A ``stop`` with the same answer in all processes: true if it is in any. All must call it equally often."""
         if self.world_size == 1:
             return stop
         asked = 0
@@ -90,25 +91,25 @@ def _sum(tensor: Tensor) -> None:
 
 
 def this_worker() -> Worker:
-    """The processes that `joined` joined."""
+    """This process among those that `joined` joined; alone if there are no others."""
     if not torch.distributed.is_available() or not torch.distributed.is_initialized():
         return Worker()
     return Worker(torch.distributed.get_rank(), torch.distributed.get_world_size())
 
 
 def batch_worker(network: nn.Module) -> Worker:
-    """The processes that may share batches of ``network``: this one alone if it has a batch norm.
+    """This process among those that share batches of ``network``.
 
-    The statistics of a batch norm are those of the whole batch, so each process takes all of it.
+    It is alone if the network has a batch norm: its statistics are those of the whole batch, which each process takes.
     """
     return Worker() if any(isinstance(module, nn.BatchNorm2d) for module in network.modules()) else this_worker()
 
 
 @contextmanager
 def joined(device: str) -> Iterator[Callable[[Path], Path]]:
-    """Join the processes that torchrun started, if it did; yield what tells which folder stands for that of the run.
+    """Join the processes that torchrun started, if any; yield a function from a run's folder to the one to write to.
 
-    All but the first are silent, and write to a temporary copy of the folder.
+    All processes but the first print nothing, and write to a temporary copy of the folder.
 
     Args:
         device: one of `cifar_edge.training.machine.DEVICES`; on GPUs each process takes its own.
@@ -135,5 +136,5 @@ def joined(device: str) -> Iterator[Callable[[Path], Path]]:
 def _folder_or_copy(copy: Path | None, folder: Path) -> Path:
     if copy is not None and folder.is_dir():
         shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(".*", "events.*"))
-    torch.distributed.barrier()  # the first process leaves the folder as it is until all have it
+    torch.distributed.barrier()  # the first process must not change the folder before all have copied it
     return folder if copy is None else copy

@@ -1,4 +1,4 @@
-"""The training loop: epochs of augmented batches through a `Step`."""
+"""The training loop: epochs of augmented batches, each passed to a `Step`."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -20,20 +20,20 @@ from cifar_edge.training.teacher import Teacher
 
 _EVALUATION_BATCH = 500
 _STEPS_BETWEEN_CHECKS = 20
-"""Reading the loss waits for a GPU to finish: not at every step."""
+"""Reading the loss waits for the GPU, so it is not done at every step."""
 
 
 class Diverged(TrainingError):
-    """A loss or weights that are no longer finite."""
+    """The loss or the weights are no longer finite."""
 
 
 class UnfitState(ModelError):
-    """A state of another network than that which is trained."""
+    """A state belongs to another network than the one that is trained."""
 
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What one epoch gave: `loss` and `accuracy` (in [0, 1]) on the augmented training images, as they were seen."""
+    """Mean `loss` and `accuracy` (in [0, 1]) of one epoch on augmented training images, measured while it trained."""
 
     number: int
     learning_rate: float
@@ -43,11 +43,11 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that the rest of a training depends on, beside its recipe and images.
+    """All that the rest of a training depends on, besides recipe and images.
 
     Attributes:
-        epoch: the last one begun, from 1.
-        steps: those of it that are done, which may be all.
+        epoch: the current one, from 1.
+        steps: number of its steps that are done, perhaps all.
         tensors: the `Step.state` after them, not copied.
     """
 
@@ -64,15 +64,15 @@ def fit(
     *,
     teacher: Teacher | None = None,
     after_step: Callable[[int, int, int, Step], None] = lambda epoch, index, steps, step: None,
-    after_epoch: Callable[[Epoch, nn.Module], None] = lambda epoch, average: None,
+    after_epoch: Callable[[Epoch, nn.Module], None] = lambda epoch, ema: None,
     start: Snapshot | None = None,
     keep: Callable[[Snapshot], None] = lambda snapshot: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> nn.Module:
-    """Train ``network`` in place and return its moving average.
+    """Train ``network`` in place; returns a network with the exponential moving average (ema) of its weights.
 
-    All random numbers derive from the recipe's seed, the epoch and the step; the global generator, which dropout draws
-    from, is seeded at each step. So a training that goes on from a snapshot ends, on a CPU, with the same bits.
+    All random numbers derive from the recipe's seed, the epoch and the step; the global generator, which dropout uses,
+    is seeded at each step. So on a CPU, a training resumed from a snapshot ends with the same weights, bit for bit.
 
     Args:
         network: on the device of ``images``; float32 ``[batch, 3, S, S]`` in, logits out.
@@ -81,20 +81,21 @@ def fit(
         recipe: resolved, so its precision is ``bf16`` or ``fp32``.
         teacher: to distil from, on the same device.
         after_step: called with the epoch (from 1), the step in it (from 1), the steps of an epoch, and the `Step`.
-        after_epoch: called with what the epoch gave and the averaged network, in evaluation mode.
-        start: where to go on; None trains from the weights of ``network``.
+        after_epoch: called with the results of the epoch and the ema network, in evaluation mode.
+        start: where to resume; None trains from the weights of ``network``.
         keep: called after each ``after_epoch``, and when ``stop`` ends the training; the weights it gets are finite.
-        stop: asked after each step, and between the teacher's batches.
+        stop: called after each step, and between the teacher's batches; True ends the training.
 
     Raises:
         Diverged: loss or weights are no longer finite.
+        UnfitState: ``start`` belongs to another network.
         TrainingError: the processes that train together cannot share a batch, or one of them has ended.
-        Interrupted: ``stop`` said so, after ``keep``; while the teacher works the state of the last epoch is kept.
+        Interrupted: ``stop`` was true; ``keep`` was called before, except while the teacher classifies images.
     """
     batch = min(recipe.batch_size, len(images))
     steps = len(images) // batch
     worker = batch_worker(network)
-    stop_alone = stop if this_worker().world_size == 1 else lambda: False  # processes could not agree about it here
+    stop_alone = stop if this_worker().world_size == 1 else lambda: False  # processes cannot agree between batches
     stop = this_worker().agreed(stop, images.device)
     step = Step(network, recipe, images.device, worker)
     first, done = 1, 0
@@ -105,7 +106,7 @@ def fit(
             raise UnfitState(f"the state does not fit the network: {reason(error)}") from error
         first, done = start.epoch + start.steps // steps, start.steps % steps
     for number in range(first, recipe.epochs + 1):
-        seen, targets, taught = _epoch(images, labels, recipe, number, teacher, stop_alone)
+        augmented, targets, teacher_logits = _epoch(images, labels, recipe, number, teacher, stop_alone)
         mixtures = _mixtures(steps, recipe.mixup, recipe.seed, number)
         if not done:
             step.start_epoch()
@@ -113,7 +114,8 @@ def fit(
             part = worker.share(index * batch, batch)
             position = ((number - 1) * steps + index + 1) / (recipe.epochs * steps)
             torch.manual_seed(derived_seed(recipe.seed, number, index + worker.rank * steps))
-            step(seen[part], targets[part], position, mixtures[index], None if taught is None else taught[part])
+            taught = None if teacher_logits is None else teacher_logits[part]
+            step(augmented[part], targets[part], position, mixtures[index], taught)
             after_step(number, index + 1, steps, step)
             if (index + 1) % _STEPS_BETWEEN_CHECKS == 0 and not math.isfinite(step.loss.item()):
                 raise _diverged(number, recipe)
@@ -124,30 +126,30 @@ def fit(
         snapshot = _snapshot(step, number, steps)
         rate = recipe.learning_rate * schedule(number / recipe.epochs, recipe.warmup)
         loss, accuracy = step.loss.item() / steps, step.correct.item() / (steps * batch)
-        after_epoch(Epoch(number, rate, loss, accuracy), step.average.eval())
+        after_epoch(Epoch(number, rate, loss, accuracy), step.ema.eval())
         keep(snapshot)
         if stop():
             raise Interrupted(f"interrupted after epoch {number}/{recipe.epochs}")
-    return step.average.eval()
+    return step.ema.eval()
 
 
 def _epoch(
     images: Tensor, labels: Tensor, recipe: Recipe, number: int, teacher: Teacher | None, stop: Callable[[], bool]
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Augmented images, labels and teacher's logits of one epoch, in the order of its steps."""
+    """Augmented images, labels and teacher logits of one epoch, in the order of its steps."""
     generator = new_generator(recipe.seed, number)
     order = torch.randperm(len(images), generator=generator).to(images.device)
     if not recipe.augmented_copies:
-        seen = _augmented(images[order], recipe, generator)
-        return seen, labels[order], teacher.logits(seen, stop) if teacher else None
-    # Made in the order of the images, whatever the seed: the teacher knows them again.
-    seen = _augmented(images, recipe, new_generator(0, (number - 1) % recipe.augmented_copies))
-    return seen[order], labels[order], teacher.logits(seen, stop)[order] if teacher else None
+        augmented = _augmented(images[order], recipe, generator)
+        return augmented, labels[order], teacher.logits(augmented, stop) if teacher else None
+    # Independent of seed and order, so that the teacher's logits for these copies are found in its cache.
+    augmented = _augmented(images, recipe, new_generator(0, (number - 1) % recipe.augmented_copies))
+    return augmented[order], labels[order], teacher.logits(augmented, stop)[order] if teacher else None
 
 
 def _augmented(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    seen = augment(images, generator, crop=recipe.crop, flip=recipe.flip, cutout=recipe.cutout)
-    return relight(seen, generator, brightness=recipe.brightness, contrast=recipe.contrast)
+    moved = augment(images, generator, crop=recipe.crop, flip=recipe.flip, cutout=recipe.cutout)
+    return relight(moved, generator, brightness=recipe.brightness, contrast=recipe.contrast)
 
 
 def _snapshot(step: Step, epoch: int, steps: int) -> Snapshot:
@@ -162,7 +164,7 @@ def _diverged(epoch: int, recipe: Recipe) -> Diverged:
 
 
 def _mixtures(steps: int, alpha: float, seed: int, epoch: int) -> list[float]:
-    """One share for each step of the epoch, from Beta(alpha, alpha); ones without mixup."""
+    """Mixup's share for each step of the epoch, from Beta(alpha, alpha); all 1 without mixup."""
     if not alpha:
         return [1.0] * steps
     shares: list[float] = np.random.default_rng((seed, epoch)).beta(alpha, alpha, steps).tolist()
@@ -171,6 +173,6 @@ def _mixtures(steps: int, alpha: float, seed: int, epoch: int) -> list[float]:
 
 @torch.no_grad()
 def logits_of(network: nn.Module, images: Tensor) -> Tensor:
-    """Logits in evaluation mode and float32, ``[n, classes]``, of uint8 ``[n, S, S, 3]``, batch by batch."""
+    """Logits of ``network`` in evaluation mode, float32 ``[n, classes]``, for uint8 ``[n, S, S, 3]``."""
     network.eval()
     return torch.cat([network(pixels_to_input(part)) for part in images.split(_EVALUATION_BATCH)])

@@ -1,4 +1,4 @@
-"""What this machine trains on: device, arithmetic, memory."""
+"""How a training uses this machine: threads, device, precision, memory."""
 
 import os
 from collections.abc import Iterator
@@ -14,24 +14,24 @@ DEVICES = ("auto", "cpu", "cuda")
 
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""By these a user, or torchrun, says how many threads torch runs."""
+"""Environment variables by which a user, or torchrun, sets the number of PyTorch's threads."""
 
 
 def limit_threads() -> None:
-    """Let torch run no more threads than this process may use cores, unless the environment says how many.
+    """Let PyTorch run at most as many threads as this process may use cores, unless the environment sets a number.
 
-    Torch minds the affinity, not the quota of a container: with a thread for each core of the host, all of them would
-    stand still together for most of the time. It is for commands, whose process is their own.
+    PyTorch respects the affinity but not the quota of a container. With a thread for each core of the host, all would
+    be throttled most of the time. Only commands call this, since it changes the whole process.
     """
     if cores() < torch.get_num_threads() and not any(os.environ.get(name) for name in _THREADS):
         torch.set_num_threads(cores())
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of one of `DEVICES`; ``auto`` takes a GPU if there is one.
+    """The device that ``name``, one of `DEVICES`, stands for; ``auto`` takes a GPU if there is one.
 
     Raises:
-        TrainingError: ``cuda`` where there is none.
+        TrainingError: ``name`` is ``cuda``, but there is no such device.
     """
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
@@ -40,7 +40,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def resolve_precision(recipe: Recipe, device: torch.device) -> Recipe:
-    """``recipe`` with ``auto`` replaced: bf16 where the hardware multiplies it, else fp32."""
+    """``recipe`` with precision ``auto`` replaced: bf16 if the hardware multiplies it, else fp32."""
     if recipe.precision != "auto":
         return recipe
     if device.type == "cuda":
@@ -53,16 +53,16 @@ def resolve_precision(recipe: Recipe, device: torch.device) -> Recipe:
 
 @contextmanager
 def memory_for(recipe: Recipe) -> Iterator[None]:
-    """Tell of memory that runs out, on the CPU or a GPU, in one line.
+    """Turn running out of memory, on the CPU or a GPU, into an error of one line.
 
     Raises:
-        TrainingError: it has.
+        TrainingError: the memory was too small.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         on_gpu = isinstance(error, torch.OutOfMemoryError)
-        # On the CPU torch raises a plain RuntimeError.
+        # On the CPU PyTorch raises a plain RuntimeError.
         if not on_gpu and not isinstance(error, MemoryError) and "can't allocate memory" not in str(error):
             raise
         where = "on the GPU" if on_gpu else "on this machine"

@@ -1,4 +1,4 @@
-"""What a run has recorded epoch by epoch, read back."""
+"""Reading the epoch records of a run."""
 
 import os
 
@@ -8,7 +8,7 @@ from cifar_edge.runs.run import Run
 
 
 def read_metrics(model: str | os.PathLike[str]) -> list[EpochRecord]:
-    """The epochs of a finished run, or of a released model by its name, from ``metrics.csv``.
+    """The epochs of a finished run or of a released model, from its ``metrics.csv``.
 
     Raises:
         ModelError: there is no such run or model, or its ``metrics.csv`` is missing or damaged.

@@ -1,4 +1,4 @@
-"""Muon: an optimiser whose steps for a matrix of weights have no preferred direction."""
+"""Muon: an optimiser that orthogonalises the momentum of each weight matrix."""
 
 from collections.abc import Sequence
 
@@ -7,25 +7,25 @@ from torch import Tensor, nn
 
 _ITERATIONS = 5
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic iteration, chosen by its author for speed: singular values end between 0.7 and 1.2, not at 1."""
+"""Coefficients of the quintic iteration, chosen by its author for speed: singular values end between 0.7 and 1.2."""
 _TINY = 1e-12
 
 
 class Muon:
     """Nesterov momentum, orthogonalised (Jordan 2024, https://kellerjordan.github.io/posts/muon).
 
-    A convolution's weights are a matrix of a row for each output channel. Its momentum's singular values are all set to
-    about one, so that rare directions are learned as fast as common ones. A step moves the weights by ``rate`` times
-    their norm, and then gives them the norm they had before: where a norm follows the convolution, as everywhere in
-    gn-cnn, that means nothing, and a decay of the weights is not needed.
+    The weights of a convolution are a matrix with a row for each output channel. All singular values of its momentum
+    are set to about 1, so that rare directions are learned as fast as common ones. A step moves the weights by ``rate``
+    times their norm, then restores that norm. In gn-cnn a GroupNorm follows every convolution, so the norm of weights
+    has no effect on the output, and no weight decay is needed.
 
     Args:
-        weights: of convolutions, float ``[out, in, height, width]``; their gradients are there at each `step`.
+        weights: of convolutions, float ``[out, in, height, width]``; each has a gradient at each `step`.
         rate: scalar tensor, read at each step.
         momentum: in [0, 1).
 
     Attributes:
-        state: for each of the weights its ``momentum_buffer``: all that later steps depend on, named as torch does.
+        state: weight -> its ``momentum_buffer``, in the form of PyTorch's optimisers: all that later steps depend on.
     """
 
     def __init__(self, weights: Sequence[nn.Parameter], rate: Tensor, momentum: float) -> None:
@@ -45,13 +45,13 @@ class Muon:
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:
-    """The ``matrix`` with its singular values set to about one: by Newton and Schulz's iteration, without finding them.
+    """The ``matrix`` with all singular values set to about 1, by a Newton-Schulz iteration.
 
     Args:
         matrix: float32 ``[rows, columns]``.
 
     Returns:
-        float32 ``[rows, columns]``, singular values between 0.7 and 1.2 but for those near zero.
+        float32 ``[rows, columns]``, with singular values between 0.7 and 1.2, except those near zero.
     """
     a, b, c = _COEFFICIENTS
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT

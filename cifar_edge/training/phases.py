@@ -1,4 +1,4 @@
-"""The phases of a run, training and folding, each of which goes on from a saved state."""
+"""The phases of a run, training and folding; each can be resumed from a saved state."""
 
 import time
 from dataclasses import replace
@@ -31,27 +31,27 @@ from cifar_edge.training.teacher import Teacher
 _HOLDOUT_SEED = 12345
 _FIT_SEED = 1
 _FIT_IMAGES = 2_000
-"""Training images that the least-squares fit of the folding sees: 2,000 x 64 positions at the smallest."""
+"""Training images that folding is fitted on by least squares; each has at least 64 positions."""
 
 _STEPS_BETWEEN_CALLS = 20
-"""Reading the loss waits for a GPU to finish: not at every step."""
+"""Reading the loss waits for the GPU, so it is not done at every step."""
 
 
 class Phases:
-    """What the phases of a run share: recipe, images, teacher, the records so far and where they go.
+    """What the phases of a run share: recipe, images, teacher, epoch records, and the folder of the run.
 
     Args:
         recipe: resolved.
         dataset: uint8 images of the recipe's size and their labels.
         folder: of the run.
         device: to train on.
-        callbacks: told of progress.
-        state: to go on from; its successors are saved after each epoch. None saves no state and no metrics.
+        callbacks: called with progress.
+        state: to resume from; it is updated and saved after each epoch. None saves no state and no metrics.
 
     Raises:
-        ModelError: the recipe's teacher is no trained network.
-        TrainingError: the images have another size than the recipe, the teacher knows other classes or takes another
-            size, or the held-out images leave too few.
+        ModelError: the recipe's teacher is not a trained network.
+        TrainingError: images and recipe differ in size, the teacher has other classes or another size, or no training
+            images are left besides the validation images.
     """
 
     def __init__(
@@ -66,18 +66,18 @@ class Phases:
         check_size(recipe.size, dataset)
         self._started = time.monotonic() - (state.seconds if state else 0.0)
         self.recipe, self.dataset, self.folder, self.device, self.callbacks = recipe, dataset, folder, device, callbacks
-        self.images, self.labels, self.held_out = training_images(dataset, recipe.holdout, device)
+        self.images, self.labels, self.validation = training_images(dataset, recipe.holdout, device)
         self.test = _tensors(dataset.test_images, dataset.test_labels, device)
         self.teacher = _teacher(recipe, dataset.labels, device, callbacks)
         self.run, self.state = Run(folder), state
         self.records: list[EpochRecord] = list(state.records) if state else []
 
     def seconds(self) -> float:
-        """How long the run has been trained, without interruptions."""
+        """How long the run has been trained, interruptions not counted."""
         return round(time.monotonic() - self._started, 1)
 
     def save(self, phase: str, snapshot: Snapshot | None) -> None:
-        """Save where the run stands, and its metrics, unless there is no state to save."""
+        """Save the state of the run and its metrics; nothing if there is no state."""
         if self.state is None:
             return
         self.state = replace(
@@ -87,14 +87,14 @@ class Phases:
         self.run.write_metrics(self.records, durable=False)  # the state has the records
 
     def train(self) -> nn.Module:
-        """Train and save the network, or load it if that is done; in evaluation mode."""
+        """The trained network, in evaluation mode: trained and saved, or loaded if this phase is done."""
         recipe = self.recipe
         if self.state is not None and self.state.phase == "fold":
             weights = read_weights(self.run.weights())
             check_classes(weights.labels, self.dataset)
             if (weights.model, weights.size) != (recipe.model, recipe.size):
                 raise ModelError(
-                    f"{self.run.weights()} holds {weights.model} of size {weights.size}, the recipe says "
+                    f"{self.run.weights()} holds {weights.model} of size {weights.size}, but the recipe has "
                     f"{recipe.model} of size {recipe.size}"
                 )
             return network_of(weights, self.run.weights()).to(self.device)
@@ -104,7 +104,7 @@ class Phases:
         return network
 
     def fold(self, network: GnCnn, summary: RunSummary) -> tuple[RunSummary, Tensor]:
-        """Fold, fine-tune, save; ``summary`` with the figures of that, and the logits on the test images."""
+        """Fold, fine-tune and save; returns ``summary`` with the accuracies of that, and logits on the test images."""
         if self.state is not None and self.state.phase == "train":
             self.save("fold", None)
         order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(_FIT_SEED))
@@ -113,15 +113,15 @@ class Phases:
         tuned = self._fit("fold", with_batch_norm(fold(network, seen), seen), recipe)
         assert isinstance(tuned, BatchNormNetwork)
         folded = without_batch_norm(tuned)
-        held_out = None
-        if self.held_out is not None:
-            held_out = accuracy_of(logits_of(folded, self.held_out[0]), self.held_out[1])
+        validation_accuracy = None
+        if self.validation is not None:
+            validation_accuracy = accuracy_of(logits_of(folded, self.validation[0]), self.validation[1])
         logits = logits_of(folded, self.test[0])
         save_weights(self.run.weights(folded=True), folded.state_dict(), recipe.model, self.dataset.labels, recipe.size)
         summary = replace(
             summary,
             fold_epochs=recipe.epochs,
-            folded_holdout_accuracy=held_out,
+            folded_holdout_accuracy=validation_accuracy,
             folded_test_accuracy=accuracy_of(logits, self.test[1]),
         )
         return summary, logits
@@ -129,15 +129,15 @@ class Phases:
     def _fit(self, phase: str, network: nn.Module, recipe: Recipe) -> nn.Module:
         if self.device.type == "cuda" or _is_faster_channels_last(network):
             network.to(memory_format=torch.channels_last)
-        images, labels = self.test if self.held_out is None else self.held_out
+        images, labels = self.test if self.validation is None else self.validation
 
         def after_step(epoch: int, index: int, steps: int, step: Step) -> None:
             if index % _STEPS_BETWEEN_CALLS == 0 or index == steps:
                 loss, accuracy = step.loss.item() / index, step.correct.item() / (index * step.batch_size)
                 self.callbacks.step(phase, epoch, recipe.epochs, index, steps, loss, accuracy)
 
-        def after_epoch(epoch: Epoch, average: nn.Module) -> None:
-            accuracy = accuracy_of(logits_of(average, images), labels)
+        def after_epoch(epoch: Epoch, ema: nn.Module) -> None:
+            accuracy = accuracy_of(logits_of(ema, images), labels)
             record = EpochRecord(
                 phase, epoch.number, epoch.learning_rate, epoch.loss, epoch.accuracy, accuracy, self.seconds()
             )
@@ -163,7 +163,7 @@ class Phases:
 
 
 def _is_faster_channels_last(network: nn.Module) -> bool:
-    """Whether a CPU trains it faster in that layout: depthwise convolutions gain by it, GroupNorm loses more."""
+    """Whether a CPU trains ``network`` faster in that layout: it speeds up depthwise convolutions, slows GroupNorm."""
     depthwise = any(isinstance(module, DepthwiseConv2d) for module in network.modules())
     return depthwise and isinstance(network, BatchNormNetwork)
 
@@ -171,22 +171,26 @@ def _is_faster_channels_last(network: nn.Module) -> bool:
 def training_images(
     dataset: Dataset, holdout: int, device: torch.device
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
-    """Images and labels to train on, and the held-out ones if any."""
+    """Images and labels to train on, then those of ``holdout`` validation images, or None without these.
+
+    Raises:
+        TrainingError: no training images are left.
+    """
     images, labels = _tensors(dataset.train_images, dataset.train_labels, device)
     if holdout == 0:
         return images, labels, None
     if holdout >= len(images):
         raise TrainingError(f"holdout = {holdout} leaves none of the {len(images)} training images")
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(_HOLDOUT_SEED)).to(device)
-    out, kept = order[:holdout], order[holdout:]
-    return images[kept], labels[kept], (images[out], labels[out])
+    validation, training = order[:holdout], order[holdout:]
+    return images[training], labels[training], (images[validation], labels[validation])
 
 
 def check_classes(labels: tuple[str, ...], dataset: Dataset) -> None:
-    """Refuse a data set whose classes have other names than the ``labels`` of a network trained on it before.
+    """Check that the classes of ``dataset`` are still the ``labels`` of a network that was trained on it before.
 
     Raises:
-        TrainingError: they have.
+        TrainingError: they have other names.
     """
     if labels != dataset.labels:
         raise TrainingError(
@@ -195,10 +199,10 @@ def check_classes(labels: tuple[str, ...], dataset: Dataset) -> None:
 
 
 def check_size(size: int, dataset: Dataset) -> None:
-    """Refuse images of another size than that of a network.
+    """Check that the images of ``dataset`` have the ``size`` that a network takes.
 
     Raises:
-        TrainingError: they have another.
+        TrainingError: they have another size.
     """
     if dataset.size != size:
         raise TrainingError(f"the images are {dataset.size}x{dataset.size} pixels, the network takes {size}x{size}")
@@ -217,7 +221,7 @@ def teacher_folders(recipe: Recipe) -> list[Path]:
 
 
 def accuracy_of(logits: Tensor, labels: Tensor) -> float:
-    """Share of ``logits``, ``[n, classes]``, whose greatest is that of ``labels``, int64 ``[n]``."""
+    """Share of images whose largest of ``logits``, ``[n, classes]``, is that of their class in ``labels``, ``[n]``."""
     return (logits.argmax(1) == labels).double().mean().item()
 
 

@@ -1,4 +1,4 @@
-"""What a person wants to see of a training: its curves, its confusions, its mistakes."""
+"""The plots of a run: training curves, confusion matrix, and the mistakes of highest confidence."""
 
 import warnings
 from collections.abc import Sequence
@@ -26,25 +26,25 @@ MISCLASSIFIED = "misclassified.png"
 _GALLERY_ROWS, _GALLERY_COLUMNS = 4, 8
 _DOTS_PER_INCH = 120
 _LEGIBLE_CLASSES = 30
-"""Above this many the cells of the confusion matrix are too small for numbers."""
+"""With more classes, the cells of the confusion matrix are too small for numbers."""
 _NAMED_CLASSES = 80
-"""Above this many its rows and columns are too thin for names."""
+"""With more classes, its rows and columns are too thin for names."""
 _LONGEST_NAME = 24
 
 
 _STYLE = style.context("default")
-"""The same pictures whatever style a notebook has set."""
+"""Makes plots independent of the style that a notebook has set."""
 
 
 @_STYLE
-def draw_answers(folder: Path, dataset: Dataset, logits: npt.NDArray[np.float32], network: str) -> None:
-    """Write the confusions and the surest mistakes of a network into the folder of its run.
+def draw_predictions(folder: Path, dataset: Dataset, logits: npt.NDArray[np.float32], network: str) -> None:
+    """Write `CONFUSION` and `MISCLASSIFIED` of a network into the folder of its run.
 
     Args:
         folder: of the run.
-        dataset: whose test images were classified.
+        dataset: the one whose test images were classified.
         logits: ``[test images, classes]``.
-        network: what the pictures call it.
+        network: its name in the titles.
     """
     matrix = confusion_matrix(dataset.test_labels, logits.argmax(1), len(dataset.labels))
     draw_confusion(folder / CONFUSION, matrix, dataset.labels, network)
@@ -53,7 +53,7 @@ def draw_answers(folder: Path, dataset: Dataset, logits: npt.NDArray[np.float32]
 
 @_STYLE
 def draw_curves(path: Path, records: "Sequence[EpochRecord]", accuracy_name: str) -> None:
-    """Loss and accuracy by epoch; the fine-tuning of the folded network goes on to the right of its line."""
+    """Write loss and accuracy by epoch; a dotted line marks where the norms were folded."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, accuracies = figure.subplots(1, 2)
     for phase, first in _phases(records):
@@ -83,7 +83,7 @@ def draw_curves(path: Path, records: "Sequence[EpochRecord]", accuracy_name: str
 
 
 def draw_confusion(path: Path, matrix: npt.NDArray[np.int64], labels: Sequence[str], network: str) -> None:
-    """The confusion matrix, int64 ``[classes, classes]``, rows the true class; mistakes coloured, counts written."""
+    """Write the confusion ``matrix``, int64 ``[classes, classes]``, a row for each true class; mistakes coloured."""
     classes = len(labels)
     names = [_short(label) for label in labels]
     room = 0.12 * max(0, max(map(len, names)) - 10)
@@ -113,7 +113,7 @@ def draw_confusion(path: Path, matrix: npt.NDArray[np.int64], labels: Sequence[s
 
 
 def draw_misclassified(path: Path, dataset: Dataset, logits: npt.NDArray[np.float32], network: str) -> None:
-    """The test images that the network is most sure of and wrong about, with predicted and true label."""
+    """Write the misclassified test images of highest confidence, each with its predicted and its true class."""
     predicted = logits.argmax(1)
     wrong = np.flatnonzero(predicted != dataset.test_labels)
     shifted = np.exp(logits - logits.max(1, keepdims=True))
@@ -133,10 +133,10 @@ def draw_misclassified(path: Path, dataset: Dataset, logits: npt.NDArray[np.floa
 
 
 def _phases(records: "Sequence[EpochRecord]") -> list[tuple[str, int]]:
-    """Each phase with the place of its first epoch on the common axis, from 1."""
+    """Each phase with the position of its first epoch on the common axis, from 1."""
     first: dict[str, int] = {}
-    for place, record in enumerate(records, 1):
-        first.setdefault(record.phase, place)
+    for position, record in enumerate(records, 1):
+        first.setdefault(record.phase, position)
     return list(first.items())
 
 
@@ -148,6 +148,6 @@ def _short(label: str) -> str:
 def _save(figure: Figure, path: Path) -> None:
     FigureCanvasAgg(figure)
     with replacing(path) as temporary, warnings.catch_warnings():
-        # A script that no font here has is drawn as boxes.
+        # Characters that no font here has are drawn as boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(temporary, dpi=_DOTS_PER_INCH)

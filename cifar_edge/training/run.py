@@ -1,4 +1,4 @@
-"""A run: a recipe, a data set and a folder in; weights, metrics, summary and pictures out."""
+"""Training a run, resuming it, and folding it: `train`, `resume`, `fold_run`."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -43,7 +43,7 @@ from cifar_edge.training.state import (
 __all__ = ["EpochRecord", "Callbacks", "fold_run", "resume", "train", "training_images"]
 
 _FOLDING_LOSS = 1.0
-"""Percentage points of accuracy that folding may lose without a warning."""
+"""Percentage points of accuracy that folding may cost without a warning."""
 
 
 def train(
@@ -51,23 +51,23 @@ def train(
 ) -> RunSummary:
     """Train by ``recipe`` and write the run into ``folder``; returns its summary.
 
-    The test images are evaluated at the end, and shown after each epoch if nothing is held out; no choice is made by
-    them. The same seed, number of threads and kind of machine give the same weights, bit for bit, on a CPU, whether the
-    training was interrupted and resumed or not.
+    Test accuracy is measured at the end, and after each epoch if there are no validation images; it decides nothing. On
+    a CPU, the same seed, number of threads and kind of machine give the same weights, bit for bit, even if the training
+    was interrupted and resumed.
 
     Args:
         recipe: its precision may be ``auto``; the saved one is resolved.
         dataset: uint8 images of the recipe's size and their labels.
-        folder: made if it is missing; holds no run yet.
+        folder: holds no run yet; it is made if it is missing.
         device: one of `cifar_edge.training.machine.DEVICES`.
-        callbacks: told of progress.
+        callbacks: called with progress.
 
     Raises:
-        TrainingError: ``folder`` already holds a run, the held-out images leave too few, the loss is not finite, the
-            memory is too small, or the processes that train together cannot share a batch.
-        ModelError: there is no such network, or the recipe's teacher is no trained one.
-        RecipeError: the recipe folds norms of a network that has none that can be folded.
-        Interrupted: the callbacks said stop; `resume` goes on.
+        TrainingError: ``folder`` already holds a run, no training images are left besides the validation images, the
+            loss is not finite, the memory is too small, or the processes that train together cannot share a batch.
+        ModelError: there is no such network, or the recipe's teacher is not a trained network.
+        RecipeError: the recipe has folding epochs, but the network's norms cannot be folded.
+        Interrupted: ``callbacks.stop`` was true; `resume` goes on.
         CifarEdgeError: a file cannot be written.
     """
     run = Run(folder)
@@ -88,33 +88,33 @@ def train(
         phases = Phases(recipe, dataset, folder, where, callbacks or Callbacks(), state)
         _check_can_train(phases)
     with held(folder):
-        run.check_new()  # another process may have begun here, and ended, since
-        with _failures_told(folder, recipe):
-            # The state first: a folder that holds a recipe can be resumed.
+        run.check_new()  # another process may have trained here since the first check
+        with _resumable_failures(folder, recipe):
+            # The state first, so that every folder that holds a recipe can be resumed.
             save_state(folder, state)
             run.write_recipe(recipe)
             return _finish(phases, state)
 
 
 def resume(folder: Path, dataset: Dataset, *, device: str = "auto", callbacks: Callbacks | None = None) -> RunSummary:
-    """Go on with the unfinished run in ``folder`` from its last saved state, by the recipe.toml in it.
+    """Go on with the unfinished run in ``folder`` from its last saved state, by its recipe.toml.
 
-    Where anything has changed on which the weights depend bit for bit, the callbacks is given a note.
+    If anything has changed that the weights depend on bit for bit, ``callbacks.note`` is called.
 
     Args:
         folder: of the run.
         dataset: the one it began with.
         device: one of `cifar_edge.training.machine.DEVICES`.
-        callbacks: told of progress.
+        callbacks: called with progress.
 
     Returns:
-        The summary; of a finished run, the one that it has already.
+        The summary; that of a finished run is the existing one.
 
     Raises:
-        ModelError: the folder holds no state, or not the weights that belong to it; or a damaged ``summary.json``.
+        ModelError: the folder holds no state, or not the weights that belong to it, or a damaged ``summary.json``.
         RecipeError: the run's recipe is damaged.
-        TrainingError: another process trains the run, or the data or recipe are others, or as `train`.
-        Interrupted: as `train`.
+        TrainingError: another process trains the run, dataset or recipe do not fit its state, or as for `train`.
+        Interrupted: as for `train`.
         CifarEdgeError: a file cannot be written.
     """
     run, callbacks = Run(folder), callbacks or Callbacks()
@@ -137,7 +137,7 @@ def resume(folder: Path, dataset: Dataset, *, device: str = "auto", callbacks: C
                 callbacks.note(f"changed since {folder} began, so its weights will be others: {what}")
         state = replace(state, recipe=recipe, environment=now, data=reference_to(dataset))
         (folder / FAILURE).unlink(missing_ok=True)
-        with _failures_told(folder, recipe):
+        with _resumable_failures(folder, recipe):
             return _finish(Phases(recipe, dataset, folder, where, callbacks, state), state)
 
 
@@ -150,25 +150,28 @@ def fold_run(
     device: str = "auto",
     callbacks: Callbacks | None = None,
 ) -> RunSummary:
-    """Fold the norms of a finished run and fine-tune what is left; writes ``deploy.safetensors`` into the run.
+    """Fold the norms of a finished run, fine-tune, and write ``deploy.safetensors`` into the run.
 
-    It is the last phase of `train`, for a run that had none or another one; returns the new summary. The run
-    is as it was until all is done: what is interrupted is begun again.
+    This is the last phase of `train`, for a run that was trained without it, or again with other settings. The run does
+    not change until all is done, so an interrupted folding starts again.
 
     Args:
         folder: of the run.
         dataset: the one it was trained on.
         epochs: of fine-tuning.
-        settings: other changes of the run's recipe, as ``key=value``; of keys that begin with ``fold_`` only.
+        settings: other changes of the run's recipe, as ``fold.key=value``.
         device: one of `cifar_edge.training.machine.DEVICES`.
-        callbacks: told of progress.
+        callbacks: called with progress.
+
+    Returns:
+        The new summary.
 
     Raises:
         ModelError: the folder holds no finished run.
         RecipeError: the run's recipe is damaged, or ``settings`` are wrong.
-        TrainingError: the network's norms cannot be folded, the data is another, the loss is not finite, the memory is
-            too small, or another process holds the run.
-        Interrupted: the callbacks said stop.
+        TrainingError: the network's norms cannot be folded, ``dataset`` is another one, the loss is not finite, the
+            memory is too small, or another process holds the run.
+        Interrupted: ``callbacks.stop`` was true.
     """
     trained = load_network(folder)
     if not can_fold(trained.network):
@@ -182,36 +185,36 @@ def fold_run(
     run = Run(folder)
     recipe = resolve_precision(_recipe_to_fold(run.recipe, settings, epochs), where)
     summary = run.whole_summary()
-    if summary.temperature is not None:  # that of int8 was fitted to the weights that were folded before
+    if summary.temperature is not None:  # the int8 temperature was fitted to the previous folded weights
         kept = {precision: value for precision, value in summary.temperature.items() if precision != "int8"}
         summary = replace(summary, temperature=kept)
     with held(folder), memory_for(recipe):
         phases = Phases(recipe, dataset, folder, where, callbacks or Callbacks())
         summary, logits = phases.fold(trained.network.to(where), summary)
-        _tell_loss(summary, phases.callbacks)
-        plots.draw_answers(folder, dataset, logits.cpu().numpy(), _deployed(recipe.model, summary))
+        _warn_about_folding_loss(summary, phases.callbacks)
+        plots.draw_predictions(folder, dataset, logits.cpu().numpy(), _deployed_name(recipe.model, summary))
         run.write_metrics(phases.records, FOLD_METRICS)
-        write_trained_on(folder, dataset)  # runs of early versions have none
+        write_trained_on(folder, dataset)  # runs of early versions do not have it
         run.write_summary(summary)
         run.write_recipe(recipe)
     return summary
 
 
 def _recipe_to_fold(before: Recipe, settings: Sequence[str], epochs: int) -> Recipe:
-    """A run's recipe with changes of its ``[fold]`` table alone.
+    """A run's recipe with ``settings`` and ``epochs`` in its ``[fold]`` table.
 
     Raises:
-        RecipeError: a setting is not of that table, or is the number of epochs.
+        RecipeError: a setting is not in that table, or is the number of epochs.
     """
     after = before.updated(settings)
     if after.with_values(fold=before.fold) != before or after.fold.epochs != before.fold.epochs:
         keys = ", ".join(key for key in KEYS if key.startswith("fold.") and key != "fold.epochs")
-        raise RecipeError(f"{', '.join(settings)}: folding takes {keys}; epochs are given by themselves")
+        raise RecipeError(f"{', '.join(settings)}: folding takes {keys}; give epochs with --epochs")
     return after.changed({"fold.epochs": epochs})
 
 
 def _check_can_train(phases: Phases) -> None:
-    """Find what no change of recipe.toml could mend later, before anything is written."""
+    """Find errors that a change of recipe.toml could not mend later, before anything is written."""
     recipe = phases.recipe
     network = build(recipe.model, len(phases.dataset.labels), recipe.size)
     if recipe.fold.epochs and not can_fold(network):
@@ -224,11 +227,11 @@ def _cannot_fold(name: str) -> str:
 
 
 def _finish(phases: Phases, state: RunState) -> RunSummary:
-    """All phases that are still to be done, measurements and pictures; the summary, which ends the run."""
+    """Do all remaining phases, measure, draw the plots, and write the summary, which ends the run."""
     recipe, dataset, folder = phases.recipe, phases.dataset, phases.folder
     network = phases.train()
     logits = logits_of(network, phases.test[0])
-    held_out = phases.held_out
+    validation = phases.validation
     costs = summarize(network, recipe.size)
     summary = RunSummary(
         model=recipe.model,
@@ -240,8 +243,8 @@ def _finish(phases: Phases, state: RunState) -> RunSummary:
         macs=costs.macs,
         train_accuracy=accuracy_of(logits_of(network, phases.images), phases.labels),
         train_images=len(phases.labels),
-        holdout_accuracy=accuracy_of(logits_of(network, held_out[0]), held_out[1]) if held_out else None,
-        holdout_images=len(held_out[1]) if held_out else None,
+        holdout_accuracy=accuracy_of(logits_of(network, validation[0]), validation[1]) if validation else None,
+        holdout_images=len(validation[1]) if validation else None,
         test_accuracy=accuracy_of(logits, phases.test[1]),
         test_images=len(phases.test[1]),
         device=torch.cuda.get_device_name() if phases.device.type == "cuda" else "cpu",
@@ -251,10 +254,10 @@ def _finish(phases: Phases, state: RunState) -> RunSummary:
     )
     if recipe.fold.epochs and can_fold(network):
         summary, logits = phases.fold(network, summary)
-        _tell_loss(summary, phases.callbacks)
-    accuracy_name = "test images" if held_out is None else "validation images"
+        _warn_about_folding_loss(summary, phases.callbacks)
+    accuracy_name = "test images" if validation is None else "validation images"
     plots.draw_curves(folder / plots.CURVES, phases.records, accuracy_name)
-    plots.draw_answers(folder, dataset, logits.cpu().numpy(), _deployed(recipe.model, summary))
+    plots.draw_predictions(folder, dataset, logits.cpu().numpy(), _deployed_name(recipe.model, summary))
     summary = replace(summary, finished=_now(), seconds=phases.seconds())
     phases.run.write_metrics(phases.records)
     write_trained_on(folder, dataset)
@@ -268,17 +271,17 @@ def _now() -> datetime:
 
 
 @contextmanager
-def _failures_told(folder: Path, recipe: Recipe) -> Iterator[None]:
-    """Let the one line of a failure say how to go on, where there is a state to go on from."""
+def _resumable_failures(folder: Path, recipe: Recipe) -> Iterator[None]:
+    """Write a failure into the run, and add to its message how to resume, if there is a state to resume from."""
     try:
         with memory_for(recipe):
             yield
-    except (Interrupted, UnfitState):  # from the latter nothing goes on
+    except (Interrupted, UnfitState):  # an unfit state cannot be resumed
         raise
     except CifarEdgeError as error:
         if not (folder / STATE).exists() or this_worker().rank > 0:
             raise
-        with suppress(CifarEdgeError):  # a full disk
+        with suppress(CifarEdgeError):  # the disk may be full
             write_text(folder / FAILURE, f"{error}\n")
         raise TrainingError(f"{error}; then go on: cifar-edge train --resume {shlex.quote(str(folder))}") from error
 
@@ -287,13 +290,13 @@ def _environment(recipe: Recipe, device: torch.device) -> dict[str, Any]:
     return environment(device, [Run(folder).weights() for folder in teacher_folders(recipe)])
 
 
-def _deployed(model: str, summary: RunSummary) -> str:
-    """What a picture calls the network that is to be deployed."""
+def _deployed_name(model: str, summary: RunSummary) -> str:
+    """The name of the network to deploy, in titles of plots."""
     return f"{model} as trained" if summary.folded_test_accuracy is None else f"{model}, its norms folded"
 
 
-def _tell_loss(summary: RunSummary, callbacks: Callbacks) -> None:
-    """Warn where the folded network, which is to be deployed, is far worse than the one that was trained."""
+def _warn_about_folding_loss(summary: RunSummary, callbacks: Callbacks) -> None:
+    """Warn if the folded network, which is to be deployed, is far worse than the one that was trained."""
     before, after, images = summary.test_accuracy, summary.folded_test_accuracy, summary.test_images
     if before is None or after is None or images is None:
         return  # a summary of an early version

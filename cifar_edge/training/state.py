@@ -1,4 +1,4 @@
-"""What an unfinished run goes on from: one safetensors file, with all that is no tensor as JSON in its metadata."""
+"""The state of an unfinished run, from which it is resumed: a safetensors file with JSON in its metadata."""
 
 import hashlib
 import io
@@ -28,15 +28,15 @@ from cifar_edge.training.distributed import this_worker
 from cifar_edge.training.loop import Snapshot
 
 _FIXED = ("model", "size", "holdout", "epochs", "batch_size")
-"""Keys of the recipe without which the state means nothing: its tensors, its images, its place in the schedule."""
+"""Keys of the recipe that must not change: tensors, images and position in the schedule depend on them."""
 
 
 @dataclass(frozen=True)
 class RunState(Progress):
-    """Where an unfinished run stands, with all that it needs to go on.
+    """The progress of an unfinished run, with all that is needed to resume it.
 
     Attributes:
-        snapshot: where in the phase; None at its start.
+        snapshot: position in the phase, and tensors; None at the start of the phase.
     """
 
     snapshot: Snapshot | None = None
@@ -46,7 +46,7 @@ def save_state(folder: Path, state: RunState) -> None:
     """Write the state into the folder of its run, whole or not at all.
 
     Raises:
-        CifarEdgeError: the file cannot be written; the one that was there stays.
+        CifarEdgeError: the file cannot be written; the earlier one stays.
     """
     record = state.to_record()
     tensors: dict[str, Tensor] = {}
@@ -75,7 +75,7 @@ def load_state(folder: Path) -> RunState:
 
 
 def environment(device: torch.device, teachers: Sequence[Path]) -> dict[str, Any]:
-    """What the weights depend on bit for bit, beside recipe and data; ``teachers`` are the files of their weights."""
+    """What the weights depend on bit for bit, besides recipe and data; ``teachers`` are their weight files."""
     on_gpu = device.type == "cuda"
     return {
         "cifar-edge": __version__,
@@ -88,10 +88,10 @@ def environment(device: torch.device, teachers: Sequence[Path]) -> dict[str, Any
 
 
 def changed_recipe(state: RunState, folder: Path, recipe: Recipe) -> str:
-    """What in the run's recipe.toml, read as ``recipe``, was changed since the state was saved; empty if nothing.
+    """What has changed in the run's recipe.toml, read as ``recipe``, since the state was saved; empty if nothing.
 
     Raises:
-        TrainingError: a change after which the state means nothing.
+        TrainingError: a key has changed that the state depends on.
     """
     old, new = state.recipe.settings, recipe.settings
     changes = {name: f"{name} from {old[name]} to {new[name]}" for name in old if old[name] != new[name]}
@@ -103,5 +103,5 @@ def changed_recipe(state: RunState, folder: Path, recipe: Recipe) -> str:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """What differs between two environments, such as ``threads 1, now 2``; empty if nothing."""
+    """The differences between two environments, such as ``threads 1, now 2``; empty if there are none."""
     return ", ".join(f"{name} {old.get(name)}, now {value}" for name, value in new.items() if old.get(name) != value)

@@ -1,4 +1,4 @@
-"""One optimiser step: forward, loss, backward, SGD and Muon, moving average; on a GPU replayed as one CUDA graph."""
+"""One training step: forward, loss, backward, SGD and Muon, moving average; on a GPU replayed as one CUDA graph."""
 
 import copy
 import math
@@ -15,7 +15,7 @@ from cifar_edge.training.distributed import Worker
 from cifar_edge.training.muon import Muon
 
 _EAGER_STEPS = 3
-"""Steps on a GPU before the capture: lazy initialisation and compilation happen in them."""
+"""Steps on a GPU before the capture of a graph, for lazy initialisation and compilation."""
 
 
 def schedule(position: float, warmup: float) -> float:
@@ -29,13 +29,14 @@ _ALONE = Worker()
 
 
 class Step:
-    """Trains ``network`` in place by one batch a call, and keeps its moving average.
+    """Trains ``network`` in place by one batch a call, and keeps the moving average of its weights.
 
     Attributes:
-        average: the network with the averaged weights and buffers, to evaluate and save.
+        ema: the network with averaged weights and buffers, to evaluate and save.
         loss: sum of the losses since `start_epoch`, float32 scalar on the device.
-        batch_size: images of the last step, those of all processes.
-        correct: rightly classified (augmented) images since `start_epoch`, mixtures by their larger part; int64 scalar.
+        batch_size: number of images in the last step, over all processes.
+        correct: number of correctly classified augmented images since `start_epoch`, int64 scalar; the right class of a
+            mixture is that of its larger part.
     """
 
     def __init__(
@@ -47,13 +48,13 @@ class Step:
     ) -> None:
         self._worker = worker
         self.network, self.recipe, self.device = network, recipe, device
-        self.average = copy.deepcopy(network).requires_grad_(False)
+        self.ema = copy.deepcopy(network).requires_grad_(False)
         self.batch_size = 0
         self.loss = torch.zeros((), device=device)
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
         self._learning_rate = torch.zeros((), device=device)
         self._mixture = torch.ones((), device=device)
-        self._pace = torch.zeros((), device=device)
+        self._ema_weight = torch.zeros((), device=device)
         self._muon_rate = torch.zeros((), device=device)
         matrices = _matrices(network) if recipe.muon_learning_rate else []
         self._muon = Muon(matrices, self._muon_rate, recipe.momentum)
@@ -70,27 +71,27 @@ class Step:
         self._calls = self._eager_steps = 0
 
     def state(self) -> dict[str, Tensor]:
-        """All that later steps depend on, by name; not copied."""
+        """All that later steps depend on: name -> tensor, not copied."""
         state = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        state |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+        state |= {f"average.{name}": tensor for name, tensor in self.ema.state_dict().items()}
         for name, parameter in self.network.named_parameters():
             if (momentum := self._optimizer_of(parameter).state[parameter].get("momentum_buffer")) is not None:
                 state[f"momentum.{name}"] = momentum
         return state | {"loss": self.loss, "correct": self.correct, "calls": torch.tensor(self._calls)}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what `state` gave, before the first step, be it within an epoch.
+        """Restore what `state` gave, even in the middle of an epoch; called before the first step.
 
         Raises:
-            ValueError: it is that of another network.
+            ValueError: it belongs to another network.
         """
         expected, parameters = self.state(), dict(self.network.named_parameters())
         momenta = {f"momentum.{name}": parameter for name, parameter in parameters.items()}
         check_tensors(state, expected | {name: momenta[name] for name in state.keys() & momenta.keys()})
-        for optimizer in (self._sgd, self._muon):  # each has all of its momenta, or none yet
+        for optimizer in (self._sgd, self._muon):  # each has all momentum buffers, or none before its first step
             own = {name for name, parameter in momenta.items() if self._optimizer_of(parameter) is optimizer}
             if len(own & state.keys()) not in (0, len(own)):
-                raise ValueError("it lacks momenta")
+                raise ValueError("some of its momentum buffers are missing")
         if state["calls"] < 0:
             raise ValueError("its number of steps is negative")
 
@@ -98,7 +99,7 @@ class Step:
             return {key.removeprefix(name): tensor for key, tensor in state.items() if key.startswith(name)}
 
         self.network.load_state_dict(part("network."))
-        self.average.load_state_dict(part("average."))
+        self.ema.load_state_dict(part("average."))
         for name, momentum in part("momentum.").items():
             parameter = parameters[name]
             buffer = torch.empty_like(parameter, requires_grad=False).copy_(momentum)
@@ -112,12 +113,12 @@ class Step:
         return self._muon if parameter in self._muon.state else self._sgd
 
     def is_finite(self) -> bool:
-        """Whether the losses since `start_epoch` and all weights are finite; waits for a GPU."""
+        """Whether the losses since `start_epoch` and all weights are finite; waits for the GPU."""
         norms = torch._foreach_norm([self.loss, *_floating_state(self.network)])
         return bool(torch.stack([norm.float() for norm in norms]).isfinite().all())
 
     def start_epoch(self) -> None:
-        """Set the sums to zero and the network to training mode."""
+        """Reset `loss` and `correct`, and set the network to training mode."""
         self.loss.zero_()
         self.correct.zero_()
         self.network.train()
@@ -135,24 +136,24 @@ class Step:
         Args:
             images: uint8 ``[batch, S, S, 3]``; the same shape at every call.
             labels: int64 ``[batch]``.
-            position: where in the whole training this step stands, in [0, 1].
-            mixture: share of each image in its mixture with another of the batch, in [0, 1] (mixup).
-            teacher_logits: what a teacher says of the images, not mixed, float ``[batch, classes]``; None at every call
-                trains without one.
+            position: of this step in the whole training, in [0, 1].
+            mixture: share of each image in its mixture with another of the batch (mixup), in [0, 1].
+            teacher_logits: float ``[batch, classes]``, for the unmixed images; None, then at every call, trains without
+                a teacher.
         """
         self.batch_size = len(images) * self._worker.world_size
         self._mixture.fill_(mixture)
         fraction = schedule(position, self.recipe.warmup)
         self._learning_rate.fill_(self.recipe.learning_rate * fraction)
         self._muon_rate.fill_(self.recipe.muon_learning_rate * fraction)
-        # A young average forgets faster, or a short training would be averaged with its own random start.
-        self._pace.fill_(1.0 - min(self.recipe.ema_decay, (1 + self._calls) / (10 + self._calls)))
+        # The average starts with a smaller decay: in a short training it would else contain the random initial weights.
+        self._ema_weight.fill_(1.0 - min(self.recipe.ema_decay, (1 + self._calls) / (10 + self._calls)))
         self._calls += 1
         if self.device.type != "cuda":
             self._step(images, labels, teacher_logits)
         elif self._eager_steps < _EAGER_STEPS:
             self._eager_steps += 1
-            # A capture needs its warm-up on a side stream: see PyTorch's notes on CUDA graphs.
+            # The steps before a capture run on a side stream, as PyTorch's notes on CUDA graphs require.
             stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
@@ -182,15 +183,16 @@ class Step:
         loss.backward()
         loss = loss.detach()
         if self._worker.world_size > 1:
-            share = correct.float()
-            self._worker.average([p.grad for p in self.network.parameters() if p.grad is not None] + [loss, share])
-            correct = (share * self._worker.world_size).round().long()
+            mean_correct = correct.float()
+            gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+            self._worker.average([*gradients, loss, mean_correct])
+            correct = (mean_correct * self._worker.world_size).round().long()
         self._sgd.step()
         self._muon.step()
         with torch.no_grad():
             self.loss += loss
             self.correct += correct
-            self._update_average()
+            self._update_ema()
 
     def _loss_and_correct(self, images: Tensor, labels: Tensor, teacher_logits: Tensor | None) -> tuple[Tensor, Tensor]:
         recipe = self.recipe
@@ -201,11 +203,11 @@ class Step:
             logits = self.network(inputs).float()
             loss = self._loss(logits, labels, teacher_logits)
             if recipe.mixup:
-                # Up to a term without gradient, this is the loss of mixed targets, the teacher's included.
+                # Up to a term without gradient, this is the loss against mixed labels and mixed teacher probabilities.
                 others = None if teacher_logits is None else teacher_logits.flip(0)
                 loss = torch.lerp(self._loss(logits, labels.flip(0), others), loss, self._mixture)
-        mostly = torch.where(self._mixture < 0.5, labels.flip(0), labels)
-        return loss, (logits.argmax(1) == mostly).sum()
+        main_labels = torch.where(self._mixture < 0.5, labels.flip(0), labels)
+        return loss, (logits.argmax(1) == main_labels).sum()
 
     def _loss(self, logits: Tensor, labels: Tensor, teacher_logits: Tensor | None) -> Tensor:
         recipe = self.recipe
@@ -220,10 +222,10 @@ class Step:
         )
         return (1 - recipe.distillation_weight) * loss + recipe.distillation_weight * recipe.temperature**2 * distance
 
-    def _update_average(self) -> None:
-        old, new = _floating_state(self.average), _floating_state(self.network)
+    def _update_ema(self) -> None:
+        old, new = _floating_state(self.ema), _floating_state(self.network)
         difference = torch._foreach_sub(new, old)
-        torch._foreach_mul_(difference, self._pace)
+        torch._foreach_mul_(difference, self._ema_weight)
         torch._foreach_add_(old, difference)
 
 
@@ -232,19 +234,19 @@ def _floating_state(network: nn.Module) -> list[Tensor]:
 
 
 def _matrices(network: nn.Module) -> list[nn.Parameter]:
-    """Weights of convolutions, but for depthwise ones, which are no matrices."""
+    """Weights of convolutions, except depthwise ones, which are not matrices."""
     return [p for p in network.parameters() if p.requires_grad and p.ndim == 4 and p.shape[1] > 1]
 
 
 def _parameter_groups(
     network: nn.Module, weight_decay: float, others: Sequence[nn.Parameter]
 ) -> list[dict[str, object]]:
-    """All parameters but the ``others``, by whether they decay."""
-    left_out = set(others)
-    parameters = [p for p in network.parameters() if p.requires_grad and p not in left_out]
+    """All parameters except ``others``, in two groups: with and without weight decay."""
+    excluded = set(others)
+    parameters = [p for p in network.parameters() if p.requires_grad and p not in excluded]
     return [
-        # Convolution and linear weights, and s8-layer's norms: with a scale at every position they are as many.
+        # Convolution and linear weights, and the norms of s8-layer, which have a scale at every position.
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        # Norms of channels, and biases: a decay would only fight the scale they are there to set.
+        # Biases, and norms with a scale a channel.
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]

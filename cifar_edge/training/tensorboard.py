@@ -1,4 +1,4 @@
-"""The epochs of a run as TensorBoard shows them: ``tensorboard --logdir runs``."""
+"""A log of a run's epochs for TensorBoard (``tensorboard --logdir runs``)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,15 +13,15 @@ from cifar_edge.training.callbacks import Callbacks
 
 @contextmanager
 def logged(callbacks: Callbacks, folder: Path, epochs: int, accuracy_name: str) -> Iterator[Callbacks]:
-    """``callbacks``, with the scalars of each epoch written to a log in ``folder`` as well, until the context ends.
+    """``callbacks`` that also write the scalars of each epoch to a log in ``folder``, until the context ends.
 
-    A log that is there goes on: what it holds from the first epoch to come onwards is hidden.
+    An existing log is continued: its entries from the first new epoch onwards are hidden.
 
     Args:
         callbacks: called as before.
         folder: of the run.
-        epochs: of training; those of folding are counted on from there.
-        accuracy_name: of `EpochRecord.accuracy`, "validation" or "test".
+        epochs: of training; those of folding are numbered on from there.
+        accuracy_name: "validation" or "test", whichever `EpochRecord.accuracy` is.
     """
     writers: list[SummaryWriter] = []
 

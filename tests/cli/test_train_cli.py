@@ -33,7 +33,7 @@ def test_train_fold_and_what_they_say(cifar_edge: RunCommand, trained: Path) -> 
         ("contrast=0.5", "folding takes fold.learning_rate"),
         ("fold.contrast=2", "not between 0.0 and 1.0"),
         ("fold_light=1", "recipes have no key"),
-        ("fold.epochs=2", "given by themselves"),
+        ("fold.epochs=2", "give epochs with --epochs"),
     ],
 )
 def test_what_fold_cannot_set(cifar_edge: RunCommand, trained: Path, setting: str, message: str) -> None:

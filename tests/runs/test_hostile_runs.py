@@ -159,7 +159,7 @@ def test_a_state_of_folding_with_weights_of_another_network(folder: Path, few: D
     with pytest.raises(TrainingError, match=r"model\.safetensors is missing"):
         resume(folder, few)
     shutil.copy(released("models/gn-cnn") / "model.safetensors", folder)
-    with pytest.raises(TrainingError, match="holds gn-cnn of size 32, the recipe says s8-group of size 32"):
+    with pytest.raises(TrainingError, match="holds gn-cnn of size 32, but the recipe has s8-group of size 32"):
         resume(folder, few)
 
 

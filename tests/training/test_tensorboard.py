@@ -61,7 +61,7 @@ def test_a_process_that_does_not_write_the_run_writes_no_log_there(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     recipe = default_recipe("s8-group").with_values(epochs=1)
-    begin(recipe, sample, Path("runs", "run"), "cpu", tensorboard=True, place=lambda folder: Path("copy"))
+    begin(recipe, sample, Path("runs", "run"), "cpu", tensorboard=True, folder_to_write=lambda folder: Path("copy"))
     assert not Path("runs").exists()
     assert [step for step, _ in scalars(tmp_path / "copy", "loss")] == [1]
 

@@ -26,7 +26,7 @@ from cifar_edge.training.callbacks import Callbacks
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.loop import fit, logits_of
 from cifar_edge.training.phases import accuracy_of
-from cifar_edge.training.plots import CONFUSION, MISCLASSIFIED, draw_answers
+from cifar_edge.training.plots import CONFUSION, MISCLASSIFIED, draw_predictions
 from cifar_edge.training.run import fold_run, train
 from cifar_edge.training.step import Step, schedule
 
@@ -89,7 +89,7 @@ def test_a_run_on_cifar10_keeps_no_digests(run: Path) -> None:
 def _answers(folder: Path, dataset: Dataset, network: torch.nn.Module, name: str) -> list[bytes]:
     """The two pictures of what a network answers."""
     folder.mkdir()
-    draw_answers(folder, dataset, logits_of(network, torch.from_numpy(dataset.test_images)).numpy(), name)
+    draw_predictions(folder, dataset, logits_of(network, torch.from_numpy(dataset.test_images)).numpy(), name)
     return _drawn(folder)
 
 
@@ -238,7 +238,7 @@ def test_a_step_is_the_gradient_step_of_the_loss(name: str, sample: Dataset) -> 
             assert old.grad is not None
             decay = 0.1 if old.ndim > 1 else 0.0
             torch.testing.assert_close(new, old - 0.01 * (old.grad + decay * old), rtol=1e-4, atol=1e-6, msg=key)
-    for new, average in zip(network.state_dict().values(), step.average.state_dict().values(), strict=True):
+    for new, average in zip(network.state_dict().values(), step.ema.state_dict().values(), strict=True):
         if new.is_floating_point():
             torch.testing.assert_close(average, new)
 
@@ -280,7 +280,7 @@ def test_later_steps_have_momentum_and_smooth_labels_and_the_average_is_young(fe
             ema_decay * average + (1 - ema_decay) * new for average, new in zip(averages, (weights, bias), strict=True)
         ]
         torch.testing.assert_close(list(network.state_dict().values()), [weights, bias], rtol=1e-4, atol=1e-6)
-        torch.testing.assert_close(list(step.average.state_dict().values()), averages, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(list(step.ema.state_dict().values()), averages, rtol=1e-4, atol=1e-6)
     assert step.loss.item() == pytest.approx(losses, rel=1e-5)
 
 
