@@ -1,4 +1,4 @@
-"""From a trained network to ONNX files that are proved against it, and their report."""
+"""Export: from a trained network to ONNX files that have been compared with it, and a report."""
 
 from cifar_edge.export.parity import Comparison, compare, torch_logits
 from cifar_edge.export.pipeline import export_network

@@ -1,4 +1,4 @@
-"""What int8 loses, by folding and by rounding, and what the images at hand can tell of that."""
+"""The accuracy drop of int8, by folding and by rounding, and how much of it the images can show."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ from cifar_edge.measure.metrics import Estimate
 
 
 @dataclass(frozen=True, slots=True)
-class Losses:
-    """Two questions, answered apart.
+class AccuracyDrop:
+    """The two parts of the accuracy drop, measured separately.
 
     Attributes:
-        folding: the folded network against the one that was trained, on the test images; None where none was folded.
-        rounding: int8 against the network that it was made of. That takes no test images: where these are few, the
-            training images are among its images.
-        test_images: how many there are.
+        folding: the folded network against the trained one, on the test images; None if nothing was folded.
+        rounding: int8 against the network that it was made of. This needs no unseen images, so if test images are few,
+            it is measured on training images too.
+        test_images: number of test images.
         max_drop: percentage points of accuracy that both together may lose.
     """
 
@@ -25,33 +25,35 @@ class Losses:
 
     @property
     def acceptable(self) -> bool:
-        """Whether the loss seen is at most ``max_drop``, or where test images are few, one image of each question."""
+        """Whether the drop is at most ``max_drop``, or, if test images are few, each part at most one image."""
         return round(self._points - self.max_drop, 9) <= 0 or (
-            self._few and all(_lost(drop) <= 1 for drop in self._drops)
+            self._few and all(_lost_images(drop) <= 1 for drop in self._drops)
         )
 
     def refusal(self) -> str:
-        """Why int8 is not recommended, and what would help."""
-        told = [f"rounding {_told(self.rounding.drop)} of {self._rounded_images}"]
-        helps = "`export --quantize --debug` names the layers that lose most"
+        """Why int8 is not recommended, and what may help."""
+        parts = [f"rounding {_change(self.rounding.drop)} of {self._rounded_images}"]
+        advice = "`export --quantize --debug` names the layers that lose most"
         if self.folding is not None:
-            told.insert(0, f"folding {_told(self.folding.drop)} of {self.test_images:,} test images")
+            parts.insert(0, f"folding {_change(self.folding.drop)} of {self.test_images:,} test images")
             if self.folding.drop.value >= self.rounding.drop.value:
-                helps = "`cifar-edge fold` with more --epochs, or more training images, may help"
-        return f"{', '.join(told)}: {self._points:.2f} percentage points, where {self.max_drop:g} may be lost; {helps}"
+                advice = "`cifar-edge fold` with more --epochs, or more training images, may help"
+        return (
+            f"{', '.join(parts)}: {self._points:.2f} percentage points, where {self.max_drop:g} may be lost; {advice}"
+        )
 
     def limits(self) -> list[str]:
-        """What the images show, and what they cannot; nothing where test images are many."""
+        """For each part, how much it may be on other images; nothing if there are many test images."""
         if not self._few:
             return []
         rounding = (
-            f"rounding {_told(self.rounding.drop)} of {self._rounded_images}, and {self.rounding.changed:,} change "
-            f"class: {self._shown(self.rounding.drop)}"
+            f"rounding {_change(self.rounding.drop)} of {self._rounded_images}, and {self.rounding.changed:,} change "
+            f"class; {self._on_other_images(self.rounding.drop)}"
         )
         if self.folding is None:
             return [rounding]
-        folding = f"folding {_told(self.folding.drop)} of {self.test_images:,} test images: "
-        return [folding + self._shown(self.folding.drop), rounding]
+        folding = f"folding {_change(self.folding.drop)} of {self.test_images:,} test images; "
+        return [folding + self._on_other_images(self.folding.drop), rounding]
 
     @property
     def _few(self) -> bool:
@@ -70,20 +72,20 @@ class Losses:
         images = self.rounding.drop.images
         return f"{images:,} test images" if images == self.test_images else f"{images:,} images, training ones included"
 
-    def _shown(self, drop: Estimate) -> str:
+    def _on_other_images(self, drop: Estimate) -> str:
         if 100 * drop.high <= self.max_drop:
-            return f"of others like them it loses at most {self.max_drop:g} percentage points, as these images show"
+            return f"on other images like these it loses at most {self.max_drop:g} percentage points"
         return (
-            f"of others like them it may lose up to {100 * drop.high:.2f} percentage points; to tell "
-            f"{self.max_drop:g} takes about {CONCLUSIVE_IMAGES:,} images"
+            f"on other images like these it may lose up to {100 * drop.high:.2f} percentage points (to tell "
+            f"{self.max_drop:g}, about {CONCLUSIVE_IMAGES:,} images are needed)"
         )
 
 
-def _lost(drop: Estimate) -> int:
-    """Images; below 0 where more are right than before."""
+def _lost_images(drop: Estimate) -> int:
+    """Number of images; negative if more are right than before."""
     return round(drop.value * drop.images)
 
 
-def _told(drop: Estimate) -> str:
-    lost = _lost(drop)
+def _change(drop: Estimate) -> str:
+    lost = _lost_images(drop)
     return f"gains {-lost:,}" if lost < 0 else f"loses {lost:,}"

@@ -1,4 +1,4 @@
-"""The scales of int8: one for each output channel of weights, one for each activation, found on training images."""
+"""Calibration: the int8 scales, one for each output channel of weights and one for each activation."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -15,10 +15,10 @@ from cifar_edge.models.pixels import pixels_to_input
 
 CALIBRATION_IMAGES = 1024
 LARGEST = 255
-"""The largest uint8. After ReLU nothing is negative, so that the zero point is 0 and every code is used."""
+"""The largest uint8. After a ReLU nothing is negative, so the zero point is 0 and every code is used."""
 
 SIGNED_ZERO_POINT = 128
-"""Zero point where values may be negative, as before the sum of a residual."""
+"""Zero point of values that may be negative, as before the sum of a residual."""
 
 LARGEST_WEIGHT = 127
 _SMALLEST_SCALE = 1e-12  # for channels whose weights are all zero
@@ -29,12 +29,12 @@ _FRACTIONS = np.linspace(0.2, 1.0, 161)
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How often which values occur in one activation, without keeping them.
+    """The distribution of the values of one activation.
 
     Attributes:
-        counts: int64 ``[bins]``, over equal parts of ``minimum`` to ``maximum``.
+        counts: int64 ``[bins]``; the bins divide ``minimum`` to ``maximum`` equally.
         maximum: the largest value seen; 0 for an activation that never fires.
-        minimum: 0 behind a ReLU; else the least value seen.
+        minimum: 0 after a ReLU; else the least value seen.
     """
 
     counts: npt.NDArray[np.int64]
@@ -43,31 +43,31 @@ class Histogram:
 
     @property
     def codes(self) -> tuple[int, int]:
-        """The least and the largest code of its values, the zero point taken off."""
+        """The least and the largest code of its values, minus the zero point."""
         return (0, LARGEST) if self.minimum == 0 else (-SIGNED_ZERO_POINT, LARGEST - SIGNED_ZERO_POINT)
 
 
 ChooseScale = Callable[..., float]
-"""From histograms to the one scale for all of their values."""
+"""From one or several histograms to one scale for all their values."""
 
 
 def calibration_images(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """At most `CALIBRATION_IMAGES` of ``images``, evenly spread, so that the same come every time."""
+    """At most `CALIBRATION_IMAGES` of ``images``, evenly spread, so the same at every call."""
     return images[np.linspace(0, len(images) - 1, min(len(images), CALIBRATION_IMAGES)).astype(np.intp)]
 
 
 def weight_scales(weights: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """One scale a channel for symmetric int8 ``weights``, such that no processor's sums of products saturate.
+    """One scale a channel for symmetric int8 ``weights``, with which no processor's sums of products saturate.
 
-    x86 without VNNI adds up neighbouring products two by two in int16, and 255 * 127 * 2 is twice its range. So a
-    channel's scale also keeps each pair of neighbours, in the order in which kernels read them, at a sum of at most
-    128: 255 * 128 < 2^15. Seven bits for all weights would do that too, at a higher price: docs/int8.md.
+    x86 without VNNI adds neighbouring products in pairs, in int16, and 255 * 127 * 2 is twice its range. So the codes
+    of each pair of neighbours, in the order in which kernels read them, have a sum of at most 128: 255 * 128 < 2^15.
+    Seven bits for all weights would avoid saturation too, but lose more: docs/int8.md.
 
     Args:
         weights: output channels first, then input channels, then height and width if any.
 
     Returns:
-        Positive, ``[output channels]``.
+        Positive, float64 ``[output channels]``.
     """
     rows = kernel_order(weights.astype(np.float64))
     pairs = np.pad(rows, ((0, 0), (0, rows.shape[1] % 2))).reshape(len(rows), -1, 2).sum(axis=2)
@@ -76,22 +76,22 @@ def weight_scales(weights: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
 
 
 def kernel_order(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """``weights`` as ``[output channels, inputs]``, as kernels read them: height, width, input channel."""
+    """``weights`` as ``[output channels, inputs]``, inputs in the order of kernels: height, width, input channel."""
     return np.moveaxis(weights, 1, -1).reshape(len(weights), -1)
 
 
 def calibrate(
     layers: Sequence[FloatLayer], images: npt.NDArray[np.uint8], choose_scale: ChooseScale | None = None
 ) -> dict[FloatLayer, Quantization]:
-    """What the output codes of each layer stand for; a max pool has none, since it passes on the codes that it reads.
+    """The quantization of each layer's output, except max pools, which keep that of their input.
 
-    The two ways of a residual and their sum share one scale: so the sum is one of integers, without rounding, and the
-    same on every processor.
+    The two branches of a residual and their sum share one scale. So the sum is computed in integers, without rounding,
+    and is the same on every processor.
 
     Args:
         layers: of a network on the CPU, in evaluation mode.
         images: training images, uint8 ``[n, S, S, 3]``; see `calibration_images`.
-        choose_scale: one scale for the values of several histograms; `least_error_scale` if it is None.
+        choose_scale: None for `least_error_scale`.
     """
     found, groups = histograms(layers, images), _sharing(layers)
     scales: dict[_Group, np.float32] = {_PIXELS: PIXELS.scale}
@@ -103,7 +103,7 @@ def calibrate(
 
 
 def histograms(layers: Sequence[FloatLayer], images: npt.NDArray[np.uint8]) -> dict[FloatLayer, Histogram]:
-    """What each layer but max pools passes on, on ``images``: a first pass for the extremes, a second to count."""
+    """Histograms of each layer's output on ``images``, except max pools: one pass for the extremes, one to count."""
     maxima: dict[FloatLayer, float] = defaultdict(float)
     minima: dict[FloatLayer, float] = defaultdict(float)
     counts: dict[FloatLayer, npt.NDArray[np.int64]] = {}
@@ -136,11 +136,11 @@ def _run(
 
 _Group = FloatLayer | str
 _PIXELS = "pixels"
-"""The group of those that share the scale of the image."""
+"""The group of layers that share the scale of the image."""
 
 
 def _sharing(layers: Sequence[FloatLayer]) -> dict[FloatLayer, _Group]:
-    """The group of each layer: those of one group have one scale."""
+    """The group of each layer; all layers of a group share one scale."""
     groups: dict[FloatLayer, _Group] = {}
 
     def join(one: _Group, other: _Group) -> _Group:
@@ -149,7 +149,7 @@ def _sharing(layers: Sequence[FloatLayer]) -> dict[FloatLayer, _Group]:
         return kept
 
     def chain(layers: Sequence[FloatLayer], group: _Group) -> _Group:
-        """The group of what ``layers`` pass on; ``group`` is that of what they read."""
+        """The group of the output of ``layers``; ``group`` is that of their input."""
         for layer in layers:
             if layer.layers or layer.shortcut:
                 group = join(chain(layer.layers, group), chain(layer.shortcut, group))
@@ -163,7 +163,7 @@ def _sharing(layers: Sequence[FloatLayer]) -> dict[FloatLayer, _Group]:
 
 
 def _quantization(layer: FloatLayer, scale: np.float32, histogram: Histogram) -> Quantization:
-    """The codes of what ``layer`` passes on: with a ReLU6 they end at that of 6."""
+    """The quantization of the output of ``layer``; with a ReLU6 the largest code is that of 6."""
     least, largest = histogram.codes
     if layer.largest is not None and np.isfinite(layer.largest):
         largest = min(largest, round(layer.largest / float(scale)))
@@ -171,12 +171,12 @@ def _quantization(layer: FloatLayer, scale: np.float32, histogram: Histogram) ->
 
 
 def least_error_scale(*histograms: Histogram) -> float:
-    """The one scale with the least squared error between the values of all ``histograms`` and their uint8 codes.
+    """The scale with the least squared error between the values of all ``histograms`` and their uint8 codes.
 
-    A smaller scale than ``maximum / 255`` rounds the many small values more finely and clips the few largest ones; the
-    best of 161 candidates is taken. docs/int8.md compares this choice with others.
+    A smaller scale than ``maximum / 255`` rounds the many small values more finely, but clips the few largest ones. The
+    best of 161 candidates is chosen. docs/int8.md compares this choice with others.
     """
-    # The largest value that needs a code, as if all codes were for values above 0.
+    # The extent that 255 positive codes would have to cover at the scale that clips nothing.
     extent = max(
         value * LARGEST / code if code != LARGEST else value
         for histogram in histograms

@@ -1,4 +1,4 @@
-"""From a trained network to the graphs an export consists of, not judged yet."""
+"""Conversion of a trained network to the graphs of an export, before they are judged."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -29,15 +29,15 @@ from cifar_edge.training.checkpoint import TrainedNetwork
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """A graph, and what it is to be compared with.
+    """A graph, and the logits that it is to be compared with.
 
     Attributes:
-        name: what the report calls it.
+        name: its name in the report.
         graph: pixels in, logits out.
-        source: logits on the test images of the PyTorch module that it was made of.
-        about: its metadata, with no accuracy yet.
+        source: logits on the test images of the PyTorch module that ``graph`` was made of.
+        about: its metadata, without accuracy as yet.
         written: whether it becomes a file; else it is only measured, for comparison.
-        integers: the network that ``graph`` was written of; None where that is not an integer network.
+        integers: the integer network that ``graph`` was written from, if any.
     """
 
     name: str
@@ -49,9 +49,9 @@ class Conversion:
 
 
 def conversions(trained: TrainedNetwork, dataset: Dataset, *, quantize: bool) -> list[Conversion]:
-    """The network itself in fp32; with ``quantize`` int8 last, made of the folded network where there is one.
+    """The network in fp32; with ``quantize`` the folded network in fp32 too, if there is one, and last int8.
 
-    That comes in fp32 as well then, between the two.
+    Int8 is made of the folded network if there is one.
 
     Args:
         trained: on the CPU, in evaluation mode.
@@ -59,7 +59,7 @@ def conversions(trained: TrainedNetwork, dataset: Dataset, *, quantize: bool) ->
         quantize: also make int8.
 
     Raises:
-        ExportError: a network answers NaN.
+        ExportError: the logits of a network are NaN or infinite.
     """
     source = _finite_logits(trained.network, trained.weights, dataset)
     about = _metadata(trained)
@@ -94,7 +94,7 @@ def _finite_logits(network: nn.Module, weights: Path, dataset: Dataset) -> Logit
 
 
 def _metadata(trained: TrainedNetwork) -> ModelMetadata:
-    """That of the network itself, in fp32."""
+    """The metadata of the network as trained, in fp32."""
     costs = summarize(trained.network, trained.size)
     return ModelMetadata(
         model=trained.name,

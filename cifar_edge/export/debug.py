@@ -1,4 +1,4 @@
-"""Where int8 loses its signal: what each layer passes on, compared with the float graph it was made of."""
+"""Signal-to-noise ratio after each layer of int8, compared with the float graph that it was made of."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ _LAYERS = {"Conv": "convolution", "AveragePool": "average pool", "GlobalAverageP
 
 @dataclass(frozen=True, slots=True)
 class LayerSignal:
-    """The signal behind one layer.
+    """The signal after one layer.
 
     Attributes:
-        layer: such as ``convolution 3``; what follows it up to the next convolution or pool belongs to it.
+        layer: such as ``convolution 3``; all that follows up to the next convolution or pool belongs to it.
         noise: power of the difference between int8 and float, as a fraction of the power of float.
-        added: how much more that is than behind the layer before.
+        added: ``noise`` minus that of the layer before.
     """
 
     layer: str
@@ -32,23 +32,23 @@ class LayerSignal:
 
     @property
     def snr_db(self) -> float:
-        """Signal-to-noise ratio in dB; infinite where there is no noise."""
+        """Signal-to-noise ratio in dB; infinite without noise."""
         return -10 * float(np.log10(self.noise)) if self.noise > 0 else float("inf")
 
 
 def layer_signals(exact: ModelProto, int8: ModelProto, images: npt.NDArray[np.uint8]) -> list[LayerSignal]:
-    """The signal behind every convolution and average pool, the last one's being the logits.
+    """The signal after every convolution and average pool; after the last one it is that of the logits.
 
     Args:
         exact: the float graph, from pixels to logits.
-        int8: what was made of it: the same convolutions and average pools, of the same names or in the same order.
+        int8: the graph made of it; it has the same convolutions and average pools, by name or in the same order.
         images: uint8 ``[n, S, S, 3]``; the first `DEBUG_IMAGES` are used.
     """
     layers, in_order = _layers(exact), _layers(int8)
     named = {node.name: node for node in in_order}
     partners = [named.get(node.name, other) for node, other in zip(layers, in_order, strict=True)]
-    wanted = _passed_on(exact, layers, images[:DEBUG_IMAGES])
-    found = _passed_on(int8, partners, images[:DEBUG_IMAGES])
+    wanted = _outputs(exact, layers, images[:DEBUG_IMAGES])
+    found = _outputs(int8, partners, images[:DEBUG_IMAGES])
     signals: list[LayerSignal] = []
     before = 0.0
     for name, reference, values in zip(_names(layers), wanted, found, strict=True):
@@ -64,14 +64,14 @@ def _layers(model: ModelProto) -> list[NodeProto]:
 
 
 def _names(layers: Sequence[NodeProto]) -> list[str]:
-    """Names of layers, numbered among those of their kind."""
+    """Names of layers, such as ``convolution 3``; each kind is numbered by itself."""
     kinds = [_LAYERS[node.op_type] for node in layers]
     numbered = [f"{kind} {kinds[: index + 1].count(kind)}" for index, kind in enumerate(kinds[:-1])]
     return [*numbered, f"{kinds[-1]} {kinds.count(kinds[-1])} to logits"]
 
 
-def _passed_on(model: ModelProto, layers: Sequence[NodeProto], images: npt.NDArray[np.uint8]) -> list[npt.NDArray[Any]]:
-    """What each of ``layers`` passes on: what the next one reads, and behind the last one the logits."""
+def _outputs(model: ModelProto, layers: Sequence[NodeProto], images: npt.NDArray[np.uint8]) -> list[npt.NDArray[Any]]:
+    """The output of each of ``layers``: the input of the next one, and for the last one the logits."""
     observed = ModelProto()
     observed.CopyFrom(model)
     names = [node.input[0] for node in layers[1:]]

@@ -1,4 +1,4 @@
-"""A network without norms as the layers that an integer network has, still in float."""
+"""A network without norms, divided into the layers that an integer network has, but still in float."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,19 +12,19 @@ from cifar_edge.folding.layers import Residual
 from cifar_edge.integer.layers import Padding
 
 _NOTHING = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d)
-"""Modules that compute nothing in evaluation mode, or, as Flatten, nothing that a Linear does not say itself."""
+"""Modules that compute nothing in evaluation mode; Flatten is implied by a Linear."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FloatLayer:
-    """A module, the padding before it and the activation behind it.
+    """A module with the padding before it and the activation after it.
 
     Attributes:
         module: in evaluation mode.
-        padding: top, left, bottom, right: the module's own, and that of a ``ZeroPad2d`` before it.
-        largest: where its output is clipped from above, 6 by ReLU6; infinity by ReLU; None where nothing is clipped.
-        layers: of a `Residual`: its layers.
-        shortcut: of a `Residual`: its shortcut.
+        padding: top, left, bottom, right: the module's own plus that of a ``ZeroPad2d`` before it.
+        largest: upper limit of its output: 6 with ReLU6, infinity with ReLU, None without activation.
+        layers: the layers of a `Residual`.
+        shortcut: the shortcut of a `Residual`.
     """
 
     module: nn.Module
@@ -35,10 +35,10 @@ class FloatLayer:
 
 
 def float_layers(network: nn.Sequential) -> tuple[FloatLayer, ...]:
-    """The layers of ``network``, nested ``Sequential`` modules laid out flat.
+    """The layers of ``network``, with nested ``Sequential`` modules flattened.
 
     Raises:
-        ExportError: a module has a setting that integers do not have, or stands where it cannot.
+        ExportError: a module has a setting that integer layers do not have, or a position where they cannot be.
     """
     layers: list[FloatLayer] = []
     padding: Padding | None = None
@@ -47,22 +47,22 @@ def float_layers(network: nn.Sequential) -> tuple[FloatLayer, ...]:
             left, right, top, bottom = module.padding
             padding = (top, left, bottom, right)
         elif isinstance(module, nn.ReLU | nn.ReLU6):
-            # The largest of clipped values is the clipped largest: so the layer before a max pool clips for it.
-            behind = [place for place, layer in enumerate(layers) if not isinstance(layer.module, nn.MaxPool2d)]
-            if not behind or layers[behind[-1]].largest is not None or padding:
-                raise ExportError(f"a {type(module).__name__} stands behind a layer in an integer network")
+            # Clipping commutes with max pooling, so the layer before a max pool can clip for it.
+            clippers = [index for index, layer in enumerate(layers) if not isinstance(layer.module, nn.MaxPool2d)]
+            if not clippers or layers[clippers[-1]].largest is not None or padding:
+                raise ExportError(f"a {type(module).__name__} of an integer network must follow a layer")
             largest = 6.0 if isinstance(module, nn.ReLU6) else float("inf")
-            layers[behind[-1]] = replace(layers[behind[-1]], largest=largest)
+            layers[clippers[-1]] = replace(layers[clippers[-1]], largest=largest)
         elif not isinstance(module, _NOTHING):
             layers.append(_layer(module, padding or (0, 0, 0, 0)))
             padding = None
     if padding:
-        raise ExportError("a ZeroPad2d stands before a convolution or a pool in an integer network")
+        raise ExportError("a ZeroPad2d of an integer network must come before a convolution or a pool")
     return tuple(layers)
 
 
 def run(layers: Sequence[FloatLayer], x: Tensor, see: Callable[[FloatLayer, Tensor], None]) -> Tensor:
-    """The output of ``layers``; ``see`` is given each layer and what it passes on, inner layers first."""
+    """The output of ``layers``; ``see`` is called with each layer and its output, inner layers first."""
     for layer in layers:
         if isinstance(layer.module, Residual):
             x = run(layer.layers, x, see) + run(layer.shortcut, x, see)
@@ -70,8 +70,8 @@ def run(layers: Sequence[FloatLayer], x: Tensor, see: Callable[[FloatLayer, Tens
             x = layer.module(x.flatten(1))
         else:
             top, left, bottom, right = layer.padding
-            down, across = _padding(layer.module)  # the module pads by as much itself
-            x = layer.module(F.pad(x, (left - across, right - across, top - down, bottom - down)))
+            vertical, horizontal = _padding(layer.module)  # the module itself pads this much
+            x = layer.module(F.pad(x, (left - horizontal, right - horizontal, top - vertical, bottom - vertical)))
         x = x if layer.largest is None else x.clamp(0, layer.largest)
         see(layer, x)
     return x
@@ -93,13 +93,13 @@ def _layer(module: nn.Module, before: Padding) -> FloatLayer:
     if not isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d | nn.AdaptiveAvgPool2d):
         raise ExportError(f"a {type(module).__name__} cannot be computed in integers")
     _check(module, padded=any(before))
-    down, across = _padding(module)
+    vertical, horizontal = _padding(module)
     top, left, bottom, right = before
-    return FloatLayer(module, (top + down, left + across, bottom + down, right + across))
+    return FloatLayer(module, (top + vertical, left + horizontal, bottom + vertical, right + horizontal))
 
 
 def _check(module: nn.Module, padded: bool) -> None:
-    """Refuse what the layers of an integer network have no field for."""
+    """Refuse settings for which the layers of an integer network have no field."""
     refused = {
         "another dilation than 1": pair(getattr(module, "dilation", 1)) != (1, 1),
         "another padding than by zeros": getattr(module, "padding_mode", "zeros") != "zeros",
@@ -123,6 +123,6 @@ def _padding(module: nn.Module) -> tuple[int, int]:
 
 
 def pair(value: Any) -> tuple[int, int]:
-    """Down and across, as PyTorch's modules hold it: one number for both, or two."""
-    down, across = value if isinstance(value, tuple) else (value, value)
-    return down, across
+    """A setting of a PyTorch module, one number or two, as (vertical, horizontal)."""
+    vertical, horizontal = value if isinstance(value, tuple) else (value, value)
+    return vertical, horizontal

@@ -1,4 +1,4 @@
-"""The folder of an export: replaced as a whole or not at all, by one process at a time, whatever ends that process."""
+"""The folder of an export: replaced as a whole or not at all, by one process at a time, even if that is killed."""
 
 import os
 import shutil
@@ -17,18 +17,18 @@ from cifar_edge.spec import Precision
 REPORT_TEXT = "report.md"
 
 Replace = Callable[[Mapping[str, bytes]], None]
-"""Puts these files, by name, in the place of those of the earlier export."""
+"""Replaces the files of the earlier export by these: name -> content."""
 
 
 @contextmanager
 def replacing_export(out: Path) -> Iterator[Replace]:
-    """Hold ``out``, and the run that it lies in, for this process; yield what replaces the export in it.
+    """Lock ``out`` and the run that contains it; yield the function that replaces the export in it.
 
-    Files are written into a folder beside it, ``.NAME.work``, and come into their place, and the earlier ones go, in
-    one step. What a process that was killed left there is swept. Other files in ``out`` stay.
+    Files are written to a folder next to ``out``, ``.NAME.work``, which is then exchanged with ``out`` in one step.
+    Leftovers of a killed process are removed. Other files in ``out`` stay.
 
     Raises:
-        ExportError: another process exports to it; it cannot be written, or not be replaced as a whole.
+        ExportError: another process exports to ``out``, or it cannot be written to or replaced as a whole.
         TrainingError: it lies in a run that another process trains, folds or exports.
     """
     out = out.resolve()
@@ -39,25 +39,25 @@ def replacing_export(out: Path) -> Iterator[Replace]:
         made = make_folder(work)
         in_a_run = Run(out.parent).is_trained
         with held(out.parent) if in_a_run else held(work, ExportError(f"{out} is being written by another export")):
-            work.mkdir(exist_ok=True)  # whoever held it before has removed it
+            work.mkdir(exist_ok=True)  # the process that held the lock before has removed it
             _sweep(out, work)
             yield lambda contents: _replace(out, work, contents)
     except OSError as error:
         raise ExportError(f"cannot write to {out}: {error.strerror or error}") from error
     finally:
         for folder in (work, *made):
-            with suppress(OSError):  # not empty: it is needed
+            with suppress(OSError):  # a folder that is not empty is needed
                 folder.rmdir()
 
 
 def _check(out: Path) -> None:
-    """Refuse what cannot be given another name."""
+    """Refuse a folder that cannot be renamed."""
     if out.exists() and not out.is_dir():
         raise ExportError(f"cannot write to {out}: it is a file")
     current = Path.cwd().resolve()
     if current.is_relative_to(out) or os.path.ismount(out):
         what = "is the current folder, or holds it" if current.is_relative_to(out) else "is the root of a file system"
-        raise ExportError(f"{out} {what}, so that it cannot be replaced as a whole; give a folder in it")
+        raise ExportError(f"{out} {what}, so it cannot be replaced as a whole; give a folder in it")
 
 
 def _replace(out: Path, work: Path, contents: Mapping[str, bytes]) -> None:
@@ -71,7 +71,7 @@ def _replace(out: Path, work: Path, contents: Mapping[str, bytes]) -> None:
         shutil.copymode(out, staged)
         staged.rename(swap)
         if not exchange(swap, out):
-            out.rename(before)  # killed here, the next export brings it back
+            out.rename(before)  # if the process is killed here, the next export brings it back
             swap.rename(out)
             before.rename(swap)
     sync_folder(out.parent)
@@ -79,7 +79,7 @@ def _replace(out: Path, work: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def _sweep(out: Path, work: Path) -> None:
-    """Remove all but whole exports in their place, of an export that was killed, or has just been made."""
+    """Remove what a finished or killed export left in ``work``; put its earlier export back if ``out`` is missing."""
     staged, swap, before = (work / name for name in ("staged", "swap", "before"))
     if before.exists() and not out.exists():
         before.rename(out)
@@ -89,19 +89,19 @@ def _sweep(out: Path, work: Path) -> None:
     if swap.exists():
         for name in _files(swap) | _files(out):
             (swap / name).unlink(missing_ok=True)
-        for other in list(swap.iterdir()):  # not ours: they stay with the export
+        for other in list(swap.iterdir()):  # files of the user stay with the export
             if not (out / other.name).exists():
                 other.rename(out / other.name)
         shutil.rmtree(swap)
 
 
 def model_file(model: str, precision: Precision) -> str:
-    """The name of the file of ``model`` in an export."""
+    """The file name of ``model`` in an export."""
     return f"{model}.{precision}.onnx"
 
 
 def _files(folder: Path) -> set[str]:
-    """The names that the files of an export may have of the model that the report in ``folder`` is about."""
+    """The names that files of the export in ``folder`` may have, for the model that its report names."""
     export = Export(folder)
     models = {model_file(export.model, precision) for precision in get_args(Precision)}
     return {REPORT, REPORT_TEXT} | models | export.target_files

@@ -1,6 +1,6 @@
-"""A torch network as an fp32 ONNX graph, with its norms written the way onnxruntime runs them fastest.
+"""The fp32 ONNX graph of a PyTorch network, with norms in the form that onnxruntime runs fastest.
 
-Which way that is was measured, not guessed: see docs/groupnorm.md and benchmarks/groupnorm/forms.py.
+That form was found by measurement: see docs/groupnorm.md and benchmarks/groupnorm/forms.py.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,25 +25,25 @@ from cifar_edge.spec import (
 op: Any = opset20  # its type hints know concrete tensors only, not symbolic values
 
 NETWORK_INPUT = "network_input"
-"""Name of the float32 NCHW tensor that the torch network takes."""
+"""Name of the float32 NCHW tensor that the PyTorch network takes."""
 
 Translations = Mapping[Callable[..., Any], Callable[..., Any]]
-"""torch operator -> function that writes it with the operators of `onnxscript`, symbolic values in and out."""
+"""PyTorch operator -> function that writes it with the operators of `onnxscript`, symbolic values in and out."""
 
 
 def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float = 1e-5, cudnn: bool = True) -> Any:
     """GroupNorm (Wu & He 2018, arXiv:1803.08494) as Reshape, InstanceNormalization, Reshape, BatchNormalization.
 
-    A group is one channel of an InstanceNormalization over ``[batch, groups, values]``; the affine is a
-    BatchNormalization of mean 0 and variance 1, which scales and shifts in one pass, where Mul and Add take two.
+    A group is one channel of an InstanceNormalization over ``[batch, groups, values]``. The affine is a
+    BatchNormalization of mean 0 and variance 1: it scales and shifts in one pass, where Mul and Add take two.
 
     Args:
         x: float32 ``[batch, channels, height, width]``.
         groups: number of groups.
         weight: scale, float32 ``[channels]``.
         bias: shift, float32 ``[channels]``.
-        eps: what is added to each variance.
-        cudnn: torch's choice of a kernel, of no meaning here.
+        eps: added to each variance.
+        cudnn: an argument of the PyTorch operator, ignored here.
     """
     channels, height, width = x.shape[1:]
     normalized = op.InstanceNormalization(
@@ -54,7 +54,7 @@ def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float = 1e-5, c
 
 
 def global_average_pool(x: Any, output_size: Any) -> Any:
-    """The networks' AdaptiveAvgPool2d(1) as GlobalAveragePool, which has an int8 kernel; torch writes a ReduceMean."""
+    """AdaptiveAvgPool2d(1) as GlobalAveragePool, which has an int8 kernel; PyTorch's exporter writes a ReduceMean."""
     return op.GlobalAveragePool(x)
 
 
@@ -62,7 +62,7 @@ TRANSLATIONS: Translations = {
     torch.ops.aten.group_norm.default: group_norm,
     torch.ops.aten.adaptive_avg_pool2d.default: global_average_pool,
 }
-"""Where this export writes an operator otherwise than torch's exporter does."""
+"""The operators that this export writes differently from PyTorch's exporter."""
 
 
 def network_graph(network: nn.Module, size: int, translations: Translations = TRANSLATIONS) -> ModelProto:
@@ -71,7 +71,7 @@ def network_graph(network: nn.Module, size: int, translations: Translations = TR
     Args:
         network: on the CPU, in evaluation mode.
         size: height and width of its images.
-        translations: how to write operators that are not written as torch's exporter does.
+        translations: for operators that are to be written differently from PyTorch's exporter.
     """
     example = torch.zeros(2, IMAGE_CHANNELS, size, size)
     program = torch.onnx.export(
@@ -93,9 +93,9 @@ def network_graph(network: nn.Module, size: int, translations: Translations = TR
 
 
 def with_pixels(network: ModelProto) -> ModelProto:
-    """The contract's graph: ``network`` (see `network_graph`) behind the map from uint8 NHWC pixels.
+    """The contract's graph: the map from uint8 NHWC pixels, then ``network`` (see `network_graph`).
 
-    DequantizeLinear is that map, ``(p - 128) / 64``, in one node.
+    DequantizeLinear computes that map, ``(p - 128) / 64``, in one node.
     """
     model = ModelProto()
     model.CopyFrom(network)

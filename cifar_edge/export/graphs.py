@@ -1,4 +1,4 @@
-"""What every exported graph has in common: its input, its metadata, and nothing that a device has no use for."""
+"""What all exported graphs share: input, output, metadata, and nothing that a device does not need."""
 
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
@@ -27,7 +27,7 @@ def logits_output(classes: int) -> ValueInfoProto:
 
 
 def strip(model: ModelProto) -> None:
-    """Remove in place what the exporter tells of its own work: stack traces with paths, doc strings, inner shapes."""
+    """Remove in place what only describes the graph: stack traces with paths, doc strings, inner shapes."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
         part.ClearField("doc_string")
@@ -36,7 +36,7 @@ def strip(model: ModelProto) -> None:
 
 
 def serialize(model: ModelProto, metadata: ModelMetadata) -> bytes:
-    """The file's bytes: ``model`` with ``metadata`` in place of whatever metadata it had."""
+    """The bytes of a file: ``model`` with its metadata replaced by ``metadata``."""
     stamped = ModelProto()
     stamped.CopyFrom(model)
     stamped.producer_name, stamped.producer_version = "cifar-edge", __version__

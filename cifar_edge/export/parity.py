@@ -1,4 +1,4 @@
-"""The gates: an export is compared, on real images, with the PyTorch module it came from."""
+"""The gates: an export is compared with the PyTorch module that it was made of, on real images."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,9 +13,9 @@ from cifar_edge.measure.metrics import Estimate, accuracy_difference
 from cifar_edge.models.pixels import PixelNetwork
 
 FP32_TOLERANCE = 1e-4
-"""Largest difference of a logit that fp32 may show: rounding in another order of summation, and nothing else."""
+"""Largest difference of a logit in fp32; it allows for another order of summation, and nothing else."""
 CONCLUSIVE_IMAGES = 5000
-"""Below, a paired interval is too wide to say "passed"."""
+"""With fewer images, a paired confidence interval is too wide to say "passed"."""
 
 Verdict = Literal["passed", "undecided"]
 
@@ -33,8 +33,8 @@ class Comparison:
         max_difference: largest absolute difference of a logit.
         changed: number of images that change class.
         agreement: fraction of images that keep their class.
-        snr_db: signal-to-noise ratio of the logits in dB, PyTorch's being the signal; None without any noise.
-        drop: accuracy lost, with its paired 95 % interval; negative where the export is better.
+        snr_db: signal-to-noise ratio of the logits in dB, where PyTorch's are the signal; None without any noise.
+        drop: accuracy drop, with its paired 95 % interval; negative if the export is better.
     """
 
     max_difference: float
@@ -46,11 +46,11 @@ class Comparison:
 
 @torch.inference_mode()
 def torch_logits(network: nn.Module, images: npt.NDArray[np.uint8]) -> Logits:
-    """What the PyTorch module itself answers to pixels, uint8 ``[images, S, S, 3]``.
+    """The logits of the PyTorch module itself.
 
     Args:
         network: on the CPU, in evaluation mode; float32 ``[batch, 3, S, S]`` in.
-        images: at least one.
+        images: pixels, uint8 ``[images, S, S, 3]``; at least one image.
     """
     pixels = PixelNetwork(network)
     starts = range(0, len(images), _BATCH)
@@ -73,7 +73,7 @@ def compare(logits: Logits, reference: Logits, labels: npt.NDArray[np.integer]) 
 
 
 def judge_fp32(comparison: Comparison) -> Verdict:
-    """Fp32 must compute the same numbers.
+    """Check that fp32 computes the same logits as PyTorch.
 
     Raises:
         GateFailed: a logit differs by more than `FP32_TOLERANCE` (or is not a number), or an image changes class.
@@ -88,20 +88,20 @@ def judge_fp32(comparison: Comparison) -> Verdict:
 
 
 def judge_int8(comparison: Comparison, max_drop: float, reference: str, parts: str = "") -> Verdict:
-    """Int8 may change a class here and there, but not lose more than ``max_drop`` percentage points of accuracy.
+    """Check that the accuracy drop of int8 is at most ``max_drop``; single images may change class.
 
     Args:
         comparison: with a PyTorch module.
         max_drop: percentage points.
-        reference: what that module is, for the message.
-        parts: what of the loss is due to what, for the message.
+        reference: the name of that module in the message.
+        parts: the parts of the drop, for the message.
 
     Returns:
-        ``passed`` if the loss, on `CONCLUSIVE_IMAGES` or more, is not larger; ``undecided`` if they are fewer,
-        or if it is larger by what may be chance.
+        ``passed`` if the drop is at most ``max_drop`` on at least `CONCLUSIVE_IMAGES`; ``undecided`` with fewer images,
+        or if a larger drop may be chance.
 
     Raises:
-        GateFailed: the loss is larger, with 95 % confidence.
+        GateFailed: the drop is larger, with 95 % confidence.
     """
     drop = comparison.drop
     if drop.low * 100 > max_drop:

@@ -1,4 +1,4 @@
-"""From a trained network to files on disk: convert, compare, measure, and only then write."""
+"""The whole export of a trained network: convert, compare, measure, then write the files."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -46,24 +46,23 @@ def export_network(
     targets: Sequence[str] = (),
     debug: Callable[[Sequence[LayerSignal]], None] | None = None,
 ) -> Report:
-    """Write ``<model>.fp32.onnx``, if asked ``<model>.int8.onnx``, and their report, into the folder ``out``.
+    """Write ``<model>.fp32.onnx``, with ``quantize`` ``<model>.int8.onnx``, and a report into the folder ``out``.
 
-    Int8 is made of the folded network where there is one, else of the network itself. An earlier export of the model in
-    ``out`` is replaced as a whole, once every gate has been passed, and not before.
+    Int8 is made of the folded network if there is one, else of the network as trained. An earlier export in ``out`` is
+    replaced as a whole, after every gate has been passed.
 
     Args:
         trained: on the CPU, in evaluation mode.
-        dataset: its test images are those of the gates, its training images those of the calibration; and where test
-            images are few, rounding is judged on both.
+        dataset: training images calibrate, test images judge; if these are few, rounding is judged on both.
         out: made if it is missing; other files in it stay.
         quantize: also make int8.
         max_drop: percentage points of accuracy that int8 may lose.
         targets: formats to write int8 in besides ONNX, see `cifar_edge.export.targets`.
-        debug: told, before int8 is judged, what signal is left behind each of its layers.
+        debug: called with the signal after each layer of int8, before int8 is judged.
 
     Raises:
         GateFailed: a file differs from the PyTorch module, or from the integer network, by more than its gate allows.
-        ExportError: the data set has other classes than the network, the network answers NaN, there is no such target
+        ExportError: dataset and network differ in their classes, the network's logits are NaN, there is no such target
             or it cannot write this network, ``out`` cannot be written to, or another process writes to it.
         TrainingError: another process trains, folds or exports the run that ``out`` lies in.
     """
@@ -120,7 +119,7 @@ def _judged(
 def _judge(
     conversion: Conversion, trained: TrainedNetwork, exact: Logits, dataset: Dataset, max_drop: float
 ) -> _Judged:
-    """Hold the gates: against the module that ``conversion`` was made of and the one that was trained.
+    """Check the gates: compare ``conversion`` with the module that it was made of and with the one that was trained.
 
     Args:
         conversion: of ``trained``.
@@ -148,19 +147,19 @@ def _judge(
         verdicts = {judge_int8(each, max_drop, reference, parts) for each, reference in gates}
         verdict = "undecided" if "undecided" in verdicts else "passed"
     right = accuracy(int(np.count_nonzero(logits.argmax(axis=1) == labels)), len(labels))
-    # The file tells its own accuracy, so that it is complete only now; the graph is the one just judged.
+    # The metadata contains the accuracy, so the file is complete only now; its graph is the one just judged.
     about = replace(about, test_accuracy=right.value, test_images=right.images)
     return _Judged(conversion, about, serialize(graph, about), right, comparison, against_folded, rounding, verdict)
 
 
 def _written(int8: _Judged, dataset: Dataset, targets: Sequence[str]) -> dict[str, Files]:
-    """The files of each target, which have passed its gate; none where there is no integer network."""
+    """The files of each target, after their gate; none if there is no integer network."""
     integers = int8.conversion.integers
     return {} if integers is None else write_targets(targets, integers, int8.about, dataset.test_images)
 
 
 def _rounding(session: Any, logits: Logits, conversion: Conversion, network: nn.Module, dataset: Dataset) -> Comparison:
-    """Int8 against ``network``, which it was made of: on the training images too, where there are few test images."""
+    """Int8 compared with ``network``, which it was made of; on training images too, if test images are few."""
     if len(dataset.test_labels) >= CONCLUSIVE_IMAGES:
         return compare(logits, conversion.source, dataset.test_labels)
     return compare(

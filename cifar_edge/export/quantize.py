@@ -1,4 +1,4 @@
-"""From a network without norms to its integers: `quantize`."""
+"""Quantization of a network without norms: `quantize` makes an `IntegerNetwork` of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,10 +27,10 @@ from cifar_edge.integer import (
 )
 from cifar_edge.integer.quantization import Codes, Factors
 
-_LARGEST_BIAS = 2**30  # half of int32: the other half is for the sum of products
+_LARGEST_BIAS = 2**30  # half of the range of int32; the other half is for the sum of products
 _LEAST_FACTOR = 2.0**-12
-"""Of a sum: with a smaller one float32 skips sums (see `cifar_edge.integer.fixed_point`). A channel has such a factor
-where its weights are next to nothing, so that coarser ones change nothing."""
+"""Least factor of requantization: with a smaller one float32 skips sums (see `cifar_edge.integer.fixed_point`). Only
+channels with weights near zero would have a smaller one, and a coarser scale does not harm these."""
 _BATCH = 64
 
 Weighted = TypeVar("Weighted", Conv, Linear)
@@ -46,24 +46,24 @@ def quantize(
     choose_weight_scales: WeightScales = weight_scales,
     fit: bool = True,
 ) -> IntegerNetwork:
-    """The integers of ``network``: scales of activations and weights, then the weights, layer by layer.
+    """The integer network of ``network``: first the scales of activations, then weights and biases, layer by layer.
 
     Args:
         network: on the CPU, in evaluation mode: convolutions, pools, Linear, ReLU, ReLU6 and
             `cifar_edge.folding.layers.Residual`, a Linear last.
         images: training images, uint8 ``[n, S, S, 3]``; see `cifar_edge.export.calibration.calibration_images`.
-        choose_scale: of activations, see `cifar_edge.export.calibration.calibrate`.
-        choose_weight_scales: those of weights.
-        fit: whether weights are rounded as `cifar_edge.export.rounding` does it, else to nearest.
+        choose_scale: chooses those of activations, see `cifar_edge.export.calibration.calibrate`.
+        choose_weight_scales: chooses those of weights.
+        fit: round weights by `cifar_edge.export.rounding`; else to nearest.
 
     Raises:
-        ExportError: the network has a module that integers do not compute, or its last one is not a Linear.
+        ExportError: the network has a module that integers cannot compute, or its last one is not a Linear.
     """
     *layers, head = float_layers(network)
     if not isinstance(head.module, nn.Linear) or head.largest is not None:
         raise ExportError("the last layer of an integer network is a Linear without activation")
     quantizer = _Quantizer(calibrate(layers, images, choose_scale), choose_weight_scales, fit)
-    # Without a fit one image tells the sizes.
+    # Without a fit only the shapes are needed, and one image gives them.
     made, x = quantizer.chain(tuple(layers), _Activation(images if fit else images[:1], PIXELS))
     last, logit_scale = quantizer.head(head.module, x)
     return IntegerNetwork(images.shape[1], (*made, last), logit_scale)
@@ -71,7 +71,7 @@ def quantize(
 
 @dataclass(frozen=True, slots=True)
 class _Activation:
-    """What a layer reads: the codes that the integers before it give for calibration images."""
+    """The input of a layer: the codes that the integer layers before it compute for calibration images."""
 
     codes: Codes
     quantization: Quantization
@@ -80,21 +80,21 @@ class _Activation:
         return np.split(self.codes, range(_BATCH, len(self.codes), _BATCH))
 
     def behind(self, layer: Layer) -> "_Activation":
-        """What ``layer`` makes of it."""
+        """The output of ``layer`` for this input."""
         parts = [layer(batch, self.quantization) for batch in self.batches()]
         return _Activation(np.concatenate([codes for codes, _ in parts]), parts[0][1])
 
 
 @dataclass(frozen=True, slots=True)
 class _Quantizer:
-    """What `quantize` was told, and what it has found out about activations."""
+    """The options of `quantize`, and the quantization of each layer's output."""
 
     outputs: dict[FloatLayer, Quantization]
     weight_scales: WeightScales
     fit: bool
 
     def chain(self, layers: tuple[FloatLayer, ...], x: _Activation) -> tuple[tuple[Layer, ...], _Activation]:
-        """The integers of ``layers``, which read ``x``, and what they give."""
+        """The integer layers of ``layers`` for the input ``x``, and their output."""
         made: list[Layer] = []
         for layer in layers:
             if isinstance(layer.module, FloatResidual):
@@ -106,14 +106,14 @@ class _Quantizer:
         return tuple(made), x
 
     def residual(self, layer: FloatLayer, x: _Activation) -> tuple[Residual, _Activation]:
-        """The integers of a residual, and what it gives."""
-        (layers, one), (shortcut, other) = (self.chain(way, x) for way in (layer.layers, layer.shortcut))
+        """The integer layer of a residual, and its output."""
+        (layers, one), (shortcut, other) = (self.chain(branch, x) for branch in (layer.layers, layer.shortcut))
         residual = Residual(layers, shortcut, self.outputs[layer])
         total = residual.total((one.codes, one.quantization), (other.codes, other.quantization))
         return residual, _Activation(total, residual.output)
 
     def layer(self, layer: FloatLayer, x: _Activation) -> Layer:
-        """The integers of any other layer but the last."""
+        """The integer layer of any other layer, except the last."""
         module, given = layer.module, x.quantization
         if isinstance(module, nn.MaxPool2d):
             return MaxPool(pair(module.kernel_size), pair(module.stride), layer.padding)
@@ -126,7 +126,7 @@ class _Quantizer:
         if not isinstance(module, nn.Conv2d | nn.Linear):
             raise ExportError(f"a {type(module).__name__} cannot be computed in integers")
         weights, bias = _parameters(module)
-        if isinstance(module, nn.Linear):  # kernels read it as a convolution of the size of its input
+        if isinstance(module, nn.Linear):  # kernels compute it as a convolution of the size of its input
             height, width, channels = x.codes.shape[1:]
             weights = weights.reshape(len(weights), channels, height, width)
         least = np.maximum(self._least_scales(weights, bias, given), output.scale * _LEAST_FACTOR / given.scale)
@@ -138,7 +138,7 @@ class _Quantizer:
         return self._with_weights(convolution, weights, bias, scales, x)
 
     def head(self, module: nn.Linear, x: _Activation) -> tuple[Linear, np.float32]:
-        """The integers of the last layer, and what its sums stand for: one scale for all classes."""
+        """The integer layer of the last one, and the scale of its sums, the same for all classes."""
         weights, bias = _parameters(module)
         scale = np.float32(self._least_scales(weights, bias, x.quantization).max())
         blank = Linear(np.zeros(weights.shape, np.int8), None, np.zeros(len(bias), np.int32), None)
@@ -146,11 +146,11 @@ class _Quantizer:
         return self._with_weights(blank, weights, bias, scales, x), scale * x.quantization.scale
 
     def _least_scales(self, weights: Array, bias: Array, given: Quantization) -> Array:
-        """Those by which weights fit into int8, and biases into int32, even where weights are nearly zero."""
+        """The least scales with which weights fit into int8, and biases into int32 even if weights are nearly zero."""
         return np.maximum(self.weight_scales(weights), np.abs(bias) / (given.scale * _LARGEST_BIAS))
 
     def _with_weights(self, blank: Weighted, weights: Array, bias: Array, scales: Factors, x: _Activation) -> Weighted:
-        """``blank`` with weights and bias in units of their scales, rounded."""
+        """``blank`` with weights and bias, in units of their scales and rounded."""
         exact = weights / scales.astype(np.float64).reshape(-1, *[1] * (weights.ndim - 1))
         units = bias / (scales.astype(np.float64) * x.quantization.scale)
         codes = np.rint(exact)
@@ -162,7 +162,7 @@ class _Quantizer:
         return replace(blank, weights=shaped, bias=np.rint(units).astype(np.int32))
 
     def _exact_pool(self, pool: AveragePool, x: _Activation) -> AveragePool:
-        """``pool`` with a scale next to its own whose factor is exact in fixed point, unless others share the scale."""
+        """``pool`` with the nearest scale whose factor is exact in fixed point, unless other layers share its scale."""
         scale, given, size = pool.output.scale, x.quantization, x.codes.shape[1:3]
         if [output.scale for output in self.outputs.values()].count(scale) > 1:
             return pool
@@ -175,6 +175,6 @@ class _Quantizer:
 
 
 def _parameters(layer: nn.Conv2d | nn.Linear) -> tuple[Array, Array]:
-    """Its weights and its bias."""
+    """Weights and bias of ``layer``, float64."""
     weights = layer.weight.detach().double().numpy()
     return weights, np.zeros(len(weights)) if layer.bias is None else layer.bias.detach().double().numpy()

@@ -1,4 +1,4 @@
-"""The report of an export: what each file costs, how good it is, and which one to deploy here."""
+"""The report of an export: size, accuracy and latency of each file, and which one to deploy on this machine."""
 
 import json
 import textwrap
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from cifar_edge.export.accuracy_drop import Losses
+from cifar_edge.export.accuracy_drop import AccuracyDrop
 from cifar_edge.export.parity import CONCLUSIVE_IMAGES, Comparison, Verdict, judge_int8
 from cifar_edge.measure.metrics import Estimate
 from cifar_edge.measure.timing import LARGE_BATCH, Timing
@@ -18,17 +18,17 @@ class Row:
     """One exported file, or a graph that was only measured, for comparison.
 
     Attributes:
-        name: ``GroupNorm fp32``, ``folded fp32`` and ``int8`` of a network that was folded, else ``fp32`` and ``int8``.
+        name: ``GroupNorm fp32``, ``folded fp32`` or ``int8`` for a folded network, else ``fp32`` or ``int8``.
         precision: ``fp32`` or ``int8``.
-        file: its name; None for the graph that was only measured.
-        size: its bytes.
+        file: its name; None for a graph that was only measured.
+        size: in bytes.
         accuracy: on the test images, with its 95 % interval.
-        comparison: its logits against those of the PyTorch network as it was trained.
-        against_folded: against those of the folded PyTorch network, if it was made of that one.
-        rounding: of int8, against those of the PyTorch network that it was made of, on all images at hand, the training
-            images among them, where test images are few; else on these.
-        verdict: what its gates say.
-        timing: what it takes on this machine, with one thread.
+        comparison: its logits against those of the PyTorch network as trained.
+        against_folded: its logits against those of the folded PyTorch network, if it was made of that.
+        rounding: the logits of int8 against those of the PyTorch network that it was made of; on the test images, and
+            if these are few, on the training images too.
+        verdict: of its gates.
+        timing: on this machine, with one thread.
     """
 
     name: str
@@ -45,18 +45,18 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `cifar_edge.export.pipeline.export_network` made and measured.
+    """The results of `cifar_edge.export.pipeline.export_network`.
 
     Attributes:
         model: registered name of the network.
         created: time of the export, ISO 8601, UTC.
         rows: one for each graph, fp32 first, int8 last.
         max_drop: percentage points of accuracy that int8 was allowed to lose.
-        unfolded: whether its norms could be folded away, but were not.
-        data: data set whose test images were used, and where it came from.
-        machine: what the timings were measured on.
+        unfolded: whether the network's norms could be folded, but were not.
+        data: the dataset whose test images were used, and where it came from.
+        machine: the one that the timings were measured on.
         versions: library name -> version.
-        targets: target -> the names of its files, which compute the integer network bit for bit.
+        targets: target -> the names of its files; they compute what the integer network does, bit for bit.
     """
 
     model: str
@@ -71,7 +71,7 @@ class Report:
 
     @property
     def deploy(self) -> Precision:
-        """The file to deploy on a machine like this: the fastest at batch 1, but for an int8 that loses too much."""
+        """The file to deploy on a machine like this: the fastest at batch 1, unless that is int8 and loses too much."""
         return "fp32" if self._refused else self._fastest
 
     @property
@@ -80,28 +80,28 @@ class Report:
 
     @property
     def _refused(self) -> bool:
-        losses = self.losses
-        return losses is not None and self._fastest == "int8" and not losses.acceptable
+        accuracy_drop = self.accuracy_drop
+        return accuracy_drop is not None and self._fastest == "int8" and not accuracy_drop.acceptable
 
     @property
-    def losses(self) -> Losses | None:
-        """What int8 loses; None where there is none."""
+    def accuracy_drop(self) -> AccuracyDrop | None:
+        """The accuracy drop of int8; None without int8."""
         int8 = self.rows[-1]
         if int8.rounding is None:
             return None
         folding = self.rows[-2].comparison if int8.against_folded is not None else None
-        return Losses(folding, int8.rounding, int8.accuracy.images, self.max_drop)
+        return AccuracyDrop(folding, int8.rounding, int8.accuracy.images, self.max_drop)
 
     @property
     def reason(self) -> str:
-        """Why that one; where int8 is slower or larger, or could be faster, it says so."""
+        """Why `deploy` is that file; it mentions an int8 that is slower or larger, or could be faster."""
         if len(self.rows) == 1:
             return "there is no int8 to compare it with; --quantize makes it"
         why = self._comparison()
         if self.unfolded:
             why += "; int8 is fastest without norms, which `cifar-edge fold` folds away"
-        if self.losses is not None and self._refused:
-            why += f", but {self.losses.refusal()}"
+        if self.accuracy_drop is not None and self._refused:
+            why += f", but {self.accuracy_drop.refusal()}"
         return why
 
     def _comparison(self) -> str:
@@ -162,7 +162,7 @@ class Report:
         return "\n".join(lines)
 
     def _others(self) -> list[str]:
-        """The targets whose files no row has."""
+        """A line for each target whose files are not in the table."""
         rows = {row.file for row in self.rows}
         return [
             f"{name} passed: {', '.join(files)} computes what int8 does, bit for bit"
@@ -171,20 +171,20 @@ class Report:
         ]
 
     def _gates(self) -> list[str]:
-        """What int8 loses, by each of its gates, and what the images can tell; nothing where there is no int8."""
-        int8, losses = self.rows[-1], self.losses
-        if losses is None:
+        """A line for each gate of int8 and each limit of the images; nothing without int8."""
+        int8, accuracy_drop = self.rows[-1], self.accuracy_drop
+        if accuracy_drop is None:
             return []
         gates = [("the network as trained", int8.comparison)]
         if int8.against_folded is not None:
-            gates.append(("the folded network", losses.rounding))
+            gates.append(("the folded network", accuracy_drop.rounding))
         return [
             f"int8 {_verdict(each, self.max_drop, reference)} against {reference} it loses "
             f"{100 * each.drop.value:+.2f} percentage points ({100 * each.drop.low:+.2f} to "
             f"{100 * each.drop.high:+.2f}; "
             f"{self.max_drop:g} allowed), {each.agreement:.2%} keep their class"
             for reference, each in gates
-        ] + losses.limits()
+        ] + accuracy_drop.limits()
 
 
 def _verdict(comparison: Comparison, max_drop: float, reference: str) -> str:

@@ -1,4 +1,4 @@
-"""Static int8 of a network as it is: convolutions in integers, norms in float."""
+"""Static quantization of a network with its norms: convolutions in int8, norms in float."""
 
 import tempfile
 from collections.abc import Iterator
@@ -19,14 +19,14 @@ from cifar_edge.spec import INPUT_NAME, PIXEL_SCALE, PIXEL_ZERO_POINT
 
 _BATCH = 64
 _OPERATORS = ("Conv", "Gemm", "MaxPool", "Relu")
-"""What is computed in integers. Adds and average pools stay in float beside the norms they border on: as integers
-they would only put more conversions between them (measured: slower, and a worse signal)."""
+"""Operators computed in integers. Adds and average pools stay in float, as the norms next to them: in integers they
+would need more conversions (measured: slower, and a worse signal)."""
 
 
 def quantize_static_graph(network: ModelProto, images: npt.NDArray[np.uint8]) -> ModelProto:
     """The contract's int8 graph of ``network`` in QDQ form: uint8 activations, int8 weights per channel.
 
-    Ranges are the extremes seen on calibration images; only these extremes are kept, so that memory is bounded.
+    Ranges are the extremes on calibration images; only these are kept, so memory is bounded.
 
     Args:
         network: float32 NCHW in, see `cifar_edge.export.fp32.network_graph`.
@@ -34,7 +34,7 @@ def quantize_static_graph(network: ModelProto, images: npt.NDArray[np.uint8]) ->
     """
     prepared = ModelProto()
     prepared.CopyFrom(network)
-    add_pre_process_metadata(prepared)  # torch's exporter has folded constants and inferred shapes already
+    add_pre_process_metadata(prepared)  # PyTorch's exporter has already folded constants and inferred shapes
     with tempfile.TemporaryDirectory(prefix="cifar-edge-") as folder:
         target = Path(folder) / "int8.onnx"
         quantize_static(
@@ -55,7 +55,7 @@ def quantize_static_graph(network: ModelProto, images: npt.NDArray[np.uint8]) ->
 
 
 class _CalibrationImages(CalibrationDataReader):  # type: ignore[misc] # onnxruntime ships no types
-    """Network input of evenly spread images, a batch at a time."""
+    """Network inputs made of evenly spread images, batch by batch."""
 
     def __init__(self, images: npt.NDArray[np.uint8]) -> None:
         chosen = calibration_images(images)
@@ -77,7 +77,7 @@ def _pixel_quantization() -> dict[str, npt.NDArray[Any]]:
 
 
 def _weights(network: ModelProto) -> dict[str, list[dict[str, Any]]]:
-    """Scales of all weights, in the form of onnxruntime's tools: with their own, sums saturate on some processors."""
+    """Scales of all weights, for onnxruntime's tools; with those that they choose, sums saturate on some processors."""
     names = {node.input[1] for node in network.graph.node if node.op_type in ("Conv", "Gemm")}
     return {
         tensor.name: [
@@ -90,7 +90,7 @@ def _weights(network: ModelProto) -> dict[str, list[dict[str, Any]]]:
 
 
 def _read_pixels(model: ModelProto) -> None:
-    """Put the pixels where the quantized network input was: they are the same bytes but for the layout."""
+    """Replace the quantized network input by the pixels: they are the same bytes in another layout."""
     nodes = model.graph.node
     entry: NodeProto = next(node for node in nodes if NETWORK_INPUT in node.input)
     assert entry.op_type == "QuantizeLinear"

@@ -187,17 +187,17 @@ def test_the_report_says_what_few_images_can_and_cannot_show() -> None:
     few = folded_report(images=40, folding=(0, 1), rounding=(1, 0), of=9_000)
     for text in (few.to_table(), few.to_markdown()):
         assert (
-            "folding gains 1 of 40 test images: of others like them it may lose up to 5.67 percentage points; to tell "
-            "0.5 takes about 5,000 images"
+            "folding gains 1 of 40 test images; on other images like these it may lose up to 5.67 percentage points "
+            "(to tell 0.5, about 5,000 images are needed)"
         ) in " ".join(text.split())
         assert (
-            "rounding loses 1 of 9,000 images, training ones included, and 1 change class: of others like them it "
-            "loses at most 0.5 percentage points, as these images show"
+            "rounding loses 1 of 9,000 images, training ones included, and 1 change class; on other images like these "
+            "it loses at most 0.5 percentage points"
         ) in " ".join(text.split())
         assert "int8 passed: against the folded network it loses +0.01 percentage points" in " ".join(text.split())
     many = folded_report(images=10_000, folding=(0, 133), rounding=(1, 0))
     for text in (many.to_table(), many.to_markdown()):
-        assert "like them" not in " ".join(text.split())
+        assert "like these" not in " ".join(text.split())
 
 
 def test_report_of_fp32_alone() -> None:

@@ -123,10 +123,10 @@ def test_the_released_network_is_exact_in_fixed_point(folded: FoldedNetwork, sam
         ([nn.MaxPool2d(2, ceil_mode=True), nn.Flatten(), nn.Linear(4, 2)], "ceil_mode"),
         ([nn.AvgPool2d(2, padding=1, count_include_pad=False), nn.Linear(4, 2)], "count_include_pad=False"),
         ([nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 2)], "another output_size"),
-        ([nn.ReLU(), nn.Flatten(), nn.Linear(3072, 2)], "a ReLU stands behind a layer"),
+        ([nn.ReLU(), nn.Flatten(), nn.Linear(3072, 2)], "a ReLU of an integer network must follow a layer"),
         ([nn.Flatten(), nn.Linear(3072, 2), nn.ReLU()], "Linear without activation"),
         ([nn.Conv2d(3, 4, 3), nn.ReLU()], "Linear without activation"),
-        ([nn.Flatten(), nn.Linear(3072, 2), nn.ZeroPad2d(1)], "a ZeroPad2d stands before"),
+        ([nn.Flatten(), nn.Linear(3072, 2), nn.ZeroPad2d(1)], "a ZeroPad2d of an integer network must come before"),
     ],
 )
 def test_what_integers_do_not_compute_is_refused(modules: list[nn.Module], message: str, sample: Dataset) -> None:

@@ -35,7 +35,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, sample: Dataset) -> Path:
-    """A gn-cnn trained long enough to have learned something, held-out images and folding included."""
+    """A gn-cnn trained long enough to have learned something, validation images and folding included."""
     folder = tmp_path_factory.mktemp("runs") / "first"
     recipe = Recipe(epochs=12, fold=FoldRecipe(epochs=4), holdout=100, batch_size=40, learning_rate=0.1, ema_decay=0.95)
     train(recipe, sample, folder)
@@ -97,13 +97,13 @@ def _drawn(folder: Path) -> list[bytes]:
     return [(folder / name).read_bytes() for name in (CONFUSION, MISCLASSIFIED)]
 
 
-def test_the_pictures_are_of_the_network_to_be_deployed_and_name_it(run: Path, sample: Dataset, tmp_path: Path) -> None:
+def test_the_plots_are_of_the_network_to_be_deployed_and_name_it(run: Path, sample: Dataset, tmp_path: Path) -> None:
     folded = load_network(run).folded
     assert folded is not None
     assert _drawn(run) == _answers(tmp_path / "folded", sample, folded, "gn-cnn, its norms folded")
 
 
-def test_the_pictures_are_drawn_again_when_norms_are_folded_later(few: Dataset, tmp_path: Path) -> None:
+def test_the_plots_are_drawn_again_when_norms_are_folded_later(few: Dataset, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     train(Recipe(epochs=1, batch_size=16), few, folder)
     assert _drawn(folder) == _answers(tmp_path / "exact", few, load_network(folder).network, "gn-cnn as trained")
@@ -115,28 +115,28 @@ def test_the_pictures_are_drawn_again_when_norms_are_folded_later(few: Dataset, 
 
 def test_a_folding_that_loses_more_than_a_point_is_warned_of(few: Dataset, tmp_path: Path) -> None:
     train(Recipe(epochs=1, batch_size=16), few, tmp_path)
-    told = []
+    warnings = []
     for accuracy in (1.0, 0.0):
         notes: list[str] = []
         (tmp_path / "summary.json").write_text(json.dumps({**_summary(tmp_path), "test_accuracy": accuracy}))
         folded = fold_run(tmp_path, few, epochs=1, callbacks=Callbacks(note=notes.append)).folded_test_accuracy or 0.0
-        told.append([note for note in notes if "folding lost" in note])
+        warnings.append([note for note in notes if "folding lost" in note])
     assert folded < 0.99, "else there is nothing to warn of"
-    ((warning,), nothing) = told
+    ((warning,), nothing) = warnings
     assert warning.startswith(
-        f"warning: folding lost {10 - round(10 * folded)} of 10 test images, {100 - 100 * folded:.2f} points, and int8"
+        f"warning: folding lost {10 - round(10 * folded)} of 10 test images, {100 - 100 * folded:.2f} percentage points"
     )
     assert nothing == []
 
 
-def test_each_stage_has_a_light_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sample: Dataset) -> None:
+def test_each_phase_has_a_light_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sample: Dataset) -> None:
     seen = []
 
-    def told(images: torch.Tensor, generator: torch.Generator, **strengths: float) -> torch.Tensor:
+    def recorded(images: torch.Tensor, generator: torch.Generator, **strengths: float) -> torch.Tensor:
         seen.append(strengths)
         return relight(images, generator, **strengths)
 
-    monkeypatch.setattr(loop, "relight", told)
+    monkeypatch.setattr(loop, "relight", recorded)
     recipe = Recipe(epochs=1, brightness=0.1, contrast=0.2, fold=FoldRecipe(epochs=1, brightness=0.3, contrast=0.4))
     train(recipe, sample, tmp_path / "run", device="cpu")
     assert seen == [{"brightness": 0.1, "contrast": 0.2}, {"brightness": 0.3, "contrast": 0.4}]

@@ -1,4 +1,4 @@
-"""The formats that an integer network is written in: a module and a line in `TARGETS` for each."""
+"""The targets, formats that an integer network is written in; each has a module and a line in `TARGETS`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ class Target:
 
     Attributes:
         write: network, metadata and options -> the files.
-        options: class of the last one: a frozen dataclass that has a default for everything.
-        run: the files, and pixels uint8 ``[n, size, size, 3]`` -> what the files answer, float32 ``[n, classes]``.
+        options: class of the options: a frozen dataclass in which every field has a default.
+        run: the files, and pixels uint8 ``[n, size, size, 3]`` -> their logits, float32 ``[n, classes]``.
     """
 
     write: Callable[[IntegerNetwork, ModelMetadata, Any], Files]
@@ -36,19 +36,19 @@ class Target:
 
 
 ALWAYS = "onnx"
-"""The target that every export writes: the runtime of this package reads it."""
+"""The target that every export writes, because the runtime of this package reads it."""
 
 TARGETS: dict[str, Target] = {
     ALWAYS: Target(onnx.write, onnx.OnnxOptions, onnx.run),
 }
-"""Name, as `cifar-edge export --target` takes it -> target."""
+"""Name for `cifar-edge export --target` -> target."""
 
 
 def check_names(names: Sequence[str]) -> None:
-    """See that there are targets of these names.
+    """Check that there are targets of these names.
 
     Raises:
-        ExportError: there is none of some name.
+        ExportError: there is no target of one of the names.
     """
     for name in names:
         if name not in TARGETS:
@@ -59,22 +59,22 @@ def check_names(names: Sequence[str]) -> None:
 def write_targets(
     names: Sequence[str], network: IntegerNetwork, metadata: ModelMetadata, images: npt.NDArray[np.uint8]
 ) -> dict[str, Files]:
-    """The files of ``network`` for `ALWAYS` and the targets ``names``, by name of the target, each with its defaults.
+    """The files of ``network`` for `ALWAYS` and the targets ``names``, with default options: target -> files.
 
-    Each answers what the network itself answers, bit for bit.
+    The logits of each are compared with those of the network, and are the same, bit for bit.
 
     Args:
         names: keys of `TARGETS`.
         network: to write.
-        metadata: what the files say of themselves.
-        images: uint8 ``[n, size, size, 3]``, to compare by; the first `GATE_IMAGES` are used.
+        metadata: to write into the files.
+        images: uint8 ``[n, size, size, 3]``, to compare on; the first `GATE_IMAGES` are used.
 
     Raises:
-        ExportError: a target cannot write a layer of the network, or two targets write files of one name.
-        GateFailed: the files of a target answer otherwise.
+        ExportError: a target cannot write a layer of the network, or two targets write files of the same name.
+        GateFailed: the files of a target give other logits.
     """
-    shown = images[:GATE_IMAGES]
-    wanted = network(shown).astype(np.float32) * network.logit_scale
+    compared = images[:GATE_IMAGES]
+    wanted = network(compared).astype(np.float32) * network.logit_scale
     written: dict[str, Files] = {}
     for name in dict.fromkeys((ALWAYS, *names)):
         target = TARGETS[name]
@@ -85,11 +85,11 @@ def write_targets(
         taken = {file for others in written.values() for file in others} & files.keys()
         if taken:
             raise ExportError(f"two targets write {', '.join(sorted(taken))}; export them into two folders")
-        answers = target.run(files, shown)
-        if differing := int(np.count_nonzero((answers != wanted).any(axis=1))):
+        logits = target.run(files, compared)
+        if differing := int(np.count_nonzero((logits != wanted).any(axis=1))):
             raise GateFailed(
-                f"{name} does not compute what the integer network does: {differing} of {len(shown)} images get other "
-                f"logits, by up to {np.abs(answers - wanted).max():.2g}; nothing was written"
+                f"{name} does not compute what the integer network does: {differing} of {len(compared)} images get "
+                f"other logits, by up to {np.abs(logits - wanted).max():.2g}; nothing was written"
             )
         written[name] = files
     return written

@@ -1,8 +1,8 @@
-"""The target ``onnx``: the int8 graph of an integer network, node by node, integers from the pixels to the logits.
+"""The target ``onnx``: an int8 graph in QDQ form, which onnxruntime computes in integers from pixels to logits.
 
-Convolutions, pools and sums stand between DequantizeLinear and QuantizeLinear, which every runtime knows and
-onnxruntime fuses with them. What it runs are the integers of the `cifar_edge.integer.IntegerNetwork`, with the same
-logits bit for bit. docs/int8.md compares this form with others. `IntegerNetwork.from_onnx` reads it.
+Convolutions, pools and sums stand between DequantizeLinear and QuantizeLinear, which every runtime supports, and which
+onnxruntime fuses with them. Its logits are those of the `cifar_edge.integer.IntegerNetwork`, bit for bit. docs/int8.md
+compares this form with others. `IntegerNetwork.from_onnx` reads it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,22 +36,22 @@ _IR_VERSION = 7  # of the same ONNX release
 
 @dataclass(frozen=True, slots=True)
 class OnnxOptions:
-    """Nothing may be chosen: the edge contract says what the file is."""
+    """There are no options, because the edge contract defines the file."""
 
 
 def write(network: IntegerNetwork, metadata: ModelMetadata, options: OnnxOptions) -> dict[str, bytes]:
-    """The one file of ``network``."""
+    """The one file of ``network``: name -> content."""
     return {model_file(metadata.model, metadata.precision): serialize(integer_graph(network), metadata)}
 
 
 def run(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """What onnxruntime answers."""
+    """The logits that onnxruntime computes."""
     (content,) = files.values()
     return runtime.run(runtime.load(content).session, images)
 
 
 class _Activation(NamedTuple):
-    """An activation in the graph: the name of its uint8 codes, NCHW, what they stand for, and its shape."""
+    """An activation in the graph: the name of its uint8 codes in NCHW, their quantization, height, width, channels."""
 
     codes: str
     quantization: Quantization
@@ -61,10 +61,10 @@ class _Activation(NamedTuple):
 def integer_graph(network: IntegerNetwork) -> ModelProto:
     """The contract's int8 graph of ``network``.
 
-    onnxruntime runs convolutions and pools in NHWC, and puts a Transpose where that begins and ends. The first
-    Transpose in this graph undoes one of those; so does the one before the last layer, where NCHW and NHWC are the same
-    numbers in the same order. The last layer is written in integers, and its int32 sums are the logits: rounded to
-    uint8, the two best logits of many an image would be equal.
+    onnxruntime runs convolutions and pools in NHWC, and inserts a Transpose before the first and after the last of
+    them. The first Transpose of this graph cancels one of these; so does the one before the last layer, which does not
+    change the order of the numbers there. The int32 sums of the last layer are the logits, because rounded to uint8,
+    the two largest logits of many images would be equal.
     """
     graph, size, head = _Graph(), network.size, network.head
     x = _Activation(graph.node("Transpose", [INPUT_NAME], "x", perm=TO_NCHW), PIXELS, (size, size, IMAGE_CHANNELS))
@@ -81,7 +81,7 @@ def integer_graph(network: IntegerNetwork) -> ModelProto:
 
 
 class _Graph:
-    """Nodes and constants of a graph while it is written. Names are short: they are bytes of the file."""
+    """Nodes and constants of a graph while it is written. Names are short, because they are part of the file."""
 
     def __init__(self) -> None:
         self._nodes: list[NodeProto] = []
@@ -91,12 +91,12 @@ class _Graph:
         self._activations = 0
 
     def constant(self, name: str, value: npt.NDArray[Any] | np.generic) -> str:
-        """``value`` as a constant of the graph; returns its name."""
+        """Add ``value`` as a constant; returns its name."""
         self._constants[name] = numpy_helper.from_array(np.array(value, order="C"), name)
         return name
 
     def node(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
-        """A node with one output; returns the name of that."""
+        """Add a node with one output; returns the output's name."""
         self._nodes.append(helper.make_node(operator, inputs, [output], **attributes))
         return output
 
@@ -112,7 +112,7 @@ class _Graph:
         if isinstance(layer, Conv):
             window = _window(layer.weights.shape[2:], layer.stride, layer.padding) | {"group": layer.groups}
             return self.convolution(x, layer.weights, layer.scales, layer.bias, layer.output, shape, window)
-        if isinstance(layer, Linear):  # a convolution of the size of its input; without pads it is read as this again
+        if isinstance(layer, Linear):  # a convolution of the size of its input; the missing pads mark it as a Linear
             (height, width, channels), (scales, output) = x.shape, layer.requantization()
             kernel = layer.weights.reshape(-1, channels, height, width)
             return self.convolution(x, kernel, scales, layer.bias, output, shape, {"kernel_shape": kernel.shape[2:]})
@@ -121,16 +121,16 @@ class _Graph:
             codes = self.node("MaxPool", [x.codes], f"y{self._next()}", **window)
             return _Activation(codes, x.quantization, shape)
         if isinstance(layer, Residual):
-            ways = [self.chain(way, x) for way in (layer.layers, layer.shortcut)]
+            branches = [self.chain(branch, x) for branch in (layer.layers, layer.shortcut)]
             index = self._next()
-            total = self.node("Add", [self.reals(way) for way in ways], f"c{index}")
+            total = self.node("Add", [self.reals(branch) for branch in branches], f"c{index}")
             return self.activation(index, total, layer.output, shape)
         if isinstance(layer, AveragePool):
             if layer.kernel is None:
                 index = self._next()
                 values = self.node("GlobalAveragePool", [self.reals(x)], f"c{index}")
                 return self.activation(index, values, layer.output, shape)
-            # A window is a convolution by ones: onnxruntime's own operator adds up floats.
+            # A convolution with ones, because onnxruntime's average pool adds floats.
             ones, scales = np.ones((shape[2], 1, *layer.kernel), np.int8), np.full(shape[2], layer.weight)
             window = _window(layer.kernel, layer.stride, layer.padding) | {"group": shape[2]}
             return self.convolution(x, ones, scales, None, layer.output, shape, window)
@@ -154,14 +154,14 @@ class _Graph:
         return self.activation(index, self.node("Conv", inputs, f"c{index}", **attributes), output, shape)
 
     def activation(self, index: int, values: str, output: Quantization, shape: Shape) -> _Activation:
-        """``values`` as codes of ``output``, which clips."""
+        """``values`` quantized to codes of ``output``, and so clipped."""
         codes = self.node("QuantizeLinear", [values, *self.quantization(output)], f"y{index}")
         if output.largest < 255:
             codes = self.node("Clip", [codes, "", self.constant(f"y{index}m", np.uint8(output.largest))], f"m{index}")
         return _Activation(codes, output, shape)
 
     def reals(self, x: _Activation) -> str:
-        """The values of ``x``: what the next node reads as floats, and onnxruntime as codes."""
+        """The values of ``x`` as floats; onnxruntime's fused nodes read the codes instead."""
         if x.codes not in self._reals:
             inputs = [x.codes, *self.quantization(x.quantization)]
             self._reals[x.codes] = self.node("DequantizeLinear", inputs, f"{x.codes}d")
