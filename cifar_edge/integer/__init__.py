@@ -1,4 +1,4 @@
-"""The integer network as a value: what every int8 file of this project computes, in numpy alone."""
+"""The integer network as a value in numpy: it defines what every int8 file of this project computes."""
 
 from cifar_edge.integer.fixed_point import FixedPoint, exact_scales, fixed_point
 from cifar_edge.integer.layers import AveragePool, Conv, Layer, Linear, MaxPool, Residual, Shape

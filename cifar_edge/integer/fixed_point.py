@@ -1,8 +1,8 @@
-"""Requantization in integers: the multiplier that gives, for every sum, the code that float32 gives.
+"""Requantization in integers: multipliers that give the same code as float32 for every sum.
 
-A device without floats computes a code as ``((sum * multiplier + 2^(shift - 1)) >> shift) + zero_point``, clipped.
-Both ways are steps: they never fall as the sum grows. So they agree on every sum if they agree on both sides of each of
-the at most 255 sums where float32 goes on to the next code. Each of these is a bound on the multiplier.
+A device without floats computes a code as ``((sum * multiplier + 2^(shift - 1)) >> shift) + zero_point``, clipped. Both
+this code and that of float32 never decrease as the sum grows. So they agree on every sum if they agree on both sides of
+each of the at most 255 sums where float32 steps to the next code. Each of these steps is a bound on the multiplier.
 """
 
 from collections.abc import Callable
@@ -14,16 +14,16 @@ import numpy.typing as npt
 from cifar_edge.integer.quantization import Factors, Quantization
 
 HIGH_WORD = 32
-"""The shift that is taken where it can be: the upper word of a product, one instruction on a Cortex-M4 (SMMULR)."""
+"""The preferred shift: it takes the upper word of a product, one instruction on a Cortex-M4 (SMMULR)."""
 LARGEST_MULTIPLIER = 2**31 - 1
 _LARGEST_SHIFT = 54  # a code of 8 bits times 2^54 fits into int64
-_ULPS = (64, 1024)  # how far a scale is moved, at most: for HIGH_WORD, then for a multiplier of 31 bits
+_ULPS = (64, 1024)  # how far a scale may be moved: for HIGH_WORD, then for a multiplier of 31 bits
 
 Integers = npt.NDArray[np.int64]
 
 
 class FixedPoint(NamedTuple):
-    """A factor a channel as ``multiplier / 2^shift``.
+    """The factor of each channel as ``multiplier / 2^shift``.
 
     Attributes:
         multiplier: int32 ``[channels]``, positive.
@@ -38,7 +38,7 @@ def fixed_point(factors: Factors, output: Quantization) -> FixedPoint:
     """The fixed-point form of ``factors`` that gives the same codes of ``output`` for every int32 sum.
 
     Raises:
-        ValueError: a channel has none; `exact_scales` makes scales for which there is one.
+        ValueError: a channel has no such form; with the scales of `exact_scales` every channel has one.
     """
     shifts = np.full(len(factors), HIGH_WORD)
     low, high = _bounds(factors, output, shifts)
@@ -51,16 +51,16 @@ def fixed_point(factors: Factors, output: Quantization) -> FixedPoint:
 
 
 def exact_scales(scales: Factors, factors: Callable[[Factors], Factors], output: Quantization) -> Factors:
-    """The scales next to ``scales``, in units of the last place, whose factors have a `fixed_point`.
+    """The scales nearest to ``scales``, in units of the last place, whose factors have a `fixed_point`.
 
     Args:
         scales: float32 ``[channels]``.
-        factors: from scales to factors, each channel for itself.
-        output: of the codes.
+        factors: from scales to factors, channel by channel.
+        output: the quantization of the codes.
 
     Raises:
-        ValueError: there is none near one of them. That may be where a factor is less than 2^-16 or so: beyond 2^24
-            float32 skips sums.
+        ValueError: there is none near one of them. This may happen if a factor is less than about 2^-16, because
+            float32 skips sums beyond 2^24.
     """
     chosen, left = scales.copy(), np.ones(len(scales), bool)
     for high_word, most in zip((True, False), _ULPS, strict=True):
@@ -77,12 +77,12 @@ def exact_scales(scales: Factors, factors: Callable[[Factors], Factors], output:
 
 
 def _full_shifts(factors: Factors) -> Integers:
-    """Those by which the multiplier has 31 bits."""
+    """The shifts with which multipliers have 31 bits."""
     return (31 - np.frexp(factors)[1].astype(np.int64)).clip(1, _LARGEST_SHIFT)
 
 
 def _bounds(factors: Factors, output: Quantization, shifts: Integers) -> tuple[Integers, Integers]:
-    """The least and the largest exact multiplier ``[channels]``; where there is none the least is larger."""
+    """The least and the largest exact multiplier, ``[channels]``; if there is none, the least is larger."""
     codes = np.arange(1, output.largest + 1) - output.zero_point
     reached = _first_sums(factors, codes)
     # reached * multiplier + half >= code << shift, and less than that with the sum before: reached - 1.
@@ -100,7 +100,7 @@ def _bounds(factors: Factors, output: Quantization, shifts: Integers) -> tuple[I
 
 
 def _first_sums(factors: Factors, codes: Integers) -> Integers:
-    """The least int32 sum that float32 rounds to each of ``codes`` or more, ``[channels, codes]``, by bisection."""
+    """For each of ``codes``, the least int32 sum that float32 rounds to it or more, ``[channels, codes]``."""
     shape = len(factors), len(codes)
     below, reached = np.full(shape, -(2**31)), np.full(shape, 2**31)
     while (reached - below > 1).any():

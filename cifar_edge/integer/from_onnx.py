@@ -1,7 +1,7 @@
-"""An integer network out of the int8 file that it was written to.
+"""Reading an integer network from the int8 file that it was written to.
 
-The graph is followed from the image on, node by node, as `cifar_edge.export.targets.onnx` writes it. An activation that
-two nodes read begins a residual, whose two ways meet in an Add.
+The nodes are read in their order, as `cifar_edge.export.targets.onnx` writes them. The two branches of a residual begin
+at an activation that both read, and end in an Add.
 """
 
 import os
@@ -28,13 +28,13 @@ def read_network(path: str | os.PathLike[str]) -> IntegerNetwork:
     """The integer network in the file at ``path``.
 
     Raises:
-        ModelError: the file is missing, damaged, or no ONNX model.
-        ContractError: it does not keep the edge contract, or holds another graph than that of an integer network.
+        ModelError: the file is missing, damaged, or not an ONNX model.
+        ContractError: it does not keep the edge contract, or its graph is not that of an integer network.
     """
     file, _ = read_graph(path)
     try:
         return _Reader(file).network()
-    except (_OtherGraph, IndexError, TypeError, ValueError) as error:  # a graph can be another one in many ways
+    except (_OtherGraph, IndexError, TypeError, ValueError) as error:  # a graph can differ in many ways
         raise ContractError(
             f"{display_name(os.fspath(path))} is not an integer network: {reason(error)}; `cifar-edge export "
             "--quantize` of a network without norms writes one"
@@ -42,40 +42,40 @@ def read_network(path: str | os.PathLike[str]) -> IntegerNetwork:
 
 
 class _OtherGraph(Exception):
-    """Where a graph is another one than `cifar-edge export` writes of an integer network."""
+    """The graph differs from those that `cifar-edge export` writes for integer networks."""
 
 
 class _Activation(NamedTuple):
     """An activation of the graph.
 
     Attributes:
-        layers: from the image to it, each with the name of the codes that it gives.
-        quantization: what its codes stand for.
+        layers: from the image to it, each with the name of its output.
+        quantization: of its codes.
     """
 
     layers: tuple[tuple[str, Layer], ...]
     quantization: Quantization
 
-    def behind(self, codes: str, layer: Layer, output: Quantization) -> "_Activation":
-        """What ``layer`` gives, in the tensor ``codes``."""
+    def then(self, codes: str, layer: Layer, output: Quantization) -> "_Activation":
+        """The output of ``layer`` for this input, in the tensor ``codes``."""
         return _Activation((*self.layers, (codes, layer)), output)
 
 
 class _Reader:
-    """A graph while its nodes are read, in their order."""
+    """A graph while its nodes are read."""
 
     def __init__(self, file: OnnxFile) -> None:
         self._file = file
         self._activations: dict[str, _Activation] = {}
-        self._makers: dict[str, Node] = {}
+        self._producers: dict[str, Node] = {}
 
     def network(self) -> IntegerNetwork:
-        """The network that the whole graph is."""
+        """The integer network of the graph."""
         for node in self._file.nodes:
             self._read(node)
-        last = self._made(OUTPUT_NAME, "DequantizeLinear")
-        total = self._made(last.inputs[0], "Add")
-        product = self._made(total.inputs[0], "MatMulInteger")
+        last = self._producer(OUTPUT_NAME, "DequantizeLinear")
+        total = self._producer(last.inputs[0], "Add")
+        product = self._producer(total.inputs[0], "MatMulInteger")
         weights, scale = self._constant(product.inputs[1]), self._constant(last.inputs[1])
         if scale.ndim:
             raise _OtherGraph("its logits have one scale a class, as earlier versions wrote it")
@@ -86,7 +86,7 @@ class _Reader:
         return IntegerNetwork(image.shape[1], (*layers, head), np.float32(scale))
 
     def _read(self, node: Node) -> None:
-        """Note what ``node`` gives: an activation, or what a later node makes one of."""
+        """Note the output of ``node``; it is an activation, or a later node makes one of it."""
         first, output = node.inputs[0], node.outputs[0]
         if node.operator == "Transpose" and first == INPUT_NAME:
             self._activations[output] = _Activation((), PIXELS)
@@ -94,67 +94,67 @@ class _Reader:
             self._activations[output] = self._activation(first)
         elif node.operator == "MaxPool":
             x = self._activation(first)
-            self._activations[output] = x.behind(output, MaxPool(*_window(node)), x.quantization)
+            self._activations[output] = x.then(output, MaxPool(*_window(node)), x.quantization)
         elif node.operator == "Clip":
             x, largest = self._activation(first), int(self._constant(node.inputs[2]))
             *before, (_, last) = x.layers
             if not isinstance(last, Conv | Linear | AveragePool | Residual):
-                raise _OtherGraph("it has a Clip behind what does not clip")
+                raise _OtherGraph("it has a Clip after a layer that cannot clip")
             clipped = replace(x.quantization, largest=largest)
             before_it = _Activation(tuple(before), x.quantization)
-            self._activations[output] = before_it.behind(output, replace(last, output=clipped), clipped)
+            self._activations[output] = before_it.then(output, replace(last, output=clipped), clipped)
         elif node.operator == "QuantizeLinear":
-            self._activations[output] = self._quantized(self._made(first), self._quantization(node), output)
+            self._activations[output] = self._quantized(self._producer(first), self._quantization(node), output)
         elif node.operator == "DequantizeLinear" and first in self._activations:
             x, (scale, zero_point, _) = self._activation(first), astuple(self._quantization(node))
             if (x.quantization.scale, x.quantization.zero_point) != (scale, zero_point):
                 raise _OtherGraph(f"the scale of {first!r} changes")
             self._activations[output] = x
-        self._makers[output] = node
+        self._producers[output] = node
 
     def _quantized(self, node: Node, output: Quantization, codes: str) -> _Activation:
-        """What ``node`` gives as ``codes``."""
+        """The output of ``node``, quantized to the tensor ``codes``."""
         x = self._activation(node.inputs[0])
         if node.operator == "Add":
             other = self._activation(node.inputs[1])
             pairs = zip(x.layers, other.layers, strict=False)
             shared = sum(1 for _ in takewhile(lambda pair: pair[0][0] == pair[1][0], pairs))
-            ways = [tuple(layer for _, layer in way.layers[shared:]) for way in (x, other)]
+            branches = [tuple(layer for _, layer in end.layers[shared:]) for end in (x, other)]
             before = _Activation(x.layers[:shared], output)
-            return before.behind(codes, Residual(ways[0], ways[1], output), output)
+            return before.then(codes, Residual(branches[0], branches[1], output), output)
         if node.operator == "GlobalAveragePool":
-            return x.behind(codes, AveragePool(output), output)
+            return x.then(codes, AveragePool(output), output)
         if node.operator != "Conv":
             raise _OtherGraph(f"it has a {node.operator} before a QuantizeLinear")
         weights, scales = self._weights(node.inputs[1])
         if len(node.inputs) == 2:
-            return x.behind(codes, AveragePool(output, *_window(node)), output)
+            return x.then(codes, AveragePool(output, *_window(node)), output)
         bias, _ = self._weights(node.inputs[2])
         if "pads" not in node.attributes:
-            return x.behind(codes, Linear(weights.reshape(len(bias), -1), scales, bias, output), output)
+            return x.then(codes, Linear(weights.reshape(len(bias), -1), scales, bias, output), output)
         _, stride, padding = _window(node)
         groups = node.attributes.get("group", 1)
-        return x.behind(codes, Conv(weights, scales, bias, stride, padding, groups, output), output)
+        return x.then(codes, Conv(weights, scales, bias, stride, padding, groups, output), output)
 
     def _activation(self, name: str) -> _Activation:
         if name not in self._activations:
             raise _OtherGraph(f"{name!r} is not made of 8-bit integers")
         return self._activations[name]
 
-    def _made(self, name: str, operator: str | None = None) -> Node:
-        """The node that gives the tensor ``name``."""
-        node = self._makers.get(name)
+    def _producer(self, name: str, operator: str | None = None) -> Node:
+        """The node whose output is the tensor ``name``."""
+        node = self._producers.get(name)
         if node is None or operator not in (None, node.operator):
             raise _OtherGraph(f"{name!r} comes from {node.operator if node else 'no node'}")
         return node
 
     def _weights(self, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
-        """Constant integers that the tensor ``name`` is, and their scales."""
-        node = self._made(name, "DequantizeLinear")
+        """The constant integers of the dequantized tensor ``name``, and their scales."""
+        node = self._producer(name, "DequantizeLinear")
         return self._constant(node.inputs[0]), self._constant(node.inputs[1])
 
     def _quantization(self, node: Node) -> Quantization:
-        """That of a QuantizeLinear or DequantizeLinear of an activation."""
+        """The quantization in a QuantizeLinear or DequantizeLinear of an activation."""
         scale, zero_point = (self._constant(name) for name in node.inputs[1:3])
         if scale.ndim or zero_point.dtype != np.uint8:
             raise _OtherGraph("an activation has another type than uint8, or several scales")
@@ -168,7 +168,7 @@ class _Reader:
 
 
 def _window(node: Node) -> tuple[Pair, Pair, Padding]:
-    """Kernel, stride and padding of a node that has them."""
+    """Kernel, stride and padding of a node."""
     kernel, stride, padding = (node.attributes.get(name) for name in ("kernel_shape", "strides", "pads"))
     if kernel is None or stride is None or padding is None or len(kernel) != 2:
         raise _OtherGraph(f"a {node.operator} has no window of two dimensions")

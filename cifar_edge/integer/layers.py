@@ -1,8 +1,8 @@
-"""The layers of an integer network, each with plain fields and its definition.
+"""The layers of an integer network: plain fields, and a call that defines what the layer computes.
 
-An activation is uint8 codes, ``[n, height, width, channels]``, and a `Quantization` that says what they stand for. A
-layer takes the quantization of its input as an argument, so that it is a value of its own. Sums of products are int32.
-From sums to codes the arithmetic is onnxruntime's: one float32 factor a channel, one product, rounded half to even.
+An activation is uint8 codes, ``[n, height, width, channels]``, with a `Quantization`. That of the input is an argument
+of the call, so a layer does not depend on others. Sums of products are int32. They become codes by onnxruntime's
+arithmetic: one product with a float32 factor for each channel, rounded half to even.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from cifar_edge.integer.quantization import ByValue, Codes, Factors, Quantizatio
 
 T = TypeVar("T", bound=np.generic)
 Pair = tuple[int, int]
-"""Down and across."""
+"""Vertical and horizontal."""
 Padding = tuple[int, int, int, int]
 """Top, left, bottom, right."""
 Shape = tuple[int, ...]
@@ -24,14 +24,14 @@ Shape = tuple[int, ...]
 
 
 class Layer(Protocol):
-    """What all layers have in common."""
+    """The methods that all layers have."""
 
     def __call__(self, codes: Codes, given: Quantization) -> tuple[Codes, Quantization]:
         """The layer's output and its quantization.
 
         Args:
             codes: uint8 ``[n, height, width, channels]``.
-            given: their quantization.
+            given: the quantization of ``codes``.
         """
         ...
 
@@ -42,18 +42,18 @@ class Layer(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Conv(ByValue):
-    """A convolution: int32 sums of the input's values and int8 weights, plus a bias, requantized.
+    """A convolution of codes, minus their zero point, with int8 weights: int32 sums plus a bias, requantized.
 
-    Padding has the input's zero point for its code, which stands for 0.
+    Padding is the input's zero point, that is, the value 0.
 
     Attributes:
         weights: int8 ``[out, in / groups, kernel height, kernel width]``.
-        scales: float32 ``[out]``: a weight stands for code * scale.
+        scales: float32 ``[out]``; the real value of a weight is code * scale.
         bias: int32 ``[out]``, in units of the input's scale times ``scales``.
-        stride: down and across.
+        stride: vertical, horizontal.
         padding: top, left, bottom, right.
-        groups: of channels, each convolved for itself.
-        output: of the codes that come out; its clip is the ReLU or ReLU6, if there is one.
+        groups: number of groups of channels, which are convolved separately.
+        output: the quantization of the output; its clip is the ReLU or ReLU6, if there is one.
     """
 
     weights: npt.NDArray[np.int8]
@@ -72,7 +72,7 @@ class Conv(ByValue):
         return requantized(sums, self.factors(given), self.output), self.output
 
     def inputs(self, codes: Codes, given: Quantization) -> Sums:
-        """What the weights are multiplied by, ``[groups, n * rows * columns, weights of a channel]``."""
+        """The factors of the weights, ``[groups, n * rows * columns, weights of a channel]``."""
         values = codes.astype(np.float64) - given.zero_point
         found = windows(values, self.weights.shape[2:], self.stride, self.padding)
         n, rows, columns = found.shape[:3]
@@ -83,29 +83,29 @@ class Conv(ByValue):
         return *places(shape, self.weights.shape[2:], self.stride, self.padding), len(self.bias)
 
     def factors(self, given: Quantization) -> Factors:
-        """What sums are multiplied by to give codes, float32 ``[out]``: rounded as onnxruntime does it."""
+        """The factors from sums to codes, float32 ``[out]``, rounded as in onnxruntime."""
         return given.scale * self.scales / self.output.scale
 
     def fixed_point(self, given: Quantization) -> FixedPoint:
-        """`factors` as integers that give the same codes; see `cifar_edge.integer.fixed_point`."""
+        """`factors` in fixed point, with the same codes; see `cifar_edge.integer.fixed_point`."""
         return fixed_point(self.factors(given), self.output)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Linear(ByValue):
-    """Fully connected to all codes of an image, flattened in PyTorch's order: channel, row, column.
+    """A fully connected layer; its input is flattened in PyTorch's order: channel, row, column.
 
-    The last layer of a network has neither scales nor output: its int32 sums are the logits, and the network says what
-    they stand for.
+    The last layer of a network has neither scales nor output: its int32 sums are the logits, and the network has their
+    scale.
 
     Attributes:
         weights: int8 ``[out, in]``.
-        scales: float32 ``[out]``: a weight stands for code * scale.
+        scales: float32 ``[out]``; the real value of a weight is code * scale.
         bias: int32 ``[out]``, in units of the input's scale times ``scales``.
-        output: of the codes that come out, uint8 ``[n, 1, 1, out]``.
+        output: the quantization of the output, uint8 ``[n, 1, 1, out]``.
 
     Raises:
-        ValueError: one of scales and output is missing.
+        ValueError: only one of ``scales`` and ``output`` is None.
     """
 
     weights: npt.NDArray[np.int8]
@@ -115,25 +115,25 @@ class Linear(ByValue):
 
     def __post_init__(self) -> None:
         if (self.scales is None) != (self.output is None):
-            raise ValueError("a Linear has scales and an output, or neither where its sums are the logits")
+            raise ValueError("a Linear has scales and an output, or neither if its sums are the logits")
 
     def __call__(self, codes: Codes, given: Quantization) -> tuple[Codes, Quantization]:
-        """As `Layer`.
+        """As for `Layer`.
 
         Raises:
-            ValueError: it is the last layer, which gives no codes.
+            ValueError: it is the last layer, which has no codes.
         """
         scales, output = self.requantization()
         sums = self.sums(codes, given).astype(np.float64)
         return requantized(sums, given.scale * scales / output.scale, output)[:, None, None], output
 
     def sums(self, codes: Codes, given: Quantization) -> npt.NDArray[np.int32]:
-        """The int32 sums ``[n, out]`` of uint8 ``[n, height, width, channels]``."""
+        """The int32 sums, ``[n, out]``, for uint8 codes ``[n, height, width, channels]``."""
         sums: Sums = self.inputs(codes, given)[0] @ self.weights.T.astype(np.float64) + self.bias
         return sums.astype(np.int32)
 
     def inputs(self, codes: Codes, given: Quantization) -> Sums:
-        """What the weights are multiplied by, ``[1, n, in]``."""
+        """The factors of the weights, ``[1, n, in]``."""
         flat = codes.transpose(0, 3, 1, 2).reshape(1, len(codes), self.weights.shape[1])
         return flat.astype(np.float64) - given.zero_point
 
@@ -147,7 +147,7 @@ class Linear(ByValue):
         return fixed_point(given.scale * scales / output.scale, output)
 
     def requantization(self) -> tuple[Factors, Quantization]:
-        """Its scales and output.
+        """Scales and output.
 
         Raises:
             ValueError: it is the last layer of a network.
@@ -159,11 +159,11 @@ class Linear(ByValue):
 
 @dataclass(frozen=True, slots=True)
 class MaxPool:
-    """The largest code of each window; codes stand for the same as before. Padding never wins.
+    """The largest code of each window; the quantization does not change. Padding is never the largest.
 
     Attributes:
         kernel: height and width of a window.
-        stride: down and across.
+        stride: vertical, horizontal.
         padding: top, left, bottom, right, each less than the window.
     """
 
@@ -181,12 +181,12 @@ class MaxPool:
 
 @dataclass(frozen=True, slots=True)
 class AveragePool:
-    """The mean of each window, a channel at a time: int32 sums, requantized. Padding counts, and stands for 0.
+    """The mean of each window and channel: int32 sums, requantized. Padding counts as the value 0.
 
     Attributes:
-        output: of the codes that come out.
-        kernel: height and width of a window; None for one of all positions, the global pool.
-        stride: down and across.
+        output: the quantization of the output.
+        kernel: height and width of a window; None for a global pool.
+        stride: vertical, horizontal.
         padding: top, left, bottom, right.
     """
 
@@ -205,9 +205,9 @@ class AveragePool:
         return *places(shape, self.kernel or shape[:2], self.stride, self.padding), shape[2]
 
     def factors(self, given: Quantization, size: tuple[int, ...]) -> Factors:
-        """What sums of inputs of height and width ``size`` are multiplied by, float32 ``[1]``.
+        """The factor from sums to codes, for inputs of height and width ``size``, float32 ``[1]``.
 
-        It is rounded as onnxruntime does it: a global pool is an operator of its own, a window a convolution.
+        It is rounded as in onnxruntime, where a global pool is an operator, and one with windows a convolution.
         """
         one = np.ones(1, np.float32)
         if self.kernel is None:
@@ -216,25 +216,25 @@ class AveragePool:
 
     @property
     def weight(self) -> np.float32:
-        """What each code of a window counts, as a weight."""
+        """The weight of each position of a window: 1 / positions."""
         rows, columns = self.kernel or (1, 1)
         return np.float32(1) / np.float32(rows * columns)
 
     def fixed_point(self, given: Quantization, size: tuple[int, ...]) -> FixedPoint:
-        """`factors` as integers that give the same codes."""
+        """As `Conv.fixed_point`."""
         return fixed_point(self.factors(given, size), self.output)
 
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """The sum of two ways from the same input, each a chain of layers, clipped to the codes of ``output``.
+    """The sum of two branches with the same input, each a chain of layers, clipped to the codes of ``output``.
 
-    Both ways end with the scale of ``output``. So the sum is one of integers, and there is nothing to round.
+    Both branches end with the scale of ``output``. So the sum is computed in integers, without rounding.
 
     Attributes:
-        layers: one way.
+        layers: one branch.
         shortcut: the other; an empty one is the input itself.
-        output: of the sum; its clip is the ReLU.
+        output: the quantization of the sum; its clip is the ReLU.
     """
 
     layers: tuple[Layer, ...]
@@ -242,10 +242,10 @@ class Residual:
     output: Quantization
 
     def __call__(self, codes: Codes, given: Quantization) -> tuple[Codes, Quantization]:
-        """As `Layer`.
+        """As for `Layer`.
 
         Raises:
-            ValueError: a way ends with another scale than the output's.
+            ValueError: a branch ends with another scale than that of ``output``.
         """
         return self.total(run(self.layers, codes, given), run(self.shortcut, codes, given)), self.output
 
@@ -255,10 +255,10 @@ class Residual:
             shape = layer.output_shape(shape)
         return shape
 
-    def total(self, *ways: tuple[Codes, Quantization]) -> Codes:
-        """The sum of what both ``ways`` end with."""
+    def total(self, *branches: tuple[Codes, Quantization]) -> Codes:
+        """The sum of the outputs of both ``branches``."""
         total = np.full((), self.output.zero_point, np.int32)
-        for codes, quantization in ways:
+        for codes, quantization in branches:
             if quantization.scale != self.output.scale:
                 raise ValueError(f"a residual of scale {self.output.scale} cannot add codes of {quantization.scale}")
             total = total + (codes.astype(np.int32) - quantization.zero_point)
@@ -281,7 +281,7 @@ def windows(values: npt.NDArray[T], kernel: tuple[int, ...], stride: Pair, paddi
 
 
 def places(shape: Shape, kernel: tuple[int, ...], stride: Pair, padding: Padding) -> Pair:
-    """How many windows there are, down and across."""
+    """The number of windows, vertically and horizontally."""
     top, left, bottom, right = padding
     height, width = shape[0] + top + bottom - kernel[0], shape[1] + left + right - kernel[1]
     return height // stride[0] + 1, width // stride[1] + 1

@@ -1,4 +1,4 @@
-"""A whole integer network: pixels in, int32 logits out."""
+"""`IntegerNetwork`: pixels in, int32 logits out."""
 
 import os
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ _BATCH = 64
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class IntegerNetwork(ByValue):
-    """An integer network. Calling it is the definition of what its files compute, whatever they are written for.
+    """An integer network; its call defines what the files of every target compute.
 
-    ``network(pixels).astype(float32) * network.logit_scale`` is what onnxruntime answers, bit for bit.
+    ``network(pixels).astype(float32) * network.logit_scale`` are onnxruntime's logits, bit for bit.
 
     Attributes:
         size: height and width of the image.
-        layers: from the pixels to the logits. The last one is a `Linear` without an ``output``, the only such one.
-        logit_scale: float32: a logit stands for its int32 sum * scale. It is one for all classes, so that the largest
-            sum is the largest logit.
+        layers: from the pixels to the logits. Only the last one is a `Linear` without an ``output``.
+        logit_scale: float32; a logit is its int32 sum times this scale. All classes share it, so the largest sum is the
+            largest logit.
 
     Raises:
-        ValueError: the last layer gives no sums.
+        ValueError: the last layer is not a `Linear` without an ``output``.
     """
 
     size: int
@@ -57,7 +57,7 @@ class IntegerNetwork(ByValue):
         return self.head.sums(codes, quantization)
 
     def summary(self) -> "Summary":
-        """Its layers, and what they cost on a device."""
+        """Its layers, and their costs on a device."""
         from cifar_edge.integer.summary import summarize
 
         return summarize(self)
@@ -68,7 +68,7 @@ class IntegerNetwork(ByValue):
 
         Raises:
             ModelError: there is no such file, or it is damaged.
-            ContractError: it holds another graph than that of an integer network.
+            ContractError: its graph is not that of an integer network.
         """
         from cifar_edge.integer.from_onnx import read_network
 

@@ -1,4 +1,4 @@
-"""What uint8 codes stand for, and how sums of products become codes: the arithmetic of onnxruntime."""
+"""Quantization: from uint8 codes to real values, and from sums of products to codes, as onnxruntime computes it."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
@@ -12,17 +12,20 @@ Codes: TypeAlias = npt.NDArray[np.uint8]
 Sums: TypeAlias = npt.NDArray[np.float64]
 """Integers below 2^53, for which float64 is exact and BLAS is fast."""
 Factors: TypeAlias = npt.NDArray[np.float32]
-"""What the sums of each channel are multiplied by to give codes, float32 ``[channels]``."""
+"""The factor from sums to codes for each channel, float32 ``[channels]``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
-    """What uint8 codes stand for: ``(code - zero_point) * scale``.
+    """The real value of a uint8 code is ``(code - zero_point) * scale``.
 
     Attributes:
         scale: float32, positive.
         zero_point: the code of 0. With zero point 0 the clip of codes at 0 is a ReLU.
-        largest: the largest code that occurs, 255 but for a ReLU6.
+        largest: the largest code that occurs: 255, or less with a ReLU6.
+
+    Raises:
+        ValueError: ``scale`` is not positive and finite, or a code is not within 0 to 255.
     """
 
     scale: np.float32
@@ -37,7 +40,7 @@ class Quantization:
 
 
 PIXELS = Quantization(np.float32(PIXEL_SCALE), PIXEL_ZERO_POINT)
-"""Of the image itself: `cifar_edge.spec` says that a pixel p stands for (p - 128) / 64."""
+"""That of the image: by the edge contract, the value of a pixel p is (p - 128) / 64."""
 
 
 def requantized(sums: Sums, factors: Factors, output: Quantization) -> Codes:
@@ -47,7 +50,7 @@ def requantized(sums: Sums, factors: Factors, output: Quantization) -> Codes:
 
 
 class ByValue:
-    """Equality of dataclasses whose fields may be arrays: the same types, shapes and numbers."""
+    """Base of dataclasses with arrays: they are equal if all fields have the same types, shapes and numbers."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -57,7 +60,7 @@ class ByValue:
         return all(_equal(getattr(self, name), getattr(other, name)) for name in self.__dataclass_fields__)
 
     def __repr__(self) -> str:
-        """The fields by name; an array is shown by its type and shape."""
+        """The fields by name; an array is shown by dtype and shape."""
         fields = (f"{name}={_shown(getattr(self, name))}" for name in self.__dataclass_fields__)
         return f"{type(self).__name__}({', '.join(fields)})"
 

@@ -1,4 +1,4 @@
-"""What an integer network costs on a device: multiply-accumulates, bytes of weights, bytes of activations."""
+"""Summary of an integer network: multiply-accumulates, and bytes of weights and activations on a device."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -19,14 +19,14 @@ class LayerSummary:
     """One layer, for one image.
 
     Attributes:
-        name: kind and running number, such as ``Conv-1``; inside a residual behind the name of that.
+        name: kind and running number, such as ``Conv-1``; inside a residual it follows the name of that.
         kernel: height and width of its window, if it has one.
-        input: height, width and channels.
-        output: likewise.
-        parameters: weights and biases.
+        input: height, width and channels of the input.
+        output: height, width and channels of the output.
+        parameters: number of weights and biases.
         macs: multiply-accumulates, of convolutions and Linear layers only.
-        weight_bytes: int8 weights; int32 biases; an int32 multiplier and a shift of a byte for each channel.
-        activation_bytes: of the rows of its input that are kept at a time, see `summarize`.
+        weight_bytes: int8 weights, int32 biases, and for each channel an int32 multiplier and a shift of one byte.
+        activation_bytes: of the rows of the input that are kept at a time, see `summarize`.
     """
 
     name: str
@@ -44,8 +44,8 @@ class Summary:
     """The layers of an integer network in the order they run, and its totals for one image.
 
     Attributes:
-        layers: a residual itself follows what is inside it.
-        parameters: weights and biases.
+        layers: a residual comes after the layers inside it.
+        parameters: number of weights and biases.
         macs: multiply-accumulates of all convolutions and Linear layers.
         weight_bytes: of all layers.
         activation_bytes: of all layers, and of the int32 logits.
@@ -69,17 +69,17 @@ class Summary:
         lines += [row("total", "", *(f"{number:,}" for number in totals)), ""]
         lines.append(f"weights      {self.weight_bytes / 1000:.1f} kB, with biases and a multiplier a channel")
         lines.append(
-            f"activations  {self.activation_bytes / 1000:.1f} kB, where each layer keeps the rows that it needs"
+            f"activations  {self.activation_bytes / 1000:.1f} kB, if each layer keeps only the rows that it needs"
         )
         return "\n".join(lines)
 
 
 def summarize(network: "IntegerNetwork") -> Summary:
-    """Follow one image through ``network``, row by row.
+    """The summary of ``network``, computed row by row for one image.
 
-    Nothing is computed twice. A layer keeps as many rows of its input, in a ring, as its kernel is high; the first one
-    so reads the image as it comes. A global pool keeps an int32 sum a channel, a Linear its whole input. The shortcut
-    of a residual starts at a row that the other way still has to reach: so many rows more are kept.
+    Nothing is computed twice. A layer keeps as many rows of its input, in a ring buffer, as its kernel is high; so even
+    the image is read row by row. A global pool keeps an int32 sum for each channel, a Linear its whole input. The
+    layers of a residual read ahead of its shortcut, so the rows in between are kept for the shortcut.
     """
     layers = tuple(_chain(network.layers, (network.size, network.size, IMAGE_CHANNELS), "", {}))
     logits = _WORD * len(network.head.bias)
@@ -101,7 +101,7 @@ def _chain(layers: Sequence[Layer], shape: Shape, within: str, counts: dict[str,
             yield from _chain(layer.layers, shape, f"{name}.", counts)
             shortcut = list(_chain(layer.shortcut, shape, f"{name}.", counts))
             yield from shortcut
-            yield LayerSummary(name, None, shape, layer.output_shape(shape), 0, 0, 0, _waiting(layer, shape))
+            yield LayerSummary(name, None, shape, layer.output_shape(shape), 0, 0, 0, _shortcut_bytes(layer, shape))
         else:
             yield _single(layer, name, shape)
         shape = layer.output_shape(shape)
@@ -135,10 +135,10 @@ def _kernel(layer: Layer) -> tuple[int, ...] | None:
     return layer.kernel if isinstance(layer, MaxPool | AveragePool) else None
 
 
-def _waiting(residual: Residual, shape: Shape) -> int:
-    """Bytes of the rows that the shortcut of ``residual`` needs, beyond those that the other way keeps anyway.
+def _shortcut_bytes(residual: Residual, shape: Shape) -> int:
+    """Bytes of the input rows that the shortcut of ``residual`` needs, beyond those that the other branch keeps.
 
-    Both ways read the same rows. Of a shortcut with layers these are counted as the rows of its first layer.
+    Both branches read the same rows. Those kept by the first layer of a shortcut are counted there.
     """
     ahead = _last_row(residual.layers) - _last_row(residual.shortcut)
     first = _kernel(residual.layers[0]) if residual.layers else None
@@ -150,7 +150,7 @@ def _last_row(layers: Sequence[Layer], last: int = 0) -> int:
     """The last row of the input that row ``last`` of the output needs."""
     for layer in reversed(layers):
         if isinstance(layer, Residual):
-            last = max(_last_row(way, last) for way in (layer.layers, layer.shortcut))
+            last = max(_last_row(branch, last) for branch in (layer.layers, layer.shortcut))
         elif isinstance(layer, Conv | MaxPool | AveragePool) and (kernel := _kernel(layer)):
             last = last * layer.stride[0] + kernel[0] - 1 - layer.padding[0]
     return last
