@@ -78,7 +78,7 @@ def test_a_saved_recipe_gives_the_same_weights(cifar_edge: RunCommand, trained: 
         ),
         (["train", "--recipe", "missing.toml"], 2, "cannot read the recipe missing.toml: No such file or directory"),
         (["train", "--epochs", "0"], 2, "not in the range"),
-        (["train", "--name", "../x"], 2, "no name of a folder"),
+        (["train", "--name", "../x"], 2, "not a folder's name"),
         (["train", "--data", "sample", "--set", "holdout=500"], 1, "leaves none"),
         (["train", "--data", "sample", "--set", "teacher=nowhere"], 1, "the recipe's teacher: no file, run"),
         (["train", "--data", "nowhere"], 1, "nowhere"),
