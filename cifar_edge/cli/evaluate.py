@@ -18,7 +18,7 @@ WIDTH = 80
 """Width of the tables in columns."""
 
 CONFUSIONS = 10
-"""Number of the most frequent confusions that are listed if the whole matrix is too wide."""
+"""Number of most frequent confusions that are listed if the whole matrix is too wide."""
 
 
 @click.command("evaluate")
@@ -30,11 +30,11 @@ def command(
 ) -> None:
     """Measure the accuracy of MODEL on the test images.
 
-    It is printed with its 95 % interval, class by class, and with the confusion matrix.
+    The accuracy is printed with its 95 % interval, then for each class, then the confusion matrix.
 
-    MODEL is a released name (gn-cnn; for one of its files gn-cnn.fp32), a run, a folder or an .onnx file. Without it,
-    the model of predict. The export of a run that was trained on an image folder is measured on that, unless --data is
-    given.
+    MODEL is a released name (gn-cnn; for one of its files gn-cnn.fp32), a run, a folder or an .onnx file; without it,
+    the model that predict takes. If its run was trained on an image folder, the test images are those of that folder,
+    unless --data is given.
 
     Example: cifar-edge evaluate gn-cnn --data sample
     """
@@ -53,17 +53,16 @@ def command(
     session, metadata = load(found.path, name=str(found))
     trained = Run(found.path.resolve().parent.parent)  # the export of a run lies in its folder
     reference = trained.summary.data
-    own = reference is not None and reference.folder is not None
-    if not own and data is None and not os.environ.get(DATA_VARIABLE) and metadata.labels != CIFAR10_LABELS:
-        raise DataError(f"{found} knows classes of its own ({listed(metadata.labels)}); give images with --data DIR")
-    if reference is not None and own:
+    on_image_folder = reference is not None and reference.folder is not None
+    if not on_image_folder and data is None and not os.environ.get(DATA_VARIABLE) and metadata.labels != CIFAR10_LABELS:
+        raise DataError(f"{found} has classes of its own ({listed(metadata.labels)}); give images with --data DIR")
+    if reference is not None and on_image_folder:
         dataset = loading.load_unseen(trained.path, reference, data, offline, holdout, strict, metadata.size)
     else:
         dataset = loading.load(data, offline, holdout, strict, metadata.size)
     if dataset.labels != metadata.labels:
         raise DataError(
-            f"{found} knows other classes ({listed(metadata.labels)}) than {dataset.name} has "
-            f"({listed(dataset.labels)})"
+            f"{found} has other classes ({listed(metadata.labels)}) than {dataset.name} ({listed(dataset.labels)})"
         )
     evaluation = evaluate(run(session, dataset.test_images), dataset.test_labels, dataset.labels)
     if as_json:
@@ -91,12 +90,12 @@ def text_report(evaluation: "Evaluation") -> str:
     lines = [f"accuracy  {accuracy.value:.2%}  (95 % interval {accuracy.low:.2%} to {accuracy.high:.2%})", ""]
     table = _table(evaluation, matrix=True)
     if max(map(len, table)) <= WIDTH:
-        return "\n".join([*lines, *table, "", "A row holds the images of one class, by the class they were taken for."])
+        return "\n".join([*lines, *table, "", "Rows are true classes, columns predicted classes."])
     return "\n".join([*lines, *_table(evaluation, matrix=False), "", *_confusions(evaluation)])
 
 
 def _table(evaluation: "Evaluation", matrix: bool) -> list[str]:
-    """One line a class: name, images, recall, and with ``matrix`` its row of the confusion matrix."""
+    """A line for each class: name, images, recall, and with ``matrix`` its row of the confusion matrix."""
     from cifar_edge.messages import display_name
 
     names = [display_name(label) for label in evaluation.labels]
@@ -115,11 +114,14 @@ def _confusions(evaluation: "Evaluation") -> list[str]:
     from cifar_edge.messages import display_name
 
     names = [display_name(label) for label in evaluation.labels]
-    mistaken = [
+    mistakes = [
         (count, names[true], names[predicted])
         for true, row in enumerate(evaluation.confusion.tolist())
         for predicted, count in enumerate(row)
         if count and true != predicted
     ]
-    worst = sorted(mistaken, key=lambda found: -found[0])[:CONFUSIONS]
-    return ["commonest confusions", *(f"{count:>7,}  {true} taken for {predicted}" for count, true, predicted in worst)]
+    worst = sorted(mistakes, key=lambda mistake: -mistake[0])[:CONFUSIONS]
+    return [
+        "most frequent confusions",
+        *(f"{count:>7,}  {true} taken for {predicted}" for count, true, predicted in worst),
+    ]

@@ -1,4 +1,4 @@
-"""`cifar-edge export`: export a trained network to ONNX, fp32 and int8, and compare it with PyTorch."""
+"""`cifar-edge export`: export a trained network to ONNX, in fp32 and int8, and compare it with PyTorch."""
 
 import json
 import math
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from cifar_edge.export.debug import LayerSignal
 
 LAYERS_NAMED = 3
-"""Number of layers that --debug lists: those that lose most."""
+"""Number of layers, those that lose most, that --debug names last."""
 
 
-def _points(context: click.Context, parameter: click.Parameter, value: float) -> float:
+def _finite(context: click.Context, parameter: click.Parameter, value: float) -> float:
     if not math.isfinite(value):
         raise click.BadParameter(f"{value} is not a number of percentage points.")
     return value
@@ -40,7 +40,7 @@ def _points(context: click.Context, parameter: click.Parameter, value: float) ->
     type=float,
     default=0.5,
     show_default=True,
-    callback=_points,
+    callback=_finite,
     help="Percentage points that int8 may lose.",
 )
 @click.option(
@@ -50,7 +50,7 @@ def _points(context: click.Context, parameter: click.Parameter, value: float) ->
     metavar="NAME",
     help="Write int8 in this format as well; repeatable. ONNX is always written.",
 )
-@click.option("--debug", is_flag=True, help="Tell on stderr which layers of int8 lose most signal.")
+@click.option("--debug", is_flag=True, help="Print on stderr which layers of int8 lose most signal.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
     model: str | None,
@@ -67,22 +67,22 @@ def command(
 ) -> None:
     """Export a trained network to ONNX, and compare it with PyTorch.
 
-    MODEL is a run, by its folder or its name under runs, or the name of a released model. Without it the newest
-    finished run is taken; a newer one that was interrupted or has failed stops it; where there is no run at all, it
-    is the released gn-cnn. The files go to RUN/export, those of a released model to runs/TIME-MODEL/export. Every
-    file is compared with the PyTorch network on the test images of the data it was trained on, and measured on this
-    machine; the report says which one to deploy: the fastest, but for an int8 that loses more than --max-drop (on
-    few test images, more than one image). If a gate fails, the exit code is 3 and nothing is written.
+    MODEL is a run, by its folder or its name under runs, or the name of a released model. Without MODEL, it is the
+    newest finished run, or the released gn-cnn if there are no runs; a newer run that was interrupted or has failed
+    is an error. The files go to RUN/export, those of a released model to runs/TIME-MODEL/export. Every file is
+    compared with the PyTorch network on the test images of the data it was trained on, and measured on this machine.
+    The report says which one to deploy: the fastest, unless that is int8 and loses more than --max-drop (on few test
+    images, more than one image). If a gate fails, the exit code is 3 and nothing is written.
 
-    Int8 is made of the network with its norms folded away, where the run has one: train and fold make it. The files of
-    each --target answer as that network of integers does, bit for bit, or nothing is written.
+    Int8 is made of the folded network, if the run has one; train and fold make it. The files of each --target compute
+    what the integer network does, bit for bit; else nothing is written.
 
     Example: cifar-edge export gn-cnn --quantize --out gn-cnn-for-the-device
     """
     if set(targets) - {"onnx"} and not quantize:
         raise click.UsageError("--target is a format of int8, which only --quantize makes.")
     if debug and not quantize:
-        raise click.UsageError("--debug tells of int8, which only --quantize makes.")
+        raise click.UsageError("--debug is about int8, which only --quantize makes.")
     with needs("train"):
         from cifar_edge.export.pipeline import export_network
         from cifar_edge.training.checkpoint import load_network
@@ -105,7 +105,7 @@ def command(
         quantize=quantize,
         max_drop=max_drop,
         targets=targets,
-        debug=_tell_signals if debug else None,
+        debug=_print_signals if debug else None,
     )
     if as_json:
         say(json.dumps({**report.to_dict(), "folder": str(target)}, indent=2))
@@ -114,7 +114,7 @@ def command(
 
 
 def _default_folder(source: Path, name: str) -> Path:
-    """The run's own export folder; a released model is never written to unless asked."""
+    """The run's own export folder, or for a released model, which is never written to by default, one under runs."""
     if is_released(source):
         return Path("runs", f"{datetime.now():%Y%m%d-%H%M%S}-{name}", "export")
     from cifar_edge.runs.run import Run
@@ -122,8 +122,8 @@ def _default_folder(source: Path, name: str) -> Path:
     return Run(source).export.path
 
 
-def _tell_signals(signals: "Sequence[LayerSignal]") -> None:
-    tell("signal to noise behind each layer of int8, against float:")
+def _print_signals(signals: "Sequence[LayerSignal]") -> None:
+    tell("signal-to-noise ratio after each layer of int8, against float:")
     for signal in signals:
         tell(f"  {signal.layer:<28} {signal.snr_db:6.1f} dB")
     worst = sorted(signals, key=lambda signal: signal.added, reverse=True)[:LAYERS_NAMED]

@@ -27,8 +27,9 @@ _NOT_FOR_USERS = ("bench", "dev")
 def command(as_json: bool) -> None:
     """Show versions, processor, cache, models and runs.
 
-    It tells which of the extra packages are installed, what the processor has for int8, and which model predict would
-    take, and why. It needs the base install alone, loads no model, and does not fail where something is missing.
+    It prints which packages of the extras are installed, which int8 instructions the processor has, and which model
+    predict would take, and why. It needs only the base install, loads no model, and does not fail if something is
+    missing.
 
     Example: cifar-edge info
     """
@@ -56,7 +57,7 @@ def _version(package: str) -> str | None:
 
 
 def _extras() -> dict[str, dict[str, str | None]]:
-    """Extra -> its packages -> their versions, as the installed cifar-edge declares them."""
+    """Extra -> package -> version, None if it is missing; extras are those that the installed cifar-edge declares."""
     try:
         declared = metadata.requires("cifar-edge") or []
     except metadata.PackageNotFoundError:
@@ -94,7 +95,7 @@ def _cache() -> dict[str, Any]:
     try:
         files = [file for file in folder.rglob("*") if file.is_file()]
         return {"path": str(folder), "bytes": sum(file.stat().st_size for file in files)}
-    except OSError:  # not ours to read, or somebody empties it just now
+    except OSError:  # not readable, or just being emptied by another process
         return {"path": str(folder), "bytes": None}
 
 
@@ -106,7 +107,7 @@ def _data() -> dict[str, Any]:
     try:
         path = location()
         return {"path": None if path is None else str(path), "there": path is None or path.exists()}
-    except (OSError, DataError):  # DataError: a ~ that is nobody's home, or no home for the cache
+    except (OSError, DataError):  # DataError: ~ of an unknown user, or no home for the cache
         return {"path": os.environ.get(DATA_VARIABLE) or "the cache", "there": False}
 
 
@@ -159,14 +160,14 @@ def text_report(record: dict[str, Any]) -> str:
     lines = [
         ("cifar-edge", f"{record['version']}, Python {record['python']}, {record['system']}"),
         ("packages", ", ".join(f"{name} {version or 'missing'}" for name, version in record["packages"].items())),
-        *((f"  [{name}]", _told_extra(name, packages)) for name, packages in record["extras"].items()),
-        ("processor", f"{processor['name']}, {_told_cores(processor)}"),
-        ("  for int8", "unknown" if instructions is None else ", ".join(_told(instructions))),
+        *((f"  [{name}]", _extra_text(name, packages)) for name, packages in record["extras"].items()),
+        ("processor", f"{processor['name']}, {_cores_text(processor)}"),
+        ("  for int8", "unknown" if instructions is None else _instructions_text(instructions)),
         ("", processor["int8"]),
         ("cache", cache["error"] if cache["path"] is None else f"{_shown(cache['path'])} ({size})"),
-        ("data", "the sample inside this package" if data["path"] is None else _told_data(data)),
+        ("data", "the sample inside this package" if data["path"] is None else _data_text(data)),
         ("models", "; ".join(f"{name} ({_precisions(name, files)})" for name, files in record["models"].items())),
-        ("runs", f"{_counted(runs)}, in {_shown(runs['path'])}"),
+        ("runs", f"{_counts_text(runs)}, in {_shown(runs['path'])}"),
         ("predict takes", predict["error"] if predict["model"] is None else _shown(predict["model"])),
         ("", predict["why"] or ""),
     ]
@@ -190,29 +191,29 @@ def _shown(path: str) -> str:
     return display_name(path)
 
 
-def _told(instructions: dict[str, bool]) -> list[str]:
-    return [f"{name} {'yes' if has else 'no'}" for name, has in instructions.items()]
+def _instructions_text(instructions: dict[str, bool]) -> str:
+    return ", ".join(f"{name} {'yes' if has else 'no'}" for name, has in instructions.items())
 
 
-def _told_cores(processor: dict[str, Any]) -> str:
-    """Such as ``2 of 64 cores``, if an affinity or the quota of a container allows only so many."""
+def _cores_text(processor: dict[str, Any]) -> str:
+    """Such as ``64 cores``, or ``2 of 64 cores`` if an affinity or the quota of a container allows fewer."""
     counts = dict.fromkeys([processor["cores"], processor["machine_cores"] or processor["cores"]])
     return f"{' of '.join(map(str, counts))} cores"
 
 
-def _told_extra(name: str, packages: dict[str, str | None]) -> str:
+def _extra_text(name: str, packages: dict[str, str | None]) -> str:
     missing = [package for package, version in packages.items() if version is None]
     if missing:
         return f"missing {', '.join(missing)}: pip install 'cifar-edge[{name}]'"
     return ", ".join(f"{package} {version}" for package, version in packages.items())
 
 
-def _counted(runs: dict[str, Any]) -> str:
+def _counts_text(runs: dict[str, Any]) -> str:
     counts = {**Counter(runs["states"].values()), "exported": len(runs["exported"])}
     return ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "none"
 
 
-def _told_data(data: dict[str, Any]) -> str:
+def _data_text(data: dict[str, Any]) -> str:
     return _shown(data["path"]) + ("" if data["there"] else " (not there)")
 
 

@@ -20,10 +20,10 @@ _ROW = "{:<31} {:<14} {:<11} {:>7} {:>8} {:>4}".format
 def command(as_json: bool) -> None:
     """List the runs under ./runs and their progress.
 
-    A run is finished; running, while a process trains it; failed, if its training ended with an error; else
-    interrupted. train --resume goes on with the last two. A finished run shows its test accuracy, after folding if it
-    was folded; any other run shows its last validation accuracy, or test accuracy if no images are held out. The age
-    counts from the beginning of a run.
+    A run is finished, running (a process trains it), failed (its training ended with an error), or else interrupted.
+    train --resume goes on with the last two. A finished run shows its test accuracy, after folding if it was folded;
+    any other run shows its last validation accuracy, or test accuracy if no images are held out. The age counts from
+    the beginning of a run.
 
     Example: cifar-edge runs
     """

@@ -26,13 +26,13 @@ def command(name: str, size: int | None, as_json: bool) -> None:
     """Print a network's layers, shapes, parameters and MACs.
 
     NAME is a run, whose network is shown as trained, or a network such as gn-cnn or s8-layer, for ten classes.
-    Layers that neither hold parameters nor shrink their input (ReLU, Dropout, Flatten) are numbered, not printed.
+    Layers that neither hold parameters nor shrink their input (ReLU, Dropout, Flatten) are numbered but not printed.
     MACs are the multiply-accumulates of convolutions and linear layers. Sizes are for one float32 image, in MB of
     2^20 bytes; forward/backward counts every layer's output and its gradient.
 
-    NAME may also be an exported int8 file, or the folder of an export: shown is what the file computes, with the
-    bytes of its weights, and of its activations where a device keeps only the rows that it still needs. Of a run that
-    was exported in int8 both are shown.
+    NAME may also be an exported int8 file, or the folder of an export. Then the integer layers are shown, with the
+    bytes of their weights, and of their activations if a device keeps only the rows that it still needs. For a run
+    that was exported in int8, both are shown.
 
     Example: cifar-edge summary gn-cnn --size 64
     """
@@ -60,7 +60,7 @@ def command(name: str, size: int | None, as_json: bool) -> None:
     side = size or network.size
     try:
         summary = summarize(build(network.model, len(network.labels), side), side)
-    except ModelError as error:  # no such network: wrong use, as of train --model
+    except ModelError as error:  # no such network is a usage error, as for train --model
         raise RecipeError(str(error)) from error
     if as_json:
         say(_json(network.model, summary, int8))

@@ -55,7 +55,7 @@ def test_the_table_fits_a_terminal_and_shows_the_same(sample: Dataset) -> None:
         assert line.split()[1] == str(sum(row))
 
 
-def test_many_classes_show_their_commonest_confusions() -> None:
+def test_many_classes_show_their_most_frequent_confusions() -> None:
     labels = tuple(f"class number {number}" for number in range(200))
     truth = np.arange(200).repeat(5)[:-5]
     answers = truth.copy()
@@ -64,7 +64,7 @@ def test_many_classes_show_their_commonest_confusions() -> None:
     text = text_report(evaluate(np.eye(200, dtype=np.float32)[answers], truth, labels))
     assert max(map(len, text.splitlines())) <= 80
     assert text.endswith(
-        "commonest confusions\n"
+        "most frequent confusions\n"
         "      5  class number 7 taken for class number 8\n"
         "      2  class number 0 taken for class number 199"
     )
@@ -80,7 +80,7 @@ def test_other_classes_are_refused(tmp_path: Path) -> None:
     path.write_bytes(content)
     result = CliRunner().invoke(main, ["evaluate", str(path), "--data", "sample"])
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith(f"Error: {path} knows other classes (class 0, ")
+    assert result.stderr.startswith(f"Error: {path} has other classes (class 0, ")
     assert len(result.stderr.splitlines()) == 1
 
 

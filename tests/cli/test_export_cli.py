@@ -66,7 +66,7 @@ def test_debug_names_the_layers_that_lose_most(run_folder: Path) -> None:
     result = export(run_folder, "--quantize", "--debug", "--max-drop=-100")
     assert result.exit_code == 3, "it tells even if int8 fails its gate"
     lines = result.stderr.splitlines()
-    first = lines.index("signal to noise behind each layer of int8, against float:") + 1
+    first = lines.index("signal-to-noise ratio after each layer of int8, against float:") + 1
     layers = [line.rsplit(maxsplit=2)[0].strip() for line in lines[first : first + 12]]
     assert layers == [*(f"convolution {i}" for i in range(1, 11)), "average pool 1", "convolution 11 to logits"]
     named = lines[first + 12].removeprefix("most is lost in ").split(", ")
@@ -96,7 +96,7 @@ def test_damaged_weights_are_one_line(run_folder: Path) -> None:
     [
         (["no-such-run"], 1, "is called 'no-such-run'"),
         (["--max-drop", "nan"], 2, "nan is no number of points"),
-        (["--debug"], 2, "--debug tells of int8, which only --quantize makes"),
+        (["--debug"], 2, "--debug is about int8, which only --quantize makes"),
         (["--max-drop", "much"], 2, "'much' is not a valid float"),
         (["--out", "runs/20260101-000000-s8-batch/summary.json"], 2, "is a file"),
         (["--data", "no-such-folder"], 1, "no-such-folder"),

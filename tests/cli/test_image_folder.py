@@ -149,7 +149,7 @@ def test_a_dataset_that_has_moved_or_changed(pets: Path, run_of_pets: Path) -> N
         (["export", "--holdout", "0.2"], 1, "--holdout 0.2, but the training kept 0.3; leave it out"),
         (["export", "--data", "sample"], 1, f"knows the classes {', '.join(LABELS)}, the data set cifar10-sample has"),
         (["evaluate", "runs/own", "--data", "sample"], 1, "is not exported yet"),
-        (["evaluate", "gn-cnn", "--data", "my pets", "--holdout", "0.3"], 1, "knows other classes (airplane, "),
+        (["evaluate", "gn-cnn", "--data", "my pets", "--holdout", "0.3"], 1, "has other classes (airplane, "),
         (
             ["data", "--data", "my pets/飞机"],
             1,
@@ -178,7 +178,7 @@ def test_a_lone_file_with_other_classes_asks_for_images(pets: Path, tmp_path: Pa
     done = cifar_edge("evaluate", "lone.onnx")
     assert done.exit_code == 1
     assert done.stderr == (
-        f"Error: lone.onnx knows classes of its own ({', '.join(LABELS)}); give images with --data DIR\n"
+        f"Error: lone.onnx has classes of its own ({', '.join(LABELS)}); give images with --data DIR\n"
     )
     assert cifar_edge("evaluate", "lone.onnx", "--data", pets, "--holdout", "0.3").exit_code == 0
 
