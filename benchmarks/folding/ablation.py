@@ -1,10 +1,10 @@
-"""How good norm folding is, by images of the fit, and epochs, teacher, form and optimiser of the fine-tuning.
+"""An ablation of norm folding: images of the fit, and epochs, teacher, form and optimiser of the fine-tuning.
 
     python -m benchmarks.folding.ablation runs/NAME
 
-The run has held-out images (``holdout`` in its recipe); they alone are judged by. What is not varied is as in the run's
-recipe, but that SGD trains everything where no rate of Muon is given. Each result is added to
-benchmarks/folding/ablation.csv at once, and what stands there is not measured again. docs/folding.md says what follows.
+The run has validation images (``holdout`` in its recipe), and only these judge. Settings that are not varied are those
+of the run's recipe, except that SGD trains all weights if no rate of Muon is given. Each result is added to
+benchmarks/folding/ablation.csv at once; a case that is there is not repeated. docs/folding.md has the conclusions.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ FIT_IMAGES = (100, 500, 2_000, 5_000)
 DRAWS = (1, 2, 3)
 USUAL_FIT = 2_000
 USUAL_DRAW = 1
-"""As in `cifar_edge.training.run`."""
+"""As in `cifar_edge.training.phases`."""
 EPOCHS = (1, 2, 5, 10)
 AFFINE_EPOCHS = 5
 MUON_RATES = (0.0025, 0.005, 0.01, 0.02)
@@ -49,14 +49,14 @@ class Case:
     """One way to fold.
 
     Attributes:
-        fit_images: training images of the least-squares fit.
+        fit_images: number of training images of the least-squares fit.
         draw: seed by which they are drawn.
         epochs: of fine-tuning; 0 for the fit alone, and then the rest is empty.
         teacher: ``none``, ``self`` (the GroupNorm network) or the name of a larger network.
-        form: ``batch norm``, or ``affine`` (biases stay what they are), while it is fine-tuned.
+        form: form that is fine-tuned: ``batch norm``, or ``affine`` with biases.
         learning_rate: peak of the schedule.
         temperature: of the distillation; None without a teacher.
-        muon_learning_rate: of the convolutions' weights; None where SGD trains them too.
+        muon_learning_rate: for the weights of convolutions; None if SGD trains them too.
     """
 
     fit_images: int
@@ -71,17 +71,17 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Result(Case):
-    """A line of the CSV file: a case, and what it gave.
+    """A line of the CSV file: a case and its result.
 
     Attributes:
         spec: the network, as in benchmarks/search/space.py.
-        train_epochs: how long the GroupNorm network was trained.
+        train_epochs: number of epochs of the GroupNorm network.
         mixup: of that training, and of the fine-tuning.
-        weights_sha256: of its file; empty where that was not kept.
-        group_norm_accuracy: of the GroupNorm network on the held-out images, in [0, 1].
-        held_out_accuracy: of the folded network, in [0, 1]; empty where the loss became infinite.
-        held_out_images: how many there are.
-        device: what it was computed on.
+        weights_sha256: of its file; empty if that was not recorded.
+        group_norm_accuracy: of the GroupNorm network on the validation images, in [0, 1].
+        held_out_accuracy: of the folded network, in [0, 1]; empty if the loss became infinite.
+        held_out_images: number of validation images.
+        device: the one it was computed on.
     """
 
     spec: str
@@ -105,7 +105,7 @@ def cases(recipe: Recipe) -> Iterator[Case]:
         yield alone
         yield replace(alone, teacher="self", temperature=recipe.temperature)
         if epochs == AFFINE_EPOCHS:
-            # Nothing normalises the affine form: the recipe's rate may be too high for it.
+            # Without a norm, the affine form may need a lower rate than the recipe's.
             low = replace(alone, learning_rate=recipe.fold.learning_rate / 10)
             yield from (replace(alone, form="affine"), replace(low, form="affine"), low)
             yield replace(low, form="affine", teacher="self", temperature=recipe.temperature)
@@ -114,11 +114,11 @@ def cases(recipe: Recipe) -> Iterator[Case]:
 
 
 class Ablation:
-    """A trained network, the images it was trained on, and the held-out ones.
+    """A trained network, its training images and its validation images.
 
     Raises:
-        ModelError: ``run`` is no finished run of a network that can be folded.
-        RecipeError: it holds out no images.
+        ModelError: ``run`` is not a finished run of a network that can be folded.
+        RecipeError: the run holds out no images.
     """
 
     def __init__(self, run: Path, dataset: Dataset, device: str) -> None:
@@ -127,16 +127,16 @@ class Ablation:
             raise ModelError(f"{trained.name} cannot be folded; give a run of gn-cnn")
         self.device = choose_device(device)
         self.recipe = resolve_precision(Run(run).recipe, self.device)
-        images, labels, held_out = training_images(dataset, self.recipe.holdout, self.device)
-        if held_out is None:
+        images, labels, validation = training_images(dataset, self.recipe.holdout, self.device)
+        if validation is None:
             raise RecipeError(f"{run} holds out no images to judge by; train with --set holdout=5000")
-        self.images, self.labels, self.held_out = images, labels, held_out
+        self.images, self.labels, self.validation = images, labels, validation
         self.network: GnCnn = trained.network.to(self.device)
         self.weights_sha256 = trained.sha256
         self.group_norm_accuracy = self.accuracy(self.network)
 
     def measure(self, case: Case) -> Result:
-        """What ``case`` gives."""
+        """The result of ``case``."""
         try:
             accuracy = self.accuracy(self.fold(case))
         except TrainingError:
@@ -149,7 +149,7 @@ class Ablation:
             weights_sha256=self.weights_sha256,
             group_norm_accuracy=round(self.group_norm_accuracy, 6),
             held_out_accuracy=None if accuracy is None else round(accuracy, 6),
-            held_out_images=len(self.held_out[1]),
+            held_out_images=len(self.validation[1]),
             device=torch.cuda.get_device_name() if self.device.type == "cuda" else "cpu",
         )
 
@@ -180,8 +180,8 @@ class Ablation:
         return tuned
 
     def accuracy(self, network: nn.Module) -> float:
-        """On the held-out images."""
-        images, labels = self.held_out
+        """Accuracy on the validation images."""
+        images, labels = self.validation
         right: Tensor = logits_of(network, images).argmax(1) == labels
         return right.double().mean().item()
 

@@ -1,11 +1,11 @@
-"""What training on brighter, darker and flatter images does for a folded network, and what it costs.
+"""Accuracy of folded networks that were fine-tuned with several strengths of brightness and contrast.
 
     python -m benchmarks.folding.light runs/NAME
 
-The run has held-out images (``holdout`` in its recipe). Its GroupNorm network is judged by them, as they are and under
-the corruptions of the model cards; then it is folded and fine-tuned with several strengths of brightness and contrast,
-and each folded network is judged in the same way. Results are added to benchmarks/folding/light.csv one by one, and
-what stands there is not measured again. docs/folding.md says what follows.
+The run has validation images (``holdout`` in its recipe). Its GroupNorm network is judged on them, as they are and with
+the corruptions of the model cards. Then it is folded and fine-tuned with several strengths of brightness and contrast,
+and each folded network is judged in the same way. Results are added to benchmarks/folding/light.csv one by one; a case
+that is there is not measured again. docs/folding.md has the conclusions.
 """
 
 from dataclasses import dataclass
@@ -43,15 +43,15 @@ CASES = (
 
 @dataclass(frozen=True)
 class Result:
-    """One network; accuracies are in [0, 1], those under a corruption the mean of its five strengths.
+    """The accuracies of one network, in [0, 1]; for a corruption it is the mean over its five strengths.
 
     Attributes:
         epochs: of fine-tuning; 0 is the GroupNorm network.
         brightness: strength in the fine-tuning, see `cifar_edge.training.augmentation.relight`.
         contrast: the same.
-        clean: on the held-out images as they are.
-        noise, blur, brighter, darker, less_contrast, jpeg: on them corrupted.
-        images: how many there are.
+        clean: on the validation images as they are.
+        noise, blur, brighter, darker, less_contrast, jpeg: on these images with that corruption.
+        images: number of validation images.
         weights_sha256: of the run.
     """
 
@@ -70,8 +70,8 @@ class Result:
 
 
 def measure(ablation: Ablation, network: nn.Module, epochs: int, brightness: float, contrast: float) -> Result:
-    """Judge ``network`` by the held-out images."""
-    images, labels = ablation.held_out
+    """The accuracies of ``network`` on the validation images."""
+    images, labels = ablation.validation
     classes = labels.cpu().numpy()
     pixels = images.cpu().numpy()
 

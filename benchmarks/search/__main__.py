@@ -1,11 +1,11 @@
-"""Search for architectures: latency first, on untrained weights, then proxy trainings of what is fast enough.
+"""The architecture search: latencies of untrained networks first, then short trainings of those that are fast enough.
 
     python -m benchmarks.search latency c32k4s2,n32,n40s2,n40 c24k4s2,n24,n24,n48s2,d,p64
     python -m benchmarks.search accuracy c32k4s2,n32,n40s2,n40 --set epochs=16
     python -m benchmarks.search plot
 
-space.py tells how a network is written. Each training is one line of benchmarks/search/results.csv, added when
-it is finished; what stands there is not trained again. docs/search.md says what was learned.
+space.py says how a network is written. Each training is one line of benchmarks/search/results.csv, added when it is
+finished; a training that has a line is not repeated. docs/search.md has the conclusions.
 """
 
 import sys
@@ -51,7 +51,7 @@ _RESNET8 = "ResNet-8"
 
 
 class Commands(click.Group):
-    """Tells errors in one line."""
+    """Prints errors in one line."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -70,7 +70,7 @@ def main() -> None:
 @click.option("--resnet8", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="As in benchmarks.peers.")
 @click.option("--rounds", type=click.IntRange(min=1), default=ROUNDS, show_default=True)
 def latency(specs: tuple[str, ...], resnet8: Path | None, rounds: int) -> None:
-    """Time the int8 graphs of SPECS, or of all networks in the CSV file, in alternation; note it in that file."""
+    """Time the int8 graphs of SPECS, or of all networks in the CSV file, in alternation; latencies go there."""
     wanted = [search_space.canonical(spec) for spec in specs] or [row.spec for row in search_results.read()]
     seconds = time_candidates(list(dict.fromkeys([RELEASED, *wanted])), resnet8, rounds)
     peer = seconds.pop(_RESNET8, None)
@@ -86,10 +86,10 @@ def latency(specs: tuple[str, ...], resnet8: Path | None, rounds: int) -> None:
 
 
 def time_candidates(specs: Sequence[str], resnet8: Path | None, rounds: int) -> dict[str, float]:
-    """Median seconds for one image, by spec, and of ResNet-8 where its file is given.
+    """Median seconds for one image, by spec, and of ResNet-8 if its file is given.
 
     Raises:
-        ModelError: a spec is no network, or the file is another one.
+        ModelError: a spec is not a network, or the file is not ResNet-8.
     """
     images = load_dataset("sample").train_images
     calls: dict[str, Callable[[], object]] = {
@@ -103,7 +103,7 @@ def time_candidates(specs: Sequence[str], resnet8: Path | None, rounds: int) -> 
 
 
 def _int8_session(spec: str, images: np.ndarray[Any, np.dtype[np.uint8]]) -> onnxruntime.InferenceSession:
-    """The int8 graph of an untrained network: as fast as a trained one's."""
+    """A session with the int8 graph of an untrained network, which is as fast as a trained one."""
     torch.manual_seed(0)
     network = unfitted(search_space.candidate(spec)).eval().requires_grad_(False)
     model = integer_graph(quantize(network.sequential(), images, fit=False))
@@ -116,7 +116,9 @@ def _int8_session(spec: str, images: np.ndarray[Any, np.dtype[np.uint8]]) -> onn
 @click.argument("specs", nargs=-1, required=True)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one key of the recipe; repeatable.")
 @click.option("--group-size", type=click.IntRange(min=1), default=search_space.GROUP_SIZE, show_default=True)
-@click.option("--holdout-seed", type=int, help="Hold out others than --holdout does: what a teacher never saw.")
+@click.option(
+    "--holdout-seed", type=int, help="Seed that draws the validation images, such as those that a teacher never saw."
+)
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
 @data_options
 def accuracy(
@@ -128,9 +130,9 @@ def accuracy(
     data: str | None,
     offline: bool,
 ) -> None:
-    """Train SPECS on all but 5,000 training images; their accuracy on those goes into the CSV file.
+    """Train SPECS on all but 5,000 training images; the accuracy on these validation images goes to the CSV file.
 
-    Sixteen epochs, if nothing else is set; a teacher is a run: --set teacher=runs/NAME, or a list of some.
+    Trainings have sixteen epochs by default. A teacher is a run, --set teacher=runs/NAME, or a list of runs.
     """
     where = choose_device(device)
     recipe = search_results.recipe_of(settings, PROXY.with_values(holdout=HOLDOUT))
@@ -141,43 +143,43 @@ def accuracy(
         Training.of(search_space.canonical(spec), group_size, recipe, taught_by, holdout_seed) for spec in specs
     ]
     for training in trainings:
-        search_space.candidate(training.spec, group_size)  # a bad one is told before the first is trained
-    images, labels, held_out = _split(load(data, offline), holdout_seed, where)
+        search_space.candidate(training.spec, group_size)  # a bad one is an error before the first is trained
+    images, labels, validation = _split(load(data, offline), holdout_seed, where)
     for training in trainings:
         if training in {row.training for row in search_results.read()}:
             click.echo(f"{training.spec} is in {search_results.RESULTS.name} already", err=True)
             continue
         torch.manual_seed(recipe.seed)
         network = search_space.candidate(training.spec, group_size).to(where)
-        average = fit(
+        ema = fit(
             network,
             images,
             labels,
             recipe,
             teacher=Teacher([teacher.network.to(where) for teacher in teachers], recipe) if teachers else None,
-            after_epoch=partial(_told, held_out, recipe.epochs),
+            after_epoch=partial(_print_epoch, validation, recipe.epochs),
         )
-        accuracies = (_accuracy(average, *held_out), _accuracy(average, images, labels))
+        accuracies = (_accuracy(ema, *validation), _accuracy(ema, images, labels))
         device_name = torch.cuda.get_device_name() if where.type == "cuda" else "cpu"
         row = search_results.append(training, accuracies, device_name)
-        click.echo(f"{row.held_out_accuracy:.2%} held out, {row.train_accuracy:.2%} training  {row.spec}")
+        click.echo(f"validation {row.held_out_accuracy:.2%}  training {row.train_accuracy:.2%}  {row.spec}")
 
 
 def _split(
     dataset: Dataset, holdout_seed: int | None, device: torch.device
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-    """Images and labels to train on, and those held out."""
-    images, labels, held_out = training_images(dataset, 0 if holdout_seed is not None else HOLDOUT, device)
-    if held_out is None:
+    """Images and labels to train on, and the validation images with theirs."""
+    images, labels, validation = training_images(dataset, 0 if holdout_seed is not None else HOLDOUT, device)
+    if validation is None:
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(holdout_seed or 0)).to(device)
         out, kept = order[:HOLDOUT], order[HOLDOUT:]
-        images, labels, held_out = images[kept], labels[kept], (images[out], labels[out])
-    return images, labels, held_out
+        images, labels, validation = images[kept], labels[kept], (images[out], labels[out])
+    return images, labels, validation
 
 
-def _told(held_out: tuple[Tensor, Tensor], epochs: int, epoch: Epoch, average: nn.Module) -> None:
-    accuracy = _accuracy(average, *held_out)
-    click.echo(f"{epoch.number}/{epochs}  loss {epoch.loss:.3f}  held out {accuracy:.2%}", err=True)
+def _print_epoch(validation: tuple[Tensor, Tensor], epochs: int, epoch: Epoch, ema: nn.Module) -> None:
+    accuracy = _accuracy(ema, *validation)
+    click.echo(f"{epoch.number}/{epochs}  loss {epoch.loss:.3f}  validation {accuracy:.2%}", err=True)
 
 
 def _accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:

@@ -11,10 +11,10 @@ _COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab
 
 
 def draw(rows: Sequence[Row]) -> Figure:
-    """Held-out accuracy against latency, a colour for each length of training, filled where there was a teacher.
+    """Validation accuracy against latency, with a colour for each number of epochs, filled for those with a teacher.
 
-    A line joins the networks of one colour, without a teacher, that no other of them beats in both; they are numbered,
-    and named at the side. Rows whose latency is not measured are left out.
+    For each colour, a line joins the Pareto front of networks without a teacher; these are numbered, and named at the
+    side. Rows without a latency are left out.
     """
     figure = Figure(figsize=(11, 6), layout="constrained")
     axes = figure.add_subplot()
@@ -40,7 +40,7 @@ def draw(rows: Sequence[Row]) -> Figure:
 
 
 def pareto_front(rows: Sequence[Row]) -> list[Row]:
-    """The rows that no other beats in both accuracy and latency, fastest first."""
+    """The rows that no other row beats in both accuracy and latency, fastest first."""
     front: list[Row] = []
     for row in sorted(rows, key=lambda each: (each.latency_ratio or 0.0, -each.held_out_accuracy)):
         if not front or row.held_out_accuracy > front[-1].held_out_accuracy:
@@ -49,18 +49,18 @@ def pareto_front(rows: Sequence[Row]) -> list[Row]:
 
 
 def _draw_front(axes: Axes, front: Sequence[Row], colour: str, names: list[str]) -> None:
-    """A line through ``front``, its points numbered by their place in ``names``, to which new specs are added."""
+    """Draw a line through ``front``; numbers are positions in ``names``, to which new specs are added."""
     axes.plot(*_points(front), color=colour, linewidth=1, alpha=0.6, zorder=0)
     for row, *point in zip(front, *_points(front), strict=True):
         if row.spec not in names:
             names.append(row.spec)
         number = names.index(row.spec) + 1
-        offset = (-9, 4) if number % 2 else (4, 4)  # to either side in turn: neighbours may be close
+        offset = (-9, 4) if number % 2 else (4, 4)  # alternate sides, because neighbours may be close
         axes.annotate(str(number), (point[0], point[1]), offset, textcoords="offset points", size=9, color=colour)
 
 
 def _draw_resnet8(axes: Axes, rows: Sequence[Row]) -> None:
-    """A line where ResNet-8 stands, by the median row that tells it."""
+    """Draw a line at the latency of ResNet-8, the median over the rows that have it."""
     ratios = sorted(
         row.latency_ratio / row.latency_ratio_resnet8 for row in rows if row.latency_ratio and row.latency_ratio_resnet8
     )

@@ -26,24 +26,24 @@ SETTINGS = (
     "ema_decay",
     "seed",
 )
-"""What of its recipe a training may vary, and a column records; the rest is `Recipe`'s default."""
+"""Keys of the recipe that a training may vary; each has a column. All other keys have the defaults of `Recipe`."""
 LIGHT = ("brightness", "contrast")
-"""The same; the columns hold text, such as ``[0.6, 1.4]``, empty for none."""
+"""More such keys, whose columns hold text, such as ``[0.6, 1.4]``; empty for none."""
 TEACHING = ("distillation_weight", "temperature")
-"""The same, where there is a teacher."""
+"""More such keys, for trainings with a teacher."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """All that decides what a training gives.
+    """All settings of a training.
 
     Attributes:
         spec: the network, see space.py.
-        group_size: channels of a group of the GroupNorm; None where `note` says otherwise.
-        epochs: and so on to ``temperature`` the settings of `cifar_edge.runs.recipe.Recipe`.
-        holdout_seed: of the order whose first 5,000 training images are held out; None for those of ``--holdout``.
+        group_size: channels in a group of the GroupNorms; None if ``note`` describes them.
+        epochs: this and all other settings are those of `cifar_edge.runs.recipe.Recipe`.
+        holdout_seed: seed of the order whose first 5,000 training images are held out; None for those of ``holdout``.
         teacher: name of the network it was distilled from; empty for none, and then the next two are None.
-        note: what no other column can say.
+        note: a remark on what has no column.
     """
 
     spec: str
@@ -82,17 +82,17 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Row(Training):
-    """A line of the CSV file: a training, what it gave, and what its network costs.
+    """A line of the CSV file: a training, its accuracies, and the costs of its network.
 
     Attributes:
-        held_out_accuracy: of the moving average on the 5,000 held-out training images, in [0, 1].
-        train_accuracy: the same on the 45,000 it was trained on, without augmentation.
-        device: what it was trained on.
-        parameters: of the network as it is trained, with GroupNorm and all branches.
-        macs: multiply-accumulates once it is folded, for one image.
-        latency_ratio: median latency of the int8 graph, one image, one thread, to that of the released gn-cnn in the
-            same run; None until it is measured.
-        latency_ratio_resnet8: the same to MLPerf Tiny's int8 ResNet-8 in LiteRT.
+        held_out_accuracy: of the ema network on the 5,000 validation images, in [0, 1].
+        train_accuracy: on the 45,000 training images, without augmentation.
+        device: the one it was trained on.
+        parameters: of the network as trained, with GroupNorm and all branches.
+        macs: multiply-accumulates of the folded network, for one image.
+        latency_ratio: median latency of the int8 graph, one image, one thread, divided by that of the released gn-cnn
+            in the same run; None until it is measured.
+        latency_ratio_resnet8: the same, divided by that of MLPerf Tiny's int8 ResNet-8 in LiteRT.
     """
 
     held_out_accuracy: float
@@ -105,7 +105,7 @@ class Row(Training):
 
     @property
     def training(self) -> Training:
-        """What was trained, and how."""
+        """The settings of the row."""
         return Training(**{field.name: getattr(self, field.name) for field in fields(Training)})
 
 
@@ -119,9 +119,9 @@ def read() -> list[Row]:
 
 
 def append(training: Training, accuracies: tuple[float, float], device: str) -> Row:
-    """Add a finished training, with its accuracies on held-out and on training images.
+    """Add a finished training, with its accuracies on validation and training images.
 
-    Its latency is taken from another row of the same network if there is one.
+    Its latency is taken from another row of the same network, if there is one.
 
     Raises:
         CifarEdgeError: the file is damaged, or cannot be written.
@@ -144,7 +144,7 @@ def append(training: Training, accuracies: tuple[float, float], device: str) -> 
 
 
 def set_latencies(to_released: Mapping[str, float], to_resnet8: Mapping[str, float]) -> None:
-    """Write latency ratios, by spec, into the rows of those networks; a ratio that is not there stays as it was.
+    """Write latency ratios, by spec, into the rows of these networks; other ratios do not change.
 
     Raises:
         CifarEdgeError: the file is damaged, or cannot be written.
@@ -157,7 +157,7 @@ def recipe_of(settings: Sequence[str], base: Recipe) -> Recipe:
     """``base`` with ``key=value`` strings applied.
 
     Raises:
-        RecipeError: a key that no column records, or as `Recipe.updated`.
+        RecipeError: a key has no column, or as for `Recipe.updated`.
     """
     known = (*SETTINGS, *LIGHT, "teacher", *TEACHING)
     for setting in settings:

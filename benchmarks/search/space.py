@@ -1,18 +1,17 @@
 """Candidate networks written as short specs, such as ``c32k4s2,n32,n32,n32s2,n32,n28,p64``.
 
-One word a layer: its kind, its output channels, and where they differ from the kind's own, the size of its kernel
-(``k``) and its stride (``s``).
+A layer is one word: its kind, its output channels, and the size of its kernel (``k``) and its stride (``s``) if these
+are not the default of the kind.
 
-    c   3x3 convolution with a parallel 1x1 branch at training time; an even kernel, such as ``c32k4s2``, has none
+    c   3x3 convolution with a parallel 1x1 branch at training time; with an even kernel, as ``c32k4s2``, without it
     n   convolution with an odd kernel and no 1x1 branch
-    d   depthwise 3x3 convolution with a parallel 1x1 branch; no number: it keeps the channels of the layer before
+    d   depthwise 3x3 convolution with a parallel 1x1 branch; it has no number, as it keeps the number of channels
     e   the same without the 1x1 branch
     p   1x1 convolution
-    q   the same without the identity beside it
+    q   the same without an identity branch
 
-Words in brackets, such as ``(e,q64)``, have a residual around them. Where shapes allow, every layer has the identity as
-one more branch. GroupNorm, ReLU, the pool and the classifier are
-in all of them: see `cifar_edge.models.gn_cnn`.
+Words in brackets, such as ``(e,q64)``, have a residual around them. Every layer but ``q`` has an identity branch, if shapes
+allow. All networks have GroupNorm, ReLU, the pool and the classifier: see `cifar_edge.models.gn_cnn`.
 """
 
 import re
@@ -39,7 +38,7 @@ def parse(spec: str) -> tuple[Layer, ...]:
     """The layers of a spec.
 
     Raises:
-        ModelError: a word is no layer, or its layer does not fit the one before.
+        ModelError: a word is not a layer, or its layer does not fit the one before.
     """
     layers: list[Layer] = []
     channels, size = IMAGE_CHANNELS, IMAGE_SIZE
@@ -61,7 +60,7 @@ def parse(spec: str) -> tuple[Layer, ...]:
 
 
 def write(layers: Sequence[Layer]) -> str:
-    """The one spec of ``layers``: what `parse` reads back as them."""
+    """The canonical spec of ``layers``; `parse` reads it back."""
     words = [_word(layer) for layer in layers]
     for index, layer in enumerate(layers):
         if layer.residual:
@@ -74,21 +73,21 @@ def canonical(spec: str) -> str:
     """``spec`` as `write` spells it.
 
     Raises:
-        ModelError: as `parse`.
+        ModelError: as for `parse`.
     """
     return write(parse(spec))
 
 
 def candidate(spec: str, group_size: int = GROUP_SIZE) -> GnCnn:
-    """A freshly initialised network for ten classes; torch's global generator decides its weights.
+    """A network for ten classes, with weights drawn from PyTorch's global generator.
 
     Raises:
-        ModelError: as `parse`, or the channels do not divide into groups of ``group_size``.
+        ModelError: as for `parse`, or the channels do not divide into groups of ``group_size``.
     """
     layers = parse(spec)
     for layer in layers:
         if layer.channels % group_size:
-            raise ModelError(f"{layer.channels} channels in {spec!r} are no multiple of the group size {group_size}")
+            raise ModelError(f"{layer.channels} channels in {spec!r} are not a multiple of the group size {group_size}")
     try:
         return GnCnn(CLASSES, layers, group_size)
     except ValueError as error:
@@ -96,13 +95,13 @@ def candidate(spec: str, group_size: int = GROUP_SIZE) -> GnCnn:
 
 
 def costs(spec: str) -> tuple[int, int]:
-    """Parameters of the network as it is trained, and multiply-accumulates of what is left of it once it is folded.
+    """Parameters of the network as trained, and multiply-accumulates of the folded network.
 
     Raises:
-        ModelError: as `parse`.
+        ModelError: as for `parse`.
     """
     with torch.device("meta"):
-        network = candidate(spec, group_size=1)  # the size of the groups changes neither
+        network = candidate(spec, group_size=1)  # neither depends on the group size
         folded: FoldedNetwork = unfitted(network)
     return summarize(network).parameters, summarize(folded).macs
 
@@ -110,7 +109,7 @@ def costs(spec: str) -> tuple[int, int]:
 def _layer(word: str, channels: int) -> Layer:
     match = _WORD.fullmatch(word)
     if match is None:
-        raise ModelError(f"{word!r} is no layer; write one as c32, n32k5s2, d, es2 or p64")
+        raise ModelError(f"{word!r} is not a layer; write one as c32, n32k5s2, d, es2 or p64")
     kind, width, kernel, stride, depthwise, depthwise_kernel, depthwise_stride = match.groups()
     if depthwise:
         size = int(depthwise_kernel or _KERNEL)
@@ -118,11 +117,11 @@ def _layer(word: str, channels: int) -> Layer:
         return Layer(channels, size, int(depthwise_stride or 1), depthwise=True, pointwise=pointwise)
     if kind in {"p", "q"}:
         if kernel:
-            raise ModelError(f"{word!r} is no layer; {kind} is a 1x1 convolution and takes no k")
+            raise ModelError(f"{word!r} is not a layer; {kind} is a 1x1 convolution and takes no k")
         return Layer(int(width), 1, int(stride or 1), identity=kind == "p")
     size = int(kernel or _KERNEL)
     if kind == "n" and size % 2 == 0:
-        raise ModelError(f"{word!r} is no layer; an even kernel has no 1x1 branch to leave out: write c for n")
+        raise ModelError(f"{word!r} is not a layer; an even kernel has no 1x1 branch, so write c instead of n")
     return Layer(int(width), size, int(stride or 1), pointwise=kind == "c" and size % 2 == 1)
 
 
@@ -130,9 +129,9 @@ def _size_after(layer: Layer, channels: int, size: int, where: str) -> int:
     """Height and width of the layer's output."""
     after = (size + 2 * ((layer.kernel - 1) // 2) - layer.kernel) // layer.stride + 1
     if after < 1:
-        raise ModelError(f"{where} has a kernel larger than the {size}x{size} it is given")
+        raise ModelError(f"{where} has a kernel larger than its input of {size}x{size}")
     if layer.kernel % 2 == 0 and layer.stride == 1 and layer.channels == channels:
-        raise ModelError(f"{where} has an even kernel, whose output does not fit the identity beside it; give a stride")
+        raise ModelError(f"{where} has an even kernel, whose output does not fit the identity branch; give a stride")
     return after
 
 

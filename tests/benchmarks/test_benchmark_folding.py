@@ -56,7 +56,7 @@ def test_each_case_is_measured_once(run: Path, results: Path) -> None:
     assert results.read_bytes() == before
 
 
-def test_a_run_that_holds_nothing_out_is_told(run: Path, results: Path) -> None:
+def test_a_run_that_holds_nothing_out_is_an_error(run: Path, results: Path) -> None:
     (run / RECIPE).write_text(Recipe().to_toml())
     failed = CliRunner().invoke(ablation.main, [str(run), "--data", "sample"])
     assert failed.exit_code == 1

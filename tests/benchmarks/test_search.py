@@ -81,27 +81,27 @@ def test_every_size_of_gn_cnn_can_be_written(layers: tuple[Layer, ...]) -> None:
 
 
 BAD = {
-    "": "no layer",
-    "c32,": "no layer",
-    "c32,x8": "'x8' is no layer",
-    "c32 ,n32": "no layer",
-    "c0": "no layer",
-    "d32": "no layer",
-    "c32k1": "no layer",
+    "": "is not a layer",
+    "c32,": "is not a layer",
+    "c32,x8": "'x8' is not a layer",
+    "c32 ,n32": "is not a layer",
+    "c0": "is not a layer",
+    "d32": "is not a layer",
+    "c32k1": "is not a layer",
     "p64k3": "takes no k",
-    "c32s9": "no layer",
+    "c32s9": "is not a layer",
     "n32k4s2": "write c for n",
     "c32,c32k4": "give a stride",
     "c8s4,c8s4,c8s4,c8k4s2": "larger than the 1x1",
     "q64k3": "takes no k",
     "c8,(d,p8": "not closed",
-    "c8,((d,p8))": "no layer",
-    "c8,d,p8)": "no layer",
+    "c8,((d,p8))": "is not a layer",
+    "c8,d,p8)": "is not a layer",
 }
 
 
 @pytest.mark.parametrize("spec", BAD)
-def test_bad_specs_are_told(spec: str) -> None:
+def test_bad_specs_are_errors(spec: str) -> None:
     with pytest.raises(ModelError, match=BAD[spec]):
         search_space.parse(spec)
 
@@ -142,7 +142,7 @@ def test_the_file_is_as_it_would_be_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("old", "new"), [("spec,", "name,"), (",epochs", ""), (",48586,", ",many,"), (",0.1", ",,")])
-def test_a_damaged_file_is_told(tmp_path: Path, old: str, new: str) -> None:
+def test_a_damaged_file_is_an_error(tmp_path: Path, old: str, new: str) -> None:
     damaged = tmp_path / "search.csv"
     damaged.write_text(search_results.RESULTS.read_text().replace(old, new))
     with pytest.raises(DataError, match=r"search\.csv"):
