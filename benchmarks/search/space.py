@@ -10,8 +10,8 @@ are not the default of the kind.
     p   1x1 convolution
     q   the same without an identity branch
 
-Words in brackets, such as ``(e,q64)``, have a residual around them. Every layer but ``q`` has an identity branch, if shapes
-allow. All networks have GroupNorm, ReLU, the pool and the classifier: see `cifar_edge.models.gn_cnn`.
+Words in brackets, such as ``(e,q64)``, have a residual around them. Every layer but ``q`` has an identity branch if
+shapes allow. All networks have GroupNorm, ReLU, the pool and the classifier: see `cifar_edge.models.gn_cnn`.
 """
 
 import re

@@ -68,7 +68,7 @@ def export_network(
     """
     if dataset.labels != trained.labels:
         raise ExportError(
-            f"{trained.name} knows the classes {listed(trained.labels)}, the data set {dataset.name} has "
+            f"{trained.name} has the classes {listed(trained.labels)}, but the dataset {dataset.name} has "
             f"{listed(dataset.labels)}; give the data it was trained on with --data"
         )
     check_names(targets)

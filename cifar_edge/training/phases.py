@@ -194,7 +194,7 @@ def check_classes(labels: tuple[str, ...], dataset: Dataset) -> None:
     """
     if labels != dataset.labels:
         raise TrainingError(
-            f"the network knows the classes {listed(labels)}, but {dataset.name} has {listed(dataset.labels)} now"
+            f"the network has the classes {listed(labels)}, but {dataset.name} now has {listed(dataset.labels)}"
         )
 
 
@@ -233,7 +233,7 @@ def _teacher(recipe: Recipe, labels: tuple[str, ...], device: torch.device, call
     trained = [load_network(folder) for folder in teacher_folders(recipe)]
     for name, teacher in zip(recipe.teachers, trained, strict=True):
         if teacher.labels != labels:
-            raise TrainingError(f"the teacher {name} knows other classes: {listed(teacher.labels)}")
+            raise TrainingError(f"the teacher {name} has other classes: {listed(teacher.labels)}")
         if teacher.size != recipe.size:
             raise TrainingError(f"the teacher {name} has size {teacher.size}, the recipe has {recipe.size}")
     return Teacher([teacher.network.to(device) for teacher in trained], recipe, callbacks.note) if trained else None

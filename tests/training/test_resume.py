@@ -222,7 +222,7 @@ def test_classes_that_were_renamed_are_refused_once_there_are_weights(tmp_path: 
     with pytest.raises(Interrupted):
         train(SHORT.with_values(epochs=1, fold=FoldRecipe(epochs=1)), own, folder, callbacks=stopping_after(6))
     assert load_state(folder).phase == "fold"
-    refusal = "knows the classes airplane, .* has aircraft, "
+    refusal = "has the classes airplane, .* now has aircraft, "
     with pytest.raises(TrainingError, match=refusal):
         resume(folder, renamed)
     resume(folder, own)
