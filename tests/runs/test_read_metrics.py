@@ -11,7 +11,7 @@ from cifar_edge.models import default_recipe
 from cifar_edge.training import Callbacks, EpochRecord, load_network, read_metrics, train
 
 
-def test_a_run_gives_back_what_its_watcher_was_told(sample: Dataset, tmp_path: Path) -> None:
+def test_a_run_gives_back_what_its_callbacks_received(sample: Dataset, tmp_path: Path) -> None:
     told: list[EpochRecord] = []
     recipe = default_recipe("s8-batch").with_values(epochs=2)
     train(recipe, sample, tmp_path, device="cpu", callbacks=Callbacks(epoch=lambda record, epochs: told.append(record)))
@@ -28,7 +28,7 @@ def test_a_released_model_is_read_by_its_name() -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"phase,epoch\ntrain,1\n", b"\xff\xfe", b"phase,epoch,loss\ntrain,x,y\n"])
-def test_missing_or_damaged_metrics_are_told(content: bytes | None, tmp_path: Path) -> None:
+def test_missing_or_damaged_metrics_are_errors(content: bytes | None, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
     if content is not None:
         (tmp_path / "metrics.csv").write_bytes(content)

@@ -230,7 +230,7 @@ def test_classes_that_were_renamed_are_refused_once_there_are_weights(tmp_path: 
         fold_run(folder, renamed, epochs=1)
 
 
-def test_what_costs_the_same_bits_is_told(unfinished: Path, few: Dataset) -> None:
+def test_what_changes_the_weights_is_noted(unfinished: Path, few: Dataset) -> None:
     change(learning_rate=0.01)(unfinished)
     notes: list[str] = []
     torch.set_num_threads(2)

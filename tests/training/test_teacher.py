@@ -91,7 +91,7 @@ def test_of_several_the_probabilities_are_averaged(images: Tensor, temperature: 
 
 
 @pytest.mark.parametrize("damage", [b"", b"no safetensors", None])
-def test_a_damaged_memory_is_made_again(tmp_path: Path, images: Tensor, damage: bytes | None) -> None:
+def test_a_damaged_cache_is_made_again(tmp_path: Path, images: Tensor, damage: bytes | None) -> None:
     said = Teacher([Counting()], COPIES).logits(images)
     (file,) = tmp_path.rglob("*.safetensors")
     file.write_bytes(file.read_bytes()[:-100] if damage is None else damage)
@@ -100,7 +100,7 @@ def test_a_damaged_memory_is_made_again(tmp_path: Path, images: Tensor, damage: 
     assert again.asked == len(images)
 
 
-def test_it_stops_when_told(images: Tensor) -> None:
+def test_it_stops_when_asked(images: Tensor) -> None:
     network = Counting()
     answers = iter([False, True])
     with pytest.raises(Interrupted, match="teacher"):

@@ -86,8 +86,8 @@ def test_a_run_on_cifar10_keeps_no_digests(run: Path) -> None:
     assert not (run / TRAINED_ON).exists()
 
 
-def _answers(folder: Path, dataset: Dataset, network: torch.nn.Module, name: str) -> list[bytes]:
-    """The two pictures of what a network answers."""
+def _plots(folder: Path, dataset: Dataset, network: torch.nn.Module, name: str) -> list[bytes]:
+    """The two plots of the predictions of ``network``."""
     folder.mkdir()
     draw_predictions(folder, dataset, logits_of(network, torch.from_numpy(dataset.test_images)).numpy(), name)
     return _drawn(folder)
@@ -100,17 +100,17 @@ def _drawn(folder: Path) -> list[bytes]:
 def test_the_plots_are_of_the_network_to_be_deployed_and_name_it(run: Path, sample: Dataset, tmp_path: Path) -> None:
     folded = load_network(run).folded
     assert folded is not None
-    assert _drawn(run) == _answers(tmp_path / "folded", sample, folded, "gn-cnn, its norms folded")
+    assert _drawn(run) == _plots(tmp_path / "folded", sample, folded, "gn-cnn, its norms folded")
 
 
 def test_the_plots_are_drawn_again_when_norms_are_folded_later(few: Dataset, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     train(Recipe(epochs=1, batch_size=16), few, folder)
-    assert _drawn(folder) == _answers(tmp_path / "exact", few, load_network(folder).network, "gn-cnn as trained")
+    assert _drawn(folder) == _plots(tmp_path / "exact", few, load_network(folder).network, "gn-cnn as trained")
     fold_run(folder, few, epochs=1)
     folded = load_network(folder).folded
     assert folded is not None
-    assert _drawn(folder) == _answers(tmp_path / "folded", few, folded, "gn-cnn, its norms folded")
+    assert _drawn(folder) == _plots(tmp_path / "folded", few, folded, "gn-cnn, its norms folded")
 
 
 def test_a_folding_that_loses_more_than_a_point_is_warned_of(few: Dataset, tmp_path: Path) -> None:
