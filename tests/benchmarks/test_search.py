@@ -90,7 +90,7 @@ BAD = {
     "c32k1": "is not a layer",
     "p64k3": "takes no k",
     "c32s9": "is not a layer",
-    "n32k4s2": "write c for n",
+    "n32k4s2": "write c instead of n",
     "c32,c32k4": "give a stride",
     "c8s4,c8s4,c8s4,c8k4s2": "larger than the 1x1",
     "q64k3": "takes no k",
