@@ -74,7 +74,7 @@ def _checked(main: nn.Module) -> nn.Conv2d:
 def _folded_layer(
     layer: GroupNormLayer, targets: list[Tensor], inputs: list[Tensor], shortcuts: list[Tensor] | None
 ) -> nn.Conv2d:
-    """The convolution of ``inputs``, merged from the branches', whose sum with ``shortcuts`` best fits ``targets``."""
+    """The merged convolution of ``layer``: of ``inputs`` and added to ``shortcuts``, it best fits ``targets``."""
     branches = _convolutions(layer)
     main = _checked(branches[0])
     terms = len(branches) + 1
