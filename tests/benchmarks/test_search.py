@@ -92,7 +92,7 @@ BAD = {
     "c32s9": "is not a layer",
     "n32k4s2": "write c instead of n",
     "c32,c32k4": "give a stride",
-    "c8s4,c8s4,c8s4,c8k4s2": "larger than the 1x1",
+    "c8s4,c8s4,c8s4,c8k4s2": "larger than its input of 1x1",
     "q64k3": "takes no k",
     "c8,(d,p8": "not closed",
     "c8,((d,p8))": "is not a layer",

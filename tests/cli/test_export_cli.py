@@ -95,7 +95,7 @@ def test_damaged_weights_are_one_line(run_folder: Path) -> None:
     ("arguments", "exit_code", "message"),
     [
         (["no-such-run"], 1, "is called 'no-such-run'"),
-        (["--max-drop", "nan"], 2, "nan is no number of points"),
+        (["--max-drop", "nan"], 2, "nan is not a number of percentage points"),
         (["--debug"], 2, "--debug is about int8, which only --quantize makes"),
         (["--max-drop", "much"], 2, "'much' is not a valid float"),
         (["--out", "runs/20260101-000000-s8-batch/summary.json"], 2, "is a file"),
