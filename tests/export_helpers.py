@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from cifar_edge.data import Dataset
-from cifar_edge.folding.fold import fold
+from cifar_edge.folding.fold import can_fold, fold
 from cifar_edge.folding.layers import Residual
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.integer import IntegerNetwork
 from cifar_edge.models import build
-from cifar_edge.models.gn_cnn import GnCnn
 from cifar_edge.models.pixels import PixelNetwork
 from cifar_edge.runs.run import FOLDED_WEIGHTS, SUMMARY, WEIGHTS
-from cifar_edge.training.checkpoint import save_weights
+from cifar_edge.training.checkpoint import save_folded, save_weights
 
 STEPS = 60
 BATCH = 32
@@ -40,9 +39,9 @@ def write_run(folder: Path, name: str, sample: Dataset) -> Path:
     train(network, sample)
     folder.mkdir(parents=True)
     save_weights(folder / WEIGHTS, network.state_dict(), name, sample.labels)
-    if isinstance(network, GnCnn):
+    if can_fold(network):
         folded = fold(network.eval(), torch.tensor(sample.train_images))
-        save_weights(folder / FOLDED_WEIGHTS, folded.state_dict(), name, sample.labels)
+        save_folded(folder / FOLDED_WEIGHTS, folded, name, sample.labels)
     summary = {"model": name, "finished": "2026-01-01T00:00:00+00:00", "data": {"name": sample.name, "source": "tests"}}
     (folder / SUMMARY).write_text(json.dumps(summary))
     return folder
@@ -75,8 +74,8 @@ LAYER = st.fixed_dictionaries(
 
 def build_folded(layers: list[dict[str, int]], classes: int) -> FoldedNetwork:
     """An untrained network of these layers, drawn as `LAYER` says; a residual that does not fit is left out."""
-    convolutions: list[nn.Conv2d] = []
-    residuals: list[int] = []
+    chain: list[nn.Module] = []
+    starts: list[tuple[int, int]] = []  # of each layer: where it begins in `chain`, and its input channels
     channels = 3
     for layer in layers:
         wanted, kernel = layer["channels"], layer["kernel"]
@@ -84,14 +83,20 @@ def build_folded(layers: list[dict[str, int]], classes: int) -> FoldedNetwork:
         wanted = channels if layer["depthwise"] else wanted
         if channels % groups or wanted % groups:
             groups = 1
-        convolutions.append(nn.Conv2d(channels, wanted, kernel, layer["stride"], (kernel - 1) // 2, groups=groups))
+        stride = layer["stride"]
+        starts.append((len(chain), channels))
+        chain.append(nn.Conv2d(channels, wanted, kernel, stride, (kernel - 1) // 2, groups=groups))
         channels = wanted
-        residual = layer.get("residual", 0)
-        inside = convolutions[len(convolutions) - residual :]
-        fits = len(inside) == residual < len(convolutions) and inside[0].in_channels == channels if residual else False
+        spanned = min(layer.get("residual", 0), len(starts) - 1)
+        start, channels_before = starts[-spanned] if spanned else (len(chain), channels)
+        inside = [module for module in nn.Sequential(*chain[start:]).modules() if isinstance(module, nn.Conv2d)]
         kept = all(each.stride == (1, 1) and each.kernel_size[0] % 2 == 1 for each in inside)
-        residuals.append(residual if fits and kept else 0)
-    return FoldedNetwork(convolutions, nn.Linear(channels, classes), residuals).eval().requires_grad_(False)
+        if len(inside) == spanned > 0 and kept and channels_before == channels:
+            chain[start:] = [Residual(nn.Sequential(*chain[start:]))]
+            starts[-spanned:] = [(start, channels_before)] * spanned
+        chain.append(nn.ReLU())
+    tail = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)]
+    return FoldedNetwork(nn.Sequential(*chain, *tail)).eval().requires_grad_(False)
 
 
 def residual_network() -> nn.Sequential:

@@ -20,9 +20,10 @@ from benchmarks.search import space as search_space
 from cifar_edge.cli.loading import data_options, load
 from cifar_edge.data import Dataset
 from cifar_edge.errors import CifarEdgeError, ModelError, RecipeError, TrainingError
-from cifar_edge.folding.fold import can_fold, fold, with_batch_norm, without_batch_norm
+from cifar_edge.folding.batch_norm import with_batch_norm, without_batch_norm
+from cifar_edge.folding.fold import can_fold, fold
 from cifar_edge.folding.network import BatchNormNetwork, FoldedNetwork
-from cifar_edge.models.gn_cnn import GN_CNN_LAYERS, GnCnn
+from cifar_edge.models.gn_cnn import GN_CNN_LAYERS
 from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.resolve import resolve_run
 from cifar_edge.runs.run import Run
@@ -131,7 +132,7 @@ class Ablation:
         if validation is None:
             raise RecipeError(f"{run} holds out no images to judge by; train with --set holdout=5000")
         self.images, self.labels, self.validation = images, labels, validation
-        self.network: GnCnn = trained.network.to(self.device)
+        self.network: nn.Module = trained.network.to(self.device)
         self.weights_sha256 = trained.sha256
         self.group_norm_accuracy = self.accuracy(self.network)
 

@@ -154,7 +154,7 @@ class Trial:
 
     def _comparison(self, activations: str, weights: str, count: int, draw: int) -> Comparison:
         drawn = self._images[np.random.default_rng(draw).choice(len(self._images), count, replace=False)]
-        quantized = WEIGHTS[weights](self._network.sequential(), drawn, choose_scale=ACTIVATIONS[activations])
+        quantized = WEIGHTS[weights](self._network.layers, drawn, choose_scale=ACTIVATIONS[activations])
         graph = integer_graph(quantized)
         session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
         logits: Logits = session.run(None, {INPUT_NAME: self._held_out})[0]

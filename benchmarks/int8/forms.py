@@ -183,7 +183,7 @@ def main() -> None:
     assert folded is not None
     dataset = load_dataset("sample")
     images = np.concatenate([dataset.train_images, dataset.test_images])
-    shipped = integer_graph(quantize(folded.sequential(), dataset.train_images))
+    shipped = integer_graph(quantize(folded.layers, dataset.train_images))
     logits = session(shipped.SerializeToString()).run(None, {INPUT_NAME: dataset.train_images})[0]
     models = {
         SHIPPED: shipped,

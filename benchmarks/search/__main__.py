@@ -31,7 +31,7 @@ from cifar_edge.errors import CifarEdgeError
 from cifar_edge.export.quantize import quantize
 from cifar_edge.export.targets.onnx import integer_graph
 from cifar_edge.files import replacing
-from cifar_edge.folding.fold import unfitted
+from cifar_edge.folding.gn_cnn import unfitted
 from cifar_edge.measure.timing import machine, session_run, time_singles
 from cifar_edge.models.gn_cnn import GN_CNN_LAYERS
 from cifar_edge.runs.recipe import Recipe
@@ -106,7 +106,7 @@ def _int8_session(spec: str, images: np.ndarray[Any, np.dtype[np.uint8]]) -> onn
     """A session with the int8 graph of an untrained network, which is as fast as a trained one."""
     torch.manual_seed(0)
     network = unfitted(search_space.candidate(spec)).eval().requires_grad_(False)
-    model = integer_graph(quantize(network.sequential(), images, fit=False))
+    model = integer_graph(quantize(network.layers, images, fit=False))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

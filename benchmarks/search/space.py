@@ -21,7 +21,7 @@ from dataclasses import replace
 import torch
 
 from cifar_edge.errors import ModelError
-from cifar_edge.folding.fold import unfitted
+from cifar_edge.folding.gn_cnn import unfitted
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.models.gn_cnn import GnCnn, Layer
 from cifar_edge.models.summary import summarize

@@ -19,6 +19,7 @@ from cifar_edge.export.parity import Logits, torch_logits
 from cifar_edge.export.quantize import quantize as quantize_network
 from cifar_edge.export.static import quantize_static_graph
 from cifar_edge.export.targets.onnx import integer_graph
+from cifar_edge.folding.fold import without_norms
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.integer import IntegerNetwork
 from cifar_edge.models.summary import summarize
@@ -69,8 +70,16 @@ def conversions(trained: TrainedNetwork, dataset: Dataset, *, quantize: bool) ->
         return [fp32]
     if trained.folded is not None:
         return [replace(fp32, name="GroupNorm fp32"), *_folded(trained.folded, trained, dataset, about)]
+    if (plain := without_norms(trained.network)) is not None:
+        integers = quantize_network(plain.layers, calibration_images(dataset.train_images))
+        return [fp32, Conversion("int8", integer_graph(integers), source, _as_int8(about, trained), integers=integers)]
     int8 = quantize_static_graph(network, dataset.train_images)
     return [fp32, Conversion("int8", int8, source, _as_int8(about, trained))]
+
+
+def has_integers(trained: TrainedNetwork) -> bool:
+    """Whether its int8 is that of an `IntegerNetwork`: it is folded, or has no norms."""
+    return trained.folded is not None or without_norms(trained.network) is not None
 
 
 def _folded(folded: FoldedNetwork, trained: TrainedNetwork, dataset: Dataset, about: ModelMetadata) -> list[Conversion]:
@@ -79,7 +88,7 @@ def _folded(folded: FoldedNetwork, trained: TrainedNetwork, dataset: Dataset, ab
     costs = summarize(folded, trained.size)
     about = replace(about, parameters=costs.parameters, macs=costs.macs, weights_sha256=trained.folded_sha256)
     images = calibration_images(dataset.train_images)
-    integers = quantize_network(folded.sequential(), images)
+    integers = quantize_network(folded.layers, images)
     return [
         Conversion("folded fp32", with_pixels(network_graph(folded, trained.size)), source, about, written=False),
         Conversion("int8", integer_graph(integers), source, _as_int8(about, trained), integers=integers),

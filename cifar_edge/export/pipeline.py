@@ -10,7 +10,7 @@ from torch import nn
 
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import ExportError
-from cifar_edge.export.conversion import Conversion, conversions
+from cifar_edge.export.conversion import Conversion, conversions, has_integers
 from cifar_edge.export.debug import LayerSignal, layer_signals
 from cifar_edge.export.folder import REPORT_TEXT, model_file, replacing_export
 from cifar_edge.export.graphs import serialize
@@ -72,7 +72,7 @@ def export_network(
             f"{listed(dataset.labels)}; give the data it was trained on with --data"
         )
     check_names(targets)
-    if set(targets) - {ALWAYS} and (trained.folded is None or not quantize):
+    if set(targets) - {ALWAYS} and not (quantize and has_integers(trained)):
         raise ExportError(
             f"{', '.join(targets)}: a target other than {ALWAYS} is written of an integer network; {trained.name} has "
             "none, since its norms are not folded, or int8 is not asked for"

@@ -1,166 +1,67 @@
-"""Norm folding: each GroupNorm is replaced by an affine, which is merged into its convolution.
+"""Norm folding: from a trained network to a folded one.
 
-GroupNorm computes its statistics from each image, so it cannot be folded exactly. The sum of a layer's normalised
-branches is approximated by an affine function of their convolutions: one scale for each branch and channel, one shift
-for each channel. It is fitted by least squares to the output of the GroupNorm layer on training images, layer by layer
-from the input. An affine function folds exactly into the convolution before it, and a sum of convolutions is one
-convolution (RepVGG, arXiv:2101.03697). A shortcut stays as it is; the fit of its layer corrects the shortcut's error
-too. The folded network is then fine-tuned with a batch norm in place of each bias, which folds exactly.
+Which networks can be folded, and how, says `FOLDS`: a function for each class of networks. What it makes is a tree of
+layers (`cifar_edge.folding.network.FoldedNetwork`) that says its own geometry, and nothing behind it asks for the class
+again.
 """
 
 import copy
-from typing import TypeGuard
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cifar_edge.folding.network import BatchNormNetwork, FoldedNetwork, like
-from cifar_edge.models.gn_cnn import Branch, GnCnn, GroupNormLayer
-from cifar_edge.models.pixels import pixels_to_input
+from cifar_edge.folding.description import describe
+from cifar_edge.folding.gn_cnn import fold_gn_cnn
+from cifar_edge.folding.network import FoldedNetwork
+from cifar_edge.models.gn_cnn import GnCnn
 
-_BATCH = 500
+Fold = Callable[[Any, Tensor], FoldedNetwork]
+"""The network, in evaluation mode, and training images, uint8 ``[n, S, S, 3]`` on its device -> its folded form."""
+
+FOLDS: Mapping[type[nn.Module], Fold] = {GnCnn: fold_gn_cnn}
+"""Class of networks -> how one is folded."""
 
 
-def can_fold(network: nn.Module) -> TypeGuard[GnCnn]:
-    """Whether `fold` applies: every norm comes between a convolution and its ReLU."""
-    return isinstance(network, GnCnn)
+def can_fold(network: nn.Module) -> bool:
+    """Whether `fold` applies."""
+    return _fold_of(network) is not None
 
 
-@torch.no_grad()
-def fold(network: GnCnn, images: Tensor) -> FoldedNetwork:
+def fold(network: nn.Module, images: Tensor) -> FoldedNetwork:
     """The folded network nearest to ``network`` on ``images``, without any training.
 
     Args:
-        network: in evaluation mode.
-        images: training images, uint8 ``[n, 32, 32, 3]``, on the device of ``network``; a thousand are plenty.
+        network: in evaluation mode; `can_fold` says whether it is one of `FOLDS`.
+        images: training images, uint8 ``[n, S, S, 3]``, on the device of ``network``; a thousand are plenty.
     """
-    exact = [[pixels_to_input(part) for part in images.split(_BATCH)]]  # the inputs of each layer, batch by batch
-    folded = [exact[0]]
-    convolutions: list[nn.Conv2d] = []
-    for layer, residual in zip(network.layers, network.residuals, strict=True):
-        assert isinstance(layer, GroupNormLayer)
-        targets, shortcuts = [layer.normalized(x) for x in exact[-1]], None
-        if residual:
-            targets = [target + x for target, x in zip(targets, exact[-residual], strict=True)]
-            shortcuts = folded[-residual]
-        convolutions.append(_folded_layer(layer, targets, folded[-1], shortcuts))
-        outputs = [convolutions[-1](x) for x in folded[-1]]
-        if shortcuts:
-            outputs = [output + x for output, x in zip(outputs, shortcuts, strict=True)]
-        exact.append([torch.relu(x) for x in targets])
-        folded.append([torch.relu(x) for x in outputs])
-    head = copy.deepcopy(network.head)
-    return FoldedNetwork(convolutions, head, network.residuals).eval().requires_grad_(False)
+    how = _fold_of(network)
+    assert how is not None, f"{type(network).__name__} is not in FOLDS"
+    return how(network, images)
 
 
-def unfitted(network: GnCnn) -> FoldedNetwork:
-    """A folded network as `fold` makes it of ``network``, for loading saved weights into."""
-    mains = [_convolutions(layer)[0] for layer in network.layers]
-    convolutions = [like(_checked(main), bias=True) for main in mains]
-    return FoldedNetwork(convolutions, copy.deepcopy(network.head), network.residuals)
+def without_norms(network: nn.Module) -> FoldedNetwork | None:
+    """``network`` itself as a folded one, if it consists of the layers of a folded network alone; else None.
+
+    A 1x1 convolution at the end, which reads one position, becomes the Linear that a folded network ends with.
+    """
+    if not isinstance(network, nn.Sequential):
+        return None
+    try:
+        describe(network)
+    except ValueError:
+        return None
+    *layers, last = copy.deepcopy(network)
+    if isinstance(last, nn.Flatten) and layers and isinstance(layers[-1], nn.Conv2d):
+        layers[-1:], last = [last], _linear(layers[-1])
+    return FoldedNetwork(nn.Sequential(*layers, last)).eval().requires_grad_(False)
 
 
-def _convolutions(layer: nn.Module) -> list[nn.Module]:
-    assert isinstance(layer, GroupNormLayer)
-    return [branch.conv for branch in layer.branches if isinstance(branch, Branch)]
+def _linear(convolution: nn.Conv2d) -> nn.Linear:
+    linear = nn.Linear(convolution.in_channels, convolution.out_channels, bias=convolution.bias is not None)
+    linear.load_state_dict({**convolution.state_dict(), "weight": convolution.weight.flatten(1)})
+    return linear
 
 
-def _checked(main: nn.Module) -> nn.Conv2d:
-    assert isinstance(main, nn.Conv2d)
-    return main
-
-
-def _folded_layer(
-    layer: GroupNormLayer, targets: list[Tensor], inputs: list[Tensor], shortcuts: list[Tensor] | None
-) -> nn.Conv2d:
-    """The merged convolution of ``layer``: of ``inputs`` and added to ``shortcuts``, it best fits ``targets``."""
-    branches = _convolutions(layer)
-    main = _checked(branches[0])
-    terms = len(branches) + 1
-    channels = main.out_channels
-    gram = torch.zeros(channels, terms, terms, dtype=torch.float64)
-    moment = torch.zeros(channels, terms, dtype=torch.float64)
-    for index, (x, target) in enumerate(zip(inputs, targets, strict=True)):
-        if shortcuts:
-            target = target - shortcuts[index]
-        columns = [branch(x) for branch in branches]
-        stacked = torch.stack([*columns, torch.ones_like(columns[0])]).double()
-        regressors = stacked.permute(2, 0, 1, 3, 4).flatten(2)  # (channels, terms, batch * height * width)
-        wanted = target.double().transpose(0, 1).flatten(1)  # (channels, batch * height * width)
-        gram += (regressors @ regressors.mT).cpu()
-        moment += (regressors @ wanted[..., None])[..., 0].cpu()
-    # A tiny ridge term, because a branch that is constant in some channel would make the system singular.
-    ridge = 1e-9 * gram.diagonal(dim1=1, dim2=2).mean(1).clamp_min(1e-12)
-    solution = torch.linalg.solve(gram + torch.diag_embed(ridge[:, None].expand(-1, terms)), moment)
-    merged = like(main, bias=True)
-    kernel = torch.zeros_like(main.weight, dtype=torch.float64, device="cpu")
-    for index, branch in enumerate(branches):
-        kernel += solution[:, index, None, None, None] * _kernel(branch, main).double().cpu()
-    merged.weight.copy_(kernel)
-    assert merged.bias is not None
-    merged.bias.copy_(solution[:, -1])
-    return merged
-
-
-def _kernel(branch: nn.Module, main: nn.Conv2d) -> Tensor:
-    """The branch as a kernel of the shape of ``main``'s; a 1x1 kernel or an identity lies in its middle."""
-    if isinstance(branch, nn.Conv2d) and branch.kernel_size == main.kernel_size:
-        return branch.weight
-    if isinstance(branch, nn.Conv2d):
-        point = branch.weight
-    else:
-        depthwise = main.groups > 1
-        ones = torch.ones(main.out_channels, 1) if depthwise else torch.eye(main.out_channels)
-        point = ones[..., None, None].to(main.weight)
-    margin = (main.weight.shape[-1] - 1) // 2
-    return F.pad(point, (margin, margin, margin, margin))
-
-
-@torch.no_grad()
-def with_batch_norm(network: FoldedNetwork, images: Tensor) -> BatchNormNetwork:
-    """The same function with a batch norm in place of each bias; its statistics are of ``images`` (uint8 NHWC)."""
-    inputs = [[pixels_to_input(part) for part in images.split(_BATCH)]]  # those of each layer, batch by batch
-    convolutions: list[nn.Conv2d] = []
-    norms: list[nn.BatchNorm2d] = []
-    for biased, residual in zip(network.convolutions, network.residuals, strict=True):
-        assert isinstance(biased, nn.Conv2d)
-        assert biased.bias is not None
-        plain = like(biased, bias=False)
-        plain.weight.copy_(biased.weight)
-        outputs = [plain(x) for x in inputs[-1]]
-        variance, mean = torch.var_mean(torch.cat(outputs), dim=(0, 2, 3), correction=0)
-        norm = nn.BatchNorm2d(biased.out_channels).to(biased.weight.device)
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        norm.running_mean.copy_(mean)
-        norm.running_var.copy_(variance)
-        norm.weight.copy_((variance + norm.eps).sqrt())
-        norm.bias.copy_(biased.bias + mean)
-        convolutions.append(plain)
-        norms.append(norm)
-        outputs = [x + biased.bias[:, None, None] for x in outputs]
-        if residual:
-            outputs = [x + shortcut for x, shortcut in zip(outputs, inputs[-residual], strict=True)]
-        inputs.append([torch.relu(x) for x in outputs])
-    made = BatchNormNetwork(convolutions, norms, copy.deepcopy(network.head), network.residuals)
-    return made.requires_grad_(True)
-
-
-@torch.no_grad()
-def without_batch_norm(network: BatchNormNetwork) -> FoldedNetwork:
-    """The same function in evaluation mode; each batch norm is folded into its convolution, by running statistics."""
-    convolutions: list[nn.Conv2d] = []
-    for plain, norm in zip(network.convolutions, network.norms, strict=True):
-        assert isinstance(plain, nn.Conv2d)
-        assert isinstance(norm, nn.BatchNorm2d)
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        biased = like(plain, bias=True)
-        assert biased.bias is not None
-        scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-        biased.weight.copy_(plain.weight.double() * scale[:, None, None, None])
-        biased.bias.copy_(norm.bias.double() - norm.running_mean.double() * scale)
-        convolutions.append(biased)
-    head = copy.deepcopy(network.head)
-    return FoldedNetwork(convolutions, head, network.residuals).eval().requires_grad_(False)
+def _fold_of(network: nn.Module) -> Fold | None:
+    return next((how for kind, how in FOLDS.items() if isinstance(network, kind)), None)

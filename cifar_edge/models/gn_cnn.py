@@ -91,7 +91,7 @@ class GnCnn(nn.Module):
         residuals: `Layer.residual` of each layer.
 
     Raises:
-        ValueError: a shortcut begins at the image or before it, or its ends differ in shape.
+        ValueError: a shortcut begins at the image or before it, or inside another, or its ends differ in shape.
     """
 
     def __init__(self, classes: int, layers: Sequence[Layer], group_size: int = 4) -> None:
@@ -126,6 +126,9 @@ def _check_residual(layers: Sequence[Layer], index: int) -> None:
     before = layers[index - residual]
     if residual and (before.channels != layers[index].channels or any(layer.stride != 1 for layer in inside)):
         raise ValueError(f"layer {index + 1} has a residual whose ends differ in shape; keep channels and stride 1")
+    for other in range(index):
+        if other - layers[other].residual < index - residual < other:
+            raise ValueError(f"layer {index + 1} has a residual that begins inside that of layer {other + 1}")
 
 
 GN_CNN_LAYERS = (

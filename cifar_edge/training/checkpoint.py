@@ -5,8 +5,9 @@ import io
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -15,13 +16,13 @@ from torch import Tensor, nn
 
 from cifar_edge.errors import ModelError
 from cifar_edge.files import read_bounded, write_bytes
-from cifar_edge.folding.fold import unfitted
+from cifar_edge.folding.description import describe, folded_network
+from cifar_edge.folding.earlier import current_names, undescribed
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.messages import reason
 from cifar_edge.models import build
-from cifar_edge.models.gn_cnn import GnCnn
 from cifar_edge.runs.dataset import DatasetReference
-from cifar_edge.runs.reading import network_named
+from cifar_edge.runs.reading import header_record, network_named
 from cifar_edge.runs.resolve import resolve_run
 from cifar_edge.runs.run import SUMMARY, Run
 from cifar_edge.spec import IMAGE_SIZE, METADATA_KEY
@@ -62,7 +63,7 @@ class TrainedNetwork:
 
 @dataclass(frozen=True)
 class Weights:
-    """What `save_weights` wrote.
+    """What `save_weights` or `save_folded` wrote.
 
     Attributes:
         state: name -> tensor.
@@ -70,6 +71,8 @@ class Weights:
         labels: class names in the order of the logits.
         size: height and width of the images.
         sha256: of the file's bytes, hexadecimal.
+        layers: of a folded network: its description (see `cifar_edge.folding.description`), not checked. None where the
+            file has none.
     """
 
     state: dict[str, Tensor]
@@ -77,6 +80,7 @@ class Weights:
     labels: tuple[str, ...]
     size: int
     sha256: str
+    layers: object = None
 
 
 def save_weights(
@@ -87,23 +91,42 @@ def save_weights(
     Raises:
         CifarEdgeError: the file cannot be written.
     """
+    _save(path, state, _about(model, labels, size))
+
+
+def save_folded(
+    path: Path, network: FoldedNetwork, model: str, labels: tuple[str, ...], size: int = IMAGE_SIZE
+) -> None:
+    """Write a folded network to ``path`` as `save_weights` does, with the description of its layers.
+
+    Raises:
+        CifarEdgeError: the file cannot be written.
+    """
+    _save(path, network.state_dict(), _about(model, labels, size) | {"layers": describe(network)})
+
+
+def _about(model: str, labels: tuple[str, ...], size: int) -> dict[str, Any]:
+    return {"model": model, "labels": labels} | ({} if size == IMAGE_SIZE else {"size": size})
+
+
+def _save(path: Path, state: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    about = {"model": model, "labels": labels} | ({} if size == IMAGE_SIZE else {"size": size})
     # Only one key, because safetensors writes several in an order that changes from run to run.
     write_bytes(path, save(tensors, {METADATA_KEY: json.dumps(about)}))
 
 
 def read_weights(path: Path) -> Weights:
-    """Read what `save_weights` wrote.
+    """Read what `save_weights` or `save_folded` wrote.
 
     Raises:
-        ModelError: the file is missing, damaged, or was not written by `save_weights`.
+        ModelError: the file is missing, damaged, or was not written by either.
     """
     try:
         content = read_bounded(path, MAX_TENSOR_BYTES)
         state = load(content)
         about = network_named(io.BytesIO(content))
-        return Weights(state, about.model, about.labels, about.size, hashlib.sha256(content).hexdigest())
+        layers = header_record(io.BytesIO(content)).get("layers")
+        return Weights(state, about.model, about.labels, about.size, hashlib.sha256(content).hexdigest(), layers)
     except FileNotFoundError as error:
         raise ModelError(f"{path} is missing; is the run finished?") from error
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
@@ -132,10 +155,9 @@ def load_network(model: str | os.PathLike[str]) -> TrainedNetwork:
     weights = read_weights(path)
     network = network_of(weights, path)
     folded, folded_sha256 = None, ""
-    if isinstance(network, GnCnn) and folded_path.exists():
-        folded, folded_weights = unfitted(network), read_weights(folded_path)
-        folded_sha256 = folded_weights.sha256
-        _load_state(folded, folded_weights, folded_path)
+    if folded_path.exists():
+        folded_weights = read_weights(folded_path)
+        folded, folded_sha256 = _folded_of(folded_weights, folded_path, network, weights), folded_weights.sha256
     data, summary = run.data, run.summary
     if "temperature" in summary.damage:
         raise ModelError(f"{run.path / SUMMARY} is missing or damaged; was the training interrupted?")
@@ -151,6 +173,25 @@ def load_network(model: str | os.PathLike[str]) -> TrainedNetwork:
         folded=folded,
         folded_sha256=folded_sha256,
     )
+
+
+def _folded_of(folded: Weights, path: Path, network: nn.Module, trained: Weights) -> FoldedNetwork:
+    """The network that has the weights ``folded``, read from ``path``: the folded form of ``network``.
+
+    Its geometry is what the file says; a file of an earlier version says none, and has that of the network's family.
+    """
+    try:
+        if folded.layers is None:
+            made = undescribed(network)
+            folded = replace(folded, state=current_names(folded.state, made))
+        else:
+            made = folded_network(folded.layers, len(trained.labels), trained.size)
+            check_tensors(folded.state, made.state_dict())  # before memory is taken for them
+            made.to_empty(device="cpu")
+    except ValueError as error:
+        raise ModelError(f"{path} holds no folded network ({reason(error)})") from error
+    _load_state(made, folded, path)
+    return made
 
 
 def _load_state(network: nn.Module, weights: Weights, path: Path) -> None:

@@ -10,19 +10,20 @@ from torch import Tensor, nn
 
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import ModelError, TrainingError
-from cifar_edge.folding.fold import fold, with_batch_norm, without_batch_norm
+from cifar_edge.folding.batch_norm import with_batch_norm, without_batch_norm
+from cifar_edge.folding.earlier import current_names
+from cifar_edge.folding.fold import fold
 from cifar_edge.folding.network import BatchNormNetwork
 from cifar_edge.messages import listed
 from cifar_edge.models import build
 from cifar_edge.models.depthwise import DepthwiseConv2d
-from cifar_edge.models.gn_cnn import GnCnn
 from cifar_edge.runs.epochs import EpochRecord
 from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.resolve import resolve_run
 from cifar_edge.runs.run import RECIPE, Run
 from cifar_edge.runs.summary import RunSummary
 from cifar_edge.training.callbacks import Callbacks
-from cifar_edge.training.checkpoint import load_network, network_of, read_weights, save_weights
+from cifar_edge.training.checkpoint import load_network, network_of, read_weights, save_folded, save_weights
 from cifar_edge.training.loop import Diverged, Epoch, Snapshot, fit, logits_of
 from cifar_edge.training.state import RunState, save_state
 from cifar_edge.training.step import Step
@@ -103,7 +104,7 @@ class Phases:
         save_weights(self.run.weights(), network.state_dict(), recipe.model, self.dataset.labels, recipe.size)
         return network
 
-    def fold(self, network: GnCnn, summary: RunSummary) -> tuple[RunSummary, Tensor]:
+    def fold(self, network: nn.Module, summary: RunSummary) -> tuple[RunSummary, Tensor]:
         """Fold, fine-tune and save; returns ``summary`` with the accuracies of that, and logits on the test images."""
         if self.state is not None and self.state.phase == "train":
             self.save("fold", None)
@@ -117,7 +118,7 @@ class Phases:
         if self.validation is not None:
             validation_accuracy = accuracy_of(logits_of(folded, self.validation[0]), self.validation[1])
         logits = logits_of(folded, self.test[0])
-        save_weights(self.run.weights(folded=True), folded.state_dict(), recipe.model, self.dataset.labels, recipe.size)
+        save_folded(self.run.weights(folded=True), folded, recipe.model, self.dataset.labels, recipe.size)
         summary = replace(
             summary,
             fold_epochs=recipe.epochs,
@@ -130,6 +131,9 @@ class Phases:
         if self.device.type == "cuda" or _is_faster_channels_last(network):
             network.to(memory_format=torch.channels_last)
         images, labels = self.test if self.validation is None else self.validation
+        start = self.state.snapshot if self.state else None
+        if start is not None and isinstance(network, BatchNormNetwork):
+            start = replace(start, tensors=current_names(start.tensors, network))
 
         def after_step(epoch: int, index: int, steps: int, step: Step) -> None:
             if index % _STEPS_BETWEEN_CALLS == 0 or index == steps:
@@ -153,7 +157,7 @@ class Phases:
                 teacher=self.teacher,
                 after_step=after_step,
                 after_epoch=after_epoch,
-                start=self.state.snapshot if self.state else None,
+                start=start,
                 keep=lambda snapshot: self.save(phase, snapshot),
                 stop=self.callbacks.stop,
             )

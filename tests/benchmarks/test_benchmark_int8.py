@@ -21,7 +21,7 @@ from cifar_edge.spec import INPUT_NAME
 
 
 def test_forms_are_one_function(folded: FoldedNetwork, sample: Dataset) -> None:
-    shipped = integer_graph(quantize(folded.sequential(), sample.train_images, fit=False))
+    shipped = integer_graph(quantize(folded.layers, sample.train_images, fit=False))
     run = {INPUT_NAME: sample.test_images}
     logits = session(shipped.SerializeToString()).run(None, run)[0]
     low, high = float(logits.min()), float(logits.max())
@@ -40,14 +40,14 @@ def test_ties_are_of_the_two_best_logits() -> None:
 
 @pytest.mark.parametrize("method", ACTIVATIONS)
 def test_methods_keep_the_classes(method: str, folded: FoldedNetwork, sample: Dataset) -> None:
-    network = folded.sequential()
+    network = folded.layers
     integers = quantize(network, sample.train_images, choose_scale=ACTIVATIONS[method], fit=False)
     check(logits_of(integer_graph(integers), sample), folded, sample)
 
 
 @pytest.mark.parametrize("weights", WEIGHTS)
 def test_other_weights_keep_the_classes(weights: str, folded: FoldedNetwork, sample: Dataset) -> None:
-    integers = WEIGHTS[weights](folded.sequential(), sample.train_images)
+    integers = WEIGHTS[weights](folded.layers, sample.train_images)
     exact = answers(integers, sample.test_images)
     check(exact, folded, sample)
     logits = logits_of(integer_graph(integers), sample)

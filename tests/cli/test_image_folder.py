@@ -25,13 +25,12 @@ from cifar_edge.export.graphs import serialize
 from cifar_edge.export.quantize import quantize
 from cifar_edge.export.static import quantize_static_graph
 from cifar_edge.export.targets.onnx import integer_graph
-from cifar_edge.folding.fold import fold
+from cifar_edge.folding.fold import can_fold, fold
 from cifar_edge.models import MODELS, build
-from cifar_edge.models.gn_cnn import GnCnn
 from cifar_edge.runs.dataset import Fingerprints
 from cifar_edge.runs.run import Run
 from cifar_edge.runtime.model import load, run
-from cifar_edge.training.checkpoint import TrainedNetwork, load_network, save_weights
+from cifar_edge.training.checkpoint import TrainedNetwork, load_network, save_folded, save_weights
 from cifar_edge.training.plots import draw_confusion, draw_misclassified
 
 LABELS = ("$100 'gold'", "Żaba zielona", "飞机")
@@ -83,7 +82,7 @@ def test_from_images_to_predictions(pets: Path, tmp_path: Path, sample: Dataset)
     assert network is not None
 
     def calibrated_by(images: Images) -> bytes:
-        integers = quantize(network.sequential(), calibration_images(images))
+        integers = quantize(network.layers, calibration_images(images))
         return serialize(integer_graph(integers), metadata)
 
     int8 = (folder / "gn-cnn.int8.onnx").read_bytes()
@@ -116,9 +115,9 @@ def _run(folder: Path, name: str, dataset: Dataset) -> Path:
     network = build(name, len(dataset.labels)).eval()
     folder.mkdir(parents=True)
     save_weights(folder / "model.safetensors", network.state_dict(), name, dataset.labels)
-    if isinstance(network, GnCnn):
+    if can_fold(network):
         folded = fold(network, torch.tensor(dataset.train_images))
-        save_weights(folder / "deploy.safetensors", folded.state_dict(), name, dataset.labels)
+        save_folded(folder / "deploy.safetensors", folded, name, dataset.labels)
     summary = {"finished": "2026-01-01T00:00:00+00:00", "data": reference_to(dataset).to_record()}
     (folder / "summary.json").write_text(json.dumps(summary))
     return folder
@@ -224,9 +223,8 @@ def test_every_network_takes_2_to_1000_classes(name: str, labels: tuple[str, ...
 
 def test_int8_of_2_and_of_1000_classes(labels: tuple[str, ...], sample: Dataset) -> None:
     network = build("gn-cnn", len(labels)).eval()
-    assert isinstance(network, GnCnn)
     folded = fold(network, torch.tensor(sample.train_images[:64]))
-    graph = integer_graph(quantize(folded.sequential(), sample.train_images[:64]))
+    graph = integer_graph(quantize(folded.layers, sample.train_images[:64]))
     content = serialize(graph, replace(METADATA, labels=labels))
     assert load(content).metadata.labels == labels
     answer = Classifier(content).predict(sample.test_images[0])

@@ -243,8 +243,10 @@ def test_int8_is_judged_by_the_folded_network_and_by_the_whole(
         export_network(trained, sample, tmp_path / "export", quantize=True, max_drop=-100.0)
     right = torch_logits(trained.network, sample.test_images).argmax(1)
     judged_by_itself = replace(sample, test_labels=right)  # the network as trained is always right
+    head = trained.folded.layers[-1]
+    assert isinstance(head, nn.Linear)
     with torch.no_grad():
-        trained.folded.head.bias[0] += 1e3  # the folded one always answers with the first class, and int8 as well
+        head.bias[0] += 1e3  # the folded one always answers with the first class, and int8 as well
     lost = r"against the network as trained .* \(on the test images folding lost \d\d\.\d\d, rounding -?0\.\d\d\)"
     with pytest.raises(GateFailed, match=lost):
         export_network(trained, judged_by_itself, tmp_path / "export", quantize=True, max_drop=0.5)
@@ -311,8 +313,10 @@ def test_network_that_answers_nan_is_refused(batch_norm_run: TrainedNetwork, sam
 def test_folded_network_that_answers_nan_is_refused(folded_run: Path, sample: Dataset, tmp_path: Path) -> None:
     diverged = load_network(folded_run)
     assert diverged.folded is not None
+    head = diverged.folded.layers[-1]
+    assert isinstance(head, nn.Linear)
     with torch.no_grad():
-        diverged.folded.head.bias.fill_(torch.nan)
+        head.bias.fill_(torch.nan)
     with pytest.raises(ExportError, match=r"deploy\.safetensors answers images with NaN"):
         export_network(diverged, sample, tmp_path / "export", quantize=True, max_drop=100.0)
 

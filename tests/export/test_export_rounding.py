@@ -88,7 +88,7 @@ def test_inputs_that_never_change_decide_nothing() -> None:
 @torch.inference_mode()
 def first_layer(network: FoldedNetwork, integers: Conv, images: Array) -> tuple[Array, Array]:
     """What the first convolution gives before its ReLU, in float and by integers: ``[channels, values]``."""
-    layer = network.convolutions[0]
+    layer = network.layers[0]
     assert isinstance(layer, nn.Conv2d)
     x = pixels_to_input(torch.tensor(images)).double()
     wanted = layer.double()(x)
@@ -114,7 +114,7 @@ def test_the_outputs_of_any_layer_are_nearer_and_right_on_average(
     torch.manual_seed(seed)
     network = build_folded([layer], classes=3)
     images = sample.train_images[:70]  # more than one batch
-    fitted, nearest = (quantize(network.sequential(), images, fit=fit).layers[0] for fit in (True, False))
+    fitted, nearest = (quantize(network.layers, images, fit=fit).layers[0] for fit in (True, False))
     assert isinstance(fitted, Conv)
     assert isinstance(nearest, Conv)
     assert np.array_equal(fitted.scales, nearest.scales)
@@ -129,7 +129,7 @@ def test_the_released_network_loses_less(folded: FoldedNetwork, sample: Dataset)
     wanted = torch_logits(folded, sample.test_images)
     ratios = []
     for fit in (False, True):
-        integers = quantize(folded.sequential(), sample.train_images, fit=fit)
+        integers = quantize(folded.layers, sample.train_images, fit=fit)
         ratios.append(compare(answers(integers, sample.test_images), wanted, sample.test_labels).snr_db)
     nearest, fitted = ratios
     assert nearest is not None

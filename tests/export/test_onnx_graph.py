@@ -47,7 +47,7 @@ def exact(folded: FoldedNetwork) -> ModelProto:
 @pytest.fixture(scope="module")
 def integers(folded: FoldedNetwork, sample: Dataset) -> IntegerNetwork:
     """Its integers, calibrated on the sample."""
-    return quantize(folded.sequential(), sample.train_images)
+    return quantize(folded.layers, sample.train_images)
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def test_debug_finds_the_damaged_layer(folded: FoldedNetwork, exact: ModelProto,
     def one_too_large(histogram: Histogram) -> float:
         return least_error_scale(histogram) * (10 if next(scales) == damaged else 1)
 
-    int8 = integer_graph(quantize(folded.sequential(), sample.train_images, choose_scale=one_too_large, fit=False))
+    int8 = integer_graph(quantize(folded.layers, sample.train_images, choose_scale=one_too_large, fit=False))
     signals = layer_signals(exact, int8, sample.test_images)
     assert [signal.layer for signal in signals] == [
         *(f"convolution {index}" for index in range(1, 8)),

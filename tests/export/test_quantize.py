@@ -32,6 +32,7 @@ from cifar_edge.export.graphs import serialize
 from cifar_edge.export.parity import compare, torch_logits
 from cifar_edge.export.quantize import quantize
 from cifar_edge.export.targets.onnx import integer_graph
+from cifar_edge.folding.layers import Residual as FloatResidual
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.integer import PIXELS, AveragePool, Conv, IntegerNetwork, Layer, Linear, MaxPool, Quantization, Residual
 from cifar_edge.models.pixels import pixels_to_input
@@ -108,7 +109,7 @@ def test_any_network_is_computed_bit_for_bit(name: str, trained: bool, sample: D
 
 
 def test_the_released_network_is_exact_in_fixed_point(folded: FoldedNetwork, sample: Dataset, tmp_path: Path) -> None:
-    integers = quantize(folded.sequential(), sample.train_images)
+    integers = quantize(folded.layers, sample.train_images)
     assert proven(integers.layers[:-1], PIXELS, (32, 32, 3)) == 5 * 32 + 28 + 64 + 1
     assert read_back(integers, tmp_path) == integers
 
@@ -237,10 +238,10 @@ def test_any_folded_network_is_computed_within_its_rounding(
     torch.manual_seed(seed)
     network = build_folded(drawn, classes)
     images = sample.train_images[:3]
-    integers = quantize(network.sequential(), images, choose_scale=unclipped_scale, fit=fit)
+    integers = quantize(network.layers, images, choose_scale=unclipped_scale, fit=fit)
     logits, operators = run(integers, images)
     assert np.array_equal(logits, answers(integers, images))
-    *layers, head = float_layers(network.sequential())
+    *layers, head = float_layers(network.layers)
     with torch.inference_mode():
         x = pixels_to_input(torch.tensor(images))
         x, error = bound(tuple(layers), integers.layers[:-1], x, torch.zeros_like(x), PIXELS)
@@ -250,14 +251,14 @@ def test_any_folded_network_is_computed_within_its_rounding(
         error = bound_of_products(head.module, integers.head, scale, x, error, given)
     assert (np.abs(logits - torch_logits(network, images)) <= 1.001 * error.numpy() + 1e-4).all()
     assert operators["QLinearConv"] == len(drawn)
-    assert operators["QLinearAdd"] == sum(residual > 0 for residual in network.residuals)
+    assert operators["QLinearAdd"] == sum(isinstance(module, FloatResidual) for module in network.modules())
     assert operators["DequantizeLinear"] == 1
     assert not operators.keys() & {"Conv", "FusedConv", "QuantizeLinear"}
 
 
 def test_it_is_deterministic(folded: FoldedNetwork, sample: Dataset) -> None:
     images = sample.train_images[:100]
-    assert quantize(folded.sequential(), images) == quantize(folded.sequential(), images)
+    assert quantize(folded.layers, images) == quantize(folded.layers, images)
 
 
 def test_calibration_takes_images_from_everywhere() -> None:
@@ -271,7 +272,7 @@ def test_calibration_takes_images_from_everywhere() -> None:
 
 def test_histograms_count_every_activation(folded: FoldedNetwork, sample: Dataset) -> None:
     images = sample.train_images[:70]  # more than one batch
-    found = list(histograms(float_layers(folded.sequential())[:-1], images).values())
+    found = list(histograms(float_layers(folded.layers)[:-1], images).values())
     sizes = [32 * 16 * 16] * 3 + [32 * 8 * 8] * 2 + [28 * 8 * 8, 64 * 8 * 8, 64]
     assert [histogram.counts.sum() for histogram in found] == [70 * size for size in sizes]
     for histogram in found:
@@ -310,9 +311,11 @@ def test_scale_clips_what_is_rare(outliers: int, low: float, high: float) -> Non
 def test_activation_that_never_fires_has_a_scale(sample: Dataset) -> None:
     torch.manual_seed(0)
     network = build_folded([{"channels": 4, "kernel": 3, "stride": 1, "depthwise": False, "groups": 1}], 3)
-    network.convolutions[0].load_state_dict({"weight": torch.zeros(4, 3, 3, 3), "bias": torch.full((4,), -1.0)})
-    integers = quantize(network.sequential(), sample.train_images[:2])
+    network.layers[0].load_state_dict({"weight": torch.zeros(4, 3, 3, 3), "bias": torch.full((4,), -1.0)})
+    head = network.layers[-1]
+    assert isinstance(head, nn.Linear)
+    integers = quantize(network.layers, sample.train_images[:2])
     assert isinstance(convolution := integers.layers[0], Conv)
     assert convolution.output == Quantization(np.float32(1))
     logits = answers(integers, sample.test_images[:2])
-    assert logits == pytest.approx(np.tile(network.head.bias.numpy(), (2, 1)), abs=4e-3)
+    assert logits == pytest.approx(np.tile(head.bias.numpy(), (2, 1)), abs=4e-3)

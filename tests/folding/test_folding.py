@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from cifar_edge.data import Dataset
-from cifar_edge.folding.fold import can_fold, fold, unfitted, with_batch_norm, without_batch_norm
+from cifar_edge.folding.batch_norm import with_batch_norm, without_batch_norm
+from cifar_edge.folding.fold import can_fold, fold
+from cifar_edge.folding.gn_cnn import unfitted
 from cifar_edge.models import build
 from cifar_edge.models.gn_cnn import Branch, GnCnn, GroupNormLayer, Layer
 from cifar_edge.models.pixels import pixels_to_input
@@ -75,11 +77,11 @@ def test_the_fit_is_the_best_affine_one(sample: Dataset) -> None:
     wanted = layer.branches[0](x)
 
     def error() -> torch.Tensor:
-        difference: torch.Tensor = folded.convolutions[0](x) - wanted
+        difference: torch.Tensor = folded.layers[0](x) - wanted
         return difference.double().square().mean()
 
     best = error()
-    for parameter in folded.convolutions[0].parameters():
+    for parameter in folded.layers[0].parameters():
         for change in (0.99, 1.01):
             parameter.mul_(change)
             assert error() > best
@@ -91,7 +93,7 @@ def test_a_later_layer_makes_the_best_of_what_the_folded_layers_before_it_give(s
     torch.manual_seed(0)
     network = GnCnn(10, (Layer(8, kernel=4, stride=2), Layer(8, pointwise=True))).eval().requires_grad_(False)
     images = torch.from_numpy(sample.train_images[:100])
-    first, second = fold(network, images).convolutions
+    first, second = (each for each in fold(network, images).layers if isinstance(each, nn.Conv2d))
     layer = network.layers[1]
     assert isinstance(layer, GroupNormLayer)
     x = pixels_to_input(images)
@@ -115,8 +117,8 @@ def test_batch_norm_in_and_out_changes_nothing(sample: Dataset) -> None:
     normalised = with_batch_norm(folded, images)
     torch.testing.assert_close(logits_of(normalised, images), logits_of(folded, images), rtol=1e-3, atol=1e-4)
     assert all(parameter.requires_grad for parameter in normalised.parameters())
-    for norm in normalised.norms:  # as fine-tuning would have changed them
-        assert isinstance(norm, nn.BatchNorm2d)
+    norms = [module for module in normalised.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:  # as fine-tuning would have changed them
         assert norm.running_mean is not None
         norm.running_mean.add_(0.1)
         norm.weight.data.mul_(1.1)

@@ -25,7 +25,7 @@ ABOUT = ModelMetadata("gn-cnn", "int8", CIFAR10_LABELS, 1, 1, "0" * 64, None, 0,
 
 @pytest.fixture(scope="module")
 def integers(folded: FoldedNetwork, sample: Dataset) -> IntegerNetwork:
-    return quantize(folded.sequential(), sample.train_images[:8], fit=False)
+    return quantize(folded.layers, sample.train_images[:8], fit=False)
 
 
 def test_the_released_network_fits_a_small_device(integers: IntegerNetwork, folded: FoldedNetwork) -> None:
@@ -95,7 +95,7 @@ def test_command_prints_both_of_an_exported_run(sample: Dataset, tmp_path: Path)
     in_float = CliRunner().invoke(main, ["summary", str(run)]).stdout
     folded = load_network(run).folded
     assert folded is not None
-    integers = quantize(folded.sequential(), sample.train_images[:8], fit=False)
+    integers = quantize(folded.layers, sample.train_images[:8], fit=False)
     (run / "export").mkdir()
     (run / "export" / "gn-cnn-nano.int8.onnx").write_bytes(serialize(integer_graph(integers), ABOUT))
     printed = CliRunner().invoke(main, ["summary", str(run)]).stdout

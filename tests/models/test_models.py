@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cifar_edge.cli.main import main
 from cifar_edge.errors import ModelError, RecipeError
-from cifar_edge.folding.fold import unfitted
+from cifar_edge.folding.gn_cnn import unfitted
 from cifar_edge.models import MODELS, build
 from cifar_edge.models.depthwise import DepthwiseConv2d
 from cifar_edge.models.gn_cnn import GnCnn, Layer
@@ -131,6 +131,7 @@ def test_each_size_keeps_its_budget_in_both_forms(name: str, parameters: int, ma
         (Layer(8, residual=1), Layer(8)),
         (Layer(8), Layer(8, residual=2)),
         (Layer(8), Layer(8, residual=-1)),
+        (Layer(8), Layer(8), Layer(8, residual=2), Layer(8, residual=2)),
     ],
 )
 def test_a_residual_that_does_not_fit_is_an_error(layers: tuple[Layer, ...]) -> None:

@@ -110,6 +110,46 @@ def test_stopped_after_every_third_step_it_ends_the_same(
     assert result(folder) == result(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("model", ["gn-cnn-nano", "gn-cnn-max"])
+def test_a_state_of_an_earlier_version_is_gone_on_with(tmp_path: Path, few: Dataset, model: str) -> None:
+    """The tensors of its fine-tuning were called after the chain of convolutions, not after the tree of layers."""
+    recipe = SHORT.with_values(
+        model=model, epochs=1, muon_learning_rate=0.01, fold=FoldRecipe(epochs=2, muon_learning_rate=0.01)
+    )
+    train(recipe, few, tmp_path / "whole")
+    folder = tmp_path / "parts"
+    with pytest.raises(Interrupted):
+        train(recipe, few, folder, callbacks=stopping_after(6))
+    state = load_state(folder)
+    assert (state.phase, state.snapshot is not None) == ("fold", True)
+    assert state.snapshot is not None
+    kinds = {"convolutions": 4, "head": 2, "norms": 1}  # by how many dimensions the weights have
+    of_layer: dict[str, str] = {}
+    for kind, dimensions in kinds.items():
+        weights = {
+            name: tensor
+            for name, tensor in state.snapshot.tensors.items()
+            if name.startswith("network.") and name.endswith(".weight") and tensor.ndim == dimensions
+        }
+        in_order = sorted(weights, key=lambda name: [int(part) for part in name.split(".") if part.isdigit()])
+        for index, name in enumerate(in_order):
+            layer = name.removeprefix("network.").removesuffix(".weight")
+            of_layer[layer] = kind if kind == "head" else f"{kind}.{index}"
+    assert list(of_layer.values()).count("head") == 1
+
+    def earlier(name: str) -> str:
+        group, _, rest = name.partition(".")
+        layer, _, last = rest.rpartition(".")
+        return f"{group}.{of_layer[layer]}.{last}" if layer in of_layer else name
+
+    tensors = {earlier(name): tensor for name, tensor in state.snapshot.tensors.items()}
+    assert {"network.convolutions.0.weight", "average.norms.1.running_var", "momentum.head.bias"} <= tensors.keys()
+    assert not any(".layers." in name for name in tensors)
+    save_state(folder, replace(state, snapshot=replace(state.snapshot, tensors=tensors)))
+    resume(folder, few)
+    assert result(folder) == result(tmp_path / "whole")
+
+
 @pytest.fixture
 def unfinished(tmp_path: Path, few: Dataset) -> Path:
     """A run that was stopped in its second epoch."""
