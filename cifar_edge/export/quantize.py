@@ -130,7 +130,7 @@ class _Quantizer:
             height, width, channels = x.codes.shape[1:]
             weights = weights.reshape(len(weights), channels, height, width)
         least = np.maximum(self._least_scales(weights, bias, given), output.scale * _LEAST_FACTOR / given.scale)
-        scales = exact_scales(least.astype(np.float32), lambda scales: given.scale * scales / output.scale, output)
+        scales = _exact_scales(least.astype(np.float32), lambda scales: given.scale * scales / output.scale, output)
         blank = np.zeros(module.weight.shape, np.int8), scales, np.zeros(len(bias), np.int32)
         if isinstance(module, nn.Linear):
             return self._with_weights(Linear(*blank, output), weights, bias, scales, x)
@@ -170,8 +170,20 @@ class _Quantizer:
         def with_scale(scale: np.float32) -> AveragePool:
             return replace(pool, output=replace(pool.output, scale=scale))
 
-        exact = exact_scales(np.array([scale]), lambda scales: with_scale(scales[0]).factors(given, size), pool.output)
+        exact = _exact_scales(np.array([scale]), lambda scales: with_scale(scales[0]).factors(given, size), pool.output)
         return with_scale(exact[0])
+
+
+def _exact_scales(scales: Factors, factors: Callable[[Factors], Factors], output: Quantization) -> Factors:
+    """`cifar_edge.integer.exact_scales`, whose failure is one line.
+
+    Raises:
+        ExportError: there is no exact scale near one of ``scales``.
+    """
+    try:
+        return exact_scales(scales, factors, output)
+    except ValueError as error:
+        raise ExportError(f"the network has no exact integers: {error}") from error
 
 
 def _parameters(layer: nn.Conv2d | nn.Linear) -> tuple[Array, Array]:
