@@ -142,10 +142,18 @@ _PIXELS = "pixels"
 def _sharing(layers: Sequence[FloatLayer]) -> dict[FloatLayer, _Group]:
     """The group of each layer; all layers of a group share one scale."""
     groups: dict[FloatLayer, _Group] = {}
+    joined: dict[_Group, _Group] = {}  # group -> the group that it has become part of
+
+    def whole(group: _Group) -> _Group:
+        while group in joined:
+            group = joined[group]
+        return group
 
     def join(one: _Group, other: _Group) -> _Group:
+        one, other = whole(one), whole(other)
         kept, gone = (other, one) if other is _PIXELS else (one, other)
-        groups.update({layer: kept for layer, group in groups.items() if group is gone})
+        if kept is not gone:
+            joined[gone] = kept
         return kept
 
     def chain(layers: Sequence[FloatLayer], group: _Group) -> _Group:
@@ -159,7 +167,7 @@ def _sharing(layers: Sequence[FloatLayer]) -> dict[FloatLayer, _Group]:
         return group
 
     chain(layers, _PIXELS)
-    return groups
+    return {layer: whole(group) for layer, group in groups.items()}
 
 
 def _quantization(layer: FloatLayer, scale: np.float32, histogram: Histogram) -> Quantization:

@@ -319,3 +319,16 @@ def test_activation_that_never_fires_has_a_scale(sample: Dataset) -> None:
     assert convolution.output == Quantization(np.float32(1))
     logits = answers(integers, sample.test_images[:2])
     assert logits == pytest.approx(np.tile(head.bias.numpy(), (2, 1)), abs=4e-3)
+
+
+def test_residuals_that_begin_at_one_activation_share_one_scale(sample: Dataset) -> None:
+    """The inner shortcut joins the scale of the activation that the outer shortcut reads too."""
+    torch.manual_seed(0)
+    inner = FloatResidual(nn.Sequential(nn.Conv2d(4, 4, 3, padding=1)))
+    outer = FloatResidual(nn.Sequential(inner, nn.ReLU(), nn.Conv2d(4, 4, 1)))
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), outer, nn.ReLU(), *head)
+    images = sample.train_images[:20]
+    integers = quantize(network.eval().requires_grad_(False), images)
+    logits, _ = run(integers, images)
+    assert np.array_equal(logits, answers(integers, images))
