@@ -7,6 +7,7 @@
     ├── DataError           1   a dataset that is missing, damaged or cannot be fetched
     ├── TrainingError       1   a training that cannot go on
     ├── ExportError         1   a network that cannot be converted
+    ├── CannotRun           1   files of a target that this machine cannot run
     ├── PageError           1   a web page that cannot be built or written
     ├── MissingExtra        1   a command whose optional packages are not installed
     ├── RecipeError         2   an unknown key or an impossible value in a recipe
@@ -53,6 +54,10 @@ class TrainingError(CifarEdgeError):
 
 class ExportError(CifarEdgeError):
     """A network that cannot be converted."""
+
+
+class CannotRun(CifarEdgeError):
+    """Files of a target that this machine cannot run; an export reports them as not compared here."""
 
 
 class PageError(CifarEdgeError):

@@ -85,11 +85,13 @@ def command(
         raise click.UsageError("--debug is about int8, which only --quantize makes.")
     with needs("train"):
         from cifar_edge.export.pipeline import export_network
+        from cifar_edge.export.targets import target_options
         from cifar_edge.training.checkpoint import load_network
         from cifar_edge.training.machine import limit_threads
     from cifar_edge.runs.exports import REPORT
     from cifar_edge.runs.resolve import resolve_run
 
+    options = target_options(targets, {})
     limit_threads()
     resolved = resolve_run(model)
     trained = load_network(resolved.path)
@@ -104,7 +106,7 @@ def command(
         target,
         quantize=quantize,
         max_drop=max_drop,
-        targets=targets,
+        targets=options,
         debug=_print_signals if debug else None,
     )
     if as_json:

@@ -64,6 +64,7 @@ def _replace(out: Path, work: Path, contents: Mapping[str, bytes]) -> None:
     staged, swap, before = (work / name for name in ("staged", "swap", "before"))
     staged.mkdir(parents=True)
     for name, content in contents.items():
+        (staged / name).parent.mkdir(exist_ok=True)
         write_bytes(staged / name, content)
     if not out.exists():
         staged.rename(out)
@@ -88,11 +89,22 @@ def _sweep(out: Path, work: Path) -> None:
     shutil.rmtree(staged, ignore_errors=True)
     if swap.exists():
         for name in _files(swap) | _files(out):
-            (swap / name).unlink(missing_ok=True)
-        for other in list(swap.iterdir()):  # files of the user stay with the export
-            if not (out / other.name).exists():
-                other.rename(out / other.name)
+            with suppress(NotADirectoryError):
+                (swap / name).unlink(missing_ok=True)
+            with suppress(OSError):  # the folder of a target that holds files of the user, or none
+                if (folder := (swap / name).parent) != swap:
+                    folder.rmdir()
+        _keep(swap, out)
         shutil.rmtree(swap)
+
+
+def _keep(before: Path, out: Path) -> None:
+    """Move files of the user from ``before`` to ``out``, where no other file has their name."""
+    for other in list(before.iterdir()):
+        if not (out / other.name).exists():
+            other.rename(out / other.name)
+        elif other.is_dir() and (out / other.name).is_dir():
+            _keep(other, out / other.name)
 
 
 def model_file(model: str, precision: Precision) -> str:

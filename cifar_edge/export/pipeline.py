@@ -24,8 +24,8 @@ from cifar_edge.export.parity import (
     judge_int8,
     torch_logits,
 )
-from cifar_edge.export.report import Report, Row
-from cifar_edge.export.targets import ALWAYS, Files, check_names, write_targets
+from cifar_edge.export.report import Report, Row, TargetGate
+from cifar_edge.export.targets import ALWAYS, Written, write_targets
 from cifar_edge.folding.fold import can_fold
 from cifar_edge.measure.metrics import Estimate, accuracy
 from cifar_edge.measure.timing import Timing, machine, time_alternately
@@ -43,7 +43,7 @@ def export_network(
     *,
     quantize: bool,
     max_drop: float,
-    targets: Sequence[str] = (),
+    targets: Mapping[str, Any] | None = None,
     debug: Callable[[Sequence[LayerSignal]], None] | None = None,
 ) -> Report:
     """Write ``<model>.fp32.onnx``, with ``quantize`` ``<model>.int8.onnx``, and a report into the folder ``out``.
@@ -57,13 +57,14 @@ def export_network(
         out: made if it is missing; other files in it stay.
         quantize: also make int8.
         max_drop: percentage points of accuracy that int8 may lose.
-        targets: formats to write int8 in besides ONNX, see `cifar_edge.export.targets`.
+        targets: formats to write int8 in besides ONNX, with their options; see
+            `cifar_edge.export.targets.target_options`.
         debug: called with the signal after each layer of int8, before int8 is judged.
 
     Raises:
         GateFailed: a file differs from the PyTorch module, or from the integer network, by more than its gate allows.
-        ExportError: dataset and network differ in their classes, the network's logits are NaN, there is no such target
-            or it cannot write this network, ``out`` cannot be written to, or another process writes to it.
+        ExportError: dataset and network differ in their classes, the network's logits are NaN, a target cannot
+            write this network, ``out`` cannot be written to, or another process writes to it.
         TrainingError: another process trains, folds or exports the run that ``out`` lies in.
     """
     if dataset.labels != trained.labels:
@@ -71,7 +72,7 @@ def export_network(
             f"{trained.name} has the classes {listed(trained.labels)}, but the dataset {dataset.name} has "
             f"{listed(dataset.labels)}; give the data it was trained on with --data"
         )
-    check_names(targets)
+    targets = targets or {}
     if set(targets) - {ALWAYS} and not (quantize and has_integers(trained)):
         raise ExportError(
             f"{', '.join(targets)}: a target other than {ALWAYS} is written of an integer network; {trained.name} has "
@@ -82,8 +83,8 @@ def export_network(
         written = _written(judged[-1], dataset, targets)
         report = _report(trained, dataset, judged, max_drop, written)
         contents = {row.file: export.content for row, export in zip(report.rows, judged, strict=True) if row.file}
-        for files in written.values():
-            contents.update(files)
+        for target in written.values():
+            contents.update(target.files)
         replace(contents | {REPORT_TEXT: report.to_markdown().encode(), REPORT: report.to_json().encode()})
     return report
 
@@ -152,7 +153,7 @@ def _judge(
     return _Judged(conversion, about, serialize(graph, about), right, comparison, against_folded, rounding, verdict)
 
 
-def _written(int8: _Judged, dataset: Dataset, targets: Sequence[str]) -> dict[str, Files]:
+def _written(int8: _Judged, dataset: Dataset, targets: Mapping[str, Any]) -> dict[str, Written]:
     """The files of each target, after their gate; none if there is no integer network."""
     integers = int8.conversion.integers
     return {} if integers is None else write_targets(targets, integers, int8.about, dataset.test_images)
@@ -174,7 +175,7 @@ def _report(
     dataset: Dataset,
     judged: Sequence[_Judged],
     max_drop: float,
-    written: Mapping[str, Files],
+    written: Mapping[str, Written],
 ) -> Report:
     sessions = {export.conversion.name: load(export.content).session for export in judged}
     timings = time_alternately(sessions, dataset.test_images)
@@ -188,8 +189,13 @@ def _report(
         data=f"{dataset.name} ({dataset.source})",
         machine=machine(),
         versions=about.versions,
-        targets={name: tuple(files) for name, files in written.items()},
+        targets={name: tuple(target.files) for name, target in written.items()},
+        target_gates={name: _target_gate(target) for name, target in written.items() if name != ALWAYS},
     )
+
+
+def _target_gate(target: Written) -> TargetGate:
+    return TargetGate(target.images, target.not_compared, target.figures)
 
 
 def _row(model: str, export: _Judged, timing: Timing) -> Row:

@@ -44,6 +44,21 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetGate:
+    """How the files of a target other than ONNX compare with the integer network.
+
+    Attributes:
+        images: number of images on which all logits were equal.
+        not_compared: why the files could not be run on this machine; None if they were.
+        figures: what they cost on a device, as the target gives it.
+    """
+
+    images: int
+    not_compared: str | None
+    figures: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The results of `cifar_edge.export.pipeline.export_network`.
 
@@ -56,7 +71,8 @@ class Report:
         data: the dataset whose test images were used, and where it came from.
         machine: the one that the timings were measured on.
         versions: library name -> version.
-        targets: target -> the names of its files; they compute what the integer network does, bit for bit.
+        targets: target -> the names of its files.
+        target_gates: target -> its gate, except for ONNX, whose gates are those of ``rows``.
     """
 
     model: str
@@ -68,6 +84,7 @@ class Report:
     machine: str
     versions: Mapping[str, str]
     targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    target_gates: Mapping[str, TargetGate] = field(default_factory=dict)
 
     @property
     def deploy(self) -> Precision:
@@ -163,12 +180,14 @@ class Report:
 
     def _others(self) -> list[str]:
         """A line for each target whose files are not in the table."""
-        rows = {row.file for row in self.rows}
-        return [
-            f"{name} passed: {', '.join(files)} computes what int8 does, bit for bit"
-            for name, files in self.targets.items()
-            if not rows.issuperset(files)
-        ]
+        lines = []
+        for name, gate in self.target_gates.items():
+            files = ", ".join(dict.fromkeys(_top(file) for file in self.targets[name]))
+            if gate.not_compared is None:
+                lines.append(f"{name} passed: {files} computes what int8 does, bit for bit, on {gate.images} images")
+            else:
+                lines.append(f"{name}: {files} was not compared here: {gate.not_compared}")
+        return lines
 
     def _gates(self) -> list[str]:
         """A line for each gate of int8 and each limit of the images; nothing without int8."""
@@ -185,6 +204,12 @@ class Report:
             f"{self.max_drop:g} allowed), {each.agreement:.2%} keep their class"
             for reference, each in gates
         ] + accuracy_drop.limits()
+
+
+def _top(file: str) -> str:
+    """``file``, or the folder that it lies in."""
+    folder, slash, _ = file.partition("/")
+    return folder + slash
 
 
 def _verdict(comparison: Comparison, max_drop: float, reference: str) -> str:

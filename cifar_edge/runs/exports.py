@@ -42,11 +42,11 @@ class Export:
 
     @property
     def target_files(self) -> set[str]:
-        """Names of the files that the report lists for its targets; a path to elsewhere is none."""
+        """Names of the files that the report lists for its targets, some in a folder; a path to elsewhere is none."""
         targets = self._report().get("targets")
         listed = list(targets.values()) if isinstance(targets, dict) else []
         names = [name for files in listed if isinstance(files, list) for name in files if isinstance(name, str)]
-        return {name for name in names if name == Path(name).name and name not in ("", "..")}
+        return {name for name in names if all(part not in ("", ".", "..") for part in name.split("/"))}
 
     def file(self) -> Path:
         """The file to use when only the folder is given: int8, unless the report says to deploy fp32.

@@ -14,9 +14,9 @@ from export_helpers import answers, write_run
 
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset
-from cifar_edge.errors import ExportError, GateFailed
+from cifar_edge.errors import CannotRun, ExportError, GateFailed
 from cifar_edge.export.pipeline import export_network
-from cifar_edge.export.targets import TARGETS, Target, write_targets
+from cifar_edge.export.targets import TARGETS, Target, target_options, write_targets
 from cifar_edge.integer import AveragePool, IntegerNetwork, Linear, Quantization
 from cifar_edge.runtime.model import load, run
 from cifar_edge.spec import CIFAR10_LABELS, ModelMetadata
@@ -30,6 +30,15 @@ class JsonOptions:
     """``indent`` of the file."""
 
     indent: int | None = None
+
+
+def options(*names: str, **given: Any) -> dict[str, Any]:
+    return target_options(names, given)
+
+
+def words(text: str) -> str:
+    """``text`` without line breaks."""
+    return " ".join(text.split())
 
 
 def write_head(network: IntegerNetwork, metadata: ModelMetadata, options: JsonOptions) -> dict[str, bytes]:
@@ -68,12 +77,12 @@ def test_onnx_is_always_written_and_others_beside_it(
     network: IntegerNetwork, sample: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, run_head))
-    written = write_targets(["json", "json"], network, ABOUT, sample.test_images)
-    assert {name: list(files) for name, files in written.items()} == {
+    written = write_targets(options("json", "json"), network, ABOUT, sample.test_images)
+    assert {name: list(target.files) for name, target in written.items()} == {
         "onnx": ["means.int8.onnx"],
         "json": ["means.json"],
     }
-    logits = run(load(written["onnx"]["means.int8.onnx"]).session, sample.test_images)
+    logits = run(load(written["onnx"].files["means.int8.onnx"]).session, sample.test_images)
     assert np.array_equal(logits, answers(network, sample.test_images))
 
 
@@ -82,7 +91,42 @@ def test_files_that_answer_otherwise_fail_the_gate(
 ) -> None:
     monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, run_wrong))
     with pytest.raises(GateFailed, match="json does not compute what the integer network does: 1 of 250 images"):
-        write_targets(["json"], network, ABOUT, sample.test_images)
+        write_targets(options("json"), network, ABOUT, sample.test_images)
+
+
+def test_int32_logits_are_compared_as_integers(
+    network: IntegerNetwork, sample: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_sums(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
+        return network(images) + np.int32(len(images) < 250)
+
+    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, run_sums))
+    assert write_targets(options("json"), network, ABOUT, sample.test_images)["json"].images == 250
+    with pytest.raises(GateFailed, match="249 of 249 images get other logits, by up to 1;"):
+        write_targets(options("json"), network, ABOUT, sample.test_images[:249])
+
+
+def cannot_run(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    raise CannotRun("nothing here reads JSON")
+
+
+def test_files_that_cannot_be_run_here_are_written_but_not_compared(
+    network: IntegerNetwork, sample: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, cannot_run))
+    written = write_targets(options("json"), network, ABOUT, sample.test_images)["json"]
+    assert (list(written.files), written.images) == (["means.json"], 0)
+    assert written.not_compared == "nothing here reads JSON"
+
+
+def test_options_reach_the_targets_that_have_them(
+    network: IntegerNetwork, sample: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, run_head))
+    written = write_targets(options("onnx", "json", indent=2), network, ABOUT, sample.test_images)
+    assert written["json"].files["means.json"].startswith(b'{\n  "weights"')
+    with pytest.raises(ExportError, match="--indent is an option of the target json, which --target names"):
+        options("onnx", indent=2)
 
 
 def test_a_layer_that_a_target_has_no_form_for_is_one_line(
@@ -93,7 +137,7 @@ def test_a_layer_that_a_target_has_no_form_for_is_one_line(
 
     monkeypatch.setitem(TARGETS, "json", Target(write, JsonOptions, run_head))
     with pytest.raises(ExportError, match="the target json cannot write this network: a Conv has no form in JSON"):
-        write_targets(["json"], network, ABOUT, sample.test_images)
+        write_targets(options("json"), network, ABOUT, sample.test_images)
 
 
 def test_two_targets_do_not_write_one_file(
@@ -101,13 +145,18 @@ def test_two_targets_do_not_write_one_file(
 ) -> None:
     monkeypatch.setitem(TARGETS, "again", TARGETS["onnx"])
     with pytest.raises(ExportError, match=r"two targets write means\.int8\.onnx"):
-        write_targets(["again"], network, ABOUT, sample.test_images)
+        write_targets(options("again"), network, ABOUT, sample.test_images)
 
 
 def copies_of_onnx(network: IntegerNetwork, metadata: ModelMetadata, options: JsonOptions) -> Mapping[str, bytes]:
     """The ONNX file under another name."""
     (content,) = TARGETS["onnx"].write(network, metadata, None).values()
-    return {"copy.bin": content}
+    return {"copy.bin": content, "copies/copy.bin": content}
+
+
+def run_copies(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+    """What the copy in the folder answers."""
+    return run(load(files["copies/copy.bin"]).session, images)
 
 
 def fails(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
@@ -120,30 +169,39 @@ def test_an_export_writes_all_targets_or_nothing(
 ) -> None:
     run_folder = write_run(tmp_path / "run", "gn-cnn-nano", sample)
     out = tmp_path / "out"
-    monkeypatch.setitem(TARGETS, "copy", Target(copies_of_onnx, JsonOptions, TARGETS["onnx"].run))
+    monkeypatch.setitem(TARGETS, "copy", Target(copies_of_onnx, JsonOptions, run_copies))
     command = ["export", str(run_folder), "--quantize", "--max-drop", "100", "--out", str(out)]
     result = CliRunner().invoke(main, [*command, "--target", "onnx", "--target", "copy"])
     assert result.exit_code == 0, result.stderr
-    assert "copy passed: copy.bin computes what int8 does, bit for bit" in result.stdout
+    assert "copy passed: copy.bin, copies/ computes what int8 does, bit for bit, on 250 images" in words(result.stdout)
     assert (out / "copy.bin").read_bytes() == (out / "gn-cnn-nano.int8.onnx").read_bytes()
     report = json.loads((out / "report.json").read_text())
-    assert report["targets"] == {"onnx": ["gn-cnn-nano.int8.onnx"], "copy": ["copy.bin"]}
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert report["targets"] == {"onnx": ["gn-cnn-nano.int8.onnx"], "copy": ["copy.bin", "copies/copy.bin"]}
+    assert report["target_gates"] == {"copy": {"images": 250, "not_compared": None, "figures": {}}}
+    before = {path.name: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
     monkeypatch.setitem(TARGETS, "copy", replace(TARGETS["copy"], run=fails))
     result = CliRunner().invoke(main, [*command, "--target", "copy"])
     assert result.exit_code == 3
     assert "copy does not compute" in result.stderr.splitlines()[-1]
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+    (out / "copies" / "mine.txt").write_text("of the user")
+    monkeypatch.setitem(TARGETS, "copy", replace(TARGETS["copy"], run=cannot_run))
+    result = CliRunner().invoke(main, [*command, "--target", "copy"])
+    assert result.exit_code == 0, result.stderr
+    assert "copy: copy.bin, copies/ was not compared here: nothing here reads JSON" in words(result.stdout)
+    assert (out / "copies" / "mine.txt").read_text() == "of the user"
 
     assert CliRunner().invoke(main, command).exit_code == 0
     assert not (out / "copy.bin").exists(), "files of a target that is no longer asked for go with the earlier export"
+    assert [path.name for path in (out / "copies").iterdir()] == ["mine.txt"]
 
 
 def test_targets_that_cannot_be_written_are_one_line(sample: Dataset, tmp_path: Path) -> None:
     trained = load_network(write_run(tmp_path / "run", "s8-batch", sample))
     with pytest.raises(ExportError, match=r"no target is called 'onxn' \(did you mean onnx\?\)"):
-        export_network(trained, sample, tmp_path / "out", quantize=True, max_drop=100, targets=["onxn"])
+        export_network(trained, sample, tmp_path / "out", quantize=True, max_drop=100, targets=options("onxn"))
     result = CliRunner().invoke(main, ["export", str(tmp_path / "run"), "--target", "c"])
     assert result.exit_code == 2
     assert "which only --quantize makes" in result.stderr
@@ -155,5 +213,5 @@ def test_networks_with_norms_have_no_other_target(
     monkeypatch.setitem(TARGETS, "copy", Target(copies_of_onnx, JsonOptions, TARGETS["onnx"].run))
     trained = load_network(write_run(tmp_path / "run", "s8-batch", sample))
     with pytest.raises(ExportError, match="s8-batch has none, since its norms are not folded"):
-        export_network(trained, sample, tmp_path / "out", quantize=True, max_drop=100, targets=["copy"])
+        export_network(trained, sample, tmp_path / "out", quantize=True, max_drop=100, targets=options("copy"))
     assert not (tmp_path / "out").exists()
