@@ -156,7 +156,9 @@ def _judge(
 def _written(int8: _Judged, dataset: Dataset, targets: Mapping[str, Any]) -> dict[str, Written]:
     """The files of each target, after their gate; none if there is no integer network."""
     integers = int8.conversion.integers
-    return {} if integers is None else write_targets(targets, integers, int8.about, dataset.test_images)
+    if integers is None:
+        return {}
+    return write_targets(targets, integers, int8.about, dataset.test_images, dataset.test_labels)
 
 
 def _rounding(session: Any, logits: Logits, conversion: Conversion, network: nn.Module, dataset: Dataset) -> Comparison:
@@ -190,12 +192,10 @@ def _report(
         machine=machine(),
         versions=about.versions,
         targets={name: tuple(target.files) for name, target in written.items()},
-        target_gates={name: _target_gate(target) for name, target in written.items() if name != ALWAYS},
+        target_gates={
+            name: TargetGate(target.outcomes, target.figures) for name, target in written.items() if name != ALWAYS
+        },
     )
-
-
-def _target_gate(target: Written) -> TargetGate:
-    return TargetGate(target.images, target.not_compared, target.figures)
 
 
 def _row(model: str, export: _Judged, timing: Timing) -> Row:

@@ -8,6 +8,7 @@ from typing import Any
 
 from cifar_edge.export.accuracy_drop import AccuracyDrop
 from cifar_edge.export.parity import CONCLUSIVE_IMAGES, Comparison, Verdict, judge_int8
+from cifar_edge.export.targets.gate import Outcome
 from cifar_edge.measure.metrics import Estimate
 from cifar_edge.measure.timing import LARGE_BATCH, Timing
 from cifar_edge.spec import Precision
@@ -48,13 +49,11 @@ class TargetGate:
     """How the files of a target other than ONNX compare with the integer network.
 
     Attributes:
-        images: number of images on which all logits were equal.
-        not_compared: why the files could not be run on this machine; None if they were.
+        outcomes: one for each program that reads the files.
         figures: what they cost on a device, as the target gives it.
     """
 
-    images: int
-    not_compared: str | None
+    outcomes: tuple[Outcome, ...]
     figures: Mapping[str, Any]
 
 
@@ -179,15 +178,12 @@ class Report:
         return "\n".join(lines)
 
     def _others(self) -> list[str]:
-        """A line for each target whose files are not in the table."""
-        lines = []
-        for name, gate in self.target_gates.items():
-            files = ", ".join(dict.fromkeys(_top(file) for file in self.targets[name]))
-            if gate.not_compared is None:
-                lines.append(f"{name} passed: {files} computes what int8 does, bit for bit, on {gate.images} images")
-            else:
-                lines.append(f"{name}: {files} was not compared here: {gate.not_compared}")
-        return lines
+        """A line for each program that reads the files of a target, for files that are not in the table."""
+        return [
+            _outcome(name, ", ".join(dict.fromkeys(_top(file) for file in self.targets[name])), outcome)
+            for name, gate in self.target_gates.items()
+            for outcome in gate.outcomes
+        ]
 
     def _gates(self) -> list[str]:
         """A line for each gate of int8 and each limit of the images; nothing without int8."""
@@ -210,6 +206,19 @@ def _top(file: str) -> str:
     """``file``, or the folder that it lies in."""
     folder, slash, _ = file.partition("/")
     return folder + slash
+
+
+def _outcome(target: str, files: str, outcome: Outcome) -> str:
+    """How the ``files`` of a target compare with int8 in one program."""
+    if outcome.agreement is None or outcome.drop is None:
+        return f"{target}: {files} was not compared here in {outcome.runner}: {outcome.not_compared}"
+    passed = f"{target} passed: in {outcome.runner} {files}"
+    if outcome.exact:
+        return f"{passed} computes what int8 does, bit for bit, on {outcome.images} images"
+    return (
+        f"{passed} keeps the class of {outcome.agreement:.2%} of {outcome.images:,} images, and loses "
+        f"{100 * outcome.drop:+.2f} percentage points against int8"
+    )
 
 
 def _verdict(comparison: Comparison, max_drop: float, reference: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from cifar_edge.data import Dataset
 from cifar_edge.errors import CannotRun, ExportError, GateFailed
 from cifar_edge.export.pipeline import export_network
 from cifar_edge.export.targets import TARGETS, Target, target_options, write_targets
+from cifar_edge.export.targets.gate import Outcome, Runner, Tolerance
 from cifar_edge.integer import AveragePool, IntegerNetwork, Linear, Quantization
 from cifar_edge.runtime.model import load, run
 from cifar_edge.spec import CIFAR10_LABELS, ModelMetadata
@@ -76,8 +77,8 @@ def network() -> IntegerNetwork:
 def test_onnx_is_always_written_and_others_beside_it(
     network: IntegerNetwork, sample: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, run_head))
-    written = write_targets(options("json", "json"), network, ABOUT, sample.test_images)
+    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, (Runner("numpy", run_head),)))
+    written = write_targets(options("json", "json"), network, ABOUT, sample.test_images, sample.test_labels)
     assert {name: list(target.files) for name, target in written.items()} == {
         "onnx": ["means.int8.onnx"],
         "json": ["means.json"],
@@ -89,9 +90,9 @@ def test_onnx_is_always_written_and_others_beside_it(
 def test_files_that_answer_otherwise_fail_the_gate(
     network: IntegerNetwork, sample: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, run_wrong))
+    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, (Runner("numpy", run_wrong),)))
     with pytest.raises(GateFailed, match="json does not compute what the integer network does: 1 of 250 images"):
-        write_targets(options("json"), network, ABOUT, sample.test_images)
+        write_targets(options("json"), network, ABOUT, sample.test_images, sample.test_labels)
 
 
 def test_int32_logits_are_compared_as_integers(
@@ -100,10 +101,11 @@ def test_int32_logits_are_compared_as_integers(
     def run_sums(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
         return network(images) + np.int32(len(images) < 250)
 
-    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, run_sums))
-    assert write_targets(options("json"), network, ABOUT, sample.test_images)["json"].images == 250
-    with pytest.raises(GateFailed, match="249 of 249 images get other logits, by up to 1;"):
-        write_targets(options("json"), network, ABOUT, sample.test_images[:249])
+    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, (Runner("numpy", run_sums),)))
+    written = write_targets(options("json"), network, ABOUT, sample.test_images, sample.test_labels)
+    assert written["json"].outcomes[0].images == 250
+    with pytest.raises(GateFailed, match="249 of 249 images get other logits in numpy, by up to 1;"):
+        write_targets(options("json"), network, ABOUT, sample.test_images[:249], sample.test_labels[:249])
 
 
 def cannot_run(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -113,20 +115,45 @@ def cannot_run(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt
 def test_files_that_cannot_be_run_here_are_written_but_not_compared(
     network: IntegerNetwork, sample: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, cannot_run))
-    written = write_targets(options("json"), network, ABOUT, sample.test_images)["json"]
-    assert (list(written.files), written.images) == (["means.json"], 0)
-    assert written.not_compared == "nothing here reads JSON"
+    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, (Runner("numpy", cannot_run),)))
+    written = write_targets(options("json"), network, ABOUT, sample.test_images, sample.test_labels)["json"]
+    assert list(written.files) == ["means.json"]
+    assert written.outcomes == (Outcome("numpy", True, not_compared="nothing here reads JSON"),)
 
 
 def test_options_reach_the_targets_that_have_them(
     network: IntegerNetwork, sample: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, run_head))
-    written = write_targets(options("onnx", "json", indent=2), network, ABOUT, sample.test_images)
+    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, (Runner("numpy", run_head),)))
+    written = write_targets(options("onnx", "json", indent=2), network, ABOUT, sample.test_images, sample.test_labels)
     assert written["json"].files["means.json"].startswith(b'{\n  "weights"')
     with pytest.raises(ExportError, match="--indent is an option of the target json, which --target names"):
         options("onnx", indent=2)
+
+
+def run_other(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Other logits, and other classes for the first two images."""
+    logits = run_head(files, images) * np.float32(1.001)
+    logits[:2] *= -1
+    return logits
+
+
+def test_a_program_that_rounds_in_another_way_is_given_a_tolerance(
+    network: IntegerNetwork, sample: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judged(tolerance: Tolerance | None, images: int | None = None) -> Outcome:
+        runner = Runner("numpy", run_other, tolerance, images)
+        monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, (runner,)))
+        written = write_targets(options("json"), network, ABOUT, sample.test_images, sample.test_labels)
+        return written["json"].outcomes[0]
+
+    assert judged(Tolerance(agreement=0.99, drop=1.0)).agreement == 1 - 2 / 250
+    with pytest.raises(GateFailed, match="differs too much from the integer network in numpy: 2 of 250 images"):
+        judged(Tolerance(agreement=0.995, drop=1.0))
+    with pytest.raises(GateFailed, match="2 of 50 images"):
+        judged(Tolerance(agreement=0.99, drop=1.0), images=50)
+    with pytest.raises(GateFailed, match="250 of 250 images get other logits"):
+        judged(None)
 
 
 def test_a_layer_that_a_target_has_no_form_for_is_one_line(
@@ -135,9 +162,9 @@ def test_a_layer_that_a_target_has_no_form_for_is_one_line(
     def write(network: IntegerNetwork, metadata: ModelMetadata, options: JsonOptions) -> Mapping[str, bytes]:
         raise TypeError("a Conv has no form in JSON")
 
-    monkeypatch.setitem(TARGETS, "json", Target(write, JsonOptions, run_head))
+    monkeypatch.setitem(TARGETS, "json", Target(write, JsonOptions, (Runner("numpy", run_head),)))
     with pytest.raises(ExportError, match="the target json cannot write this network: a Conv has no form in JSON"):
-        write_targets(options("json"), network, ABOUT, sample.test_images)
+        write_targets(options("json"), network, ABOUT, sample.test_images, sample.test_labels)
 
 
 def test_two_targets_do_not_write_one_file(
@@ -145,7 +172,7 @@ def test_two_targets_do_not_write_one_file(
 ) -> None:
     monkeypatch.setitem(TARGETS, "again", TARGETS["onnx"])
     with pytest.raises(ExportError, match=r"two targets write means\.int8\.onnx"):
-        write_targets(options("again"), network, ABOUT, sample.test_images)
+        write_targets(options("again"), network, ABOUT, sample.test_images, sample.test_labels)
 
 
 def copies_of_onnx(network: IntegerNetwork, metadata: ModelMetadata, options: JsonOptions) -> Mapping[str, bytes]:
@@ -169,28 +196,30 @@ def test_an_export_writes_all_targets_or_nothing(
 ) -> None:
     run_folder = write_run(tmp_path / "run", "gn-cnn-nano", sample)
     out = tmp_path / "out"
-    monkeypatch.setitem(TARGETS, "copy", Target(copies_of_onnx, JsonOptions, run_copies))
+    monkeypatch.setitem(TARGETS, "copy", Target(copies_of_onnx, JsonOptions, (Runner("numpy", run_copies),)))
     command = ["export", str(run_folder), "--quantize", "--max-drop", "100", "--out", str(out)]
     result = CliRunner().invoke(main, [*command, "--target", "onnx", "--target", "copy"])
     assert result.exit_code == 0, result.stderr
-    assert "copy passed: copy.bin, copies/ computes what int8 does, bit for bit, on 250 images" in words(result.stdout)
+    said = "copy passed: in numpy copy.bin, copies/ computes what int8 does, bit for bit, on 250 images"
+    assert said in words(result.stdout)
     assert (out / "copy.bin").read_bytes() == (out / "gn-cnn-nano.int8.onnx").read_bytes()
     report = json.loads((out / "report.json").read_text())
     assert report["targets"] == {"onnx": ["gn-cnn-nano.int8.onnx"], "copy": ["copy.bin", "copies/copy.bin"]}
-    assert report["target_gates"] == {"copy": {"images": 250, "not_compared": None, "figures": {}}}
+    (outcome,) = report["target_gates"]["copy"]["outcomes"]
+    assert outcome == asdict(Outcome("numpy", True, 250, 1.0, 0.0))
     before = {path.name: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
-    monkeypatch.setitem(TARGETS, "copy", replace(TARGETS["copy"], run=fails))
+    monkeypatch.setitem(TARGETS, "copy", replace(TARGETS["copy"], runners=(Runner("numpy", fails),)))
     result = CliRunner().invoke(main, [*command, "--target", "copy"])
     assert result.exit_code == 3
     assert "copy does not compute" in result.stderr.splitlines()[-1]
     assert {path.name: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
     (out / "copies" / "mine.txt").write_text("of the user")
-    monkeypatch.setitem(TARGETS, "copy", replace(TARGETS["copy"], run=cannot_run))
+    monkeypatch.setitem(TARGETS, "copy", replace(TARGETS["copy"], runners=(Runner("numpy", cannot_run),)))
     result = CliRunner().invoke(main, [*command, "--target", "copy"])
     assert result.exit_code == 0, result.stderr
-    assert "copy: copy.bin, copies/ was not compared here: nothing here reads JSON" in words(result.stdout)
+    assert "copy: copy.bin, copies/ was not compared here in numpy: nothing here reads JSON" in words(result.stdout)
     assert (out / "copies" / "mine.txt").read_text() == "of the user"
 
     assert CliRunner().invoke(main, command).exit_code == 0
@@ -210,7 +239,7 @@ def test_targets_that_cannot_be_written_are_one_line(sample: Dataset, tmp_path: 
 def test_networks_with_norms_have_no_other_target(
     sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(TARGETS, "copy", Target(copies_of_onnx, JsonOptions, TARGETS["onnx"].run))
+    monkeypatch.setitem(TARGETS, "copy", Target(copies_of_onnx, JsonOptions, TARGETS["onnx"].runners))
     trained = load_network(write_run(tmp_path / "run", "s8-batch", sample))
     with pytest.raises(ExportError, match="s8-batch has none, since its norms are not folded"):
         export_network(trained, sample, tmp_path / "out", quantize=True, max_drop=100, targets=options("copy"))

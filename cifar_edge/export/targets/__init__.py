@@ -2,22 +2,18 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeAlias
+from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cifar_edge.errors import CannotRun, ExportError, GateFailed
+from cifar_edge.errors import ExportError
 from cifar_edge.export.targets import onnx
+from cifar_edge.export.targets.gate import GATE_IMAGES, Files, Images, Outcome, Reference, Runner, check
 from cifar_edge.integer import IntegerNetwork
 from cifar_edge.messages import did_you_mean
 from cifar_edge.spec import ModelMetadata
-
-Files: TypeAlias = Mapping[str, bytes]
-"""File name -> content. The files of a target may lie in a folder: ``gn-cnn.c/gn_cnn.h``."""
-
-GATE_IMAGES = 512
-"""Images on which a target's files are compared with the integer network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +23,13 @@ class Target:
     Attributes:
         write: network, metadata and options -> the files.
         options: class of the options: a frozen dataclass in which every field has a default.
-        run: the files, and pixels uint8 ``[n, size, size, 3]`` -> their logits ``[n, classes]``: float32, or the int32
-            sums if the format has them. It raises `CannotRun` on a machine that cannot run the files.
+        runners: the programs that read the files; the gate compares each with the network.
         figures: network and files -> what the files cost on a device, as JSON values for ``report.json``.
     """
 
     write: Callable[[IntegerNetwork, ModelMetadata, Any], Files]
     options: Callable[[], Any]
-    run: Callable[[Files, npt.NDArray[np.uint8]], npt.NDArray[np.float32] | npt.NDArray[np.int32]]
+    runners: tuple[Runner, ...]
     figures: Callable[[IntegerNetwork, Files], Mapping[str, Any]] = lambda network, files: {}
 
 
@@ -44,14 +39,12 @@ class Written:
 
     Attributes:
         files: name -> content.
-        images: number of images on which they were compared with the integer network.
-        not_compared: why they could not be compared on this machine; None if they were.
+        outcomes: of its gate, one for each program that reads them.
         figures: see `Target`.
     """
 
     files: Files
-    images: int
-    not_compared: str | None = None
+    outcomes: tuple[Outcome, ...]
     figures: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -59,7 +52,7 @@ ALWAYS = "onnx"
 """The target that every export writes, because the runtime of this package reads it."""
 
 TARGETS: dict[str, Target] = {
-    ALWAYS: Target(onnx.write, onnx.OnnxOptions, onnx.run),
+    ALWAYS: Target(onnx.write, onnx.OnnxOptions, (Runner("onnxruntime", onnx.run),)),
 }
 """Name for `cifar-edge export --target` -> target."""
 
@@ -95,25 +88,37 @@ def target_options(names: Iterable[str], given: Mapping[str, Any]) -> dict[str, 
 
 
 def write_targets(
-    targets: Mapping[str, Any], network: IntegerNetwork, metadata: ModelMetadata, images: npt.NDArray[np.uint8]
+    targets: Mapping[str, Any],
+    network: IntegerNetwork,
+    metadata: ModelMetadata,
+    images: Images,
+    labels: npt.NDArray[np.integer],
 ) -> dict[str, Written]:
     """The files of ``network`` for `ALWAYS` and for ``targets``: target -> its files.
 
-    The logits of each are compared with those of the network, and are the same, bit for bit.
+    The logits of each are compared with those of the network: they are the same, bit for bit, or the classes are, as
+    far as the target promises.
 
     Args:
         targets: key of `TARGETS` -> options, as `target_options` returns them.
         network: to write.
         metadata: to write into the files.
-        images: uint8 ``[n, size, size, 3]``, to compare on; the first `GATE_IMAGES` are used.
+        images: uint8 ``[n, size, size, 3]``, to compare on.
+        labels: their true classes, ``[n]``.
 
     Raises:
         ExportError: a target cannot write a layer of the network, or two targets write files of the same name.
-        GateFailed: the files of a target give other logits.
+        GateFailed: the files of a target give other logits than its gate allows.
     """
-    compared = images[:GATE_IMAGES]
-    sums = network(compared)
     written: dict[str, Written] = {}
+
+    @cache
+    def classes() -> npt.NDArray[np.integer]:
+        # ALWAYS has passed its gate by then, and onnxruntime is faster than the network.
+        found: npt.NDArray[np.integer] = onnx.run(written[ALWAYS].files, images).argmax(axis=1)
+        return found
+
+    reference = Reference(images, labels, network(images[:GATE_IMAGES]), network.logit_scale, classes)
     for name, options in ({ALWAYS: TARGETS[ALWAYS].options()} | dict(targets)).items():
         target = TARGETS[name]
         try:
@@ -123,18 +128,6 @@ def write_targets(
         taken = {file for others in written.values() for file in others.files} & files.keys()
         if taken:
             raise ExportError(f"two targets write {', '.join(sorted(taken))}; export them into two folders")
-        figures = target.figures(network, files)
-        try:
-            logits = target.run(files, compared)
-        except CannotRun as error:
-            written[name] = Written(files, 0, str(error), figures)
-            continue
-        wanted = sums if logits.dtype == np.int32 else sums.astype(np.float32) * network.logit_scale
-        if differing := int(np.count_nonzero((logits != wanted).any(axis=1))):
-            largest = np.abs(logits - wanted.astype(np.float64)).max()
-            raise GateFailed(
-                f"{name} does not compute what the integer network does: {differing} of {len(compared)} images get "
-                f"other logits, by up to {largest:.2g}; nothing was written"
-            )
-        written[name] = Written(files, len(compared), None, figures)
+        outcomes = tuple(check(name, runner, files, reference) for runner in target.runners)
+        written[name] = Written(files, outcomes, target.figures(network, files))
     return written
