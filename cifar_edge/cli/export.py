@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from cifar_edge.cli.verbosity import note, say, tell
 from cifar_edge.files import is_released
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cifar_edge.export.debug import LayerSignal
 
@@ -50,6 +51,8 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float) ->
     metavar="NAME",
     help="Write int8 in this format as well; repeatable. ONNX is always written.",
 )
+@click.option("--kernels", metavar="NAMES", help="Target c: kernels beside plain C, with commas.  [default: auto, all]")
+@click.option("--name", metavar="NAME", help="Target c: prefix of all names in C.  [default: the model's name]")
 @click.option("--debug", is_flag=True, help="Print on stderr which layers of int8 lose most signal.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
@@ -62,6 +65,8 @@ def command(
     offline: bool,
     max_drop: float,
     targets: tuple[str, ...],
+    kernels: str | None,
+    name: str | None,
     debug: bool,
     as_json: bool,
 ) -> None:
@@ -75,10 +80,17 @@ def command(
     images, more than one image). If a gate fails, the exit code is 3 and nothing is written.
 
     Int8 is made of the folded network, if the run has one; train and fold make it. The files of each --target compute
-    what the integer network does, bit for bit; else nothing is written.
+    what the integer network does, bit for bit; else nothing is written. MODEL may also be an int8 file of an export:
+    it is written for each --target, beside the file unless --out says otherwise.
 
     Example: cifar-edge export gn-cnn --quantize --out gn-cnn-for-the-device
     """
+    given = {option: value for option, value in {"kernels": kernels, "name": name}.items() if value is not None}
+    if model is not None and model.endswith(".onnx"):
+        if data is not None or holdout is not None or debug:
+            raise click.UsageError("An .onnx file is only written in other formats; it takes no data and no --debug.")
+        _export_file(Path(model), out, targets, given, as_json)
+        return
     if set(targets) - {"onnx"} and not quantize:
         raise click.UsageError("--target is a format of int8, which only --quantize makes.")
     if debug and not quantize:
@@ -91,7 +103,7 @@ def command(
     from cifar_edge.runs.exports import REPORT
     from cifar_edge.runs.resolve import resolve_run
 
-    options = target_options(targets, {})
+    options = target_options(targets, given)
     limit_threads()
     resolved = resolve_run(model)
     trained = load_network(resolved.path)
@@ -113,6 +125,29 @@ def command(
         say(json.dumps({**report.to_dict(), "folder": str(target)}, indent=2))
     else:
         say(report.to_table())
+
+
+def _export_file(
+    file: Path, out: Path | None, targets: "Sequence[str]", given: "Mapping[str, str]", as_json: bool
+) -> None:
+    """Write an exported int8 file for other targets."""
+    if not set(targets) - {"onnx"}:
+        raise click.UsageError("An .onnx file is written in the format that --target names, such as --target c.")
+    with needs("train"):
+        from cifar_edge.export.from_file import export_file
+        from cifar_edge.export.report import outcome_line, top
+        from cifar_edge.export.targets import target_options
+
+    folder = out or file.parent
+    written = export_file(file, folder, target_options(targets, given))
+    if as_json:
+        records = {name: {**asdict(target), "files": list(target.files)} for name, target in written.items()}
+        say(json.dumps({"folder": str(folder), "targets": records}, indent=2))
+        return
+    for name, target in written.items():
+        files = ", ".join(dict.fromkeys(top(file) for file in target.files))
+        for outcome in target.outcomes:
+            say(outcome_line(name, files, outcome))
 
 
 def _default_folder(source: Path, name: str) -> Path:

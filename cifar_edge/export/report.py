@@ -180,7 +180,7 @@ class Report:
     def _others(self) -> list[str]:
         """A line for each program that reads the files of a target, for files that are not in the table."""
         return [
-            _outcome(name, ", ".join(dict.fromkeys(_top(file) for file in self.targets[name])), outcome)
+            outcome_line(name, ", ".join(dict.fromkeys(top(file) for file in self.targets[name])), outcome)
             for name, gate in self.target_gates.items()
             for outcome in gate.outcomes
         ]
@@ -202,13 +202,13 @@ class Report:
         ] + accuracy_drop.limits()
 
 
-def _top(file: str) -> str:
+def top(file: str) -> str:
     """``file``, or the folder that it lies in."""
     folder, slash, _ = file.partition("/")
     return folder + slash
 
 
-def _outcome(target: str, files: str, outcome: Outcome) -> str:
+def outcome_line(target: str, files: str, outcome: Outcome) -> str:
     """How the ``files`` of a target compare with int8 in one program."""
     if outcome.agreement is None or outcome.drop is None:
         return f"{target}: {files} was not compared here in {outcome.runner}: {outcome.not_compared}"

@@ -1,0 +1,61 @@
+"""The options of the target ``c``."""
+
+import re
+from dataclasses import dataclass
+
+from cifar_edge.export.targets.c.kernels import AUTO, GENERIC, KERNELS
+from cifar_edge.messages import did_you_mean
+
+_KEYWORDS = """
+    auto break case char const continue default do double else enum extern float for goto if inline int
+    long register restrict return short signed sizeof static struct switch typedef union unsigned void
+    volatile while alignas alignof and and_eq asm bitand bitor bool catch class compl concept const_cast
+    consteval constexpr constinit co_await co_return co_yield decltype delete dynamic_cast explicit
+    export false friend mutable namespace new noexcept not not_eq nullptr operator or or_eq private
+    protected public reinterpret_cast requires static_assert static_cast template this thread_local
+    throw true try typeid typename using virtual wchar_t xor xor_eq main
+"""
+"""Of C and C++."""
+
+
+@dataclass(frozen=True, slots=True)
+class COptions:
+    """Options of the C of a network.
+
+    Attributes:
+        kernels: comma-separated names of kernels beside plain C; ``auto`` for all.
+        name: prefix of all names in C; None for the model's name, with ``_`` for what C does not allow.
+
+    Raises:
+        ValueError: there are no kernels of that name, or ``name`` is not an identifier of C.
+    """
+
+    kernels: str = AUTO
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        known = (AUTO, GENERIC, *KERNELS)
+        for each in self.kernel_names:
+            if each not in known:
+                raise ValueError(
+                    f"no kernels are called {each!r}{did_you_mean(each, known)}; there are {', '.join(known)}"
+                )
+        if self.name is not None and not is_identifier(self.name):
+            raise ValueError(f"{self.name!r} is not an identifier of C: letters, digits and _, and not a keyword")
+
+    @property
+    def kernel_names(self) -> tuple[str, ...]:
+        """The names in ``kernels``."""
+        return tuple(self.kernels.split(","))
+
+    def prefix(self, model: str) -> str:
+        """The prefix of all names in C of the model called ``model``."""
+        if self.name is not None:
+            return self.name
+        name = re.sub(r"\W", "_", model, flags=re.ASCII)
+        return name if is_identifier(name) else f"net_{name}"
+
+
+def is_identifier(name: str) -> bool:
+    """Whether ``name`` is an identifier in C and in C++ that is not reserved."""
+    return bool(re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name)) and name not in _KEYWORDS.split() and "__" not in name

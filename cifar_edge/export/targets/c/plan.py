@@ -1,0 +1,301 @@
+"""The plan of a network in C: its layers as steps that make one row at a time, and the rows that are kept in between.
+
+A step is ready as soon as the rows of its input that it needs have been made. The last step that is ready runs first.
+So few rows wait at any time; how many they are is found by running the schedule here once, without numbers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from cifar_edge.integer import (
+    PIXELS,
+    AveragePool,
+    Conv,
+    IntegerNetwork,
+    Layer,
+    Linear,
+    MaxPool,
+    Quantization,
+    Residual,
+    Shape,
+)
+from cifar_edge.integer.layers import Padding, Pair
+from cifar_edge.integer.quantization import Factors
+from cifar_edge.spec import IMAGE_CHANNELS
+
+Kind = Literal["conv", "depthwise", "grouped", "sums", "max_pool", "average_pool", "global_pool", "add"]
+CONVOLUTIONS = ("conv", "depthwise", "grouped", "sums")
+ALIGNMENT = 4
+SLACK = 8
+"""Bytes behind the last row: kernels read four codes at a time, with weights of 0 for those that are not theirs."""
+
+
+@dataclass(slots=True)
+class Activation:
+    """The rows of an activation that are kept, in a ring: row r lies in place r % depth.
+
+    Attributes:
+        shape: height, width and channels.
+        quantization: of its codes.
+        late: number of rows of the input that a global pool adds up before the one row of this activation.
+        left: columns of padding before each row, for the convolution that needs most.
+        right: columns of padding behind each row.
+        depth: number of rows that are kept.
+        offset: byte of the first code of row 0 in the memory of the network.
+    """
+
+    shape: Shape
+    quantization: Quantization
+    late: int = 0
+    left: int = 0
+    right: int = 0
+    depth: int = 1
+    offset: int = 0
+
+    @property
+    def row_bytes(self) -> int:
+        """From one row to the next. The padding behind a row is that before the next one."""
+        return (self.shape[1] + max(self.left, self.right)) * self.shape[2]
+
+    @property
+    def bytes(self) -> int:
+        """Of the ring, with the padding before the first and behind the last row."""
+        return self.left * self.shape[2] + self.depth * self.row_bytes
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return self.shape[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What makes the rows of one activation: a layer, or the sum at the end of a residual.
+
+    Attributes:
+        name: of the layer, as `IntegerNetwork.summary` calls it.
+        kind: what it computes.
+        inputs: numbers of the activations that it reads: two for a sum of branches, else one.
+        shape: height, width and channels of what it makes.
+        kernel: height and width of its window.
+        stride: vertical, horizontal.
+        padding: top, left, bottom, right.
+        groups: of a convolution.
+        weights: int8 ``[out, in / groups, kernel height, kernel width]``, if it has any.
+        bias: int32 ``[out]``, without the share of the input's zero point.
+        factors: float32, from sums to codes, if sums become codes: ``[out]``, or ``[1]`` for a pool.
+        output: the quantization of its codes; None for the logits.
+    """
+
+    name: str
+    kind: Kind
+    inputs: tuple[int, ...]
+    shape: Shape
+    output: Quantization | None
+    kernel: Pair = (1, 1)
+    stride: Pair = (1, 1)
+    padding: Padding = (0, 0, 0, 0)
+    groups: int = 1
+    weights: npt.NDArray[np.int8] | None = None
+    bias: npt.NDArray[np.int32] | None = None
+    factors: Factors | None = None
+
+
+@dataclass(slots=True)
+class Plan:
+    """The steps of a network, and its activations: number 0 is the image, number i + 1 is made by step i.
+
+    Attributes:
+        steps: in the order of the data.
+        activations: one more than steps; the last one is the logits, which are not kept.
+        sums: byte of the int32 sums of a global pool in the memory, by the number of its step.
+        padding: byte of a row of padding for a step, by its number, where padding is not the code 0.
+        memory: bytes of memory in all.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    activations: list[Activation] = field(default_factory=list)
+    sums: dict[int, int] = field(default_factory=dict)
+    padding: dict[int, int] = field(default_factory=dict)
+    memory: int = 0
+
+    def reach(self, step: Step, number: int) -> int:
+        """The last row of input ``number`` that row 0 of ``step`` needs; row r needs ``r * stride`` more."""
+        late = self.activations[number].late
+        return step.kernel[0] - 1 - step.padding[0] + late
+
+    def padding_bytes(self, index: int) -> int:
+        """Bytes of the row of padding of a step."""
+        step = self.steps[index]
+        given = self.activations[step.inputs[0]]
+        return (step.padding[1] + given.shape[1] + given.right) * given.channels
+
+    def rows(self, step: Step) -> int:
+        """The number of rows of a step; for a global pool, those that it adds up."""
+        return step.shape[0] if step.kind != "global_pool" else self.activations[step.inputs[0]].shape[0]
+
+    def last_reader(self, number: int) -> int:
+        """The last step that reads an activation; for the logits, the step that makes them."""
+        return max((i for i, step in enumerate(self.steps) if number in step.inputs), default=len(self.steps) - 1)
+
+    def last_row(self, number: int) -> int:
+        """The last row of an activation, as `reach` counts."""
+        return self.activations[number].shape[0] - 1 + self.activations[number].late
+
+
+def plan(network: IntegerNetwork) -> Plan:
+    """The plan of ``network``.
+
+    Raises:
+        TypeError: a layer has no form in C.
+    """
+    made = Plan()
+    made.activations.append(Activation((network.size, network.size, IMAGE_CHANNELS), PIXELS))
+    lowering = _Lowering(made)
+    lowering.head(network.head, lowering.chain(network.layers[:-1], 0, ""))
+    for number, activation in enumerate(made.activations[:-1]):
+        _pad(made, number, activation)
+    _keep_rows(made, network.size)
+    _place(made)
+    return made
+
+
+class _Lowering:
+    """From layers to steps."""
+
+    def __init__(self, made: Plan) -> None:
+        self._plan = made
+        self._counts: dict[str, int] = {}
+
+    def chain(self, layers: Sequence[Layer], number: int, within: str) -> int:
+        """The number of the output of ``layers`` for the input ``number``."""
+        for layer in layers:
+            number = self.layer(layer, number, within)
+        return number
+
+    def head(self, head: Linear, number: int) -> None:
+        """The last layer, whose sums are the logits."""
+        given = self._plan.activations[number]
+        weights = _as_kernel(head.weights, given.shape)
+        shape = 1, 1, len(head.bias)
+        kernel = given.shape[0], given.shape[1]
+        step = Step(self._name(head, ""), "sums", (number,), shape, None, kernel, weights=weights, bias=head.bias)
+        self._add(step, given.quantization)
+
+    def layer(self, layer: Layer, number: int, within: str) -> int:
+        """The number of the output of ``layer`` for the input ``number``."""
+        given = self._plan.activations[number]
+        name, shape = self._name(layer, within), layer.output_shape(given.shape)
+        if isinstance(layer, Residual):
+            branches = [self.chain(branch, number, f"{name}.") for branch in (layer.layers, layer.shortcut)]
+            return self._add(Step(name, "add", tuple(branches), shape, layer.output), layer.output)
+        if isinstance(layer, Conv):
+            channels, groups = given.channels, layer.groups
+            depthwise = groups == channels == len(layer.bias)
+            kind: Kind = "conv" if groups == 1 else "depthwise" if depthwise else "grouped"
+            window = (layer.weights.shape[2], layer.weights.shape[3]), layer.stride, layer.padding
+            factors = layer.factors(given.quantization)
+            step = Step(name, kind, (number,), shape, layer.output, *window, groups, layer.weights, layer.bias, factors)
+            return self._add(step, layer.output)
+        if isinstance(layer, Linear):
+            scales, output = layer.requantization()
+            factors = given.quantization.scale * scales / output.scale
+            weights, kernel = _as_kernel(layer.weights, given.shape), (given.shape[0], given.shape[1])
+            step = Step(
+                name, "conv", (number,), shape, output, kernel, weights=weights, bias=layer.bias, factors=factors
+            )
+            return self._add(step, output)
+        if isinstance(layer, MaxPool):
+            output = given.quantization
+            step = Step(name, "max_pool", (number,), shape, output, layer.kernel, layer.stride, layer.padding)
+            return self._add(step, output)
+        if isinstance(layer, AveragePool):
+            factors = layer.factors(given.quantization, given.shape[:2])
+            if layer.kernel is None:
+                step = Step(name, "global_pool", (number,), shape, layer.output, factors=factors)
+                return self._add(step, layer.output, late=given.shape[0] - 1)
+            window = layer.kernel, layer.stride, layer.padding
+            step = Step(name, "average_pool", (number,), shape, layer.output, *window, factors=factors)
+            return self._add(step, layer.output)
+        raise TypeError(f"a {type(layer).__name__} has no form in C")
+
+    def _add(self, step: Step, quantization: Quantization, late: int = 0) -> int:
+        self._plan.steps.append(step)
+        self._plan.activations.append(Activation(step.shape, quantization, late))
+        return len(self._plan.steps)
+
+    def _name(self, layer: Layer, within: str) -> str:
+        kind = type(layer).__name__
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        return f"{within}{kind}-{self._counts[kind]}"
+
+
+def _as_kernel(weights: npt.NDArray[np.int8], shape: Shape) -> npt.NDArray[np.int8]:
+    """The weights of a Linear as those of a convolution of the size of its input."""
+    height, width, channels = shape
+    return weights.reshape(len(weights), channels, height, width)
+
+
+def _pad(made: Plan, number: int, activation: Activation) -> None:
+    """Give ``activation`` the columns of padding that the convolutions of it need."""
+    for step in made.steps:
+        if number in step.inputs and step.kind in CONVOLUTIONS:
+            width = (step.shape[1] - 1) * step.stride[1] + step.kernel[1] - step.padding[1]
+            activation.left = max(activation.left, step.padding[1])
+            activation.right = max(activation.right, width - activation.shape[1])
+
+
+def _keep_rows(made: Plan, size: int) -> None:
+    """Run the schedule without numbers, and give each activation the depth that it needs."""
+    done = [0] * len(made.activations)
+    for row in range(size):
+        _note_depth(made, done, 0)
+        done[0] = row + 1
+        index = len(made.steps) - 1
+        while index >= 0:
+            if not _is_ready(made, done, index):
+                index -= 1
+                continue
+            _note_depth(made, done, index + 1)
+            done[index + 1] += 1
+            index = made.last_reader(index + 1)
+
+
+def _is_ready(made: Plan, done: Sequence[int], index: int) -> bool:
+    step, row = made.steps[index], done[index + 1]
+    return row < made.rows(step) and all(
+        done[number] > min(row * step.stride[0] + made.reach(step, number), made.last_row(number))
+        for number in step.inputs
+    )
+
+
+def _note_depth(made: Plan, done: Sequence[int], number: int) -> None:
+    """Note that the next row of an activation is made, while its readers still need some of the rows before it."""
+    activation = made.activations[number]
+    newest = oldest = done[number] - activation.late
+    for index, step in enumerate(made.steps):
+        row = done[index + 1]
+        if number in step.inputs and row < made.rows(step):
+            oldest = min(oldest, max(row * step.stride[0] - step.padding[0], 0))
+    activation.depth = max(activation.depth, newest - oldest + 1)
+
+
+def _place(made: Plan) -> None:
+    """Give sums, rings and rows of padding their places in the memory."""
+    for index, step in enumerate(made.steps):
+        if step.kind == "global_pool":
+            made.sums[index] = made.memory
+            made.memory += 4 * step.shape[2]
+    for activation in made.activations[:-1]:
+        activation.offset = made.memory + activation.left * activation.channels
+        made.memory += -(-activation.bytes // ALIGNMENT) * ALIGNMENT
+    for index, step in enumerate(made.steps):
+        given = made.activations[step.inputs[0]]
+        if step.kind in CONVOLUTIONS and given.quantization.zero_point and any(step.padding[::2]):
+            made.padding[index] = made.memory
+            made.memory += -(-made.padding_bytes(index) // ALIGNMENT) * ALIGNMENT
+    made.memory += SLACK

@@ -1,0 +1,109 @@
+"""The C of a network: templates, filled in with its tables and its name."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+
+import cifar_edge
+from cifar_edge.export.targets.c import kernels, tables
+from cifar_edge.export.targets.c.options import COptions
+from cifar_edge.export.targets.c.plan import plan
+from cifar_edge.integer import IntegerNetwork
+from cifar_edge.spec import ModelMetadata
+
+_ALWAYS = {
+    "network.h": ".h",
+    "network.c": ".c",
+    "layers.h": "_layers.h",
+    "requantize.h": "_requantize.h",
+    "generic.h": "_generic.h",
+}
+"""Template -> what follows the prefix in the name of its file."""
+
+
+def write(network: IntegerNetwork, metadata: ModelMetadata, options: COptions) -> dict[str, bytes]:
+    """The folder ``MODEL.c`` of ``network``: name -> content.
+
+    Raises:
+        TypeError: the network has a layer or a size that has no form in C.
+    """
+    made = plan(network)
+    chosen = kernels.chosen(options.kernel_names)
+    prefix = options.prefix(metadata.model)
+    values = {
+        "DESCRIPTION": description(metadata),
+        "SIZE": str(network.size),
+        "CLASSES": str(len(metadata.labels)),
+        "WORDS": str(-(-made.memory // 4)),
+        "ACTIVATIONS": str(len(made.steps)),
+        "LAYERS": str(len(made.steps) - 1),
+        "KERNEL_ROWS": str(max(step.kernel[0] for step in made.steps)),
+        "FEATURES": tables.features(made),
+        "TABLES": tables.tables(made, chosen),
+        "CHOICE": _choice(chosen),
+        "INCLUDES": _includes(chosen),
+        "CONSTANTS": _constants(network, metadata),
+        "THRESHOLD_TEXT": "",
+        "DECISION": "best",
+    }
+    texts = {template: f"{prefix}{suffix}" for template, suffix in _ALWAYS.items()}
+    texts |= {each.template: f"{prefix}_{each.template}" for each in chosen.values()}
+    folder = f"{metadata.model}.c"
+    return {f"{folder}/{name}": filled(template, values, prefix).encode() for template, name in texts.items()}
+
+
+def description(metadata: ModelMetadata) -> str:
+    """The model in one line: name, precision, accuracy, digest of its weights, and what wrote it."""
+    accuracy = ""
+    if metadata.test_accuracy is not None:
+        accuracy = f", {metadata.test_accuracy:.2%} of {metadata.test_images} test images"
+    return f"{metadata.identity}{accuracy}, written by cifar-edge {cifar_edge.__version__}"
+
+
+def _choice(chosen: Mapping[str, kernels.Kernels]) -> str:
+    """The preprocessor's choice between the kernels."""
+    lines: list[str] = []
+    for name, each in chosen.items():
+        lines.append(f"#{'el' * bool(lines)}if !defined(NETWORK_GENERIC) && {each.condition}")
+        lines += [f"#define NETWORK_{name.upper()}", f"#define NETWORK_PACKING_{each.packing.upper()}"]
+        if each.floats:
+            lines.append("#define NETWORK_FLOAT_FACTORS")
+    return "\n".join([*lines, "#endif"] if lines else ["/* This folder has no others. */"])
+
+
+def _includes(chosen: Mapping[str, kernels.Kernels]) -> str:
+    lines: list[str] = []
+    for name, each in chosen.items():
+        lines += [f"#{'el' * bool(lines)}if defined(NETWORK_{name.upper()})", f'#include "network_{each.template}"']
+    return "\n".join([*lines, "#endif"] if lines else [])
+
+
+def _constants(network: IntegerNetwork, metadata: ModelMetadata) -> str:
+    labels = "".join(f"    {quoted(label)},\n" for label in metadata.labels)
+    scale = tables.float_factors(network.logit_scale.reshape(1), 1)
+    return (
+        f"const char network_description[] = {quoted(description(metadata))};\n"
+        f"const char *const network_labels[NETWORK_CLASSES] = {{\n{labels}}};\n"
+        f"const float network_logit_scale = {scale};\n"
+    )
+
+
+def quoted(text: str) -> str:
+    """``text`` as a string in C, in UTF-8, whatever the compiler reads sources as."""
+    return '"' + "".join(_character(byte) for byte in text.encode()) + '"'
+
+
+def _character(byte: int) -> str:
+    plain = 32 <= byte < 127 and chr(byte) not in '"\\?'
+    return chr(byte) if plain else f"\\{byte:03o}"
+
+
+def filled(template: str, values: Mapping[str, str], prefix: str) -> str:
+    """The text of ``template``, a file in ``templates/``, with ``values`` and the ``prefix`` of the network."""
+    text = (files(__package__) / "templates" / template).read_text()
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", value)
+    return (
+        text.replace("NETWORK_", f"{prefix.upper()}_")
+        .replace("network_", f"{prefix}_")
+        .replace('"network.h"', f'"{prefix}.h"')
+    )

@@ -1,0 +1,194 @@
+"""The tables of a network in C: its layers, activations, weights and factors, as text."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cifar_edge.export.targets.c.kernels import PACKINGS, Kernels
+from cifar_edge.export.targets.c.plan import Plan, Step
+from cifar_edge.integer import FixedPoint, Quantization, fixed_point
+from cifar_edge.integer.quantization import Factors
+
+_WIDTH = 118
+_FEATURES = ("conv", "depthwise", "grouped", "max_pool", "average_pool", "global_pool", "add")
+_BYTE, _WORD = 2**8 - 1, 2**16 - 1
+
+
+def tables(made: Plan, kernels: Mapping[str, Kernels]) -> str:
+    """Everything of ``made`` that is constant.
+
+    Raises:
+        TypeError: a number does not fit into its field, or a sum of products may not fit into 32 bits.
+    """
+    parts = [_parameters(index, step, made, kernels) for index, step in enumerate(made.steps)]
+    parts.append(_activations(made))
+    rows = ",\n".join(_layer(index, made) for index in range(len(made.steps)))
+    parts.append(f"static const layer layers[LAYERS + 1] = {{\n{rows},\n}};\n")
+    parts.append(_fills(made))
+    return "\n".join(parts)
+
+
+def features(made: Plan) -> str:
+    """Which kinds of layers there are, for the preprocessor."""
+    kinds = {step.kind for step in made.steps}
+    lines = [f"#define NETWORK_HAS_{name.upper()} {int(name in kinds)}" for name in _FEATURES]
+    float32 = any(_is_float32(step) for step in made.steps)
+    return "\n".join([*lines, f"#define NETWORK_HAS_FLOAT32 {int(float32)}"])
+
+
+def bias(step: Step, made: Plan) -> npt.NDArray[np.int64]:
+    """The biases of a convolution of codes as they are: less the zero point times the sum of the weights.
+
+    Raises:
+        TypeError: a sum of products may not fit into 32 bits.
+    """
+    assert step.weights is not None
+    assert step.bias is not None
+    weights = step.weights.astype(np.int64).reshape(len(step.weights), -1)
+    zero_point = made.activations[step.inputs[0]].quantization.zero_point
+    moved: npt.NDArray[np.int64] = step.bias.astype(np.int64) - zero_point * weights.sum(1)
+    if (np.abs(moved) + 255 * np.abs(weights).sum(1) >= 2**31).any():
+        raise TypeError(f"the sums of {step.name} do not fit into 32 bits")
+    return moved
+
+
+def _parameters(index: int, step: Step, made: Plan, kernels: Mapping[str, Kernels]) -> str:
+    """Weights, biases and factors of a step."""
+    parts = []
+    if step.weights is not None:
+        parts.append(_weights(index, step, kernels))
+        parts.append(array("int32_t", f"bias_{index}", bias(step, made)))
+    if step.factors is not None:
+        fixed = _fixed_point(step)
+        parts.append(array("int32_t", f"multipliers_{index}", fixed.multiplier))
+        if (fixed.shift != 32).any() or _is_float32(step):
+            parts.append(array("uint8_t", f"shifts_{index}", fixed.shift))
+    return f"/* {step.name} */\n" + "".join(parts)
+
+
+def _weights(index: int, step: Step, kernels: Mapping[str, Kernels]) -> str:
+    plain = array("int8_t", f"weights_{index}", PACKINGS["plain"](step))
+    packings = dict.fromkeys(each.packing for each in kernels.values() if each.packing != "plain")
+    if step.kind != "conv" or not packings:
+        return plain
+    text = ""
+    for number, packing in enumerate(packings):
+        packed = array("int8_t", f"weights_{index}", PACKINGS[packing](step))
+        text += f"#{'el' * (number > 0)}if defined(NETWORK_PACKING_{packing.upper()})\n{packed}"
+    return f"{text}#else\n{plain}#endif\n"
+
+
+def _layer(index: int, made: Plan) -> str:
+    """The entry of a step in the table of layers."""
+    step = made.steps[index]
+    one, other = step.inputs[0], step.inputs[-1]
+    given = made.activations[one]
+    output = step.output or Quantization(np.float32(1))
+    rows, columns = made.rows(step), step.shape[1] if step.kind != "global_pool" else given.shape[1]
+    kind = "conv" if step.kind == "sums" else step.kind
+    last_reader = min(made.last_reader(index + 1), len(made.steps) - 2)
+    factors = step.factors is not None
+    shifts = factors and ((_fixed_point(step).shift != 32).any() or _is_float32(step))
+    weights = step.weights is not None
+    window: list[int] = [*step.kernel, *step.stride, *step.padding[:2]]
+    shapes: list[int] = [rows, columns, given.channels, step.shape[2], step.groups]
+    _check(step, window, _BYTE)
+    _check(step, [*shapes, given.row_bytes], _WORD)
+    cells: list[list[object]] = [
+        [f"KIND_{kind.upper()}", one, other, max(last_reader, 0)],
+        [*window],
+        [
+            given.quantization.zero_point,
+            made.activations[other].quantization.zero_point,
+            output.zero_point,
+            output.largest,
+        ],
+        [step.kernel[0] - 1 - step.padding[0]],
+        [*shapes],
+        [made.padding.get(index, 0), made.sums.get(index, 0) // 4, int(_is_float32(step)), 0],
+        [f"weights_{index}" if weights else "0", f"bias_{index}" if weights else "0"],
+        [f"multipliers_{index}" if factors else "0", f"shifts_{index}" if shifts else "0", "0"],
+    ]
+    text = ", ".join(str(cell) for row in cells for cell in row)
+    return f"    /* {step.name} */ {{{text}}}"
+
+
+def _check(step: Step, numbers: Iterable[Any], largest: int) -> None:
+    if any(number > largest for number in numbers):
+        raise TypeError(f"{step.name} has a size over {largest}")
+
+
+def _activations(made: Plan) -> str:
+    rows = [
+        f"    {{{a.offset}, {a.row_bytes}, {a.depth}, {a.shape[0]}, {a.shape[1]}, {a.late}}},"
+        for a in made.activations[:-1]
+    ]
+    return "static const activation activations[LAYERS + 1] = {\n" + "\n".join(rows) + "\n};\n"
+
+
+def _fills(made: Plan) -> str:
+    """The rows and columns of padding whose code is not 0."""
+    rows = []
+    for a in made.activations[:-1]:
+        if a.quantization.zero_point and (a.left or a.right):
+            rows.append(f"    {{{a.offset - a.left * a.channels}, {a.bytes}, {a.quantization.zero_point}}},")
+    for index, offset in made.padding.items():
+        given = made.activations[made.steps[index].inputs[0]]
+        rows.append(f"    {{{offset}, {made.padding_bytes(index)}, {given.quantization.zero_point}}},")
+    rows = rows or ["    {0, 0, 0},"]
+    return "static const fill fills[] = {\n" + "\n".join(rows) + "\n};\n"
+
+
+def _fixed_point(step: Step) -> FixedPoint:
+    """The factors of a step: in fixed point where that is exact, else the significands and exponents of float32."""
+    assert step.factors is not None
+    if not _is_float32(step):
+        assert step.output is not None
+        return fixed_point(step.factors, step.output)
+    significands, exponents = np.frexp(step.factors.astype(np.float64))
+    shifts = 24 - exponents
+    if (shifts < 0).any() or (shifts > _BYTE).any():
+        raise TypeError(f"{step.name} has a factor that is not between 2^-200 and 2^24")
+    return FixedPoint(np.ldexp(significands, 24).astype(np.int32), shifts.astype(np.uint8))
+
+
+def _is_float32(step: Step) -> bool:
+    """Whether a factor of ``step`` has no exact fixed-point form."""
+    if step.factors is None or step.output is None:
+        return False
+    try:
+        fixed_point(step.factors, step.output)
+    except ValueError:
+        return True
+    return False
+
+
+def float_factors(factors: Factors, padded: int) -> str:
+    """``factors`` as C constants that are read as the same float32, with zeros up to the length ``padded``."""
+    values = [*factors.tolist(), *[0.0] * (padded - len(factors))]
+    return ", ".join(
+        f"{value:.9g}f" if "." in f"{value:.9g}" or "e" in f"{value:.9g}" else f"{value:.1f}f" for value in values
+    )
+
+
+def array(kind: str, name: str, values: npt.NDArray[Any]) -> str:
+    """A constant array of integers."""
+    return f"static const {kind} {name}[{values.size}] = {{\n{_lines(values.reshape(-1).tolist())}}};\n"
+
+
+def _lines(values: Sequence[int]) -> str:
+    lines, line = [], ""
+    for value in values:
+        cell = f"{_constant(value)},"
+        if len(line) + len(cell) > _WIDTH:
+            lines.append(line)
+            line = ""
+        line += cell
+    return "".join(f"{each}\n" for each in [*lines, line])
+
+
+def _constant(value: int) -> str:
+    """``value`` in C, where -2147483648 would be a minus before a number that is too large."""
+    return "-2147483647 - 1" if value == -(2**31) else str(value)

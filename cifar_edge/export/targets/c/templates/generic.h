@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The kernels in plain C. Each makes one row of a layer. They are right everywhere, for every layer. */
+#ifndef NETWORK_GENERIC_KERNELS_H
+#define NETWORK_GENERIC_KERNELS_H
+
+#ifndef CONV_ROW
+/* Two pixels and two channels at a time; where only one is left it is computed twice. */
+static inline void conv_row(const layer *l, const window *w, uint8_t *out) {
+  const int32_t length = l->kernel_columns * l->channels_in, step = l->stride_columns * l->channels_in;
+  const int32_t outputs = l->channels_out, size = l->kernel_rows * length;
+  int32_t x, o, k, i;
+  for (x = 0; x < l->columns; x += 2) {
+    const int32_t next = x + 1 < l->columns ? 1 : 0;
+    for (o = 0; o < outputs; o += 2) {
+      const int32_t other = o + 1 < outputs ? 1 : 0;
+      const int8_t *w0 = l->weights + o * size + w->first * length, *w1 = w0 + other * size;
+      int32_t s00 = l->bias[o], s10 = s00, s01 = l->bias[o + other], s11 = s01;
+      for (k = 0; k < w->count; k++) {
+        const uint8_t *a0 = w->rows[k] + x * step, *a1 = a0 + next * step;
+        for (i = 0; i < length; i++) {
+          s00 += a0[i] * w0[i];
+          s10 += a1[i] * w0[i];
+          s01 += a0[i] * w1[i];
+          s11 += a1[i] * w1[i];
+        }
+        w0 += length;
+        w1 += length;
+      }
+      out[x * outputs + o] = requantize(l, o, s00);
+      out[x * outputs + o + other] = requantize(l, o + other, s01);
+      out[(x + next) * outputs + o] = requantize(l, o, s10);
+      out[(x + next) * outputs + o + other] = requantize(l, o + other, s11);
+    }
+  }
+}
+#define CONV_ROW conv_row
+#endif
+
+static inline void grouped_row(const layer *l, const window *w, uint8_t *out) {
+  const int32_t outputs = l->channels_out, per_group = outputs / l->groups, inputs = l->channels_in / l->groups;
+  const int32_t taps = l->kernel_columns, step = l->stride_columns * l->channels_in;
+  int32_t x, o, k, t, i;
+  for (x = 0; x < l->columns; x++) {
+    for (o = 0; o < outputs; o++) {
+      const int8_t *weights = l->weights + (o * l->kernel_rows + w->first) * taps * inputs;
+      int32_t sum = l->bias[o];
+      for (k = 0; k < w->count; k++) {
+        const uint8_t *a = w->rows[k] + x * step + o / per_group * inputs;
+        for (t = 0; t < taps; t++) {
+          for (i = 0; i < inputs; i++) sum += a[i] * weights[i];
+          a += l->channels_in;
+          weights += inputs;
+        }
+      }
+      out[x * outputs + o] = requantize(l, o, sum);
+    }
+  }
+}
+
+#ifndef DEPTHWISE_ROW
+static inline void depthwise_row(const layer *l, const window *w, uint8_t *out) {
+  const int32_t channels = l->channels_in, taps = l->kernel_columns, step = l->stride_columns * channels;
+  int32_t x, c, k, t;
+  for (x = 0; x < l->columns; x++) {
+    for (c = 0; c < channels; c++) {
+      const int8_t *weights = l->weights + w->first * taps * channels + c;
+      int32_t sum = l->bias[c];
+      for (k = 0; k < w->count; k++) {
+        const uint8_t *a = w->rows[k] + x * step + c;
+        for (t = 0; t < taps; t++) {
+          sum += *a * *weights;
+          a += channels;
+          weights += channels;
+        }
+      }
+      out[x * channels + c] = requantize(l, c, sum);
+    }
+  }
+}
+#define DEPTHWISE_ROW depthwise_row
+#endif
+
+/* The logits: the sums of the last layer. */
+static inline void sums_row(const layer *l, const window *w, int32_t *sums) {
+  const int32_t length = l->kernel_columns * l->channels_in;
+  const int8_t *weights = l->weights;
+  int32_t o, k, i;
+  for (o = 0; o < l->channels_out; o++) {
+    int32_t sum = l->bias[o];
+    for (k = 0; k < w->count; k++) {
+      for (i = 0; i < length; i++) sum += w->rows[k][i] * weights[i];
+      weights += length;
+    }
+    sums[o] = sum;
+  }
+}
+
+/* The columns of the window at x that are not padding. */
+static inline void find_columns(const layer *l, int32_t x, int32_t columns, int32_t *first, int32_t *end) {
+  const int32_t left = x * l->stride_columns - l->left;
+  *first = left < 0 ? -left : 0;
+  *end = left + l->kernel_columns > columns ? columns - left : l->kernel_columns;
+}
+
+static inline void max_pool_row(const layer *l, const window *w, int32_t columns, uint8_t *out) {
+  const int32_t channels = l->channels_in;
+  int32_t x, c, k, t, first, end;
+  for (x = 0; x < l->columns; x++) {
+    find_columns(l, x, columns, &first, &end);
+    for (c = 0; c < channels; c++) {
+      uint8_t largest = 0;
+      for (k = 0; k < w->count; k++) {
+        for (t = first; t < end; t++) {
+          const uint8_t code = w->rows[k][(x * l->stride_columns - l->left + t) * channels + c];
+          if (code > largest) largest = code;
+        }
+      }
+      *out++ = largest;
+    }
+  }
+}
+
+static inline void average_pool_row(const layer *l, const window *w, int32_t columns, uint8_t *out) {
+  const int32_t channels = l->channels_in;
+  int32_t x, c, k, t, first, end;
+  for (x = 0; x < l->columns; x++) {
+    find_columns(l, x, columns, &first, &end);
+    for (c = 0; c < channels; c++) {
+      int32_t sum = 0;
+      for (k = 0; k < w->count; k++)
+        for (t = first; t < end; t++)
+          sum += w->rows[k][(x * l->stride_columns - l->left + t) * channels + c] - l->zero_point;
+      *out++ = requantize(l, 0, sum);
+    }
+  }
+}
+
+static inline void global_pool_row(const layer *l, const uint8_t *in, int32_t *sums, int32_t row, uint8_t *out) {
+  const int32_t channels = l->channels_in;
+  int32_t x, c;
+  for (x = 0; x < l->columns; x++)
+    for (c = 0; c < channels; c++) sums[c] += *in++ - l->zero_point;
+  if (row + 1 < l->rows) return;
+  for (c = 0; c < channels; c++) out[c] = requantize(l, 0, sums[c]);
+}
+
+static inline void add_row(const layer *l, const uint8_t *one, const uint8_t *other, uint8_t *out) {
+  const int32_t codes = l->columns * l->channels_out;
+  const int32_t offset = l->output_zero_point - l->zero_point - l->other_zero_point;
+  int32_t i;
+  for (i = 0; i < codes; i++) {
+    int32_t sum = one[i] + other[i] + offset;
+    if (sum < 0) sum = 0;
+    out[i] = (uint8_t)(sum < l->largest ? sum : l->largest);
+  }
+}
+
+#endif

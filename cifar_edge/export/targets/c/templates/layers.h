@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The layers of the network, its weights, and where its rows lie. */
+#ifndef NETWORK_LAYERS_H
+#define NETWORK_LAYERS_H
+
+@FEATURES@
+
+enum { KIND_CONV, KIND_DEPTHWISE, KIND_GROUPED, KIND_MAX_POOL, KIND_AVERAGE_POOL, KIND_GLOBAL_POOL, KIND_ADD };
+enum { LAYERS = @LAYERS@ }; /* without the last one, which gives the logits */
+enum { KERNEL_ROWS = @KERNEL_ROWS@ }; /* of the highest window */
+
+typedef struct {
+  uint8_t kind, input, other, last_reader; /* numbers of the activations it reads, and the last layer that reads it */
+  uint8_t kernel_rows, kernel_columns, stride_rows, stride_columns, top, left;
+  uint8_t zero_point, other_zero_point, output_zero_point, largest; /* of inputs and output; its largest code */
+  int16_t reach;                                                    /* last row of the input that its row 0 needs */
+  uint16_t rows, columns, channels_in, channels_out, groups;
+  uint32_t padding; /* byte of a row of padding; 0 if padding is the code 0 */
+  uint32_t sums;    /* word of the sums of a global pool */
+  uint8_t float32;  /* whether its factors are those of float32: significands and exponents */
+  uint8_t wide;     /* whether the sum of two products of codes and weights may exceed 16 bits */
+  const int8_t *weights;
+  const int32_t *bias, *multipliers;
+  const uint8_t *shifts; /* null: 32 */
+  const float *factors;  /* null: this build needs none */
+} layer;
+
+typedef struct {
+  uint32_t offset; /* byte of its first row */
+  uint16_t row_bytes, depth, rows, columns;
+  uint16_t late; /* rows that a global pool adds up before its one row */
+} activation;
+
+typedef struct {
+  uint32_t offset, bytes;
+  uint8_t code;
+} fill;
+
+/* The rows that a window reads: count of them, beginning with row first of the window. */
+typedef struct {
+  const uint8_t *rows[KERNEL_ROWS];
+  int32_t first, count;
+} window;
+
+@TABLES@
+#endif

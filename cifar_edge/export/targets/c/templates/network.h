@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* @DESCRIPTION@
+ *
+ * Pixels in, logits out, in integers: the very logits that the integer network of cifar-edge computes.
+ * C99, no heap; README.md says how to build it.
+ */
+#ifndef NETWORK_H
+#define NETWORK_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { NETWORK_SIZE = @SIZE@, NETWORK_CLASSES = @CLASSES@ };
+
+/* What the network keeps of one image. It is yours: static, on the stack or the heap, one for each image at a time. */
+typedef struct {
+  uint32_t memory[@WORDS@];
+  uint16_t done[@ACTIVATIONS@];
+} network_state;
+
+extern const char network_description[]; /* model, precision, accuracy, digest of its weights, version of cifar-edge */
+extern const char *const network_labels[NETWORK_CLASSES];
+extern const float network_logit_scale; /* logits as floats = int32 logits * this */
+
+/* Logits of an image: rgb has SIZE rows of SIZE pixels of 3 bytes, logits has CLASSES numbers. */
+void network_run(network_state *state, const uint8_t *rgb, int32_t *logits);
+
+/* The same row by row, as a camera gives them: begin, then row SIZE times from top to bottom, then end. */
+void network_begin(network_state *state);
+void network_row(network_state *state, const uint8_t *rgb_row);
+void network_end(network_state *state, int32_t *logits);
+
+/* The class with the largest logit@THRESHOLD_TEXT@. */
+int network_decide(const int32_t *logits);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From sums to codes, in integers. */
+#ifndef NETWORK_REQUANTIZE_H
+#define NETWORK_REQUANTIZE_H
+
+#if NETWORK_HAS_FLOAT32
+/* value / 2^bits, rounded half to even. */
+static inline uint64_t rounded_shift(uint64_t value, uint32_t bits) {
+  if (bits == 0) return value;
+  if (bits > 62) return 0;
+  return (value + ((uint64_t)1 << (bits - 1u)) - 1u + ((value >> bits) & 1u)) >> bits;
+}
+
+/* value rounded to the 24 bits of a float32, half to even, as value * 2^bits; bits is increased. */
+static inline uint64_t significand(uint64_t value, int32_t *bits) {
+  uint32_t excess = 0;
+  while (value >> excess >= (uint64_t)1 << 24) excess++;
+  *bits += (int32_t)excess;
+  return rounded_shift(value, excess);
+}
+
+/* What float32 computes: the sum and its product with the factor are rounded to 24 bits, then the code, half to even. */
+static inline uint8_t requantize_as_float32(const layer *l, int32_t channel, int32_t sum) {
+  int32_t bits = -l->shifts[channel], code;
+  uint64_t value = significand(sum < 0 ? (uint64_t) - (int64_t)sum : (uint64_t)sum, &bits);
+  value = significand(value * (uint64_t)l->multipliers[channel], &bits);
+  value = bits < 0 ? rounded_shift(value, (uint32_t)-bits) : value << (bits < 8 ? bits : 8);
+  code = value < 256u ? (int32_t)value : 256;
+  code = (sum < 0 ? -code : code) + l->output_zero_point;
+  return (uint8_t)(code < 0 ? 0 : code < l->largest ? code : l->largest);
+}
+#endif
+
+/* A sum as a code: times a fixed-point factor, rounded half up, which for these factors gives what float32 gives. */
+static inline uint8_t requantize(const layer *l, int32_t channel, int32_t sum) {
+  uint32_t shift = l->shifts ? l->shifts[channel] : 32u;
+  int64_t code;
+#if NETWORK_HAS_FLOAT32
+  if (l->float32) return requantize_as_float32(l, channel, sum);
+#endif
+  code = (int64_t)sum * l->multipliers[channel];
+  code += (int64_t)((uint64_t)1 << (shift - 1u)) + (int64_t)((uint64_t)l->output_zero_point << shift);
+  if (code < 0) return 0;
+  code = (int64_t)((uint64_t)code >> shift);
+  return (uint8_t)(code < l->largest ? code : l->largest);
+}
+
+#endif
