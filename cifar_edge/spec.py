@@ -29,6 +29,9 @@ IMAGE_CHANNELS = 3
 MIN_CLASSES, MAX_CLASSES = 2, 1_000
 """How many classes a network that is trained here may tell apart."""
 
+MAX_THRESHOLD = 1e9
+"""The largest magnitude of a threshold. The bound refuses NaN and infinity, which JSON as Python reads it may hold."""
+
 PIXEL_ZERO_POINT = 128
 PIXEL_SCALE = 1.0 / 64.0
 PIXEL_MAP = "(p - 128) / 64"
@@ -84,7 +87,8 @@ class ModelMetadata:
         temperature: divisor of the logits before the softmax, which calibrates the scores: of answers with score 0.8,
             about 80 % are correct (Guo et al. 2017, arXiv:1706.04599). 1 if none was fitted. Worker do not change.
         size: height and width of the input, one of `IMAGE_SIZES`.
-        threshold: the score below which an answer is "not sure", in [0, 1]; None for none.
+        threshold: an answer is "not sure" if its largest logit is below this; None for no threshold. It is on logits, not
+            on scores, so that a target with int32 logits compares integers: see `IntegerNetwork.logit_scale`.
     """
 
     model: str
@@ -169,7 +173,7 @@ class ModelMetadata:
                 f"its metadata has size = {known['size']}, which is not a multiple of 16 from {IMAGE_SIZES[0]} to "
                 f"{IMAGE_SIZES[-1]}"
             )
-        if known["threshold"] is not None and not 0 <= known["threshold"] <= 1:
+        if known["threshold"] is not None and not abs(known["threshold"]) <= MAX_THRESHOLD:
             raise ContractError(f"its metadata has threshold = {known['threshold']!r}")
         for key, promised in _promises(known["size"]).items():
             if record[key] != promised:

@@ -1,7 +1,6 @@
 """`cifar-edge predict`: classify images."""
 
 import copy
-import math
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -23,6 +22,19 @@ if TYPE_CHECKING:
     from cifar_edge.cli.resume import Done
 
 
+def _threshold(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """A score; 0 for "none", and None, the model's own threshold, if the option was not given."""
+    if value is None:
+        return None
+    try:
+        score = 0.0 if value == "none" else float(value)
+    except ValueError:
+        score = -1.0
+    if not 0 <= score <= 1:  # nan too
+        raise click.BadParameter(f"{value!r} is neither a score from 0 to 1 nor 'none'.")
+    return score
+
+
 @click.command("predict")
 @click.argument("arguments", metavar="[INPUT]...", nargs=-1, type=click.Path())
 @click.option("--recursive", "-r", is_flag=True, help="Read folders, with all folders below them.")
@@ -37,9 +49,9 @@ if TYPE_CHECKING:
 @click.option("--top", default=1, show_default=True, metavar="K", type=click.IntRange(min=1), help="Show K classes.")
 @click.option(
     "--threshold",
-    metavar="P",
-    type=click.FloatRange(0.0, 1.0),
-    help="Answer 'unknown' if the score is below P.  [default: the model's, else 0]",
+    metavar="P|none",
+    callback=_threshold,
+    help="Answer 'unknown' if the score is below P; with none, never.  [default: the model's own threshold]",
 )
 @click.option("--model", metavar="MODEL", help="A released name, a run, a folder or an .onnx file.")
 @click.option("--json", "form", flag_value="json", help="Print JSON: an array with one record an input.")
@@ -103,8 +115,6 @@ def command(
         raise click.UsageError("stdin cannot be an image and a list of names at once.")
     if null and listed is None:
         raise click.UsageError("--null needs --from-file.")
-    if threshold is not None and math.isnan(threshold):  # click's range lets it pass
-        raise click.UsageError("--threshold is a score from 0 to 1, not nan.")
     if out is not None:
         form = form or ("csv" if out.suffix == ".csv" else "jsonl")
         if form == "json":
@@ -127,7 +137,6 @@ def command(
     classifier = Classifier(model)
     note(f"model: {classifier.source}")
     identity = classifier.metadata.identity
-    threshold = classifier.threshold if threshold is None else threshold
     progress = Progress(
         not quiet() and alone_on_terminal(out is not None), copy.copy(inputs) if inputs.repeatable else None
     )

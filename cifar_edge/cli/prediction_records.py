@@ -23,10 +23,10 @@ _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """The first characters of cells that spreadsheets compute; the last four are full-width forms."""
 
 
-def record(name: str, answer: "Prediction | ImageError", model: str, top: int, threshold: float) -> Record:
+def record(name: str, answer: "Prediction | ImageError", model: str, top: int, threshold: float | None) -> Record:
     """The record of the input ``name``: its ``top`` best classes by ``model``, or its error.
 
-    The label is `UNKNOWN` if the score is below ``threshold``. Bytes of a name that are not UTF-8 become
+    The label is `UNKNOWN` if the answer is unknown by ``threshold`` (see `Prediction.is_unknown`). Bytes of a name that are not UTF-8 become
     U+FFFD, and ``input_base64`` has the original bytes, so that every JSON reader can read a record.
     """
     name_bytes = os.fsencode(name)

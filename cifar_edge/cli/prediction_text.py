@@ -17,18 +17,19 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _SURE, _UNSURE = 0.8, 0.5
 
 
-def lines(name: str, answer: "Prediction", top: int, threshold: float, rich: bool) -> str:
+def lines(name: str, answer: "Prediction", top: int, threshold: float | None, rich: bool) -> str:
     """Label, score and name of the input on a line, and further classes below it. The name may be long, and is last.
 
-    If the score is below ``threshold``, the first line says "unknown", and with ``top`` > 1 all classes follow it.
+    If the answer is unknown by ``threshold`` (see `Prediction.is_unknown`), the first line says so, with the best guess
+    in brackets, and with ``top`` > 1 all classes follow it.
     """
     from cifar_edge.messages import display_name
 
     indent = 2 if top > 1 else 0
     width = min(max(len(display_name(label)) for label in answer.labels), _WIDEST_LABEL) + indent
     best, *further = answer.top(top)
-    if answer.score < threshold:
-        first = _line(UNKNOWN, width, best.score, rich, False)
+    if answer.is_unknown(threshold):
+        first = _line(f"{UNKNOWN} ({display_name(best.label)}?)", width, best.score, rich, False)
         further = [best, *further] if top > 1 else []
     else:
         first = _line(display_name(best.label), width, best.score, rich, True)

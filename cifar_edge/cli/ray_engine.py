@@ -99,8 +99,7 @@ class Worker:
 
     def __init__(self, model: bytes, top: int, threshold: float | None) -> None:
         silence_pillow()
-        self._classifier, self._top = Classifier(model), top
-        self._threshold = self._classifier.threshold if threshold is None else threshold
+        self._classifier, self._top, self._threshold = Classifier(model), top, threshold
 
     def __call__(self, table: Any) -> Any:
         """The predictions for a table of `_NAMES`, in the columns of `SCHEMA`."""

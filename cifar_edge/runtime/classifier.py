@@ -131,9 +131,9 @@ class Classifier:
         return self._source
 
     @property
-    def threshold(self) -> float:
-        """The score below which an answer is not sure, by the metadata of the model; 0 for none."""
-        return self._metadata.threshold or 0.0
+    def threshold(self) -> float | None:
+        """The largest logit below which an answer is not sure, by the metadata of the model; None for none."""
+        return self._metadata.threshold
 
     @property
     def size(self) -> int:
@@ -264,7 +264,7 @@ class Classifier:
 
     def _answer(self, logits: list[float]) -> Prediction:
         try:
-            return prediction(logits, self._labels, self._temperature)
+            return prediction(logits, self._labels, self._temperature, self._metadata.threshold)
         except ValueError as error:
             raise ModelError(f"{self._source}: {error}") from error
 

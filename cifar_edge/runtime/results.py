@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 UNKNOWN = "unknown"
-"""The label in a record if the score is below the threshold."""
+"""The label in a record if the answer is not sure."""
 
 CLASS_FIELDS: Mapping[str, Mapping[str, Any]] = {
     "label": {"type": "string"},
@@ -49,6 +49,7 @@ class Prediction:
         logits: the model's outputs, one a class.
         labels: the model's class names, in the order of ``logits``.
         temperature: what the logits are divided by before the softmax.
+        sure: whether the largest logit reaches the model's threshold; True if the model has none.
     """
 
     label: str
@@ -57,6 +58,7 @@ class Prediction:
     logits: tuple[float, ...] = field(repr=False)
     labels: tuple[str, ...] = field(repr=False)
     temperature: float = field(default=1.0, repr=False)
+    sure: bool = field(default=True, repr=False)
 
     def top(self, k: int) -> tuple[ClassScore, ...]:
         """The ``k`` most probable classes, best first; all of them if there are fewer than ``k``.
@@ -72,19 +74,31 @@ class Prediction:
         order = sorted(range(len(self.logits)), key=lambda index: -self.logits[index])[:k]
         return tuple(ClassScore(self.labels[index], index, weights[index] / total) for index in order)
 
-    def to_record(self, top: int = 1, threshold: float = 0.0) -> dict[str, Any]:
+    def is_unknown(self, threshold: float | None = None) -> bool:
+        """Whether the score is below ``threshold``; with None, whether the answer is not `sure` by the model's own."""
+        return not self.sure if threshold is None else self.score < threshold
+
+    def to_record(self, top: int = 1, threshold: float | None = None) -> dict[str, Any]:
         """The answer as JSON values: `ANSWER_FIELDS`, and the ``top`` best classes.
 
-        Below ``threshold`` the label is `UNKNOWN` and the index None; ``top`` still has the best guesses.
+        If it `is_unknown`, the label is `UNKNOWN` and the index None; ``top`` still has the best guesses.
+
+        Args:
+            top: how many classes.
+            threshold: a score; None for the model's own threshold, 0 for none.
         """
         record: dict[str, Any] = {name: getattr(self, name) for name in ANSWER_FIELDS}
-        if self.score < threshold:
+        if self.is_unknown(threshold):
             record |= {"label": UNKNOWN, "index": None}
         return record | {"top": [asdict(candidate) for candidate in self.top(top)]}
 
 
-def prediction(logits: list[float], labels: tuple[str, ...], temperature: float = 1.0) -> Prediction:
+def prediction(
+    logits: list[float], labels: tuple[str, ...], temperature: float = 1.0, threshold: float | None = None
+) -> Prediction:
     """The prediction for ``logits``. In plain Python, which is faster than numpy for ten classes.
+
+    It is not sure if its largest logit is below ``threshold``.
 
     Raises:
         ValueError: a logit is not a finite number.
@@ -94,4 +108,6 @@ def prediction(logits: list[float], labels: tuple[str, ...], temperature: float 
     best = max(logits)
     index = logits.index(best)
     score = 1.0 / sum([math.exp((logit - best) / temperature) for logit in logits])
-    return Prediction(labels[index], index, score, tuple(logits), labels, temperature)
+    return Prediction(
+        labels[index], index, score, tuple(logits), labels, temperature, threshold is None or best >= threshold
+    )

@@ -44,4 +44,4 @@ class Answers:
             answer = self._classifier.predict(image, f"image {number}", self._limits)
         except ImageError as error:
             return {"image": number, "error": error.brief}
-        return {"image": number, **answer.to_record(self._top, self._classifier.threshold)}
+        return {"image": number, **answer.to_record(self._top)}

@@ -16,14 +16,14 @@ MOST_CLASSES = 1000
 Json = dict[str, Any]
 
 
-def document(labels: Sequence[str], limits: ServiceLimits, secured: bool, threshold: float = 0.0) -> Json:
+def document(labels: Sequence[str], limits: ServiceLimits, secured: bool, threshold: float | None = None) -> Json:
     """The OpenAPI document of a service.
 
     Args:
         labels: the class names of its model.
         limits: its limits, which the document states.
         secured: whether ``/v1/`` needs a token.
-        threshold: of its model; 0 for none.
+        threshold: of its model, on the largest logit; None for none.
     """
     schemas = _schemas(labels, threshold)
     components: Json = {"schemas": schemas}
@@ -125,13 +125,16 @@ def _predict_responses(limits: ServiceLimits) -> Json:
     }
 
 
-def _schemas(labels: Sequence[str], threshold: float) -> Json:
+def _schemas(labels: Sequence[str], threshold: float | None) -> Json:
     number = {"type": "integer", "minimum": 0, "description": "Number of the image in the request."}
     of_model: Json = {"label": {"enum": list(labels)}, "index": {"maximum": len(labels) - 1}}
     named = {name: {**schema, **of_model.get(name, {})} for name, schema in CLASS_FIELDS.items()}
     answer = {name: {**schema, **of_model.get(name, {})} for name, schema in ANSWER_FIELDS.items()}
-    if threshold:
-        answer["label"] = {"enum": [*labels, UNKNOWN], "description": f"{UNKNOWN} below a score of {threshold:g}."}
+    if threshold is not None:
+        answer["label"] = {
+            "enum": [*labels, UNKNOWN],
+            "description": f"{UNKNOWN} if the largest logit is below {threshold:g}.",
+        }
         answer["index"] = {**answer["index"], "type": ["integer", "null"]}
     error = {"image": number, "error": {"type": "string", "description": "Why it could not be read."}}
     problem = {"title": {"type": "string"}, "status": {"type": "integer"}, "detail": {"type": "string"}}

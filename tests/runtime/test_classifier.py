@@ -221,19 +221,19 @@ def test_a_models_threshold_makes_answers_unknown_in_every_output(tmp_path: Path
     from make_tiny_model import METADATA, tiny_model
 
     path = tmp_path / "unsure.onnx"
-    path.write_bytes(tiny_model(dataclasses.replace(METADATA, threshold=0.999).to_json()))
+    path.write_bytes(tiny_model(dataclasses.replace(METADATA, threshold=1e6).to_json()))
     Image.new("RGB", (40, 40), (10, 200, 90)).save(tmp_path / "image.png")
     classifier = Classifier(path)
     answer = classifier.predict(tmp_path / "image.png")
-    assert (classifier.threshold, answer.score < 0.999) == (0.999, True)
-    record = answer.to_record(2, classifier.threshold)
+    assert (classifier.threshold, answer.sure) == (1e6, False)
+    record = answer.to_record(2)
     assert record.keys() == {*ANSWER_FIELDS, "top"}
     assert (record["label"], record["index"], record["top"][0]["label"]) == ("unknown", None, answer.label)
-    assert answer.to_record()["label"] == answer.label
+    assert answer.to_record(threshold=0)["label"] == answer.label
     arguments = ("predict", "--model", path, "image.png")
     assert json.loads(cifar_edge(*arguments, "--json").stdout)[0]["label"] == "unknown"
-    assert cifar_edge(*arguments).stdout.startswith("unknown")
-    assert json.loads(cifar_edge(*arguments, "--json", "--threshold", "0").stdout)[0]["label"] == answer.label
+    assert cifar_edge(*arguments).stdout.startswith(f"unknown ({answer.label}?)")
+    assert json.loads(cifar_edge(*arguments, "--json", "--threshold", "none").stdout)[0]["label"] == answer.label
     schema = document(classifier.labels, ServiceLimits(), False, classifier.threshold)["components"]["schemas"]
     assert schema["Prediction"]["properties"]["label"]["enum"] == [*classifier.labels, "unknown"]
     assert schema["Prediction"]["properties"].keys() == {"image", *record}

@@ -179,7 +179,7 @@ def test_version_2_says_size_and_threshold_and_version_1_neither() -> None:
     metadata = load(TINY).metadata
     assert (metadata.contract, metadata.size, metadata.threshold) == (1, 32, None)
     assert not {"size", "threshold"} & json.loads(metadata.to_json()).keys()
-    for changed in (replace(metadata, size=48), replace(metadata, threshold=0.5)):
+    for changed in (replace(metadata, size=48), replace(metadata, threshold=-2.5)):
         assert changed.contract == 2
         assert ModelMetadata.from_json(changed.to_json()) == changed
     record = json.loads(replace(metadata, size=64).to_json())
@@ -197,7 +197,7 @@ def test_version_2_says_size_and_threshold_and_version_1_neither() -> None:
         ({"size": 64.0}, "size = 64.0"),
         ({"size": True}, "size = True"),
         ({"size": 48}, "input_layout"),
-        ({"threshold": 1.5}, "threshold = 1.5"),
+        ({"threshold": float("nan")}, "threshold = nan"),
         ({"threshold": "high"}, "threshold = 'high'"),
         ({"contract": 3}, "version 3, but this cifar-edge knows 1 and 2"),
     ],

@@ -16,13 +16,13 @@ def test_a_model_of_another_size_with_a_threshold() -> None:
     content = CAT.read_bytes()
     from make_tiny_model import METADATA, tiny_model
 
-    metadata = replace(METADATA, size=48, threshold=0.999)
+    metadata = replace(METADATA, size=48, threshold=1e6)
     classifier = Classifier(tiny_model(metadata.to_json(), input_shape=("batch", 48, 48, 3)))
     with serving(classifier=classifier) as client:
         (record,) = client.predict(content).json["predictions"]
-        assert record == {"image": 0, **classifier.predict(content).to_record(1, 0.999)}
+        assert record == {"image": 0, **classifier.predict(content).to_record()}
         assert (record["label"], record["index"]) == ("unknown", None)
         model = client.ask("GET", "/v1/model").json
-        assert (model["contract"], model["size"], model["threshold"]) == (2, 48, 0.999)
+        assert (model["contract"], model["size"], model["threshold"]) == (2, 48, 1e6)
         schemas = client.ask("GET", "/openapi.json").json["components"]["schemas"]
         assert "unknown" in schemas["Prediction"]["properties"]["label"]["enum"]

@@ -105,7 +105,7 @@ def test_own_classes(watched: tuple[Page, Watched], tmp_path: Path, cat: bytes) 
 
 
 def test_another_size_and_a_threshold(watched: tuple[Page, Watched], tmp_path: Path, cat: bytes) -> None:
-    metadata = replace(METADATA, size=64, threshold=0.999)
+    metadata = replace(METADATA, size=64, threshold=1e6)
     model = tmp_path / "unsure.onnx"
     model.write_bytes(tiny_model(metadata.to_json(), input_shape=("batch", 64, 64, 3)))
     page, seen = watched
@@ -116,5 +116,5 @@ def test_another_size_and_a_threshold(watched: tuple[Page, Watched], tmp_path: P
         assert person.shown().pixels.shape == (64, 64, 3)
         expect(page.locator("#unsure")).to_be_visible()
         expect(page.locator("#seen-caption")).to_contain_text("64 \N{MULTIPLICATION SIGN} 64")
-        expect(person.announcement).to_contain_text("Not sure. ")
+        expect(person.announcement).to_contain_text("Not sure: looks most like ")
     assert seen.errors == []

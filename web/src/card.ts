@@ -18,7 +18,7 @@ export interface Card {
   readonly temperature: number;
   /** Height and width of the input; absent from a model of contract version 1, whose size is 32. */
   readonly size?: number;
-  /** The score below which an answer is "not sure". */
+  /** An answer is "not sure" if its largest logit is below this. */
   readonly threshold?: number | null;
 }
 

@@ -14,7 +14,7 @@ export interface Score {
 export interface Answer {
   /** Every class, the most probable first. */
   readonly scores: readonly Score[];
-  /** Whether the best score reaches the threshold of the network, if it has one. */
+  /** Whether the largest logit reaches the threshold of the network, if it has one. */
   readonly sure: boolean;
   /** What the network took. */
   readonly milliseconds: number;
@@ -49,8 +49,9 @@ export class Classifier {
     const image = new ort.Tensor("uint8", pixels, [1, this.size, this.size, 3]);
     const { logits } = await this.session.run({ image });
     const milliseconds = performance.now() - start;
-    const scores = ranked(logits.data as Float32Array, this.card);
-    return { scores, sure: scores[0].score >= (this.card.threshold ?? 0), milliseconds };
+    const values = logits.data as Float32Array;
+    const sure = Math.max(...values) >= (this.card.threshold ?? -Infinity);
+    return { scores: ranked(values, this.card), sure, milliseconds };
   }
 }
 

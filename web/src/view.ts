@@ -14,7 +14,7 @@ export interface Times {
 
 export interface Result {
   readonly top: readonly Score[];
-  /** Whether the best score reaches the threshold of the network, if it has one. */
+  /** Whether the largest logit reaches the threshold of the network, if it has one. */
   readonly sure: boolean;
   readonly pixels: Uint8Array;
   readonly times: Times;
@@ -86,6 +86,7 @@ function caption(text: string): void {
 
 export function showResult({ top, sure, pixels, times }: Result): void {
   elements.unsure.hidden = sure;
+  elements.unsure.textContent = `Not sure: looks most like ${top[0].label}.`;
   elements.scores.querySelectorAll("li").forEach((item, rank) => showScore(item, top[rank]));
   drawPixels(pixels);
   elements.times.replaceChildren(
@@ -100,7 +101,7 @@ export function showResult({ top, sure, pixels, times }: Result): void {
 /** Says the answer to whoever hears the page. */
 export function announce([best, ...others]: readonly Score[], sure: boolean): void {
   const rest = others.map(({ label, score }) => `${label} ${percent.format(score)}`).join(", ");
-  elements.announcement.textContent = `${sure ? "" : "Not sure. "}${best.label}, ${percent.format(best.score)}. Then ${rest}.`;
+  elements.announcement.textContent = `${sure ? "" : "Not sure: looks most like "}${best.label}, ${percent.format(best.score)}. Then ${rest}.`;
 }
 
 /** A line of the list; fewer classes than lines leave the last ones hidden. */
