@@ -20,6 +20,8 @@ METADATA_KEY = "cifar_edge"
 
 INPUT_NAME = "image"
 OUTPUT_NAME = "logits"
+SCORES_NAME = "scores"
+"""The output of a ``.tflite`` file that ends with a softmax; it is no output of the contract."""
 IMAGE_SIZE = 32
 """Height and width of the input, unless a model says otherwise."""
 IMAGE_SIZES = tuple(range(32, 129, 16))

@@ -4,8 +4,9 @@ import json
 import math
 from dataclasses import asdict
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -53,6 +54,7 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float) ->
 )
 @click.option("--kernels", metavar="NAMES", help="Target c: kernels beside plain C, with commas.  [default: auto, all]")
 @click.option("--name", metavar="NAME", help="Target c: prefix of all names in C.  [default: the model's name]")
+@click.option("--scores", is_flag=True, help="The .tflite file of --target litert gives scores, not logits.")
 @click.option("--debug", is_flag=True, help="Print on stderr which layers of int8 lose most signal.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
@@ -67,6 +69,7 @@ def command(
     targets: tuple[str, ...],
     kernels: str | None,
     name: str | None,
+    scores: bool,
     debug: bool,
     as_json: bool,
 ) -> None:
@@ -80,12 +83,17 @@ def command(
     images, more than one image). If a gate fails, the exit code is 3 and nothing is written.
 
     Int8 is made of the folded network, if the run has one; train and fold make it. The files of each --target compute
-    what the integer network does, bit for bit; else nothing is written. MODEL may also be an int8 file of an export:
-    it is written for each --target, beside the file unless --out says otherwise.
+    what the integer network does, bit for bit, or with litert the same classes but for a few images; else nothing is
+    written. MODEL may also be an int8 file of an export: it is written for each --target, beside the file unless --out
+    says otherwise.
 
     Example: cifar-edge export gn-cnn --quantize --out gn-cnn-for-the-device
     """
-    given = {option: value for option, value in {"kernels": kernels, "name": name}.items() if value is not None}
+    options_given = {"kernels": kernels, "name": name, "scores": scores or None}
+    given = {option: value for option, value in options_given.items() if value is not None}
+    if "litert" in targets:
+        with needs("litert"):
+            import_module("ai_edge_litert")
     if model is not None and model.endswith(".onnx"):
         if data is not None or holdout is not None or debug:
             raise click.UsageError("An .onnx file is only written in other formats; it takes no data and no --debug.")
@@ -128,7 +136,7 @@ def command(
 
 
 def _export_file(
-    file: Path, out: Path | None, targets: "Sequence[str]", given: "Mapping[str, str]", as_json: bool
+    file: Path, out: Path | None, targets: "Sequence[str]", given: "Mapping[str, Any]", as_json: bool
 ) -> None:
     """Write an exported int8 file for other targets."""
     if not set(targets) - {"onnx"}:

@@ -1,4 +1,4 @@
-"""Loads an exported ``.onnx`` file into onnxruntime; files that violate the edge contract are refused."""
+"""Loads an exported model into its runtime, an ``.onnx`` file into onnxruntime; refuses what violates the contract."""
 
 import os
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ import onnxruntime
 
 from cifar_edge.errors import ContractError, ModelError
 from cifar_edge.messages import display_name, reason
+from cifar_edge.runtime import litert
 from cifar_edge.runtime.onnx_file import End, OnnxFile
 from cifar_edge.runtime.operators import check_graph
 from cifar_edge.runtime.protobuf import DamagedError
@@ -31,7 +32,7 @@ _SILENT = 4
 
 
 class Model(NamedTuple):
-    """A loaded model: onnxruntime's ``InferenceSession`` and the file's metadata."""
+    """A loaded model: onnxruntime's ``InferenceSession``, or one that is called alike, and the file's metadata."""
 
     session: Any
     metadata: ModelMetadata
@@ -40,12 +41,13 @@ class Model(NamedTuple):
 def load(source: str | os.PathLike[str] | bytes, threads: int = 1, name: str | None = None) -> Model:
     """Load an exported model from its path, or from the bytes of the file.
 
-    It runs on ``threads`` CPU threads, which sleep instead of spinning while they are idle. Errors call the
-    model ``name``; None takes its path.
+    An ``.onnx`` file runs in onnxruntime, a ``.tflite`` file in LiteRT, on ``threads`` CPU threads, which sleep instead
+    of spinning while they are idle. Errors call the model ``name``; None takes its path.
 
     Raises:
-        ModelError: the file is missing, empty, larger than `MAX_MODEL_BYTES`, or not a model that onnxruntime can run.
+        ModelError: the file is missing, empty, larger than `MAX_MODEL_BYTES`, or not a model that the runtime can run.
         ContractError: the model violates the edge contract (see `cifar_edge.spec`).
+        MissingExtra: it is a ``.tflite`` file, and LiteRT is not installed.
         ValueError: ``threads`` is less than 1.
     """
     if threads < 1:
@@ -55,8 +57,12 @@ def load(source: str | os.PathLike[str] | bytes, threads: int = 1, name: str | N
     else:
         name, content = name or display_name(os.fspath(source)), read_model(source)
     with _calling(name, content):
-        _, metadata = _checked(content)
-        session = _session(content, threads)
+        session: Any
+        if litert.is_tflite(content):
+            session, metadata = litert.load(content, threads)
+        else:
+            _, metadata = _checked(content)
+            session = _session(content, threads)
         _try(session, metadata)
     return Model(session, metadata)
 
@@ -87,7 +93,8 @@ def _calling(name: str, content: bytes) -> Iterator[None]:
     except UnicodeDecodeError as error:
         raise ContractError(f"{name}: its metadata or a name in it is not UTF-8") from error
     except (DamagedError, ModelError) as error:
-        raise ModelError(f"{name} is damaged or not an ONNX model: {reason(error)}") from error
+        kind = "a LiteRT model" if litert.is_tflite(content) else "an ONNX model"
+        raise ModelError(f"{name} is damaged or not {kind}: {reason(error)}") from error
 
 
 def run(session: Any, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_edge.errors import ExportError
-from cifar_edge.export.targets import c, onnx
+from cifar_edge.export.targets import c, litert, onnx
 from cifar_edge.export.targets.gate import GATE_IMAGES, Files, Images, Outcome, Reference, Runner, check
 from cifar_edge.integer import IntegerNetwork
 from cifar_edge.messages import did_you_mean
@@ -54,6 +54,7 @@ ALWAYS = "onnx"
 TARGETS: dict[str, Target] = {
     ALWAYS: Target(onnx.write, onnx.OnnxOptions, (Runner("onnxruntime", onnx.run),)),
     "c": Target(c.write, c.COptions, (Runner("C", c.run),)),
+    "litert": Target(litert.write, litert.LitertOptions, litert.RUNNERS),
 }
 """Name for `cifar-edge export --target` -> target."""
 
