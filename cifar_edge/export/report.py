@@ -210,15 +210,13 @@ def top(file: str) -> str:
 
 def outcome_line(target: str, files: str, outcome: Outcome) -> str:
     """How the ``files`` of a target compare with int8 in one program."""
-    if outcome.agreement is None or outcome.drop is None:
+    if outcome.agreement is None:
         return f"{target}: {files} was not compared here in {outcome.runner}: {outcome.not_compared}"
     passed = f"{target} passed: in {outcome.runner} {files}"
     if outcome.exact:
         return f"{passed} computes what int8 does, bit for bit, on {outcome.images} images"
-    return (
-        f"{passed} keeps the class of {outcome.agreement:.2%} of {outcome.images:,} images, and loses "
-        f"{100 * outcome.drop:+.2f} percentage points against int8"
-    )
+    kept = f"{passed} keeps the class of {outcome.agreement:.2%} of {outcome.images:,} images"
+    return kept if outcome.drop is None else f"{kept}, and loses {100 * outcome.drop:+.2f} percentage points"
 
 
 def _verdict(comparison: Comparison, max_drop: float, reference: str) -> str:

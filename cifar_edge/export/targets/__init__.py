@@ -94,7 +94,7 @@ def write_targets(
     network: IntegerNetwork,
     metadata: ModelMetadata,
     images: Images,
-    labels: npt.NDArray[np.integer],
+    labels: npt.NDArray[np.integer] | None,
 ) -> dict[str, Written]:
     """The files of ``network`` for `ALWAYS` and for ``targets``: target -> its files.
 
@@ -106,7 +106,7 @@ def write_targets(
         network: to write.
         metadata: to write into the files.
         images: uint8 ``[n, size, size, 3]``, to compare on.
-        labels: their true classes, ``[n]``.
+        labels: their true classes, ``[n]``; None if they are not known, and accuracy is not compared.
 
     Raises:
         ExportError: a target cannot write a layer of the network, or two targets write files of the same name.

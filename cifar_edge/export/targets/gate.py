@@ -16,6 +16,9 @@ Images: TypeAlias = npt.NDArray[np.uint8]
 Logits: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.int32]
 """``[n, classes]``: float32, or the int32 sums if the format has them."""
 
+Classes: TypeAlias = npt.NDArray[np.integer]
+"""``[n]``."""
+
 GATE_IMAGES = 512
 """Images on which logits are compared with those of the integer network, bit for bit."""
 
@@ -59,7 +62,7 @@ class Outcome:
         exact: whether the logits have to be those of the integer network, bit for bit.
         images: number of images compared.
         agreement: share of them that keep their class.
-        drop: accuracy drop, as a fraction of 1; negative if the program is better.
+        drop: accuracy drop, as a fraction of 1; negative if the program is better. None if it is not known.
         not_compared: why nothing was compared; None if it was.
     """
 
@@ -77,17 +80,17 @@ class Reference:
 
     Attributes:
         images: at least one.
-        labels: their true classes, ``[n]``.
+        labels: their true classes, ``[n]``; None if they are not known, and accuracy is not compared.
         sums: int32 logits of the first `GATE_IMAGES` of them.
         logit_scale: float32, of the sums.
         classes: the classes of all images, ``[n]``; called if a runner has a tolerance.
     """
 
     images: Images
-    labels: npt.NDArray[np.integer]
+    labels: Classes | None
     sums: npt.NDArray[np.int32]
     logit_scale: np.float32
-    classes: Callable[[], npt.NDArray[np.integer]]
+    classes: Callable[[], Classes]
 
 
 def check(target: str, runner: Runner, files: Files, reference: Reference) -> Outcome:
@@ -121,16 +124,21 @@ def _same_logits(target: str, runner: str, logits: Logits, reference: Reference)
 
 
 def _same_classes(target: str, runner: str, logits: Logits, reference: Reference, tolerance: Tolerance) -> Outcome:
-    images = len(logits)
-    classes, wanted, labels = logits.argmax(axis=1), reference.classes()[:images], reference.labels[:images]
+    images, classes = len(logits), logits.argmax(axis=1)
+    wanted = reference.classes()[:images]
     changed = int(np.count_nonzero(classes != wanted))
-    lost = int(np.count_nonzero(wanted == labels)) - int(np.count_nonzero(classes == labels))
-    may_change = max(1.0, (1 - tolerance.agreement) * images)
-    may_lose = max(1.0, tolerance.drop / 100 * images)
-    if changed > may_change or lost > may_lose or not np.isfinite(logits).all():
+    may_change = max(1, int((1 - tolerance.agreement) * images + 1e-9))
+    lost = None if reference.labels is None else _lost(classes, wanted, reference.labels[:images])
+    may_lose = max(1, int(tolerance.drop / 100 * images + 1e-9))
+    if changed > may_change or (lost or 0) > may_lose or not np.isfinite(logits).all():
+        accuracy = "" if lost is None else f", {lost} correct answers are lost ({may_lose} may)"
         raise GateFailed(
             f"{target} differs too much from the integer network in {runner}: {changed} of {images:,} images change "
-            f"class ({int(may_change)} may), it loses {100 * lost / images:.2f} percentage points of accuracy "
-            f"({100 * may_lose / images:.2g} allowed); nothing was written"
+            f"class ({may_change} may){accuracy}; nothing was written"
         )
-    return Outcome(runner, False, images, 1 - changed / images, lost / images)
+    return Outcome(runner, False, images, 1 - changed / images, None if lost is None else lost / images)
+
+
+def _lost(classes: Classes, wanted: Classes, labels: Classes) -> int:
+    """How many correct answers the integer network has more."""
+    return int(np.count_nonzero(wanted == labels)) - int(np.count_nonzero(classes == labels))
