@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cifar_edge.errors import (
+        CannotRun,
         CifarEdgeError,
         ContractError,
         DataError,
@@ -47,6 +48,7 @@ __all__ = [
     "DataError",
     "TrainingError",
     "ExportError",
+    "CannotRun",
     "PageError",
     "MissingExtra",
     "RecipeError",

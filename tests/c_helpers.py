@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cifar_edge.export.targets import c
-from cifar_edge.export.targets.c import gate
+from cifar_edge import c
+from cifar_edge.c import gate
 from cifar_edge.integer import IntegerNetwork
 from cifar_edge.spec import CIFAR10_LABELS, ModelMetadata
 

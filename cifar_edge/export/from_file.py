@@ -12,7 +12,7 @@ from cifar_edge.errors import ExportError
 from cifar_edge.export.targets import ALWAYS, Written, write_targets
 from cifar_edge.files import make_folder, sync_folder, write_bytes
 from cifar_edge.integer import IntegerNetwork
-from cifar_edge.runtime.model import read_graph
+from cifar_edge.model_file.reading import read_graph
 
 
 def export_file(path: Path, out: Path, targets: Mapping[str, Any]) -> dict[str, Written]:

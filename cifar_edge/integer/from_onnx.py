@@ -17,8 +17,8 @@ from cifar_edge.integer.layers import AveragePool, Conv, Layer, Linear, MaxPool,
 from cifar_edge.integer.network import IntegerNetwork
 from cifar_edge.integer.quantization import PIXELS, Quantization
 from cifar_edge.messages import display_name, reason
-from cifar_edge.runtime.model import read_graph
-from cifar_edge.runtime.onnx_file import FLOAT, INT8, INT32, UINT8, Node, OnnxFile
+from cifar_edge.model_file.onnx_file import FLOAT, INT8, INT32, UINT8, Node, OnnxFile
+from cifar_edge.model_file.reading import read_graph
 from cifar_edge.spec import INPUT_NAME, OUTPUT_NAME
 
 _TYPES = {FLOAT: "<f4", UINT8: "u1", INT8: "i1", INT32: "<i4"}

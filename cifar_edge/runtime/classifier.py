@@ -15,12 +15,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from cifar_edge.errors import ImageError, ModelError
+from cifar_edge.model_file.reading import BATCH, read_model
 from cifar_edge.runs.resolve import Resolved, resolve_model
 from cifar_edge.runtime import snapshot
 from cifar_edge.runtime.images import ImageSource, read_pixels
 from cifar_edge.runtime.inputs import Input
 from cifar_edge.runtime.limits import DEFAULT_LIMITS, Limits
-from cifar_edge.runtime.model import BATCH, load, read_model, run
+from cifar_edge.runtime.model import load, run
 from cifar_edge.runtime.results import Prediction, prediction
 from cifar_edge.runtime.stream import answers_apart, stream
 from cifar_edge.spec import IMAGE_CHANNELS, INPUT_NAME, OUTPUT_NAME, ModelMetadata

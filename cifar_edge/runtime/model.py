@@ -1,9 +1,6 @@
 """Loads an exported model into its runtime, an ``.onnx`` file into onnxruntime; refuses what violates the contract."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,20 +9,9 @@ import onnxruntime
 
 from cifar_edge.errors import ContractError, ModelError
 from cifar_edge.messages import display_name, reason
+from cifar_edge.model_file.reading import BATCH, calling, checked, read_model
 from cifar_edge.runtime import litert
-from cifar_edge.runtime.onnx_file import End, OnnxFile
-from cifar_edge.runtime.operators import check_graph
-from cifar_edge.runtime.protobuf import DamagedError
-from cifar_edge.spec import IMAGE_CHANNELS, INPUT_NAME, METADATA_KEY, OUTPUT_NAME, ModelMetadata
-
-MAX_MODEL_BYTES = 64 * 1024 * 1024
-"""A larger file is refused unread; models for the edge are a thousand times smaller."""
-
-MAX_METADATA = 1_000_000
-"""Most characters of JSON; a thousand classes with long names take a third of them."""
-
-BATCH = 64
-"""Images in one run of the graph; a larger batch is no faster and takes more memory."""
+from cifar_edge.spec import IMAGE_CHANNELS, INPUT_NAME, OUTPUT_NAME, ModelMetadata
 
 _SILENT = 4
 """onnxruntime's log level "fatal": errors are raised, and must not be printed as well."""
@@ -56,45 +42,16 @@ def load(source: str | os.PathLike[str] | bytes, threads: int = 1, name: str | N
         name, content = name or "the given model", source
     else:
         name, content = name or display_name(os.fspath(source)), read_model(source)
-    with _calling(name, content):
+    is_tflite = litert.is_tflite(content)
+    with calling(name, content, "a LiteRT model" if is_tflite else "an ONNX model"):
         session: Any
-        if litert.is_tflite(content):
+        if is_tflite:
             session, metadata = litert.load(content, threads)
         else:
-            _, metadata = _checked(content)
+            _, metadata = checked(content)
             session = _session(content, threads)
         _try(session, metadata)
     return Model(session, metadata)
-
-
-def read_graph(path: str | os.PathLike[str]) -> tuple[OnnxFile, ModelMetadata]:
-    """What the file of a model holds, and what it says of itself, without running it.
-
-    Raises:
-        ModelError: the file is missing, empty, larger than `MAX_MODEL_BYTES`, or no ONNX model.
-        ContractError: it is a model, but one that does not keep the edge contract.
-    """
-    content = read_model(path)
-    with _calling(display_name(os.fspath(path)), content):
-        return _checked(content)
-
-
-@contextmanager
-def _calling(name: str, content: bytes) -> Iterator[None]:
-    """Refuse ``content`` of no model's size; errors of what is done with it begin with ``name``."""
-    if not content:
-        raise ModelError(f"{name} is empty, not an ONNX model")
-    if len(content) > MAX_MODEL_BYTES:
-        raise ModelError(f"{name} is larger than {MAX_MODEL_BYTES >> 20} MiB, too large for an edge model")
-    try:
-        yield
-    except ContractError as error:
-        raise ContractError(f"{name}: {reason(error)}") from error
-    except UnicodeDecodeError as error:
-        raise ContractError(f"{name}: its metadata or a name in it is not UTF-8") from error
-    except (DamagedError, ModelError) as error:
-        kind = "a LiteRT model" if litert.is_tflite(content) else "an ONNX model"
-        raise ModelError(f"{name} is damaged or not {kind}: {reason(error)}") from error
 
 
 def run(session: Any, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -111,44 +68,6 @@ def run(session: Any, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     if not np.isfinite(logits).all():
         raise ModelError("the model's output is not finite")
     return logits
-
-
-def read_model(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a model's file.
-
-    Raises:
-        ModelError: the file is missing, cannot be read, or is larger than `MAX_MODEL_BYTES`.
-    """
-    name, path = display_name(os.fspath(path)), Path(path)
-    try:
-        if path.is_dir():
-            raise ModelError(f"{name} is a folder, not an .onnx file")
-        if not path.is_file():
-            raise ModelError(f"there is no model file {name}")
-        if path.stat().st_size > MAX_MODEL_BYTES:
-            raise ModelError(f"{name} is larger than {MAX_MODEL_BYTES >> 20} MiB, too large for an edge model")
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise ModelError(f"cannot read the model {name}: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _checked(content: bytes) -> tuple[OnnxFile, ModelMetadata]:
-    """The file and its metadata, after every part was checked: onnxruntime does whatever a file asks for."""
-    file = OnnxFile.from_bytes(content)
-    text = file.metadata.get(METADATA_KEY)
-    if text is None:
-        raise ContractError(f"it has no {METADATA_KEY!r} metadata; make the file with `cifar-edge export`")
-    if len(text) > MAX_METADATA:
-        raise ContractError(f"its metadata has more than {MAX_METADATA:,} characters")
-    metadata = ModelMetadata.from_json(text)
-    expected_input = End(INPUT_NAME, "tensor(uint8)", (None, metadata.size, metadata.size, IMAGE_CHANNELS))
-    expected_output = End(OUTPUT_NAME, "tensor(float)", (None, len(metadata.labels)))
-    for kind, found, expected in (("input", file.inputs, expected_input), ("output", file.outputs, expected_output)):
-        if found != (expected,):
-            raise ContractError(f"its {kind} is {_shown(found)}; the contract requires {_shown((expected,))}")
-    for batch in (1, BATCH):
-        check_graph(file, batch)
-    return file, metadata
 
 
 def _session(content: bytes, threads: int) -> Any:
@@ -175,8 +94,3 @@ def _try(session: Any, metadata: ModelMetadata) -> None:
         raise ContractError(f"it fails on a batch of two images: {reason(error)}") from error
     if shape != (2, classes):
         raise ContractError(f"two images give logits of shape {list(shape)}; the contract requires {[2, classes]}")
-
-
-def _shown(ends: tuple[End, ...]) -> str:
-    shapes = [", ".join("batch" if size is None else str(size) for size in end.shape) for end in ends]
-    return "; ".join(f"{end.name!r} {end.type} [{shape}]" for end, shape in zip(ends, shapes, strict=True)) or "missing"

@@ -9,7 +9,8 @@ from pathlib import Path
 from cifar_edge.errors import PageError
 from cifar_edge.files import remove_leftovers, write_bytes
 from cifar_edge.messages import display_name
-from cifar_edge.runtime.model import load, read_model
+from cifar_edge.model_file.reading import read_model
+from cifar_edge.runtime.model import load
 
 MODEL = "model.onnx"
 CARD = "model.json"

@@ -13,11 +13,11 @@ from export_helpers import LAYER, NETWORKS, build_folded
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from cifar_edge.c import gate
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset
 from cifar_edge.export.quantize import quantize
 from cifar_edge.export.targets import TARGETS, target_options
-from cifar_edge.export.targets.c import gate
 from cifar_edge.files import released
 from cifar_edge.integer import (
     AveragePool,

@@ -17,11 +17,12 @@ from tiny import TINY
 from benchmarks.attacks.models import ATTACKS, SECRET, SECRET_FILE, all_that_is_allowed, poisoned
 from cifar_edge import Classifier
 from cifar_edge.errors import ContractError, ModelError
+from cifar_edge.model_file.onnx_file import OnnxFile
+from cifar_edge.model_file.operators import OPERATORS, check_graph
+from cifar_edge.model_file.protobuf import DamagedError
+from cifar_edge.model_file.reading import BATCH
 from cifar_edge.runs.resolve import released_exports
-from cifar_edge.runtime.model import BATCH, load
-from cifar_edge.runtime.onnx_file import OnnxFile
-from cifar_edge.runtime.operators import OPERATORS, check_graph
-from cifar_edge.runtime.protobuf import DamagedError
+from cifar_edge.runtime.model import load
 
 RELEASED = [file for files in released_exports().values() for file in files]
 BRIEF = 400

@@ -14,8 +14,9 @@ from tiny import TINY, tiny_logits
 from cifar_edge import Classifier
 from cifar_edge.data import Dataset
 from cifar_edge.errors import ContractError, ModelError
+from cifar_edge.model_file.reading import MAX_MODEL_BYTES
 from cifar_edge.runs.resolve import released_exports
-from cifar_edge.runtime.model import MAX_MODEL_BYTES, load, run
+from cifar_edge.runtime.model import load, run
 from cifar_edge.spec import CIFAR10_LABELS, METADATA_KEY, ModelMetadata
 
 

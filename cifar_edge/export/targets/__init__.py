@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cifar_edge import c
 from cifar_edge.errors import ExportError
-from cifar_edge.export.targets import c, litert, onnx
+from cifar_edge.export.targets import litert, onnx
 from cifar_edge.export.targets.gate import GATE_IMAGES, Files, Images, Outcome, Reference, Runner, check
 from cifar_edge.integer import IntegerNetwork
 from cifar_edge.messages import did_you_mean

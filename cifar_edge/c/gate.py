@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 
+from cifar_edge.c.kernels import GENERIC, KERNELS
+from cifar_edge.c.sources import filled
 from cifar_edge.errors import CannotRun, GateFailed
-from cifar_edge.export.targets.c.kernels import GENERIC, KERNELS
-from cifar_edge.export.targets.c.sources import filled
 
 _SECONDS = 600
 _COMPILERS = ("cc", "gcc", "clang", "zig")
@@ -24,7 +24,7 @@ def run(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.NDArra
     """The int32 logits that the C computes, compiled with each set of kernels that this processor runs.
 
     Args:
-        files: as `cifar_edge.export.targets.c.write` returns them.
+        files: as `cifar_edge.c.write` returns them.
         images: uint8 ``[n, size, size, 3]``.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from cifar_edge.errors import ContractError
-from cifar_edge.runtime.protobuf import Field, Message, RefusedError, Schema, decode
+from cifar_edge.model_file.protobuf import Field, Message, RefusedError, Schema, decode
 
 FLOAT, UINT8, INT8, INT32, INT64 = 1, 2, 3, 6, 7
 """Element types, numbered as ``TensorProto.DataType``."""

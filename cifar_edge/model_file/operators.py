@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cifar_edge.errors import ContractError
-from cifar_edge.runtime.onnx_file import FLOAT, INT8, INT32, UINT8, Node, OnnxFile, Tensor
+from cifar_edge.model_file.onnx_file import FLOAT, INT8, INT32, UINT8, Node, OnnxFile, Tensor
 from cifar_edge.spec import MAX_IR_VERSION, MAX_OPSET
 
 MAX_NODES = 2_000

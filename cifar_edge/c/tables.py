@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cifar_edge.export.targets.c.kernels import PACKINGS, Kernels
-from cifar_edge.export.targets.c.plan import Plan, Step
+from cifar_edge.c.kernels import PACKINGS, Kernels
+from cifar_edge.c.plan import Plan, Step
 from cifar_edge.integer import FixedPoint, Quantization, fixed_point
 from cifar_edge.integer.quantization import Factors
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cifar_edge.export.targets.c.plan import Step
+from cifar_edge.c.plan import Step
 
 Weights = npt.NDArray[np.int8]
 GENERIC = "generic"

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from importlib.resources import files
 
 import cifar_edge
-from cifar_edge.export.targets.c import kernels, tables
-from cifar_edge.export.targets.c.options import COptions
-from cifar_edge.export.targets.c.plan import plan
+from cifar_edge.c import kernels, tables
+from cifar_edge.c.options import COptions
+from cifar_edge.c.plan import plan
 from cifar_edge.integer import IntegerNetwork
 from cifar_edge.spec import ModelMetadata
 

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from cifar_edge.export.targets.c.kernels import AUTO, GENERIC, KERNELS
+from cifar_edge.c.kernels import AUTO, GENERIC, KERNELS
 from cifar_edge.messages import did_you_mean
 
 _KEYWORDS = """

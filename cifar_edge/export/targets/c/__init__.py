@@ -1,7 +1,0 @@
-"""The target ``c``: C99 that computes the integer network bit for bit, for microcontrollers and PCs alike."""
-
-from cifar_edge.export.targets.c.gate import run
-from cifar_edge.export.targets.c.options import COptions
-from cifar_edge.export.targets.c.sources import write
-
-__all__ = ["COptions", "run", "write"]
