@@ -4,6 +4,7 @@ import json
 import math
 import os
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,7 @@ from cifar_edge.cli.verbosity import note, say
 
 if TYPE_CHECKING:
     from cifar_edge.measure.accuracy import Evaluation
+    from cifar_edge.measure.unknown import Unknown
 
 WIDTH = 80
 """Width of the tables in columns."""
@@ -24,13 +26,26 @@ CONFUSIONS = 10
 @click.command("evaluate")
 @click.argument("model", metavar="[MODEL]", required=False)
 @loading.image_folder_options
+@click.option(
+    "--other",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Images of no class: how many of them each threshold refuses.  [default: _other/ in the data]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
-    model: str | None, data: str | None, holdout: float | None, strict: bool, offline: bool, as_json: bool
+    model: str | None,
+    data: str | None,
+    holdout: float | None,
+    strict: bool,
+    offline: bool,
+    other: Path | None,
+    as_json: bool,
 ) -> None:
     """Measure the accuracy of MODEL on the test images.
 
-    The accuracy is printed with its 95 % interval, then for each class, then the confusion matrix.
+    The accuracy is printed with its 95 % interval, then for each class, then the confusion matrix. With --other, a
+    table of thresholds on the largest logit follows: how many test images each keeps, how many of DIR it refuses.
 
     MODEL is a released name (gn-cnn; for one of its files gn-cnn.fp32), a run, a folder or an .onnx file; without it,
     the model that predict takes. If its run was trained on an image folder, the test images are those of that folder,
@@ -38,9 +53,11 @@ def command(
 
     Example: cifar-edge evaluate gn-cnn --data sample
     """
+    from cifar_edge.data.folder.other import load_other
     from cifar_edge.data.load import DATA_VARIABLE
     from cifar_edge.errors import DataError
     from cifar_edge.measure.accuracy import evaluate
+    from cifar_edge.measure.unknown import KEPT_SHARES, measure_unknown
     from cifar_edge.messages import listed
     from cifar_edge.runs.resolve import resolve_model
     from cifar_edge.runs.run import Run
@@ -64,15 +81,25 @@ def command(
         raise DataError(
             f"{found} has other classes ({listed(metadata.labels)}) than {dataset.name} ({listed(dataset.labels)})"
         )
-    evaluation = evaluate(run(session, dataset.test_images), dataset.test_labels, dataset.labels)
+    logits = run(session, dataset.test_images)
+    evaluation = evaluate(logits, dataset.test_labels, dataset.labels)
+    unknown = None
+    if (folder := other or dataset.other) is not None:
+        others = load_other(folder, metadata.size, note)
+        unknown = measure_unknown(logits, run(session, others), metadata.threshold)
     if as_json:
         about = {"model": str(found.path), "name": metadata.model, "precision": metadata.precision}
         about["data"], about["source"] = dataset.name, dataset.source
-        say(json.dumps(about | _record(evaluation), indent=2))
+        record = about | _record(evaluation)
+        if unknown is not None:
+            record["unknown"] = {"kept_share": KEPT_SHARES, **asdict(unknown)}
+        say(json.dumps(record, indent=2))
         return
     say(f"model     {found}")
     say(f"data      {dataset.name}, {evaluation.accuracy.images:,} test images")
     say(text_report(evaluation))
+    if unknown is not None:
+        say("\n" + unknown_table(unknown))
 
 
 def _record(evaluation: "Evaluation") -> dict[str, Any]:
@@ -92,6 +119,24 @@ def text_report(evaluation: "Evaluation") -> str:
     if max(map(len, table)) <= WIDTH:
         return "\n".join([*lines, *table, "", "Rows are true classes, columns predicted classes."])
     return "\n".join([*lines, *_table(evaluation, matrix=False), "", *_confusions(evaluation)])
+
+
+def unknown_table(unknown: "Unknown") -> str:
+    """How test images and images of no class are told apart by the largest logit, as text."""
+    at_kept = unknown.at_kept
+    row = "{:<12}{:>8}{:>9}".format
+    lines = [(f"{each.threshold:.4g}", f"{each.kept:.1%}", f"{each.refused:.1%}", "") for each in unknown.table]
+    if (own := unknown.own) is not None:
+        lines.append((f"{own.threshold:.4g}", f"{own.kept:.1%}", f"{own.refused:.1%}", "  the model's own"))
+    return "\n".join(
+        [
+            f"{unknown.other:,} images of no class: AUROC {unknown.auroc:.3f}; {at_kept.refused:.1%} are refused where "
+            f"{at_kept.kept:.1%} of the test images are kept",
+            "",
+            row("threshold", "kept", "refused"),
+            *(row(*cells) + remark for *cells, remark in lines),
+        ]
+    )
 
 
 def _table(evaluation: "Evaluation", matrix: bool) -> list[str]:

@@ -30,6 +30,19 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float) ->
     return value
 
 
+def _share(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """A share; 0 for "none", and None if the option was not given."""
+    if value is None:
+        return None
+    try:
+        share = 0.0 if value == "none" else float(value)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < 1 or (share == 0 and value != "none"):
+        raise click.BadParameter(f"{value!r} is neither a share between 0 and 1, such as 0.95, nor 'none'.")
+    return share
+
+
 @click.command("export")
 @click.argument("model", required=False)
 @click.option("--quantize", is_flag=True, help="Make int8 as well, calibrated on training images.")
@@ -55,6 +68,19 @@ def _finite(context: click.Context, parameter: click.Parameter, value: float) ->
 @click.option("--kernels", metavar="NAMES", help="Target c: kernels beside plain C, with commas.  [default: auto, all]")
 @click.option("--name", metavar="NAME", help="Target c: prefix of all names in C.  [default: the model's name]")
 @click.option("--scores", is_flag=True, help="The .tflite file of --target litert gives scores, not logits.")
+@click.option(
+    "--keep",
+    metavar="SHARE|none",
+    callback=_share,
+    help="Set the threshold of 'not sure' so that this share of the images of the classes stays above it; none for no "
+    "threshold.  [default: 0.95 for image folders, where it is of use]",
+)
+@click.option(
+    "--other",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Images of no class, to judge the threshold by.  [default: _other/ in the data, else CIFAR-10]",
+)
 @click.option("--debug", is_flag=True, help="Print on stderr which layers of int8 lose most signal.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
@@ -70,6 +96,8 @@ def command(
     kernels: str | None,
     name: str | None,
     scores: bool,
+    keep: float | None,
+    other: Path | None,
     debug: bool,
     as_json: bool,
 ) -> None:
@@ -95,21 +123,27 @@ def command(
         with needs("litert"):
             import_module("ai_edge_litert")
     if model is not None and model.endswith(".onnx"):
-        if data is not None or holdout is not None or debug:
-            raise click.UsageError("An .onnx file is only written in other formats; it takes no data and no --debug.")
+        if data is not None or holdout is not None or keep is not None or other is not None or debug:
+            raise click.UsageError(
+                "An .onnx file is only written in other formats; it takes no data, no threshold and no --debug."
+            )
         _export_file(Path(model), out, targets, given, as_json)
         return
     if set(targets) - {"onnx"} and not quantize:
         raise click.UsageError("--target is a format of int8, which only --quantize makes.")
+    if keep == 0 and other is not None:
+        raise click.UsageError("--keep none sets no threshold that --other could judge.")
     if debug and not quantize:
         raise click.UsageError("--debug is about int8, which only --quantize makes.")
     with needs("train"):
         from cifar_edge.export.pipeline import export_network
         from cifar_edge.export.targets import target_options
+        from cifar_edge.export.threshold import calibration
         from cifar_edge.training.checkpoint import load_network
         from cifar_edge.training.machine import limit_threads
     from cifar_edge.runs.exports import REPORT
     from cifar_edge.runs.resolve import resolve_run
+    from cifar_edge.runs.run import RECIPE, Run
 
     options = target_options(targets, given)
     limit_threads()
@@ -120,6 +154,10 @@ def command(
     note(f"exporting {resolved} to {target}, judged by {len(dataset.test_labels)} test images of {dataset.name}")
     if (target / REPORT).exists():
         note("replacing the earlier export there, if this one passes its gates")
+    threshold = None
+    if keep != 0 and (dataset.folder is not None or keep is not None or other is not None):
+        held_out = Run(resolved.path).recipe.holdout if (resolved.path / RECIPE).exists() else 0
+        threshold = calibration(dataset, held_out, keep, other, note)
     report = export_network(
         trained,
         dataset,
@@ -127,6 +165,7 @@ def command(
         quantize=quantize,
         max_drop=max_drop,
         targets=options,
+        threshold=threshold,
         debug=_print_signals if debug else None,
     )
     if as_json:

@@ -26,8 +26,9 @@ _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 def record(name: str, answer: "Prediction | ImageError", model: str, top: int, threshold: float | None) -> Record:
     """The record of the input ``name``: its ``top`` best classes by ``model``, or its error.
 
-    The label is `UNKNOWN` if the answer is unknown by ``threshold`` (see `Prediction.is_unknown`). Bytes of a name that are not UTF-8 become
-    U+FFFD, and ``input_base64`` has the original bytes, so that every JSON reader can read a record.
+    The label is `UNKNOWN` if the answer is unknown by ``threshold`` (see `Prediction.is_unknown`). Bytes of a name that
+    are not UTF-8 become U+FFFD, and ``input_base64`` has the original bytes, so that every JSON reader can read a
+    record.
     """
     name_bytes = os.fsencode(name)
     said: Record = {"version": VERSION, "input": name_bytes.decode(errors="replace")}

@@ -64,6 +64,7 @@ class Dataset:
         source: where the images came from, for people to read.
         folder: absolute path of the image folder; None for CIFAR-10.
         holdout: share of the images held out as test images, in (0, 1); None where the dataset has its own split.
+        other: folder of images of no class; None where there is none.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Dataset:
     source: str
     folder: Path | None = None
     holdout: float | None = None
+    other: Path | None = None
 
     @property
     def size(self) -> int:

@@ -26,6 +26,7 @@ from cifar_edge.export.parity import (
 )
 from cifar_edge.export.report import Report, Row, TargetGate
 from cifar_edge.export.targets import ALWAYS, Written, write_targets
+from cifar_edge.export.threshold import Calibration, Chosen, choose
 from cifar_edge.folding.fold import can_fold
 from cifar_edge.measure.metrics import Estimate, accuracy
 from cifar_edge.measure.timing import Timing, machine, time_alternately
@@ -44,6 +45,7 @@ def export_network(
     quantize: bool,
     max_drop: float,
     targets: Mapping[str, Any] | None = None,
+    threshold: Calibration | None = None,
     debug: Callable[[Sequence[LayerSignal]], None] | None = None,
 ) -> Report:
     """Write ``<model>.fp32.onnx``, with ``quantize`` ``<model>.int8.onnx``, and a report into the folder ``out``.
@@ -59,6 +61,7 @@ def export_network(
         max_drop: percentage points of accuracy that int8 may lose.
         targets: formats to write int8 in besides ONNX, with their options; see
             `cifar_edge.export.targets.target_options`.
+        threshold: the images that a threshold of each file is chosen by; None for no threshold.
         debug: called with the signal after each layer of int8, before int8 is judged.
 
     Raises:
@@ -79,7 +82,7 @@ def export_network(
             "none, since its norms are not folded, or int8 is not asked for"
         )
     with replacing_export(out) as replace:
-        judged = _judged(trained, dataset, quantize=quantize, max_drop=max_drop, debug=debug)
+        judged = _judged(trained, dataset, quantize=quantize, max_drop=max_drop, threshold=threshold, debug=debug)
         written = _written(judged[-1], dataset, targets)
         report = _report(trained, dataset, judged, max_drop, written)
         contents = {row.file: export.content for row, export in zip(report.rows, judged, strict=True) if row.file}
@@ -101,6 +104,7 @@ class _Judged:
     against_folded: Comparison | None
     rounding: Comparison | None
     verdict: Verdict
+    chosen: Chosen | None
 
 
 def _judged(
@@ -109,16 +113,22 @@ def _judged(
     *,
     quantize: bool,
     max_drop: float,
+    threshold: Calibration | None,
     debug: Callable[[Sequence[LayerSignal]], None] | None,
 ) -> list[_Judged]:
     made = conversions(trained, dataset, quantize=quantize)
     if debug is not None and quantize:
         debug(layer_signals(made[-2].graph, made[-1].graph, dataset.train_images))
-    return [_judge(each, trained, made[0].source, dataset, max_drop) for each in made]
+    return [_judge(each, trained, made[0].source, dataset, max_drop, threshold) for each in made]
 
 
 def _judge(
-    conversion: Conversion, trained: TrainedNetwork, exact: Logits, dataset: Dataset, max_drop: float
+    conversion: Conversion,
+    trained: TrainedNetwork,
+    exact: Logits,
+    dataset: Dataset,
+    max_drop: float,
+    threshold: Calibration | None,
 ) -> _Judged:
     """Check the gates: compare ``conversion`` with the module that it was made of and with the one that was trained.
 
@@ -128,6 +138,7 @@ def _judge(
         exact: logits of the network as trained, on the test images.
         dataset: to judge by.
         max_drop: percentage points of accuracy that int8 may lose.
+        threshold: images to choose a threshold by.
     """
     graph, about, labels = conversion.graph, conversion.about, dataset.test_labels
     session = load(serialize(graph, about)).session
@@ -148,9 +159,15 @@ def _judge(
         verdicts = {judge_int8(each, max_drop, reference, parts) for each, reference in gates}
         verdict = "undecided" if "undecided" in verdicts else "passed"
     right = accuracy(int(np.count_nonzero(logits.argmax(axis=1) == labels)), len(labels))
+    chosen = None
+    if threshold is not None and conversion.written:
+        chosen = choose(lambda pixels: run(session, pixels), logits, threshold)
+        about = replace(about, threshold=chosen.threshold)
     # The metadata contains the accuracy, so the file is complete only now; its graph is the one just judged.
     about = replace(about, test_accuracy=right.value, test_images=right.images)
-    return _Judged(conversion, about, serialize(graph, about), right, comparison, against_folded, rounding, verdict)
+    return _Judged(
+        conversion, about, serialize(graph, about), right, comparison, against_folded, rounding, verdict, chosen
+    )
 
 
 def _written(int8: _Judged, dataset: Dataset, targets: Mapping[str, Any]) -> dict[str, Written]:
@@ -210,5 +227,6 @@ def _row(model: str, export: _Judged, timing: Timing) -> Row:
         against_folded=export.against_folded,
         rounding=export.rounding,
         verdict=export.verdict,
+        threshold=export.chosen,
         timing=timing,
     )

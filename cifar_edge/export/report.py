@@ -9,6 +9,7 @@ from typing import Any
 from cifar_edge.export.accuracy_drop import AccuracyDrop
 from cifar_edge.export.parity import CONCLUSIVE_IMAGES, Comparison, Verdict, judge_int8
 from cifar_edge.export.targets.gate import Outcome
+from cifar_edge.export.threshold import Chosen
 from cifar_edge.measure.metrics import Estimate
 from cifar_edge.measure.timing import LARGE_BATCH, Timing
 from cifar_edge.spec import Precision
@@ -30,6 +31,7 @@ class Row:
             if these are few, on the training images too.
         verdict: of its gates.
         timing: on this machine, with one thread.
+        threshold: what its threshold does; None if none was asked for.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Row:
     rounding: Comparison | None
     verdict: Verdict
     timing: Timing
+    threshold: Chosen | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +176,14 @@ class Report:
             *_wrapped(f"one thread of {self.machine}"),
             *_wrapped(f"fp32 passed: logits within {self.rows[0].comparison.max_difference:.1g} of PyTorch's"),
             *(line for gate in self._gates() + self._others() for line in _wrapped(gate)),
+            *(line for threshold in self._thresholds() for line in _wrapped(threshold)),
             *_wrapped(f"deploy {self.deploy}: {self.reason}"),
         ]
         return "\n".join(lines)
+
+    def _thresholds(self) -> list[str]:
+        """A line for each file whose threshold was asked for."""
+        return [f"{row.name}, {row.threshold.sentence()}" for row in self.rows if row.threshold is not None]
 
     def _others(self) -> list[str]:
         """A line for each program that reads the files of a target, for files that are not in the table."""

@@ -11,7 +11,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cifar_edge.data.folder.layout import SPLITS, entries, folders, has_images, is_folder, is_split, refused, shown
+from cifar_edge.data.folder.layout import (
+    HIDDEN_OTHER,
+    OTHER,
+    SPLITS,
+    entries,
+    folders,
+    has_images,
+    is_folder,
+    is_split,
+    refused,
+    shown,
+)
 from cifar_edge.errors import DataError
 from cifar_edge.messages import display_name, listed
 from cifar_edge.runtime.formats import image_suffixes
@@ -71,7 +82,7 @@ def _listing(root: Path) -> Listing:
             raise DataError(_missing(root, split))
     labels = _labels(root, classes)
     if splits == SPLITS:
-        others = [entry for entry in entries(root) if entry.name not in SPLITS]
+        others = [entry for entry in entries(root) if entry.name not in {*SPLITS, OTHER, HIDDEN_OTHER}]
         stray = [entry.name for entry in others]
         for split in SPLITS:
             stray += [f"{split}/{entry.name}" for entry in entries(root / split) if not is_folder(entry)]
@@ -118,6 +129,8 @@ def _classes(parent: Path) -> dict[str, Path]:
         return {}
     found: dict[str, Path] = {}
     for name in folders(parent):
+        if name == HIDDEN_OTHER:
+            continue
         label = unicodedata.normalize("NFC", name)
         if any("\ud800" <= character <= "\udfff" for character in label):
             raise DataError(f"the name of the folder {shown(parent / name)} is not UTF-8; rename it")

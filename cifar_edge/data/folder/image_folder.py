@@ -12,7 +12,7 @@ from cifar_edge.data.folder.class_balance import class_warnings
 from cifar_edge.data.folder.decoding import Decoded, decode
 from cifar_edge.data.folder.duplicates import Deduplicated, deduplicate
 from cifar_edge.data.folder.folders import ImageFile, list_images
-from cifar_edge.data.folder.layout import SPLITS, is_split
+from cifar_edge.data.folder.layout import HIDDEN_OTHER, OTHER, SPLITS, is_split, other_folder
 from cifar_edge.errors import DataError
 from cifar_edge.messages import display_name, listed
 
@@ -51,6 +51,11 @@ def load_image_folder(root: Path, *, size: int, holdout: float | None, strict: b
         _check_holdout(shown, holdout)
     if listing.unsearched:
         report(f"folders inside a class are not searched: {listed(listing.unsearched, _NAMED)}")
+    other = other_folder(root, split)
+    if other is not None:
+        report(f"{other.name}/ holds images of no class: a threshold is judged by them, nothing is trained on them")
+    elif not split and OTHER in listing.labels:
+        report(f"{OTHER}/ counts as a class; images of no class belong into {HIDDEN_OTHER}/")
     if listing.stray:
         report(f"ignoring what is not an image in a class: {listed(listing.stray, _NAMED)}")
     decoded = decode(root, listing.files, size, report)
@@ -76,6 +81,7 @@ def load_image_folder(root: Path, *, size: int, holdout: float | None, strict: b
         source="image folder" if holdout is None else f"image folder, holdout {holdout:g}",
         folder=root.resolve(),
         holdout=holdout,
+        other=other,
     )
     for line in class_warnings(dataset):
         report(f"warning: {line}")

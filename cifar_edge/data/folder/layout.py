@@ -1,7 +1,8 @@
 """Which layout an image folder has: ``train/CLASS/*`` and ``test/CLASS/*``, or ``CLASS/*``.
 
 A class may be called ``train`` or ``test``: the content of a folder decides whether it is a split or a class. If it
-could be both, an error says so.
+could be both, an error says so. Images of no class lie in ``_other/``, or in ``other/`` beside ``train/`` and
+``test/``; without these two, a folder ``other`` is a class.
 """
 
 import os
@@ -13,6 +14,9 @@ from cifar_edge.messages import display_name, listed
 from cifar_edge.runtime.formats import image_suffixes
 
 SPLITS = ("train", "test")
+OTHER = "other"
+HIDDEN_OTHER = "_other"
+"""Never a class."""
 
 
 def has_classes(root: Path) -> bool:
@@ -39,8 +43,19 @@ def is_split(root: Path) -> bool:
         raise refused(error) from error
 
 
+def other_folder(root: Path, split: bool) -> Path | None:
+    """The folder of images of no class in ``root``, if there is one.
+
+    Args:
+        root: an image folder.
+        split: whether it holds ``train/`` and ``test/``.
+    """
+    names = (HIDDEN_OTHER, OTHER) if split else (HIDDEN_OTHER,)
+    return next((root / name for name in names if (root / name).is_dir()), None)
+
+
 def _is_split(root: Path) -> bool:
-    names = folders(root)
+    names = [name for name in folders(root) if name != HIDDEN_OTHER]
     parts = {name: _Contents.of(root / name) for name in names if name.casefold() in SPLITS}
     with_classes = [name for name, contents in parts.items() if contents.folders and not contents.images]
     if odd := [name for name in with_classes if name not in SPLITS]:
@@ -50,7 +65,7 @@ def _is_split(root: Path) -> bool:
         )
     parts = {name: contents for name, contents in parts.items() if name in SPLITS}
     other_classes = [name for name in names if parts and name not in parts and has_images(root / name)]
-    if other_classes:
+    if other_classes and not (with_classes and other_classes == [OTHER]):
         if with_classes:
             raise DataError(
                 f"{shown(root)} is neither train/CLASS/* and test/CLASS/* nor CLASS/*: {_each(with_classes)} folders "

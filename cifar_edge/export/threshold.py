@@ -1,0 +1,120 @@
+"""The threshold of an export: below it the largest logit means "not sure"."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from cifar_edge.data.dataset import Dataset, Images
+from cifar_edge.data.folder.other import load_other
+from cifar_edge.data.load import resized
+from cifar_edge.data.sample import load_sample
+from cifar_edge.errors import ExportError
+from cifar_edge.measure.unknown import KEPT, Logits, Unknown, measure_unknown, threshold_keeping
+from cifar_edge.messages import display_name
+from cifar_edge.training.phases import training_images
+
+USEFUL = 3
+"""By default a threshold is written where it refuses at least this many times the share of other images as of those of
+the classes. One that refuses both alike only takes answers away."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """How a threshold is chosen.
+
+    Attributes:
+        known: images of the classes, uint8 ``[n, S, S, 3]``, that the threshold is chosen by: not test images.
+        other: images of no class, ``[m, S, S, 3]``, that it is judged by.
+        source: what ``other`` is, for people to read.
+        kept: share of ``known`` that the threshold keeps.
+        always: whether it is written even if it is not useful (`USEFUL`).
+    """
+
+    known: Images
+    other: Images
+    source: str
+    kept: float = KEPT
+    always: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A threshold that was tried on test images.
+
+    Attributes:
+        threshold: on the largest logit; None if it is of no use and is not written.
+        unknown: how test images and other images compare; its ``own`` is the threshold that was tried.
+        source: what the other images are.
+    """
+
+    threshold: float | None
+    unknown: Unknown
+    source: str
+
+    def sentence(self) -> str:
+        """What the threshold does, for people to read."""
+        own = self.unknown.own
+        assert own is not None
+        does = (
+            f"keeps {own.kept:.1%} of the test images and refuses {own.refused:.1%} of {self.unknown.other:,} images "
+            f"of {self.source} (AUROC {self.unknown.auroc:.2f})"
+        )
+        if self.threshold is None:
+            return f"no threshold: one at a largest logit of {own.threshold:.3g} {does}, too few to be of use"
+        return f"not sure below a largest logit of {own.threshold:.3g}: that {does}"
+
+
+def calibration(
+    dataset: Dataset,
+    holdout: int,
+    kept: float | None,
+    other: Path | None,
+    report: Callable[[str], None],
+) -> Calibration:
+    """The images that a threshold is chosen and judged by.
+
+    Others are those in ``other``, else in the dataset's own folder of such, else the images of the embedded sample of
+    CIFAR-10 whose classes the dataset does not have.
+
+    Args:
+        dataset: of the network.
+        holdout: how many validation images were held out; they choose the threshold. If 0, the training images do.
+        kept: the share to keep; None for `KEPT`, and no threshold where that is of no use.
+        other: a folder of images of no class.
+        report: called with lines on images that cannot be read.
+
+    Raises:
+        DataError: there is no such folder, or no readable image in it.
+        ExportError: the dataset is CIFAR-10, and no folder was given.
+    """
+    images, _, validation = training_images(dataset, holdout, torch.device("cpu"))
+    known: Images = (images if validation is None else validation[0]).numpy()
+    share, always = (KEPT, False) if kept is None else (kept, True)
+    folder = other or dataset.other
+    if folder is not None:
+        others = load_other(folder, dataset.size, report)
+        return Calibration(known, others, display_name(folder.name), share, always)
+    sample = load_sample()
+    strange = np.array([sample.labels[label] not in set(dataset.labels) for label in sample.test_labels])
+    if not strange.any():
+        raise ExportError("a threshold of a network for CIFAR-10 is judged by images of no class: give --other DIR")
+    return Calibration(known, resized(sample, dataset.size).test_images[strange], "CIFAR-10", share, always)
+
+
+def choose(logits: Callable[[npt.NDArray[np.uint8]], Logits], test: Logits, images: Calibration) -> Chosen:
+    """Choose the threshold of one file, and try it on test images.
+
+    Args:
+        logits: of pixels, as the file computes them.
+        test: its logits on the test images, ``[n, classes]``.
+        images: to choose and to judge by.
+    """
+    threshold = threshold_keeping(logits(images.known), images.kept)
+    unknown = measure_unknown(test, logits(images.other), threshold)
+    assert unknown.own is not None
+    useful = unknown.own.refused >= USEFUL * (1 - images.kept)
+    return Chosen(threshold if useful or images.always else None, unknown, images.source)

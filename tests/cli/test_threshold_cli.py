@@ -1,0 +1,92 @@
+"""From images of no class to answers that are not sure: export, evaluate, predict."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from export_helpers import write_run
+from image_folder_helpers import of_class, write_images
+
+from cifar_edge.cli.main import main
+from cifar_edge.data import Dataset, load_dataset
+from cifar_edge.data.reference import reference_to
+from cifar_edge.runs.summary import RunSummary
+from cifar_edge.runtime.model import load
+
+
+@pytest.fixture(scope="module")
+def run(sample: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on the sample's images as a folder of photographs with ten classes, and strange ones beside."""
+    root = tmp_path_factory.mktemp("own")
+    folders = {f"train/{label}": of_class(sample, label, 20) for label in sample.labels}
+    folders |= {f"test/{label}": of_class(sample, label, 10, 20) for label in sample.labels}
+    dataset = load_dataset(write_images(root / "data", {**folders, "other": range(10)}, sample))
+    run = write_run(root / "run", "gn-cnn-nano", dataset)
+    record = json.loads((run / "summary.json").read_text())
+    record["data"] = reference_to(dataset).to_record()
+    assert RunSummary.from_record(record).damage == {}
+    (run / "summary.json").write_text(json.dumps(record))
+    return run
+
+
+def command(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+def test_a_threshold_goes_from_the_export_to_every_answer(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = command("export", run, "--quantize", "--max-drop", "100", "--keep", "0.5", "--out", out)
+    assert result.exit_code == 0, result.stderr
+    assert re.search(r"int8, not sure below a largest logit of [-\d.e]+: that keeps", result.stdout)
+    assert "images of other" in " ".join(result.stdout.split())
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    model = out / "gn-cnn-nano.int8.onnx"
+    metadata = load(model).metadata
+    assert metadata.contract == 2
+    reported = json.loads((out / "report.json").read_text())["rows"][-1]["threshold"]
+    assert reported["threshold"] == metadata.threshold
+    test = [str(path) for path in sorted((run.parent / "data" / "test").rglob("*.png"))]
+    answers = json.loads(command("predict", "--model", model, "--json", *test).stdout)
+    unknown = [answer["label"] == "unknown" for answer in answers]
+    assert 1 - sum(unknown) / len(unknown) == pytest.approx(reported["unknown"]["own"]["kept"])
+    plain = json.loads(command("predict", "--model", model, "--json", "--threshold", "none", *test).stdout)
+    assert "unknown" not in {answer["label"] for answer in plain}
+    shown = command("predict", "--model", model, test[unknown.index(True)]).stdout
+    assert shown.startswith(f"unknown ({plain[unknown.index(True)]['label']}?)")
+
+
+def test_evaluate_says_how_many_others_each_threshold_refuses(run: Path, tmp_path: Path, sample: Dataset) -> None:
+    assert command("export", run, "--keep", "none", "--out", tmp_path / "out").exit_code == 0
+    model, data = tmp_path / "out" / "gn-cnn-nano.fp32.onnx", ("--data", run.parent / "data")
+    assert load(model).metadata.threshold is None
+    write_images(tmp_path, {"strange": range(30, 37)}, sample)
+    result = command("evaluate", model, *data, "--other", tmp_path / "strange")
+    assert "7 images of no class: AUROC 0." in result.stdout
+    assert len(re.findall(r"^-?[\d.e+-]+ +\d+\.\d% +\d+\.\d%$", result.stdout, re.MULTILINE)) == 4
+    record = json.loads(command("evaluate", model, *data, "--json").stdout)["unknown"]  # other/ of the data
+    assert (record["other"], record["known"], record["own"]) == (10, 100, None)
+    assert record["kept_share"] == [0.99, 0.95, 0.9, 0.8]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--keep", "2"], "'2' is neither a share between 0 and 1"),
+        (["--keep", "some"], "'some' is neither a share"),
+        (["--keep", "none", "--other", "."], "--keep none sets no threshold"),
+        (["--other", "nowhere"], "'nowhere' does not exist"),
+    ],
+)
+def test_bad_arguments_are_one_line(run: Path, arguments: list[str], message: str) -> None:
+    result = command("export", run, *arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+
+
+def test_cifar_10_has_no_others_of_its_own(tmp_path: Path, sample: Dataset) -> None:
+    run = write_run(tmp_path / "run", "gn-cnn-nano", sample)
+    result = command("export", run, "--data", "sample", "--keep", "0.9")
+    assert result.exit_code == 1
+    assert "give --other DIR" in result.stderr
