@@ -71,8 +71,7 @@ def variants(files: Mapping[str, bytes]) -> dict[str, tuple[str, ...]]:
 
 def prefix_of(files: Mapping[str, bytes]) -> str:
     """The prefix of the names in C."""
-    (header,) = (name for name in files if name.endswith(".h") and f"{name[:-2]}.c" in files)
-    return Path(header).stem
+    return min((Path(name).stem for name in files if name.endswith(".h") and f"{name[:-2]}.c" in files), key=len)
 
 
 def write_sources(files: Mapping[str, bytes], folder: Path) -> list[Path]:

@@ -16,6 +16,8 @@ _ALWAYS = {
     "layers.h": "_layers.h",
     "requantize.h": "_requantize.h",
     "generic.h": "_generic.h",
+    "camera.h": "_camera.h",
+    "camera.c": "_camera.c",
 }
 """Template -> what follows the prefix in the name of its file."""
 
@@ -44,6 +46,7 @@ def write(network: IntegerNetwork, metadata: ModelMetadata, options: COptions) -
         "CONSTANTS": _constants(network, metadata),
         "THRESHOLD_TEXT": "",
         "DECISION": "best",
+        "TIES": str(int(network.size & (network.size - 1) != 0)),
     }
     texts = {template: f"{prefix}{suffix}" for template, suffix in _ALWAYS.items()}
     texts |= {each.template: f"{prefix}_{each.template}" for each in chosen.values()}
