@@ -24,12 +24,23 @@ def c_logits(network: IntegerNetwork, images: Images) -> Logits:
 
 
 def compiled(network: IntegerNetwork, folder: Path, flags: Sequence[str]) -> Callable[[Images], Logits]:
-    """The C of ``network``, compiled in ``folder``: from images to logits."""
+    """The C of ``network``, compiled in ``folder`` with each set of kernels: from images to logits, the same of all."""
     command = gate.compiler()
     assert command is not None
-    sources = gate.write_sources(c.write(network, ABOUT, c.COptions()), folder)
-    program = gate.build(command, sources, folder / "program", flags)
-    return lambda images: gate.logits_of(program, images)
+    files = c.write(network, ABOUT, c.COptions())
+    sources = gate.write_sources(files, folder)
+    programs = [
+        gate.build(command, sources, folder / name, (*flags, *kernels))
+        for name, kernels in gate.variants(files).items()
+    ]
+
+    def logits(images: Images) -> Logits:
+        first, *others = (gate.logits_of(program, images) for program in programs)
+        for other in others:
+            assert np.array_equal(first, other)
+        return first
+
+    return logits
 
 
 def write_folder(network: IntegerNetwork, folder: Path, name: str = "gn_cnn") -> Path:

@@ -29,9 +29,12 @@ from cifar_edge.spec import IMAGE_CHANNELS
 
 Kind = Literal["conv", "depthwise", "grouped", "sums", "max_pool", "average_pool", "global_pool", "add"]
 CONVOLUTIONS = ("conv", "depthwise", "grouped", "sums")
+DEPTHWISE_LARGEST = 8
+"""Rows and columns of the largest window of a step of kind ``depthwise``."""
+_NEVER = 10**9
 ALIGNMENT = 4
-SLACK = 8
-"""Bytes behind the last row: kernels read four codes at a time, with weights of 0 for those that are not theirs."""
+SLACK = 32
+"""Bytes behind the last row: kernels read up to 32 codes at a time, and ignore those that are not theirs."""
 
 
 @dataclass(slots=True)
@@ -41,7 +44,6 @@ class Activation:
     Attributes:
         shape: height, width and channels.
         quantization: of its codes.
-        late: number of rows of the input that a global pool adds up before the one row of this activation.
         left: columns of padding before each row, for the convolution that needs most.
         right: columns of padding behind each row.
         depth: number of rows that are kept.
@@ -50,7 +52,6 @@ class Activation:
 
     shape: Shape
     quantization: Quantization
-    late: int = 0
     left: int = 0
     right: int = 0
     depth: int = 1
@@ -123,28 +124,15 @@ class Plan:
     padding: dict[int, int] = field(default_factory=dict)
     memory: int = 0
 
-    def reach(self, step: Step, number: int) -> int:
-        """The last row of input ``number`` that row 0 of ``step`` needs; row r needs ``r * stride`` more."""
-        late = self.activations[number].late
-        return step.kernel[0] - 1 - step.padding[0] + late
-
     def padding_bytes(self, index: int) -> int:
         """Bytes of the row of padding of a step."""
         step = self.steps[index]
         given = self.activations[step.inputs[0]]
         return (step.padding[1] + given.shape[1] + given.right) * given.channels
 
-    def rows(self, step: Step) -> int:
-        """The number of rows of a step; for a global pool, those that it adds up."""
-        return step.shape[0] if step.kind != "global_pool" else self.activations[step.inputs[0]].shape[0]
-
     def last_reader(self, number: int) -> int:
         """The last step that reads an activation; for the logits, the step that makes them."""
         return max((i for i, step in enumerate(self.steps) if number in step.inputs), default=len(self.steps) - 1)
-
-    def last_row(self, number: int) -> int:
-        """The last row of an activation, as `reach` counts."""
-        return self.activations[number].shape[0] - 1 + self.activations[number].late
 
 
 def plan(network: IntegerNetwork) -> Plan:
@@ -195,7 +183,7 @@ class _Lowering:
             return self._add(Step(name, "add", tuple(branches), shape, layer.output), layer.output)
         if isinstance(layer, Conv):
             channels, groups = given.channels, layer.groups
-            depthwise = groups == channels == len(layer.bias)
+            depthwise = groups == channels == len(layer.bias) and max(layer.weights.shape[2:]) <= DEPTHWISE_LARGEST
             kind: Kind = "conv" if groups == 1 else "depthwise" if depthwise else "grouped"
             window = (layer.weights.shape[2], layer.weights.shape[3]), layer.stride, layer.padding
             factors = layer.factors(given.quantization)
@@ -217,15 +205,15 @@ class _Lowering:
             factors = layer.factors(given.quantization, given.shape[:2])
             if layer.kernel is None:
                 step = Step(name, "global_pool", (number,), shape, layer.output, factors=factors)
-                return self._add(step, layer.output, late=given.shape[0] - 1)
+                return self._add(step, layer.output)
             window = layer.kernel, layer.stride, layer.padding
             step = Step(name, "average_pool", (number,), shape, layer.output, *window, factors=factors)
             return self._add(step, layer.output)
         raise TypeError(f"a {type(layer).__name__} has no form in C")
 
-    def _add(self, step: Step, quantization: Quantization, late: int = 0) -> int:
+    def _add(self, step: Step, quantization: Quantization) -> int:
         self._plan.steps.append(step)
-        self._plan.activations.append(Activation(step.shape, quantization, late))
+        self._plan.activations.append(Activation(step.shape, quantization))
         return len(self._plan.steps)
 
     def _name(self, layer: Layer, within: str) -> str:
@@ -250,38 +238,44 @@ def _pad(made: Plan, number: int, activation: Activation) -> None:
 
 
 def _keep_rows(made: Plan, size: int) -> None:
-    """Run the schedule without numbers, and give each activation the depth that it needs."""
+    """Run the schedule without numbers, as ``templates/network.c`` does, and give each activation its depth."""
     done = [0] * len(made.activations)
+    needed = [_rows_needed(made, step, 0) for step in made.steps]
     for row in range(size):
-        _note_depth(made, done, 0)
+        _note_depth(made, done, needed, 0)
         done[0] = row + 1
         index = len(made.steps) - 1
         while index >= 0:
-            if not _is_ready(made, done, index):
+            step = made.steps[index]
+            if any(done[number] < needed[index] for number in step.inputs):
                 index -= 1
                 continue
-            _note_depth(made, done, index + 1)
-            done[index + 1] += 1
+            if step.kind == "global_pool" and needed[index] < made.activations[step.inputs[0]].shape[0]:
+                needed[index] += 1
+            else:
+                _note_depth(made, done, needed, index + 1)
+                done[index + 1] += 1
+                needed[index] = _rows_needed(made, step, done[index + 1])
             index = made.last_reader(index + 1)
 
 
-def _is_ready(made: Plan, done: Sequence[int], index: int) -> bool:
-    step, row = made.steps[index], done[index + 1]
-    return row < made.rows(step) and all(
-        done[number] > min(row * step.stride[0] + made.reach(step, number), made.last_row(number))
-        for number in step.inputs
-    )
+def _rows_needed(made: Plan, step: Step, row: int) -> int:
+    """How many rows of its input ``row`` of a step needs; a global pool takes them one by one."""
+    if row >= step.shape[0]:
+        return _NEVER
+    last = row * step.stride[0] + step.kernel[0] - 1 - step.padding[0]
+    return max(0, min(last + 1, made.activations[step.inputs[0]].shape[0]))
 
 
-def _note_depth(made: Plan, done: Sequence[int], number: int) -> None:
+def _note_depth(made: Plan, done: Sequence[int], needed: Sequence[int], number: int) -> None:
     """Note that the next row of an activation is made, while its readers still need some of the rows before it."""
     activation = made.activations[number]
-    newest = oldest = done[number] - activation.late
+    oldest = done[number]
     for index, step in enumerate(made.steps):
-        row = done[index + 1]
-        if number in step.inputs and row < made.rows(step):
-            oldest = min(oldest, max(row * step.stride[0] - step.padding[0], 0))
-    activation.depth = max(activation.depth, newest - oldest + 1)
+        if number in step.inputs and needed[index] != _NEVER:
+            first = done[index + 1] * step.stride[0] - step.padding[0]
+            oldest = min(oldest, needed[index] - 1 if step.kind == "global_pool" else max(first, 0))
+    activation.depth = max(activation.depth, done[number] - oldest + 1)
 
 
 def _place(made: Plan) -> None:

@@ -49,7 +49,8 @@ def write(network: IntegerNetwork, metadata: ModelMetadata, options: COptions) -
         "TIES": str(int(network.size & (network.size - 1) != 0)),
     }
     texts = {template: f"{prefix}{suffix}" for template, suffix in _ALWAYS.items()}
-    texts |= {each.template: f"{prefix}_{each.template}" for each in chosen.values()}
+    headers = [header for each in chosen.values() for header in (each.shared, each.template) if header]
+    texts |= {header: f"{prefix}_{header}" for header in headers}
     folder = f"{metadata.model}.c"
     return {f"{folder}/{name}": filled(template, values, prefix).encode() for template, name in texts.items()}
 
@@ -82,7 +83,7 @@ def _includes(chosen: Mapping[str, kernels.Kernels]) -> str:
 
 def _constants(network: IntegerNetwork, metadata: ModelMetadata) -> str:
     labels = "".join(f"    {quoted(label)},\n" for label in metadata.labels)
-    scale = tables.float_factors(network.logit_scale.reshape(1), 1)
+    scale = f"{network.logit_scale:.8e}f"
     return (
         f"const char network_description[] = {quoted(description(metadata))};\n"
         f"const char *const network_labels[NETWORK_CLASSES] = {{\n{labels}}};\n"

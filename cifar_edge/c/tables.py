@@ -1,16 +1,17 @@
 """The tables of a network in C: its layers, activations, weights and factors, as text."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from cifar_edge.c.kernels import PACKINGS, Kernels
+from cifar_edge.c.kernels import PACKED, PACKINGS, Kernels, is_wide
 from cifar_edge.c.plan import Plan, Step
 from cifar_edge.integer import FixedPoint, Quantization, fixed_point
 from cifar_edge.integer.quantization import Factors
 
+Number = TypeVar("Number", bound=np.generic)
 _WIDTH = 118
 _FEATURES = ("conv", "depthwise", "grouped", "max_pool", "average_pool", "global_pool", "add")
 _BYTE, _WORD = 2**8 - 1, 2**16 - 1
@@ -58,8 +59,7 @@ def _parameters(index: int, step: Step, made: Plan, kernels: Mapping[str, Kernel
     """Weights, biases and factors of a step."""
     parts = []
     if step.weights is not None:
-        parts.append(_weights(index, step, kernels))
-        parts.append(array("int32_t", f"bias_{index}", bias(step, made)))
+        parts.append(_weights(index, step, made, kernels))
     if step.factors is not None:
         fixed = _fixed_point(step)
         parts.append(array("int32_t", f"multipliers_{index}", fixed.multiplier))
@@ -68,16 +68,31 @@ def _parameters(index: int, step: Step, made: Plan, kernels: Mapping[str, Kernel
     return f"/* {step.name} */\n" + "".join(parts)
 
 
-def _weights(index: int, step: Step, kernels: Mapping[str, Kernels]) -> str:
-    plain = array("int8_t", f"weights_{index}", PACKINGS["plain"](step))
+def _weights(index: int, step: Step, made: Plan, kernels: Mapping[str, Kernels]) -> str:
+    """Weights and biases of a step, and its factors as floats, as each packing wants them."""
+    moved = bias(step, made)
+    plain = array("int8_t", f"weights_{index}", PACKINGS["plain"](step).weights) + array(
+        "int32_t", f"bias_{index}", moved
+    )
     packings = dict.fromkeys(each.packing for each in kernels.values() if each.packing != "plain")
-    if step.kind != "conv" or not packings:
+    if step.kind not in PACKED or not packings:
         return plain
     text = ""
     for number, packing in enumerate(packings):
-        packed = array("int8_t", f"weights_{index}", PACKINGS[packing](step))
-        text += f"#{'el' * (number > 0)}if defined(NETWORK_PACKING_{packing.upper()})\n{packed}"
+        packed = PACKINGS[packing](step)
+        text += f"#{'el' * (number > 0)}if defined(NETWORK_PACKING_{packing.upper()})\n"
+        text += array("int8_t", f"weights_{index}", packed.weights)
+        text += array("int32_t", f"bias_{index}", _in_order(moved, packed.channels))
+        if any(each.packing == packing and each.floats for each in kernels.values()):
+            assert step.factors is not None
+            factors = float_constants(_in_order(step.factors, packed.channels))
+            text += f"static const float factors_{index}[{len(packed.channels)}] = {{\n{factors}}};\n"
     return f"{text}#else\n{plain}#endif\n"
+
+
+def _in_order(values: npt.NDArray[Number], channels: npt.NDArray[np.intp]) -> npt.NDArray[Number]:
+    """``values`` of channels in the order of ``channels``, 0 for those that do not exist."""
+    return np.pad(values, (0, channels.max() + 1 - len(values)))[channels]
 
 
 def _layer(index: int, made: Plan) -> str:
@@ -86,7 +101,7 @@ def _layer(index: int, made: Plan) -> str:
     one, other = step.inputs[0], step.inputs[-1]
     given = made.activations[one]
     output = step.output or Quantization(np.float32(1))
-    rows, columns = made.rows(step), step.shape[1] if step.kind != "global_pool" else given.shape[1]
+    rows, columns = step.shape[0], step.shape[1] if step.kind != "global_pool" else given.shape[1]
     kind = "conv" if step.kind == "sums" else step.kind
     last_reader = min(made.last_reader(index + 1), len(made.steps) - 2)
     factors = step.factors is not None
@@ -107,9 +122,10 @@ def _layer(index: int, made: Plan) -> str:
         ],
         [step.kernel[0] - 1 - step.padding[0]],
         [*shapes],
-        [made.padding.get(index, 0), made.sums.get(index, 0) // 4, int(_is_float32(step)), 0],
+        [made.padding.get(index, 0), made.sums.get(index, 0) // 4, int(_is_float32(step)), int(is_wide(step))],
         [f"weights_{index}" if weights else "0", f"bias_{index}" if weights else "0"],
-        [f"multipliers_{index}" if factors else "0", f"shifts_{index}" if shifts else "0", "0"],
+        [f"multipliers_{index}" if factors else "0", f"shifts_{index}" if shifts else "0"],
+        [f"FACTORS(factors_{index})" if step.kind in PACKED else "0"],
     ]
     text = ", ".join(str(cell) for row in cells for cell in row)
     return f"    /* {step.name} */ {{{text}}}"
@@ -121,10 +137,7 @@ def _check(step: Step, numbers: Iterable[Any], largest: int) -> None:
 
 
 def _activations(made: Plan) -> str:
-    rows = [
-        f"    {{{a.offset}, {a.row_bytes}, {a.depth}, {a.shape[0]}, {a.shape[1]}, {a.late}}},"
-        for a in made.activations[:-1]
-    ]
+    rows = [f"    {{{a.offset}, {a.row_bytes}, {a.depth}, {a.shape[0]}, {a.shape[1]}}}," for a in made.activations[:-1]]
     return "static const activation activations[LAYERS + 1] = {\n" + "\n".join(rows) + "\n};\n"
 
 
@@ -165,23 +178,21 @@ def _is_float32(step: Step) -> bool:
     return False
 
 
-def float_factors(factors: Factors, padded: int) -> str:
-    """``factors`` as C constants that are read as the same float32, with zeros up to the length ``padded``."""
-    values = [*factors.tolist(), *[0.0] * (padded - len(factors))]
-    return ", ".join(
-        f"{value:.9g}f" if "." in f"{value:.9g}" or "e" in f"{value:.9g}" else f"{value:.1f}f" for value in values
-    )
+def float_constants(values: Factors) -> str:
+    """``values`` as C constants that are read as the same float32, in lines."""
+    return _lines([f"{value:.8e}f" for value in values.tolist()])
 
 
 def array(kind: str, name: str, values: npt.NDArray[Any]) -> str:
     """A constant array of integers."""
-    return f"static const {kind} {name}[{values.size}] = {{\n{_lines(values.reshape(-1).tolist())}}};\n"
+    lines = _lines([_constant(value) for value in values.reshape(-1).tolist()])
+    return f"static const {kind} {name}[{values.size}] = {{\n{lines}}};\n"
 
 
-def _lines(values: Sequence[int]) -> str:
+def _lines(constants: Sequence[str]) -> str:
     lines, line = [], ""
-    for value in values:
-        cell = f"{_constant(value)},"
+    for constant in constants:
+        cell = f"{constant},"
         if len(line) + len(cell) > _WIDTH:
             lines.append(line)
             line = ""

@@ -31,7 +31,7 @@ from cifar_edge.integer import (
 
 pytestmark = pytest.mark.skipif(gate.compiler() is None, reason="needs a C compiler")
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-O2")
-FEW = settings(max_examples=12, deadline=None, phases=[Phase.generate])  # each is compiled; shrinking takes minutes
+FEW = settings(max_examples=8, deadline=None, phases=[Phase.generate])  # each is compiled; shrinking takes minutes
 INT8 = "gn-cnn.int8.onnx"
 
 

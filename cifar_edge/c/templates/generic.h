@@ -135,24 +135,27 @@ static inline void average_pool_row(const layer *l, const window *w, int32_t col
   }
 }
 
-static inline void global_pool_row(const layer *l, const uint8_t *in, int32_t *sums, int32_t row, uint8_t *out) {
-  const int32_t channels = l->channels_in;
+#ifndef ADD_TO_SUMS
+static inline void add_to_sums(const uint8_t *codes, int32_t pixels, int32_t channels, int32_t zero_point,
+                               int32_t *sums) {
   int32_t x, c;
-  for (x = 0; x < l->columns; x++)
-    for (c = 0; c < channels; c++) sums[c] += *in++ - l->zero_point;
-  if (row + 1 < l->rows) return;
-  for (c = 0; c < channels; c++) out[c] = requantize(l, 0, sums[c]);
+  for (x = 0; x < pixels; x++)
+    for (c = 0; c < channels; c++) sums[c] += *codes++ - zero_point;
 }
+#define ADD_TO_SUMS add_to_sums
+#endif
 
+#ifndef ADD_ROW
 static inline void add_row(const layer *l, const uint8_t *one, const uint8_t *other, uint8_t *out) {
   const int32_t codes = l->columns * l->channels_out;
   const int32_t offset = l->output_zero_point - l->zero_point - l->other_zero_point;
   int32_t i;
   for (i = 0; i < codes; i++) {
-    int32_t sum = one[i] + other[i] + offset;
-    if (sum < 0) sum = 0;
-    out[i] = (uint8_t)(sum < l->largest ? sum : l->largest);
+    const int32_t sum = one[i] + other[i] + offset;
+    out[i] = (uint8_t)(sum < 0 ? 0 : sum < l->largest ? sum : l->largest);
   }
 }
+#define ADD_ROW add_row
+#endif
 
 #endif

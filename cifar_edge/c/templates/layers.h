@@ -28,7 +28,6 @@ typedef struct {
 typedef struct {
   uint32_t offset; /* byte of its first row */
   uint16_t row_bytes, depth, rows, columns;
-  uint16_t late; /* rows that a global pool adds up before its one row */
 } activation;
 
 typedef struct {
@@ -41,6 +40,12 @@ typedef struct {
   const uint8_t *rows[KERNEL_ROWS];
   int32_t first, count;
 } window;
+
+#if defined(NETWORK_FLOAT_FACTORS)
+#define FACTORS(name) name
+#else
+#define FACTORS(name) 0
+#endif
 
 @TABLES@
 #endif

@@ -13,25 +13,27 @@
 #include "network_generic.h"
 
 @CONSTANTS@
-/* Rows of all activations lie in rings. A layer is ready when the rows that it needs have been made. After each row of
- * the image, and after each row of a layer, the last layer that is ready makes one row, until none is ready. */
+/* Rows of all activations lie in rings. A layer is ready when as many rows of its input have been made as its next row
+ * needs. After each row of the image, and after each row of a layer, the last layer that is ready makes one row, until
+ * none is ready. */
+
+enum { NEVER = 0xffff };
 
 static uint8_t *row_of(network_state *state, int32_t number, int32_t row) {
   const activation *a = &activations[number];
   return (uint8_t *)state->memory + a->offset + (uint32_t)(row % a->depth) * a->row_bytes;
 }
 
-static int has_rows(const network_state *state, const layer *l, int32_t number, int32_t row) {
-  const activation *a = &activations[number];
-  int32_t needed = row * l->stride_rows + l->reach + a->late;
-  int32_t last = a->rows - 1 + a->late;
-  return state->done[number] > (needed < last ? needed : last);
+static int is_ready(const network_state *state, int32_t index) {
+  const uint16_t needed = state->needed[index];
+  return state->done[layers[index].input] >= needed && state->done[layers[index].other] >= needed;
 }
 
-static int is_ready(const network_state *state, int32_t index) {
-  const layer *l = &layers[index];
-  int32_t row = state->done[index + 1];
-  return row < l->rows && has_rows(state, l, l->input, row) && has_rows(state, l, l->other, row);
+/* How many rows of its input a row of a layer needs. */
+static uint16_t rows_needed(const layer *l, int32_t row) {
+  const int32_t last = row * l->stride_rows + l->reach, rows = activations[l->input].rows;
+  if (row >= l->rows) return NEVER;
+  return (uint16_t)(last < 0 ? 0 : last < rows ? last + 1 : rows);
 }
 
 /* The rows of the window that are not padding, or all of them if padding is not the code 0. */
@@ -55,29 +57,14 @@ static void find_rows(network_state *state, int32_t index, int32_t row, window *
 
 static void make_row(network_state *state, int32_t index) {
   const layer *l = &layers[index];
-  int32_t row = state->done[index + 1];
+  const int32_t row = state->done[index + 1];
   uint8_t *out = row_of(state, index + 1, row);
   window w;
   find_rows(state, index, row, &w);
   switch (l->kind) {
-#if NETWORK_HAS_ADD
-    case KIND_ADD:
-      add_row(l, row_of(state, l->input, row), row_of(state, l->other, row), out);
-      break;
-#endif
-#if NETWORK_HAS_GLOBAL_POOL
-    case KIND_GLOBAL_POOL:
-      global_pool_row(l, w.rows[0], (int32_t *)(state->memory + l->sums), row, out);
-      break;
-#endif
-#if NETWORK_HAS_MAX_POOL
-    case KIND_MAX_POOL:
-      max_pool_row(l, &w, activations[l->input].columns, out);
-      break;
-#endif
-#if NETWORK_HAS_AVERAGE_POOL
-    case KIND_AVERAGE_POOL:
-      average_pool_row(l, &w, activations[l->input].columns, out);
+#if NETWORK_HAS_CONV
+    case KIND_CONV:
+      CONV_ROW(l, &w, out);
       break;
 #endif
 #if NETWORK_HAS_DEPTHWISE
@@ -90,21 +77,51 @@ static void make_row(network_state *state, int32_t index) {
       grouped_row(l, &w, out);
       break;
 #endif
-#if NETWORK_HAS_CONV
-    case KIND_CONV:
-      CONV_ROW(l, &w, out);
+#if NETWORK_HAS_MAX_POOL
+    case KIND_MAX_POOL:
+      max_pool_row(l, &w, activations[l->input].columns, out);
+      break;
+#endif
+#if NETWORK_HAS_AVERAGE_POOL
+    case KIND_AVERAGE_POOL:
+      average_pool_row(l, &w, activations[l->input].columns, out);
+      break;
+#endif
+#if NETWORK_HAS_ADD
+    case KIND_ADD:
+      ADD_ROW(l, w.rows[0], row_of(state, l->other, row), out);
       break;
 #endif
     default:
       break;
   }
   state->done[index + 1]++;
+  state->needed[index] = rows_needed(l, row + 1);
 }
+
+#if NETWORK_HAS_GLOBAL_POOL
+/* Adds a row to the sums of a global pool, and makes its one row of them after the last. */
+static void add_row_to_pool(network_state *state, int32_t index) {
+  const layer *l = &layers[index];
+  const int32_t row = state->needed[index] - 1, channels = l->channels_in;
+  int32_t *sums = (int32_t *)(state->memory + l->sums), c;
+  ADD_TO_SUMS(row_of(state, l->input, row), l->columns, channels, l->zero_point, sums);
+  if (row + 1 < activations[l->input].rows) {
+    state->needed[index]++;
+    return;
+  }
+  for (c = 0; c < channels; c++) row_of(state, index + 1, 0)[c] = requantize(l, 0, sums[c]);
+  state->done[index + 1] = 1;
+  state->needed[index] = NEVER;
+}
+#endif
 
 void network_begin(network_state *state) {
   uint8_t *memory = (uint8_t *)state->memory;
   uint32_t i;
+  int32_t index;
   memset(state, 0, sizeof *state);
+  for (index = 0; index < LAYERS; index++) state->needed[index] = rows_needed(&layers[index], 0);
   for (i = 0; i < sizeof fills / sizeof *fills; i++) memset(memory + fills[i].offset, fills[i].code, fills[i].bytes);
 }
 
@@ -115,7 +132,11 @@ void network_row(network_state *state, const uint8_t *rgb_row) {
   state->done[0]++;
   while (index >= 0) {
     if (is_ready(state, index)) {
-      make_row(state, index);
+#if NETWORK_HAS_GLOBAL_POOL
+      if (layers[index].kind == KIND_GLOBAL_POOL) add_row_to_pool(state, index);
+      else
+#endif
+        make_row(state, index);
       index = layers[index].last_reader;
     } else {
       index--;
