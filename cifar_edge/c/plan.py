@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_edge.integer import (
-    PIXELS,
     AveragePool,
     Conv,
     IntegerNetwork,
@@ -142,7 +141,7 @@ def plan(network: IntegerNetwork) -> Plan:
         TypeError: a layer has no form in C.
     """
     made = Plan()
-    made.activations.append(Activation((network.size, network.size, IMAGE_CHANNELS), PIXELS))
+    made.activations.append(Activation((network.size, network.size, IMAGE_CHANNELS), network.pixels))
     lowering = _Lowering(made)
     lowering.head(network.head, lowering.chain(network.layers[:-1], 0, ""))
     for number, activation in enumerate(made.activations[:-1]):

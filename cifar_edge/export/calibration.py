@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cifar_edge.export.float_network import FloatLayer, run
+from cifar_edge.folding.layers import Shift
 from cifar_edge.integer import PIXELS, Quantization
 from cifar_edge.models.pixels import pixels_to_input
 
@@ -81,7 +82,10 @@ def kernel_order(weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def calibrate(
-    layers: Sequence[FloatLayer], images: npt.NDArray[np.uint8], choose_scale: ChooseScale | None = None
+    layers: Sequence[FloatLayer],
+    images: npt.NDArray[np.uint8],
+    choose_scale: ChooseScale | None = None,
+    pixels: Quantization = PIXELS,
 ) -> dict[FloatLayer, Quantization]:
     """The quantization of each layer's output, except max pools, which keep that of their input.
 
@@ -92,8 +96,9 @@ def calibrate(
         layers: of a network on the CPU, in evaluation mode.
         images: training images, uint8 ``[n, S, S, 3]``; see `calibration_images`.
         choose_scale: None for `least_error_scale`.
+        pixels: the quantization of ``images`` for the layers.
     """
-    found, groups = histograms(layers, images), _sharing(layers)
+    found, groups = histograms(layers, images, pixels), _sharing(layers)
     scales: dict[_Group, np.float32] = {_PIXELS: PIXELS.scale}
     for group in dict.fromkeys(groups.values()):
         if group is not _PIXELS:
@@ -102,7 +107,9 @@ def calibrate(
     return {layer: _quantization(layer, scales[groups[layer]], found[layer]) for layer in found}
 
 
-def histograms(layers: Sequence[FloatLayer], images: npt.NDArray[np.uint8]) -> dict[FloatLayer, Histogram]:
+def histograms(
+    layers: Sequence[FloatLayer], images: npt.NDArray[np.uint8], pixels: Quantization = PIXELS
+) -> dict[FloatLayer, Histogram]:
     """Histograms of each layer's output on ``images``, except max pools: one pass for the extremes, one to count."""
     maxima: dict[FloatLayer, float] = defaultdict(float)
     minima: dict[FloatLayer, float] = defaultdict(float)
@@ -118,7 +125,7 @@ def histograms(layers: Sequence[FloatLayer], images: npt.NDArray[np.uint8]) -> d
         counts[layer] = counts.get(layer, 0) + counted
 
     for see in (extremes, count):
-        _run(layers, images, see)
+        _run(layers, images, see, pixels)
     return {
         layer: Histogram(counts[layer], maxima[layer], minima[layer])
         for layer in counts
@@ -128,10 +135,14 @@ def histograms(layers: Sequence[FloatLayer], images: npt.NDArray[np.uint8]) -> d
 
 @torch.inference_mode()
 def _run(
-    layers: Sequence[FloatLayer], images: npt.NDArray[np.uint8], see: Callable[[FloatLayer, Tensor], None]
+    layers: Sequence[FloatLayer],
+    images: npt.NDArray[np.uint8],
+    see: Callable[[FloatLayer, Tensor], None],
+    pixels: Quantization,
 ) -> None:
+    shift = Shift(pixels.zero_point)
     for start in range(0, len(images), _BATCH):
-        run(layers, pixels_to_input(torch.tensor(images[start : start + _BATCH])), see)
+        run(layers, shift(pixels_to_input(torch.tensor(images[start : start + _BATCH]))), see)
 
 
 _Group = FloatLayer | str
@@ -171,10 +182,12 @@ def _sharing(layers: Sequence[FloatLayer]) -> dict[FloatLayer, _Group]:
 
 
 def _quantization(layer: FloatLayer, scale: np.float32, histogram: Histogram) -> Quantization:
-    """The quantization of the output of ``layer``; with a ReLU6 the largest code is that of 6."""
+    """The quantization of the output of ``layer``; codes end where its activation clips, as with a ReLU6 at 6."""
     least, largest = histogram.codes
-    if layer.largest is not None and np.isfinite(layer.largest):
-        largest = min(largest, round(layer.largest / float(scale)))
+    if layer.largest is not None:
+        least = max(least, round(layer.least / float(scale)))
+        if np.isfinite(layer.largest):
+            largest = min(largest, round(layer.largest / float(scale)))
     return Quantization(scale, -least, largest - least)
 
 

@@ -1,5 +1,6 @@
 """A network without norms, divided into the layers that an integer network has, but still in float."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,11 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cifar_edge.errors import ExportError
-from cifar_edge.folding.layers import Residual
+from cifar_edge.folding.layers import Residual, Shift
+from cifar_edge.integer import PIXELS, Quantization
 from cifar_edge.integer.layers import Padding
 
-_NOTHING = (nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d)
-"""Modules that compute nothing in evaluation mode; Flatten is implied by a Linear."""
+_NOTHING = (Shift, nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d)
+"""Modules that compute nothing in evaluation mode; Flatten is implied by a Linear, Shift by `pixels_of`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +25,7 @@ class FloatLayer:
         module: in evaluation mode.
         padding: top, left, bottom, right: the module's own plus that of a ``ZeroPad2d`` before it.
         largest: upper limit of its output: 6 with ReLU6, infinity with ReLU, None without activation.
+        least: lower limit of its output: 0, or another with Hardtanh; of no meaning without activation.
         layers: the layers of a `Residual`.
         shortcut: the shortcut of a `Residual`.
     """
@@ -32,6 +35,7 @@ class FloatLayer:
     largest: float | None = None
     layers: tuple["FloatLayer", ...] = ()
     shortcut: tuple["FloatLayer", ...] = ()
+    least: float = 0.0
 
 
 def float_layers(network: nn.Sequential) -> tuple[FloatLayer, ...]:
@@ -42,23 +46,33 @@ def float_layers(network: nn.Sequential) -> tuple[FloatLayer, ...]:
     """
     layers: list[FloatLayer] = []
     padding: Padding | None = None
-    for module in _leaves(network):
+    for index, module in enumerate(_leaves(network)):
+        if isinstance(module, Shift) and index:
+            raise ExportError("a Shift of an integer network is its first module")
         if isinstance(module, nn.ZeroPad2d):
             left, right, top, bottom = module.padding
             padding = (top, left, bottom, right)
-        elif isinstance(module, nn.ReLU | nn.ReLU6):
+        elif isinstance(module, nn.ReLU | nn.Hardtanh):  # ReLU6 is a Hardtanh
             # Clipping commutes with max pooling, so the layer before a max pool can clip for it.
             clippers = [index for index, layer in enumerate(layers) if not isinstance(layer.module, nn.MaxPool2d)]
             if not clippers or layers[clippers[-1]].largest is not None or padding:
                 raise ExportError(f"a {type(module).__name__} of an integer network must follow a layer")
-            largest = 6.0 if isinstance(module, nn.ReLU6) else float("inf")
-            layers[clippers[-1]] = replace(layers[clippers[-1]], largest=largest)
+            least, largest = (module.min_val, module.max_val) if isinstance(module, nn.Hardtanh) else (0.0, math.inf)
+            if not least <= 0 <= largest:
+                raise ExportError(f"a Hardtanh of an integer network has 0 in its range, not {least} to {largest}")
+            layers[clippers[-1]] = replace(layers[clippers[-1]], least=least, largest=largest)
         elif not isinstance(module, _NOTHING):
             layers.append(_layer(module, padding or (0, 0, 0, 0)))
             padding = None
     if padding:
         raise ExportError("a ZeroPad2d of an integer network must come before a convolution or a pool")
     return tuple(layers)
+
+
+def pixels_of(network: nn.Sequential) -> Quantization:
+    """The quantization of the image that the layers of ``network`` take: its zero point is 128 without a `Shift`."""
+    first = network[0] if len(network) else None
+    return Quantization(PIXELS.scale, first.pixel) if isinstance(first, Shift) else PIXELS
 
 
 def run(layers: Sequence[FloatLayer], x: Tensor, see: Callable[[FloatLayer, Tensor], None]) -> Tensor:
@@ -72,7 +86,7 @@ def run(layers: Sequence[FloatLayer], x: Tensor, see: Callable[[FloatLayer, Tens
             top, left, bottom, right = layer.padding
             vertical, horizontal = _padding(layer.module)  # the module itself pads this much
             x = layer.module(F.pad(x, (left - horizontal, right - horizontal, top - vertical, bottom - vertical)))
-        x = x if layer.largest is None else x.clamp(0, layer.largest)
+        x = x if layer.largest is None else x.clamp(layer.least, layer.largest)
         see(layer, x)
     return x
 

@@ -10,11 +10,10 @@ from torch import nn
 
 from cifar_edge.errors import ExportError
 from cifar_edge.export.calibration import ChooseScale, calibrate, weight_scales
-from cifar_edge.export.float_network import FloatLayer, float_layers, pair
+from cifar_edge.export.float_network import FloatLayer, float_layers, pair, pixels_of
 from cifar_edge.export.rounding import Array, round_to_inputs
 from cifar_edge.folding.layers import Residual as FloatResidual
 from cifar_edge.integer import (
-    PIXELS,
     AveragePool,
     Conv,
     IntegerNetwork,
@@ -49,8 +48,8 @@ def quantize(
     """The integer network of ``network``: first the scales of activations, then weights and biases, layer by layer.
 
     Args:
-        network: on the CPU, in evaluation mode: convolutions, pools, Linear, ReLU, ReLU6 and
-            `cifar_edge.folding.layers.Residual`, a Linear last.
+        network: on the CPU, in evaluation mode: convolutions, pools, Linear, ReLU, ReLU6, Hardtanh
+            and `cifar_edge.folding.layers.Residual`, a Linear last; a `cifar_edge.folding.layers.Shift` may be first.
         images: training images, uint8 ``[n, S, S, 3]``; see `cifar_edge.export.calibration.calibration_images`.
         choose_scale: chooses those of activations, see `cifar_edge.export.calibration.calibrate`.
         choose_weight_scales: chooses those of weights.
@@ -59,14 +58,15 @@ def quantize(
     Raises:
         ExportError: the network has a module that integers cannot compute, or its last one is not a Linear.
     """
+    pixels = pixels_of(network)
     *layers, head = float_layers(network)
     if not isinstance(head.module, nn.Linear) or head.largest is not None:
         raise ExportError("the last layer of an integer network is a Linear without activation")
-    quantizer = _Quantizer(calibrate(layers, images, choose_scale), choose_weight_scales, fit)
+    quantizer = _Quantizer(calibrate(layers, images, choose_scale, pixels), choose_weight_scales, fit)
     # Without a fit only the shapes are needed, and one image gives them.
-    made, x = quantizer.chain(tuple(layers), _Activation(images if fit else images[:1], PIXELS))
+    made, x = quantizer.chain(tuple(layers), _Activation(images if fit else images[:1], pixels))
     last, logit_scale = quantizer.head(head.module, x)
-    return IntegerNetwork(images.shape[1], (*made, last), logit_scale)
+    return IntegerNetwork(images.shape[1], (*made, last), logit_scale, pixels)
 
 
 @dataclass(frozen=True, slots=True)

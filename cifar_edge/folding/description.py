@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cifar_edge.folding.layers import Residual
+from cifar_edge.folding.layers import Residual, Shift
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.json_values import brief, count, mapping, number, text
 from cifar_edge.models.depthwise import DepthwiseConv2d
@@ -25,6 +25,8 @@ _WIDEST = 1 << 20
 """Channels or features."""
 _LARGEST_WINDOW = 256
 """Height or width of a kernel, a stride or a padding."""
+_LARGEST_CLIP = 1e30
+"""The limit of a clip without one."""
 _MOST_VALUES = 1 << 26
 """Of an activation, for one image."""
 
@@ -55,6 +57,14 @@ def _numbers(length: int, least: int) -> Callable[[object], tuple[int, ...]]:
     return check
 
 
+def _at_most_zero(value: object) -> float:
+    return number(value, -_LARGEST_CLIP, 0.0)
+
+
+def _at_least_zero(value: object) -> float:
+    return number(value, 0.0, _LARGEST_CLIP)
+
+
 _PAIR, _PADDING = _numbers(2, least=1), _numbers(2, least=0)
 _WINDOW = {"kernel_size": _PAIR, "stride": _PAIR, "padding": _PADDING}
 
@@ -73,6 +83,8 @@ _KINDS: Mapping[str, tuple[type[nn.Module], _Arguments]] = {
     "ZeroPad2d": (nn.ZeroPad2d, {"padding": _numbers(4, least=0)}),
     "ReLU": (nn.ReLU, {}),
     "ReLU6": (nn.ReLU6, {}),
+    "Hardtanh": (nn.Hardtanh, {"min_val": _at_most_zero, "max_val": _at_least_zero}),
+    "Shift": (Shift, {"pixel": lambda value: count(value, 255)}),
     "Flatten": (nn.Flatten, {}),
     "Identity": (nn.Identity, {}),
     "Dropout": (nn.Dropout, {"p": lambda value: number(value, 0.0, 1.0)}),

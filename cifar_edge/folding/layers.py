@@ -1,6 +1,8 @@
-"""`Residual`, the one module of a folded network that is not PyTorch's own."""
+"""The modules of a folded network that are not PyTorch's own."""
 
 from torch import Tensor, nn
+
+from cifar_edge.spec import PIXEL_SCALE, PIXEL_ZERO_POINT
 
 
 class Residual(nn.Module):
@@ -20,3 +22,19 @@ class Residual(nn.Module):
         """``[batch, channels, height, width]`` in and out."""
         total: Tensor = self.layers(x) + self.shortcut(x)
         return total
+
+
+class Shift(nn.Module):
+    """The first module of a network whose zero padding is another pixel than 128: it makes that pixel 0.
+
+    Attributes:
+        pixel: 0 to 255.
+    """
+
+    def __init__(self, pixel: int) -> None:
+        super().__init__()
+        self.pixel = pixel
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(p - pixel) / 64`` of the edge contract's ``(p - 128) / 64``."""
+        return x + (PIXEL_ZERO_POINT - self.pixel) * PIXEL_SCALE

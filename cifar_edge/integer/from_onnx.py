@@ -68,6 +68,7 @@ class _Reader:
         self._file = file
         self._activations: dict[str, _Activation] = {}
         self._producers: dict[str, Node] = {}
+        self._image = PIXELS
 
     def network(self) -> IntegerNetwork:
         """The integer network of the graph."""
@@ -83,13 +84,13 @@ class _Reader:
         layers = tuple(layer for _, layer in self._activation(product.inputs[0]).layers)
         (image,) = self._file.inputs
         assert image.shape[1] is not None
-        return IntegerNetwork(image.shape[1], (*layers, head), np.float32(scale))
+        return IntegerNetwork(image.shape[1], (*layers, head), np.float32(scale), self._image)
 
     def _read(self, node: Node) -> None:
         """Note the output of ``node``; it is an activation, or a later node makes one of it."""
         first, output = node.inputs[0], node.outputs[0]
         if node.operator == "Transpose" and first == INPUT_NAME:
-            self._activations[output] = _Activation((), PIXELS)
+            self._activations[output] = _Activation((), self._pixels(output))
         elif node.operator in ("Transpose", "Flatten"):
             self._activations[output] = self._activation(first)
         elif node.operator == "MaxPool":
@@ -135,6 +136,15 @@ class _Reader:
         _, stride, padding = _window(node)
         groups = node.attributes.get("group", 1)
         return x.then(codes, Conv(weights, scales, bias, stride, padding, groups, output), output)
+
+    def _pixels(self, codes: str) -> Quantization:
+        """The quantization of the image, whose tensor is ``codes``."""
+        readers = [node for node in self._file.nodes if node.operator == "DequantizeLinear" and node.inputs[0] == codes]
+        if readers:
+            self._image = self._quantization(readers[0])
+        if self._image.scale != PIXELS.scale:
+            raise _OtherGraph("its pixels have another scale than 1 / 64")
+        return self._image
 
     def _activation(self, name: str) -> _Activation:
         if name not in self._activations:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_edge.integer.layers import Layer, Linear, run
-from cifar_edge.integer.quantization import PIXELS, ByValue
+from cifar_edge.integer.quantization import PIXELS, ByValue, Quantization
 
 if TYPE_CHECKING:
     from cifar_edge.integer.summary import Summary
@@ -27,6 +27,8 @@ class IntegerNetwork(ByValue):
         layers: from the pixels to the logits. Only the last one is a `Linear` without an ``output``.
         logit_scale: float32; a logit is its int32 sum times this scale. All classes share it, so the largest sum is the
             largest logit.
+        pixels: the quantization of the image. Its zero point is the pixel that zero padding of the first layer is:
+            128, unless the network was trained on other values than ``(p - 128) / 64``.
 
     Raises:
         ValueError: the last layer is not a `Linear` without an ``output``.
@@ -35,6 +37,7 @@ class IntegerNetwork(ByValue):
     size: int
     layers: tuple[Layer, ...]
     logit_scale: np.float32
+    pixels: Quantization = PIXELS
 
     def __post_init__(self) -> None:
         if not self.layers or not isinstance(self.layers[-1], Linear) or self.layers[-1].output is not None:
@@ -53,7 +56,7 @@ class IntegerNetwork(ByValue):
         return np.concatenate(parts)
 
     def _logits(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
-        codes, quantization = run(self.layers[:-1], pixels, PIXELS)
+        codes, quantization = run(self.layers[:-1], pixels, self.pixels)
         return self.head.sums(codes, quantization)
 
     def summary(self) -> "Summary":

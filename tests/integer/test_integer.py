@@ -226,7 +226,7 @@ def test_the_last_layer_alone_gives_sums() -> None:
 def test_a_network_shows_its_fields() -> None:
     assert repr(network()) == (
         f"IntegerNetwork(size=32, layers=({AveragePool(PIXELS)!r}, Linear(weights=int8[4, 3], scales=None, "
-        "bias=int32[4], output=None)), logit_scale=np.float32(0.25))"
+        f"bias=int32[4], output=None)), logit_scale=np.float32(0.25), pixels={PIXELS!r})"
     )
 
 

@@ -47,7 +47,7 @@ def write(network: IntegerNetwork, metadata: ModelMetadata, options: LitertOptio
         from cifar_edge.export.targets.litert_metadata import packed
     except ImportError as error:
         raise missing() from error
-    graph = Graph(network.size)
+    graph = Graph(network.size, network.pixels)
     graph.chain(network.layers[:-1])
     graph.head(network.head, network.logit_scale)
     if options.scores:

@@ -9,7 +9,6 @@ import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
 from cifar_edge.integer import (
-    PIXELS,
     AveragePool,
     Conv,
     Layer,
@@ -58,17 +57,18 @@ class Graph:
 
     Args:
         size: height and width of the image.
+        image: the quantization of its pixels.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, image: Quantization) -> None:
         self._buffers: list[Any] = [schema.BufferT()]  # the first one is empty, for tensors that are computed
         self._tensors: list[Any] = []
         self._operators: list[Any] = []
         self._codes: dict[int, int] = {}
         self._metadata: list[Any] = []
         shape = size, size, IMAGE_CHANNELS
-        self._input = self._tensor(INPUT_NAME, (1, *shape), _Type.UINT8, self._quantized(PIXELS, shift=0))
-        pixels = self._codes_of("pixels", shape, PIXELS)
+        self._input = self._tensor(INPUT_NAME, (1, *shape), _Type.UINT8, self._quantized(image, shift=0))
+        pixels = self._codes_of("pixels", shape, image)
         self._add(_Operator.QUANTIZE, [self._input], pixels.tensor)
         self._last = pixels
         self._output = pixels.tensor

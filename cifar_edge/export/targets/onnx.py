@@ -16,7 +16,6 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from cifar_edge.export.folder import model_file
 from cifar_edge.export.graphs import TO_NCHW, TO_NHWC, logits_output, pixel_input, serialize
 from cifar_edge.integer import (
-    PIXELS,
     AveragePool,
     Conv,
     IntegerNetwork,
@@ -67,7 +66,9 @@ def integer_graph(network: IntegerNetwork) -> ModelProto:
     the two largest logits of many images would be equal.
     """
     graph, size, head = _Graph(), network.size, network.head
-    x = _Activation(graph.node("Transpose", [INPUT_NAME], "x", perm=TO_NCHW), PIXELS, (size, size, IMAGE_CHANNELS))
+    x = _Activation(
+        graph.node("Transpose", [INPUT_NAME], "x", perm=TO_NCHW), network.pixels, (size, size, IMAGE_CHANNELS)
+    )
     x = graph.chain(network.layers[:-1], x)
     codes = x.codes
     if x.shape[:2] == (1, 1):

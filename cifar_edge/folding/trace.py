@@ -1,0 +1,240 @@
+"""From any PyTorch network to a tree of layers: `trace`, by ``torch.fx``.
+
+A network whose layers follow each other, with sums of two branches here and there, is a tree: a chain of layers, in
+which each sum is a `cifar_edge.folding.layers.Residual` of two chains. The branches of a sum begin at the last value
+that both are computed of: its immediate dominator in the graph.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from cifar_edge.errors import ExportError
+from cifar_edge.folding.forms import ADDS, ADVICE, Refused, forms
+from cifar_edge.folding.layers import Residual
+from cifar_edge.messages import reason
+
+_AGREEMENT = 1e-3
+"""How far the logits of the tree may differ from those of the network, as a fraction of the largest."""
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A network as a tree.
+
+    Attributes:
+        layers: they compute what the network does, norms included.
+        names: module in ``layers`` -> its name in the network, such as ``features.3.conv``.
+    """
+
+    layers: nn.Sequential
+    names: Mapping[nn.Module, str]
+
+
+@torch.no_grad()
+def trace(network: nn.Module, x: Tensor) -> Trace:
+    """The layers of ``network``, copied.
+
+    Args:
+        network: on the CPU, in evaluation mode.
+        x: two images or more as the network takes them, float32 ``[n, 3, S, S]``.
+
+    Raises:
+        ExportError: it has a layer that integers cannot compute, or is no chain of layers with residuals.
+    """
+    logits = _logits(network, x)
+    graph = _graph(network)
+    found = _Tree(network, graph, _shapes(network, graph, x)).trace()
+    difference = float((found.layers(x.clone()) - logits).abs().max())
+    if not difference <= _AGREEMENT * max(float(logits.abs().max()), 1e-6):
+        raise ExportError(
+            "the layers that torch.fx finds do not compute what the network does: a module may change its input in "
+            "place where another one reads it too; leave out inplace=True and += there"
+        )
+    return found
+
+
+def _logits(network: nn.Module, x: Tensor) -> Tensor:
+    try:
+        logits = network(x.clone())
+    except Exception as error:  # the network's own code may fail in any way
+        raise ExportError(
+            f"the network cannot classify images of {x.shape[-1]}x{x.shape[-1]} pixels: {reason(error)}"
+        ) from error
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(x):
+        found = f"a tensor {list(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        raise ExportError(f"the network returns {found}; a classifier returns logits, [batch, classes]")
+    return logits
+
+
+class _Tracer(fx.Tracer):
+    """Traces into every module but PyTorch's own, and norms.
+
+    Attributes:
+        place: the innermost module in which tracing has failed.
+    """
+
+    place = ""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, nn.LayerNorm) or super().is_leaf_module(m, module_qualified_name)
+
+    def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        except Exception:
+            self.place = self.place or self.path_of_module(m)
+            raise
+
+
+def _graph(network: nn.Module) -> fx.Graph:
+    tracer = _Tracer()
+    try:
+        return tracer.trace(network)
+    except Exception as error:  # the network's own code may fail in any way where it gets no tensors
+        place = f" in {tracer.place}" if tracer.place else ""
+        raise ExportError(
+            f"torch.fx cannot trace the network{place}: {reason(error)}; what is computed must not depend on the "
+            "images, as in `if x.mean() > 0` or `for part in x`"
+        ) from error
+
+
+def _shapes(network: nn.Module, graph: fx.Graph, x: Tensor) -> dict[str, Shape]:
+    """The shape of each tensor of ``graph``, by the name of its node."""
+    shapes: dict[str, Shape] = {}
+
+    class Shapes(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> Any:
+            value = super().run_node(n)
+            if isinstance(value, Tensor) and n.op != "get_attr":
+                shapes[n.name] = tuple(value.shape)
+            elif isinstance(value, tuple | list) and any(isinstance(each, Tensor) for each in value):
+                shapes[n.name] = ()  # of a split, which is refused
+            return value
+
+    Shapes(network, graph=graph).run(x.clone())
+    return shapes
+
+
+class _Tree:
+    """The tree while it is made."""
+
+    def __init__(self, network: nn.Module, graph: fx.Graph, shapes: Mapping[str, Shape]) -> None:
+        self._network, self._graph, self._shapes = network, graph, shapes
+        self._names: dict[nn.Module, str] = {}
+        self._seen: set[fx.Node] = set()
+        self._dominators: dict[fx.Node, tuple[fx.Node, int]] = {}  # with the number of those before it
+        self._called: set[nn.Module] = set()
+        self._steps: dict[fx.Node, tuple[list[nn.Module], fx.Node]] = {}
+
+    def trace(self) -> Trace:
+        start, *others = (node for node in self._graph.nodes if node.op == "placeholder")
+        if others:
+            raise ExportError(f"the network takes {1 + len(others)} inputs; a classifier takes one, the images")
+        self._dominators[start] = start, 0
+        (output,) = (node for node in self._graph.nodes if node.op == "output")
+        used = self._used(output)
+        for node in self._graph.nodes:
+            if node not in used:
+                continue
+            if known := [each for each in self._inputs(node) if each in self._dominators]:
+                dominator = known[0]
+                for other in known[1:]:
+                    dominator = self._common(dominator, other)
+                self._dominators[node] = dominator, self._dominators[dominator][1] + 1
+                if node.name in self._shapes and node.op != "output" and node.target not in ADDS:
+                    self._steps[node] = self._step(node)  # in their order, so that the first one is refused
+        return Trace(self._chain(output.args[0], start), self._names)
+
+    def _inputs(self, node: fx.Node) -> list[fx.Node]:
+        """The activations that ``node`` reads; not its weights, nor shapes."""
+        return [each for each in node.all_input_nodes if each.name in self._shapes]
+
+    def _used(self, output: fx.Node) -> set[fx.Node]:
+        """The nodes that ``output`` is computed of."""
+        used: set[fx.Node] = set()
+        left = [output]
+        while left:
+            node = left.pop()
+            if node not in used:
+                used.add(node)
+                left += self._inputs(node)
+        return used
+
+    def _common(self, one: fx.Node, other: fx.Node) -> fx.Node:
+        """The nearest node that dominates both."""
+        while one is not other:
+            if self._dominators[one][1] < self._dominators[other][1]:
+                one, other = other, one
+            one = self._dominators[one][0]
+        return one
+
+    def _chain(self, end: Any, start: fx.Node) -> nn.Sequential:
+        """The layers from the output of ``start`` to that of ``end``."""
+        parts: list[list[nn.Module]] = []
+        while end is not start:
+            if end in self._seen or end not in self._dominators:
+                raise ExportError(
+                    f"{_place(end)}: branches of the network cross here; an integer network is a chain of layers with "
+                    "residuals, whose two branches begin at one layer and end in one add"
+                )
+            self._seen.add(end)
+            made, end = self._residual(end) if end.target in ADDS else self._steps[end]
+            parts.append(made)
+        return nn.Sequential(*(module for part in reversed(parts) for module in part))
+
+    def _residual(self, node: fx.Node) -> tuple[list[nn.Module], fx.Node]:
+        """The sum that ``node`` is, and the node that it begins at."""
+        ends = self._inputs(node)
+        if len(ends) != len(node.args) or node.kwargs or len({self._shapes[each.name] for each in ends}) > 1:
+            raise _refusal(node, Refused("an add of anything but two outputs of one shape", ADVICE["add"]))
+        fork = self._dominators[node][0]
+        first, second = (self._chain(end, fork) for end in ends)
+        residual = Residual(*((second, first) if len(first) < len(second) else (first, second)))
+        self._names[residual] = _place(node)
+        return [residual], fork
+
+    def _step(self, node: fx.Node) -> tuple[list[nn.Module], fx.Node]:
+        """The layers that ``node`` is, and the node that they read."""
+        inputs = self._inputs(node)
+        target: Any = node.target
+        if node.op == "call_module":
+            target = self._network.get_submodule(str(node.target))
+            if target in self._called and any(True for _ in target.parameters()):
+                raise ExportError(f"{node.target}: this module is called twice; write one for each call")
+            self._called.add(target)
+        try:
+            if len(inputs) != 1 or node.args[:1] != (inputs[0],):
+                raise Refused.of(target)
+            arguments, settings = fx.node.map_arg((node.args[1:], dict(node.kwargs)), self._constant)
+            made = forms(target, arguments, settings, self._shapes[inputs[0].name], self._shapes[node.name])
+        except Refused as error:
+            raise _refusal(node, error) from error
+        self._names.update(dict.fromkeys(made, _place(node)))
+        return made, inputs[0]
+
+    def _constant(self, node: fx.Node) -> Any:
+        """The weight that ``node`` is; of a shape or an activation the node itself."""
+        if node.op != "get_attr":
+            return node
+        value: Any = self._network
+        for name in str(node.target).split("."):
+            value = getattr(value, name)
+        return value
+
+
+def _place(node: fx.Node) -> str:
+    """Where ``node`` is in the network: the name of its module, or of the module whose forward computes it."""
+    if node.op == "call_module":
+        return str(node.target)
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    return str(stack[-1][0]) if stack and stack[-1][0] else "forward"
+
+
+def _refusal(node: fx.Node, error: Refused) -> ExportError:
+    return ExportError(f"{_place(node)}: {error.what} is no layer of an integer network; {error.advice}")

@@ -1,0 +1,324 @@
+"""Folding of any plain network: `fold_network` traces it, merges its norms, and reads pixels in its first layer.
+
+A batch norm is an affine of fixed numbers, so it is merged exactly. A norm that depends on the image is replaced by an
+affine a channel, fitted by least squares to its output on training images, layer by layer from the input; the input of
+the fit is what the layers folded so far compute. An affine that follows no convolution or Linear becomes a depthwise
+1x1 convolution.
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cifar_edge.errors import ExportError
+from cifar_edge.folding.forms import BATCH_NORMS, FITTED_NORMS
+from cifar_edge.folding.layers import Residual, Shift
+from cifar_edge.folding.network import FoldedNetwork
+from cifar_edge.folding.trace import trace
+from cifar_edge.models.depthwise import DepthwiseConv2d
+from cifar_edge.models.pixels import pixels_to_input
+from cifar_edge.spec import IMAGE_CHANNELS, PIXEL_SCALE, PIXEL_ZERO_POINT
+
+_BATCH = 64
+_FIT_PIXELS = 2_000 * 32 * 32
+"""Pixels of the images that norms are fitted on: 2,000 images of 32x32."""
+_FEW = 2
+"""Images that are enough where nothing is fitted."""
+
+_CLIPS = (nn.ReLU, nn.Hardtanh)
+
+Batches = list[Tensor]
+Weighted = nn.Conv2d | nn.Linear
+
+
+class InputMap(nn.Module):
+    """From the edge contract's input, ``(p - 128) / 64``, to that of a network: ``(p - mean) / std``.
+
+    Attributes:
+        mean: of each channel, in units of 0 to 255.
+        std: of each channel, in the same units.
+    """
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.mean, self.std = mean, std
+        means, deviations = torch.tensor(mean).double()[:, None, None], torch.tensor(std).double()[:, None, None]
+        self.scale = nn.Parameter((1 / (PIXEL_SCALE * deviations)).float(), requires_grad=False)
+        self.shift = nn.Parameter(((PIXEL_ZERO_POINT - means) / deviations).float(), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[batch, 3, S, S]`` in and out."""
+        return x * self.scale + self.shift
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a `TracedNetwork` was made of.
+
+    Attributes:
+        network: as given, behind its `InputMap`.
+        traced: its layers, norms included, behind the same map.
+        names: of each module of the folded layers, in their order, its name in the network; empty where it has none.
+        ends: of the same modules, the one of ``traced`` with the same output; None where there is none.
+        exact: whether the folded network computes what the network does: nothing was fitted, and the padding is exact.
+    """
+
+    network: nn.Sequential
+    traced: nn.Sequential
+    names: tuple[str, ...]
+    ends: tuple[nn.Module | None, ...]
+    exact: bool
+
+    @property
+    def input_map(self) -> InputMap:
+        found = self.network[0]
+        assert isinstance(found, InputMap)
+        return found
+
+
+class TracedNetwork(FoldedNetwork):
+    """A folded network that knows the network it was made of.
+
+    Attributes:
+        layers: as those of every `FoldedNetwork`; they take ``(p - 128) / 64``.
+        origin: of the layers.
+    """
+
+    def __init__(self, layers: nn.Sequential, origin: Origin) -> None:
+        super().__init__(layers)
+        self.origin = origin
+
+
+@torch.no_grad()
+def fold_network(network: nn.Module, images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> TracedNetwork:
+    """The folded network nearest to ``network`` on ``images``, without any training.
+
+    Args:
+        network: on the CPU, in evaluation mode; it takes ``(p - mean) / std``, float32 ``[n, 3, S, S]``.
+        images: training images, uint8 ``[n, S, S, 3]``; two or more.
+        mean: of each channel, in units of 0 to 255.
+        std: of each channel, in the same units.
+
+    Raises:
+        ExportError: as `cifar_edge.folding.trace.trace`.
+    """
+    input_map = InputMap(mean, std)
+    found = trace(network, input_map(pixels_to_input(images[:_FEW])))
+    fitted = any(isinstance(module, FITTED_NORMS) for module in found.layers.modules())
+    seen = images[: max(_FEW, _FIT_PIXELS // images.shape[1] ** 2)] if fitted else images[:_FEW]
+    inputs = [input_map(pixels_to_input(part)) for part in seen.split(_BATCH)]
+    folding = _Folding(dict(found.names))
+    made, _, outputs = folding.chain(found.layers, inputs, inputs)
+    made = folding.classified(made, outputs[0].shape[1])
+    made, exact = folding.on_pixels(made, input_map)
+    layers = nn.Sequential(*made).eval().requires_grad_(False)
+    modules = list(layers.modules())
+    origin = Origin(
+        nn.Sequential(input_map, network),
+        nn.Sequential(input_map, *found.layers),
+        tuple(folding.names.get(module, "") for module in modules),
+        tuple(folding.ends.get(module) for module in modules),
+        exact and not fitted,
+    )
+    return TracedNetwork(layers, origin).eval()
+
+
+class _Folding:
+    """The layers while they are folded.
+
+    Attributes:
+        names: module -> its name in the network.
+        ends: folded module -> the traced one with the same output.
+    """
+
+    def __init__(self, names: dict[nn.Module, str]) -> None:
+        self.names = names
+        self.ends: dict[nn.Module, nn.Module | None] = {}
+
+    def chain(self, layers: nn.Sequential, exact: Batches, folded: Batches) -> tuple[list[nn.Module], Batches, Batches]:
+        """The folded form of ``layers``; what ``layers`` make of ``exact``, and the folded ones of ``folded``."""
+        made: list[nn.Module] = []
+        for module in layers:
+            if isinstance(module, Residual):
+                ways = [self.chain(branch, exact, folded) for branch in (module.layers, module.shortcut)]
+                (one, exact, folded), (other, exact_too, folded_too) = ways
+                exact, folded = _sums(exact, exact_too), _sums(folded, folded_too)
+                self._append(made, Residual(nn.Sequential(*one), nn.Sequential(*other)), module)
+                continue
+            exact = [module(x) for x in exact]
+            if isinstance(module, (*BATCH_NORMS, *FITTED_NORMS)):
+                if isinstance(module, BATCH_NORMS):
+                    scale, shift = _batch_norm(module)
+                else:
+                    scale, shift = _fitted(folded, exact)
+                folded = [_affine(x, scale, shift) for x in folded]
+                self._merge(made, module, scale, shift, flat=exact[0].dim() == 2)
+                continue
+            folded = [module(x) for x in folded]
+            if isinstance(module, nn.Hardtanh):
+                self._clip(made, module, exact[0].shape)
+            else:
+                self._append(made, _biased(module) if isinstance(module, Weighted) else copy.deepcopy(module), module)
+        return made, exact, folded
+
+    def _append(self, made: list[nn.Module], module: nn.Module, origin: nn.Module) -> None:
+        made.append(module)
+        self.names[module], self.ends[module] = self.names[origin], origin
+
+    def _merge(self, made: list[nn.Module], norm: nn.Module, scale: Tensor, shift: Tensor, *, flat: bool) -> None:
+        """Merge an affine into the last module, or append it as one of its own."""
+        last = made[-1] if made else None
+        if not isinstance(last, Weighted):
+            last = _own_affine(len(scale), flat=flat)
+            self._append(made, last, norm)
+        assert last.bias is not None
+        last.weight.copy_(last.weight.double() * scale.reshape(-1, *[1] * (last.weight.dim() - 1)))
+        last.bias.copy_(last.bias.double() * scale + shift)
+        self.ends[last] = norm
+
+    def _clip(self, made: list[nn.Module], clip: nn.Hardtanh, shape: Sequence[int]) -> None:
+        """Append ``clip``. A layer clips once, and a max pool may stand between the layer and its clip."""
+        low, high = clip.min_val, clip.max_val
+        others = [module for module in made if not isinstance(module, nn.MaxPool2d | nn.Flatten)]
+        if not others:
+            self._append(made, _own_affine(shape[1], flat=len(shape) == 2), clip)
+        elif isinstance(others[-1], _CLIPS):
+            first, second = _limits(others[-1])
+            made.remove(others[-1])
+            low, high = max(low, first), min(high, second)
+            if not low < high:
+                raise ExportError(f"{self.names[clip]}: clips to a single number, so that no network is left")
+        made.append(_clip_to(low, high))
+        layers = [module for module in made if not isinstance(module, (*_CLIPS, nn.Flatten))]
+        for layer in reversed(layers):
+            self.ends[layer] = clip if layer is layers[-1] else None  # only the last one has the clipped output
+            if not isinstance(layer, nn.MaxPool2d):
+                break
+
+    def classified(self, made: list[nn.Module], classes: int) -> list[nn.Module]:
+        """The layers with a Linear last, as an integer network ends."""
+        flat = [module for module in made if not isinstance(module, nn.Flatten)]
+        if isinstance(flat[-1], nn.Linear):
+            return made
+        if len(flat) > 1 and isinstance(flat[-1], nn.AdaptiveAvgPool2d) and _is_pointwise(flat[-2]):
+            # A mean of sums is a sum of means, so the pool may come first.
+            convolution, pool = flat[-2], flat[-1]
+            assert isinstance(convolution, nn.Conv2d)
+            linear = nn.Linear(convolution.in_channels, classes)
+            linear.load_state_dict({**convolution.state_dict(), "weight": convolution.weight.flatten(1)})
+            self.names[linear], self.ends[linear] = self.names[convolution], self.ends[pool]
+            self.ends[pool] = None
+            return [*flat[:-2], pool, nn.Flatten(), linear]
+        return [*flat, nn.Flatten(), _own_affine(classes, flat=True)]
+
+    def on_pixels(self, made: list[nn.Module], input_map: InputMap) -> tuple[list[nn.Module], bool]:
+        """The layers for the contract's input, and whether their padding is exact.
+
+        Zero padding of the network's input is a pixel: that of its mean. Where the channels have different means, it is
+        the pixel nearest to all.
+        """
+        mean, std = (torch.tensor(each).double() for each in (input_map.mean, input_map.std))
+        padded = bool(made) and isinstance(made[0], nn.ZeroPad2d)
+        first = made[1 if padded else 0]
+        if mean.eq(PIXEL_ZERO_POINT).all() and std.eq(1 / PIXEL_SCALE).all():
+            return made, True
+        if not isinstance(first, nn.Conv2d):
+            first, padded = _depthwise(IMAGE_CHANNELS), False
+            self.names[first] = "input"
+            made = [first, *made]
+        padded = padded or first.padding != (0, 0)
+        pixel = min(max(round(float(mean.mean())), 0), 255) if padded else PIXEL_ZERO_POINT
+        scale, shift = 1 / (PIXEL_SCALE * std), (pixel - mean) / std
+        per_group = first.in_channels // first.groups
+        groups = torch.arange(first.out_channels) // (first.out_channels // first.groups)
+        channels = groups[:, None] * per_group + torch.arange(per_group)  # (out, in / groups) -> input channel
+        weight = first.weight.double()
+        assert first.bias is not None
+        first.bias.copy_(first.bias.double() + (weight * shift[channels][..., None, None]).sum((1, 2, 3)))
+        first.weight.copy_(weight * scale[channels][..., None, None])
+        exact = not padded or bool(mean.eq(pixel).all())
+        return ([] if pixel == PIXEL_ZERO_POINT else [Shift(pixel)]) + made, exact
+
+
+def _batch_norm(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Scale and shift of each channel, float64."""
+    assert isinstance(norm, BATCH_NORMS)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    if norm.weight is not None:
+        scale = scale * norm.weight.double()
+    shift = -norm.running_mean.double() * scale
+    return scale, shift if norm.bias is None else shift + norm.bias.double()
+
+
+def _fitted(inputs: Batches, wanted: Batches) -> tuple[Tensor, Tensor]:
+    """The scale and shift of each channel with which ``inputs`` are nearest to ``wanted``, float64."""
+    count = 0
+    sums = torch.zeros(4, inputs[0].shape[1], dtype=torch.float64)  # of x, y, x * x and x * y
+    for one, other in zip(inputs, wanted, strict=True):
+        x, y = (each.double().transpose(0, 1).flatten(1) for each in (one, other))
+        count += x.shape[1]
+        sums += torch.stack([x.sum(1), y.sum(1), (x * x).sum(1), (x * y).sum(1)])
+    x, y, xx, xy = sums / count
+    variance = xx - x * x
+    scale = torch.where(variance > 1e-12 * xx, (xy - x * y) / variance, 0.0)  # a constant channel has no scale
+    return scale, y - scale * x
+
+
+def _affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    shape = -1, *[1] * (x.dim() - 2)
+    return x * scale.float().reshape(shape) + shift.float().reshape(shape)
+
+
+def _sums(ones: Batches, others: Batches) -> Batches:
+    return [one + other for one, other in zip(ones, others, strict=True)]
+
+
+def _biased(module: Weighted) -> Weighted:
+    """A copy with a bias."""
+    made = copy.deepcopy(module)
+    if made.bias is None:
+        made.bias = nn.Parameter(torch.zeros(len(made.weight)))
+    return made
+
+
+def _own_affine(channels: int, *, flat: bool) -> Weighted:
+    """A layer that returns its input, with weights and biases to merge an affine into."""
+    if not flat:
+        return _depthwise(channels)
+    made = nn.Linear(channels, channels)
+    made.weight.copy_(torch.eye(channels))
+    made.bias.zero_()
+    return made
+
+
+def _depthwise(channels: int) -> nn.Conv2d:
+    """A 1x1 convolution that returns its input."""
+    made = (DepthwiseConv2d if channels > 1 else nn.Conv2d)(channels, channels, 1, groups=channels)
+    made.weight.fill_(1.0)
+    assert made.bias is not None
+    made.bias.zero_()
+    return made
+
+
+def _limits(clip: nn.Module) -> tuple[float, float]:
+    return (clip.min_val, clip.max_val) if isinstance(clip, nn.Hardtanh) else (0.0, math.inf)
+
+
+def _clip_to(low: float, high: float) -> nn.Module:
+    """The clip to that range, as a ReLU or ReLU6 where it is one."""
+    if (low, high) in {(0.0, math.inf), (0.0, 6.0)}:
+        return nn.ReLU() if high == math.inf else nn.ReLU6()
+    return nn.Hardtanh(low, high)
+
+
+def _is_pointwise(module: nn.Module) -> bool:
+    """Whether it is a 1x1 convolution of all channels."""
+    if not isinstance(module, nn.Conv2d):
+        return False
+    return (module.kernel_size, module.stride, module.padding, module.groups) == ((1, 1), (1, 1), (0, 0), 1)

@@ -1,0 +1,240 @@
+"""Any plain network is traced, folded exactly where it can be, and refused in one line where it cannot."""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from export_helpers import train
+from torch import Tensor, nn
+from torchvision.models import mobilenet_v2, resnet18
+
+from cifar_edge.data import Dataset
+from cifar_edge.errors import ExportError
+from cifar_edge.export import torch_logits
+from cifar_edge.folding.traced import TracedNetwork, fold_network
+from cifar_edge.models.pixels import pixels_to_input
+
+GREY, SCALE = (128.0,) * 3, (64.0,) * 3
+
+
+def with_statistics(network: nn.Module, sample: Dataset) -> nn.Module:
+    """``network`` in evaluation mode, with statistics of the sample, and norms that are no identities."""
+    torch.manual_seed(1)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.momentum = 1.0
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0, 0.2)
+    with torch.no_grad():
+        network.train()(pixels_to_input(torch.tensor(sample.train_images[:64])))
+    return network.eval()
+
+
+class Functions(nn.Module):
+    """Layers as functions and methods, several Linear layers, pre-activation, clips of every form."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+        self.first = nn.Conv2d(3, 8, 3, padding="same", bias=False)
+        self.second = nn.Conv2d(8, 8, 3, padding=1)
+        self.middle = nn.BatchNorm2d(8)
+        self.project = nn.Conv2d(8, 12, 1, 2)
+        self.branch = nn.Conv2d(8, 12, 3, 2)
+        self.features = nn.Linear(12 * 16, 20)
+        self.flat_norm = nn.BatchNorm1d(20)
+        self.head = nn.Linear(20, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.hardtanh(self.first(self.norm(x)), -0.8, 1.5)
+        x = x + self.second(F.relu(self.middle(x)))
+        x = F.max_pool2d(x, 2).clamp(min=0, max=2.5)
+        x = torch.add(self.project(x), self.branch(F.pad(x, (1, 1, 1, 1))))
+        x = F.avg_pool2d(torch.relu(x), 2)
+        x = F.dropout(x, 0.5, self.training).view(x.size(0), -1)
+        logits: Tensor = self.head(F.relu6(self.flat_norm(self.features(x))))
+        return logits
+
+
+class Stems(nn.Module):
+    """A stem of 1x1 logits, averaged over the image, whose sums have three terms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU6(inplace=True))
+        self.one, self.three = nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 3, padding=1)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(8) for _ in range(3))
+        self.logits = nn.Conv2d(8, 10, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = self.norms[0](self.one(x)) + self.norms[1](self.three(x)) + self.norms[2](x)
+        logits: Tensor = self.logits(F.relu(x))
+        return logits.mean((2, 3))
+
+
+NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
+    "functions": Functions,
+    "stems": Stems,
+    "resnet18": partial(resnet18, num_classes=10),
+    "mobilenet": partial(mobilenet_v2, num_classes=10, width_mult=0.35),
+}
+
+
+def folded(network: nn.Module, sample: Dataset, mean: tuple[float, ...] = GREY) -> TracedNetwork:
+    return fold_network(network, torch.tensor(sample.train_images[:64]), mean, SCALE)
+
+
+@pytest.mark.parametrize("mean", [128.0, 117.0])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_folding_is_exact(sample: Dataset, name: str, mean: float) -> None:
+    network = with_statistics(NETWORKS[name](), sample)
+    made = folded(network, sample, (mean,) * 3)
+    images = sample.test_images[:40]
+    x = (torch.tensor(images).permute(0, 3, 1, 2).contiguous() - mean) / 64
+    with torch.no_grad():
+        wanted = network(x).numpy()
+    assert made.origin.exact
+    assert np.abs(torch_logits(made, images) - wanted).max() < 1e-4 * np.abs(wanted).max()
+    assert np.abs(wanted - wanted.mean(0)).max() > 1e-3  # the answers depend on the images
+
+
+def test_channels_of_different_means_pad_by_the_nearest_pixel(sample: Dataset) -> None:
+    network = with_statistics(Stems(), sample)
+    made = folded(network, sample, (124.0, 117.0, 104.0))
+    wanted = torch_logits(made.origin.network, sample.test_images[:40])
+    lost = np.abs(torch_logits(made, sample.test_images[:40]) - wanted).max() / np.abs(wanted).max()
+    assert not made.origin.exact
+    assert 0 < lost < 0.1
+
+
+def test_fitted_norms_keep_most_classes(sample: Dataset) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 16, 3, 2, 1),
+        nn.GroupNorm(4, 16),
+        nn.ReLU(),
+        nn.Conv2d(16, 24, 3, 2, 1),
+        nn.LayerNorm([24, 8, 8]),
+        nn.ReLU(),
+        nn.Conv2d(24, 32, 3, 1, 1),
+        nn.GroupNorm(4, 32),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(32, 10),
+    )
+    train(network, sample)
+    made = folded(network.eval(), sample)
+    wanted, found = torch_logits(network, sample.test_images), torch_logits(made, sample.test_images)
+    assert not made.origin.exact
+    assert not [module for module in made.modules() if "Norm" in type(module).__name__]
+    assert np.mean(found.argmax(1) == wanted.argmax(1)) > 0.5
+
+
+def test_layers_have_the_names_of_their_modules(sample: Dataset) -> None:
+    made = folded(with_statistics(resnet18(num_classes=10), sample), sample)
+    names = [name for name in made.origin.names if name]
+    assert [name for name in names if name.startswith("layer2.0")] == [
+        "layer2.0",
+        "layer2.0.conv1",
+        "layer2.0.conv2",
+        "layer2.0.downsample.0",
+    ]
+
+
+class Wrong(nn.Module):
+    """A convolution, what ``then`` makes of it, and a head."""
+
+    def __init__(self, then: nn.Module) -> None:
+        super().__init__()
+        self.first, self.then = nn.Conv2d(3, 8, 3, 1, 1), then
+        features = torch.flatten(then(torch.zeros(2, 8, 32, 32)), 1).shape[1]
+        self.head = nn.Linear(features, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(torch.flatten(self.then(self.first(x)), 1))
+        return logits
+
+
+class Gate(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * x.mean((2, 3), keepdim=True)
+
+
+class Cat(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, x], 1)
+
+
+class Branch(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.mean() > 0 else -x
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.same = nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.same(self.same(x)))
+
+
+class Crossing(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = (nn.Conv2d(8, 8, 1) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.a(x)
+        return cast(Tensor, self.b(a) + (a + self.c(x)))
+
+
+class InPlace(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu, self.a = nn.ReLU(inplace=True), nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.a(self.relu(x)) + x)
+
+
+class Constant(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 1
+
+
+REFUSED = {
+    "then: a SiLU .* nn.ReLU": nn.SiLU(),
+    "then.1: a Hardswish": nn.Sequential(nn.ReLU(), nn.Hardswish()),
+    "then: a mul .* squeeze-and-excitation": Gate(),
+    "then: a cat .* add the branches": Cat(),
+    "cannot trace the network in then: .*depend on the images": Branch(),
+    "then.same: this module is called twice": Twice(),
+    "branches of the network cross": Crossing(),
+    "in place": InPlace(),
+    "then: an add of anything but": Constant(),
+    "then: a ConvTranspose2d": nn.ConvTranspose2d(8, 8, 2, 2),
+    "then: a Conv2d with dilation": nn.Conv2d(8, 8, 3, dilation=2),
+    "then: a Conv2d that pads by reflect": nn.Conv2d(8, 8, 3, padding=1, padding_mode="reflect"),
+    "then: a MaxPool2d with ceil_mode": nn.MaxPool2d(3, 2, ceil_mode=True),
+    "then: an adaptive pool from 32x32 to 7x7": nn.AdaptiveAvgPool2d(7),
+    "then: a Softmax .* leave it out": nn.Softmax(1),
+    "then: a clip to a range without 0": nn.Hardtanh(1.0, 2.0),
+    "then: a batch norm without running": nn.BatchNorm2d(8, track_running_stats=False),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_integers_cannot_compute_is_one_line(sample: Dataset, message: str) -> None:
+    network = Wrong(REFUSED[message])
+    with pytest.raises(ExportError) as caught:
+        folded(network.eval(), sample)
+    assert re.search(message, str(caught.value))
+    assert "\n" not in str(caught.value)
