@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cifar_edge.cli import loading
+from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.verbosity import note, say
 
 if TYPE_CHECKING:
+    from cifar_edge.data import Dataset
     from cifar_edge.measure.accuracy import Evaluation
-    from cifar_edge.measure.unknown import Unknown
+    from cifar_edge.measure.unknown import Logits, Unknown
 
 WIDTH = 80
 """Width of the tables in columns."""
@@ -32,6 +34,12 @@ CONFUSIONS = 10
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Images of no class: how many of them each threshold refuses.  [default: _other/ in the data]",
 )
+@click.option(
+    "--mistakes",
+    metavar="FILE.png",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw the surest mistakes: the photographs, and for a run, where in them the network saw what it said.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     model: str | None,
@@ -40,6 +48,7 @@ def command(
     strict: bool,
     offline: bool,
     other: Path | None,
+    mistakes: Path | None,
     as_json: bool,
 ) -> None:
     """Measure the accuracy of MODEL on the test images.
@@ -82,6 +91,8 @@ def command(
             f"{found} has other classes ({listed(metadata.labels)}) than {dataset.name} ({listed(dataset.labels)})"
         )
     logits = run(session, dataset.test_images)
+    if mistakes is not None:
+        _draw_mistakes(mistakes, dataset, logits, str(found), trained.path if reference is not None else None)
     evaluation = evaluate(logits, dataset.test_labels, dataset.labels)
     unknown = None
     if (folder := other or dataset.other) is not None:
@@ -100,6 +111,21 @@ def command(
     say(text_report(evaluation))
     if unknown is not None:
         say("\n" + unknown_table(unknown))
+
+
+def _draw_mistakes(path: Path, dataset: "Dataset", logits: "Logits", title: str, run: Path | None) -> None:
+    """Draw the surest mistakes; with maps by the network of ``run``, folded if it can be, as int8 was made of that."""
+    if path.suffix.lower() != ".png":
+        raise click.UsageError(f"--mistakes writes a .png file, not {path.name}.")
+    with needs("train"):
+        from cifar_edge.training.checkpoint import load_network
+        from cifar_edge.training.mistakes import draw_misclassified
+    network = None
+    if run is not None:
+        trained = load_network(run)
+        network = trained.folded or trained.network
+    draw_misclassified(path, dataset, logits, title, network)
+    note(f"wrote {path}")
 
 
 def _record(evaluation: "Evaluation") -> dict[str, Any]:

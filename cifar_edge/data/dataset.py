@@ -1,8 +1,8 @@
 """A dataset in memory: uint8 images and their labels, split into training and test."""
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,6 +65,8 @@ class Dataset:
         folder: absolute path of the image folder; None for CIFAR-10.
         holdout: share of the images held out as test images, in (0, 1); None where the dataset has its own split.
         other: folder of images of no class; None where there is none.
+        names: SHA-256 of an image's pixels (see `image_digests`) -> its file, relative to ``folder``; empty for
+            CIFAR-10.
     """
 
     name: str
@@ -77,11 +79,16 @@ class Dataset:
     folder: Path | None = None
     holdout: float | None = None
     other: Path | None = None
+    names: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def size(self) -> int:
         """Height and width of the images, in pixels."""
         return int(self.train_images.shape[1])
+
+    def names_of(self, images: Images) -> list[str | None]:
+        """The files of ``images``, uint8 ``[n, S, S, 3]``, relative to `folder`; None where there is none."""
+        return [self.names.get(digest) for digest in image_digests(images)] if self.names else [None] * len(images)
 
     def arrays(self) -> Arrays:
         """The four arrays as files hold them and as fingerprints hash them."""

@@ -13,7 +13,7 @@ from cifar_edge.errors import ModelError, TrainingError
 from cifar_edge.folding.batch_norm import with_batch_norm, without_batch_norm
 from cifar_edge.folding.earlier import current_names
 from cifar_edge.folding.fold import fold
-from cifar_edge.folding.network import BatchNormNetwork
+from cifar_edge.folding.network import BatchNormNetwork, FoldedNetwork
 from cifar_edge.messages import listed
 from cifar_edge.models import build
 from cifar_edge.models.depthwise import DepthwiseConv2d
@@ -71,6 +71,7 @@ class Phases:
         self.test = _tensors(dataset.test_images, dataset.test_labels, device)
         self.teacher = _teacher(recipe, dataset.labels, device, callbacks)
         self.run, self.state = Run(folder), state
+        self.folded: FoldedNetwork | None = None
         self.records: list[EpochRecord] = list(state.records) if state else []
 
     def seconds(self) -> float:
@@ -118,6 +119,7 @@ class Phases:
         if self.validation is not None:
             validation_accuracy = accuracy_of(logits_of(folded, self.validation[0]), self.validation[1])
         logits = logits_of(folded, self.test[0])
+        self.folded = folded
         save_folded(self.run.weights(folded=True), folded, recipe.model, self.dataset.labels, recipe.size)
         summary = replace(
             summary,

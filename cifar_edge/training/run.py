@@ -192,7 +192,9 @@ def fold_run(
         phases = Phases(recipe, dataset, folder, where, callbacks or Callbacks())
         summary, logits = phases.fold(trained.network.to(where), summary)
         _warn_about_folding_loss(summary, phases.callbacks)
-        plots.draw_predictions(folder, dataset, logits.cpu().numpy(), _deployed_name(recipe.model, summary))
+        plots.draw_predictions(
+            folder, dataset, logits.cpu().numpy(), _deployed_name(recipe.model, summary), phases.folded
+        )
         run.write_metrics(phases.records, FOLD_METRICS)
         write_trained_on(folder, dataset)  # runs of early versions do not have it
         run.write_summary(summary)
@@ -257,7 +259,9 @@ def _finish(phases: Phases, state: RunState) -> RunSummary:
         _warn_about_folding_loss(summary, phases.callbacks)
     accuracy_name = "test images" if validation is None else "validation images"
     plots.draw_curves(folder / plots.CURVES, phases.records, accuracy_name)
-    plots.draw_predictions(folder, dataset, logits.cpu().numpy(), _deployed_name(recipe.model, summary))
+    plots.draw_predictions(
+        folder, dataset, logits.cpu().numpy(), _deployed_name(recipe.model, summary), phases.folded or network
+    )
     summary = replace(summary, finished=_now(), seconds=phases.seconds())
     phases.run.write_metrics(phases.records)
     write_trained_on(folder, dataset)

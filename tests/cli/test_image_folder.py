@@ -31,7 +31,8 @@ from cifar_edge.runs.dataset import Fingerprints
 from cifar_edge.runs.run import Run
 from cifar_edge.runtime.model import load, run
 from cifar_edge.training.checkpoint import TrainedNetwork, load_network, save_folded, save_weights
-from cifar_edge.training.plots import draw_confusion, draw_misclassified
+from cifar_edge.training.mistakes import draw_misclassified
+from cifar_edge.training.plots import draw_confusion
 
 LABELS = ("$100 'gold'", "Żaba zielona", "飞机")
 TRAIN = ("--epochs", "2", "--fold-epochs", "1", "--name", "own")

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 from export_helpers import write_run
 from image_folder_helpers import of_class, write_images
+from PIL import Image
 
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset, load_dataset
@@ -90,3 +91,15 @@ def test_cifar_10_has_no_others_of_its_own(tmp_path: Path, sample: Dataset) -> N
     result = command("export", run, "--data", "sample", "--keep", "0.9")
     assert result.exit_code == 1
     assert "give --other DIR" in result.stderr
+
+
+def test_evaluate_draws_the_mistakes(run: Path, tmp_path: Path) -> None:
+    model = tmp_path / "out" / "gn-cnn-nano.fp32.onnx"
+    assert command("export", run, "--keep", "none", "--out", model.parent).exit_code == 0
+    picture = tmp_path / "mistakes.png"
+    result = command("evaluate", model, "--data", run.parent / "data", "--mistakes", picture)
+    assert f"wrote {picture}" in result.stderr
+    with Image.open(picture) as image:
+        assert min(image.size) > 300
+    result = command("evaluate", model, "--data", run.parent / "data", "--mistakes", tmp_path / "a.txt")
+    assert "--mistakes writes a .png file" in result.stderr

@@ -89,7 +89,7 @@ def test_a_run_on_cifar10_keeps_no_digests(run: Path) -> None:
 def _plots(folder: Path, dataset: Dataset, network: torch.nn.Module, name: str) -> list[bytes]:
     """The two plots of the predictions of ``network``."""
     folder.mkdir()
-    draw_predictions(folder, dataset, logits_of(network, torch.from_numpy(dataset.test_images)).numpy(), name)
+    draw_predictions(folder, dataset, logits_of(network, torch.from_numpy(dataset.test_images)).numpy(), name, network)
     return _drawn(folder)
 
 

@@ -82,6 +82,7 @@ def load_image_folder(root: Path, *, size: int, holdout: float | None, strict: b
         folder=root.resolve(),
         holdout=holdout,
         other=other,
+        names={decoded.digests[index]: listing.files[index].name for index in found.kept},
     )
     for line in class_warnings(dataset):
         report(f"warning: {line}")
