@@ -35,11 +35,11 @@ MEGABYTE = 1e6
 def command(models: tuple[str, ...], threads: int, batch: int, as_json: bool) -> None:
     """Measure speed, memory and size of models on this machine.
 
-    Measured are the latency of one image (session.run of onnxruntime on a ready array, and Classifier.predict), the
+    Measured are the latency of one image (session.run of the runtime on a ready array, and Classifier.predict), the
     throughput on a large batch, and session creation and peak memory of a fresh process. All models take turns.
 
-    MODEL is a released name (gn-cnn; for one of its files gn-cnn.fp32), a run, a folder or an .onnx file. Without it,
-    both precisions of the model of predict are measured.
+    MODEL is a released name (gn-cnn; for one of its files gn-cnn.fp32), a run, a folder or an .onnx or .tflite file.
+    Without it, both precisions of the model of predict are measured. A .tflite file runs in LiteRT.
 
     Example: cifar-edge benchmark gn-cnn.fp32 gn-cnn.int8 --threads 2
     """
@@ -77,7 +77,7 @@ def _record(costs: "Sequence[Cost]", threads: int, batch: int) -> dict[str, Any]
         "threads": threads,
         "batch": batch,
         "machine": machine(),
-        "versions": _versions(),
+        "versions": _versions(costs),
         "models": [{**asdict(cost), "path": str(cost.path)} for cost in costs],
     }
 
@@ -100,7 +100,7 @@ def text_report(costs: "Sequence[Cost]", threads: int, batch: int) -> str:
         *_rows(costs, _bars(costs)),
         "",
     ]
-    return "\n".join([*lines, *_notes(threads, batch, machine())])
+    return "\n".join([*lines, *_notes(costs, threads, batch, machine())])
 
 
 def _microseconds(latency: "Latency") -> list[str]:
@@ -142,14 +142,15 @@ def _row(name: str, cells: str) -> list[str]:
     return [name, f"{'':<{NAME_WIDTH}}{cells}"]
 
 
-def _notes(threads: int, batch: int, machine: str) -> list[str]:
+def _notes(costs: "Sequence[Cost]", threads: int, batch: int, machine: str) -> list[str]:
     from cifar_edge.measure.benchmark import PROCESSES
     from cifar_edge.measure.timing import LARGE_RUNS, ROUNDS, SINGLE_RUNS
 
-    versions = ", ".join(f"{name} {version}" for name, version in _versions().items())
+    versions = ", ".join(f"{name} {version}" for name, version in _versions(costs).items())
+    runtimes = "onnxruntime, or LiteRT for a .tflite file," if _runs_litert(costs) else "onnxruntime"
     notes = [
-        "session.run: onnxruntime alone, from a ready uint8 array to logits; Classifier.predict: the same array to a "
-        f"label with its score. {ROUNDS * SINGLE_RUNS:,} calls each; all models took turns in {ROUNDS} rounds.",
+        f"session.run: {runtimes} alone, from a ready uint8 array to logits; Classifier.predict: the same array to a label with its score. "
+        f"{ROUNDS * SINGLE_RUNS:,} calls each; all models took turns in {ROUNDS} rounds.",
         f"batch {batch}: images a second by session.run, median of {ROUNDS * LARGE_RUNS} calls.",
         "creation: of a Classifier in a fresh process, imports not counted (read the file, create the session, check); "
         "memory: the peak of such a process until it had classified one image, Python and onnxruntime included; by "
@@ -159,17 +160,25 @@ def _notes(threads: int, batch: int, machine: str) -> list[str]:
     return [line for note in notes for line in textwrap.wrap(note, WIDTH, subsequent_indent="  ")]
 
 
-def _versions() -> dict[str, str]:
+def _versions(costs: "Sequence[Cost]") -> dict[str, str]:
     import platform
+    from importlib.metadata import version
 
     import numpy as np
     import onnxruntime
 
     from cifar_edge import __version__
 
-    return {
+    versions = {
         "cifar-edge": __version__,
         "python": platform.python_version(),
         "onnxruntime": onnxruntime.__version__,
         "numpy": np.__version__,
     }
+    if _runs_litert(costs):
+        versions["ai-edge-litert"] = version("ai-edge-litert")
+    return versions
+
+
+def _runs_litert(costs: "Sequence[Cost]") -> bool:
+    return any(cost.path.suffix == ".tflite" for cost in costs)

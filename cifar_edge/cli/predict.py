@@ -53,7 +53,7 @@ def _threshold(context: click.Context, parameter: click.Parameter, value: str | 
     callback=_threshold,
     help="Answer 'unknown' if the score is below P; with none, never.  [default: the model's own threshold]",
 )
-@click.option("--model", metavar="MODEL", help="A released name, a run, a folder or an .onnx file.")
+@click.option("--model", metavar="MODEL", help="A released name, a run, a folder or an .onnx or .tflite file.")
 @click.option("--json", "form", flag_value="json", help="Print JSON: an array with one record an input.")
 @click.option("--jsonl", "form", flag_value="jsonl", help="Print JSON Lines: one record a line, as they come.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV, as it comes.")

@@ -25,7 +25,7 @@ from cifar_edge.export.parity import (
     torch_logits,
 )
 from cifar_edge.export.report import Report, Row, TargetGate
-from cifar_edge.export.targets import ALWAYS, Written, write_targets
+from cifar_edge.export.targets import ALWAYS, TARGETS, Written, write_targets
 from cifar_edge.export.threshold import Calibration, Chosen, choose
 from cifar_edge.folding.fold import can_fold
 from cifar_edge.measure.metrics import Estimate, accuracy
@@ -197,6 +197,8 @@ def _report(
     written: Mapping[str, Written],
 ) -> Report:
     sessions = {export.conversion.name: load(export.content).session for export in judged}
+    others = {name: TARGETS[name].session for name in written}
+    sessions |= {name: session(written[name].files) for name, session in others.items() if session is not None}
     timings = time_alternately(sessions, dataset.test_images)
     about = judged[0].conversion.about
     return Report(
@@ -210,7 +212,9 @@ def _report(
         versions=about.versions,
         targets={name: tuple(target.files) for name, target in written.items()},
         target_gates={
-            name: TargetGate(target.outcomes, target.figures) for name, target in written.items() if name != ALWAYS
+            name: TargetGate(target.outcomes, target.figures, timings.get(name))
+            for name, target in written.items()
+            if name != ALWAYS
         },
     )
 

@@ -54,10 +54,12 @@ class TargetGate:
     Attributes:
         outcomes: one for each program that reads the files.
         figures: what they cost on a device, as the target gives it.
+        timing: on this machine, with one thread, in turns with ``rows``; None for files that do not run on it.
     """
 
     outcomes: tuple[Outcome, ...]
     figures: Mapping[str, Any]
+    timing: Timing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,16 @@ class Report:
             why += "; int8 is fastest without norms, which `cifar-edge fold` folds away"
         if self.accuracy_drop is not None and self._refused:
             why += f", but {self.accuracy_drop.refusal()}"
-        return why
+        return "; ".join([why, *self._speeds()])
+
+    def _speeds(self) -> list[str]:
+        """How fast int8 is in each target that was timed, beside onnxruntime."""
+        int8 = self.rows[-1].timing.p50_seconds
+        return [
+            f"as {name} int8 takes {gate.timing.p50_seconds / int8:.2f} times as long as in onnxruntime"
+            for name, gate in self.target_gates.items()
+            if gate.timing is not None
+        ]
 
     def _comparison(self) -> str:
         fp32, int8 = self.rows[0], self.rows[-1]
@@ -191,6 +202,11 @@ class Report:
             outcome_line(name, ", ".join(dict.fromkeys(top(file) for file in self.targets[name])), outcome)
             for name, gate in self.target_gates.items()
             for outcome in gate.outcomes
+        ] + [
+            f"{name}: p50 {p50}, p99 {p99}, batch {LARGE_BATCH} {batch}"
+            for name, gate in self.target_gates.items()
+            if gate.timing is not None
+            for p50, p99, batch in [_times(gate.timing)]
         ]
 
     def _gates(self) -> list[str]:
@@ -235,11 +251,16 @@ def _verdict(comparison: Comparison, max_drop: float, reference: str) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    timing = row.timing
     return (
         f"{row.size / 1000:.1f} kB",
         f"{row.accuracy.value:.2%}",
         f"{row.comparison.agreement:.2%}",
+        *_times(row.timing),
+    )
+
+
+def _times(timing: Timing) -> tuple[str, str, str]:
+    return (
         f"{timing.p50_seconds * 1e6:.1f} us",
         f"{timing.p99_seconds * 1e6:.1f} us",
         f"{timing.images_per_second:,.0f}/s",

@@ -29,14 +29,21 @@ def read_graph(path: str | os.PathLike[str]) -> tuple[OnnxFile, ModelMetadata]:
         ModelError: the file is missing, empty, larger than `MAX_MODEL_BYTES`, or no ONNX model.
         ContractError: it is a model, but one that does not keep the edge contract.
     """
-    content = read_model(path)
-    return checked_graph(content, display_name(os.fspath(path)))
+    name, content = display_name(os.fspath(path)), read_model(path)
+    if is_tflite(content):
+        raise ModelError(f"{name} is a .tflite file; give the .onnx file beside it")
+    return checked_graph(content, name)
 
 
 def checked_graph(content: bytes, name: str) -> tuple[OnnxFile, ModelMetadata]:
     """`read_graph` for the bytes of a file, which errors call ``name``."""
     with calling(name, content):
         return checked(content)
+
+
+def is_tflite(content: bytes) -> bool:
+    """Whether ``content`` begins as a ``.tflite`` file does."""
+    return content[4:8] == b"TFL3"
 
 
 def read_model(path: str | os.PathLike[str]) -> bytes:

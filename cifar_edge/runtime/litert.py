@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from cifar_edge.errors import ContractError, MissingExtra, ModelError
 from cifar_edge.messages import reason
+from cifar_edge.model_file.reading import MAX_METADATA
 from cifar_edge.spec import IMAGE_CHANNELS, INPUT_NAME, METADATA_KEY, OUTPUT_NAME, SCORES_NAME, ModelMetadata
 
-_IDENTIFIER = b"TFL3"
 _OPERATORS = (
     "ADD",
     "CONV_2D",
@@ -28,12 +28,6 @@ _OPERATORS = (
     "SOFTMAX",
 )
 """What `cifar_edge.export.targets.litert_graph` writes."""
-_MAX_METADATA = 1_000_000  # bytes of JSON; a thousand classes with long names take a third of them
-
-
-def is_tflite(content: bytes) -> bool:
-    """Whether ``content`` begins as a ``.tflite`` file does."""
-    return content[4:8] == _IDENTIFIER
 
 
 def load(content: bytes, threads: int) -> tuple["Session", ModelMetadata]:
@@ -142,7 +136,7 @@ def _checked(content: bytes) -> ModelMetadata:
         codes = {model.OperatorCodes(index).BuiltinCode() for index in range(model.OperatorCodesLength())}
         entries = [model.Metadata(index) for index in range(model.MetadataLength())]
         texts = [model.Buffers(entry.Buffer()) for entry in entries if entry.Name() == METADATA_KEY.encode()]
-        text = texts[0].DataAsNumpy().tobytes() if texts and texts[0].DataLength() <= _MAX_METADATA else b""
+        text = texts[0].DataAsNumpy().tobytes() if texts and texts[0].DataLength() <= MAX_METADATA else b""
     except (struct.error, IndexError, TypeError, ValueError, AttributeError) as error:
         raise ModelError("its tables lead out of the file") from error
     if not text:

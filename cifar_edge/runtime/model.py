@@ -9,7 +9,7 @@ import onnxruntime
 
 from cifar_edge.errors import ContractError, ModelError
 from cifar_edge.messages import display_name, reason
-from cifar_edge.model_file.reading import BATCH, calling, checked, read_model
+from cifar_edge.model_file.reading import BATCH, calling, checked, is_tflite, read_model
 from cifar_edge.runtime import litert
 from cifar_edge.spec import IMAGE_CHANNELS, INPUT_NAME, OUTPUT_NAME, ModelMetadata
 
@@ -42,10 +42,9 @@ def load(source: str | os.PathLike[str] | bytes, threads: int = 1, name: str | N
         name, content = name or "the given model", source
     else:
         name, content = name or display_name(os.fspath(source)), read_model(source)
-    is_tflite = litert.is_tflite(content)
-    with calling(name, content, "a LiteRT model" if is_tflite else "an ONNX model"):
+    with calling(name, content, "a LiteRT model" if is_tflite(content) else "an ONNX model"):
         session: Any
-        if is_tflite:
+        if is_tflite(content):
             session, metadata = litert.load(content, threads)
         else:
             _, metadata = checked(content)

@@ -9,7 +9,7 @@ from pathlib import Path
 from cifar_edge.errors import PageError
 from cifar_edge.files import remove_leftovers, write_bytes
 from cifar_edge.messages import display_name
-from cifar_edge.model_file.reading import read_model
+from cifar_edge.model_file.reading import is_tflite, read_model
 from cifar_edge.runtime.model import load
 
 MODEL = "model.onnx"
@@ -64,10 +64,12 @@ def site_files(page: Path, model: Path, keep_model: bool = True) -> tuple[str, d
 
     Raises:
         ModelError: as `write_site`.
-        PageError: ``page`` is not a built page.
+        PageError: ``page`` is not a built page, or ``model`` is a ``.tflite`` file.
         OSError: ``page`` cannot be read.
     """
     network = read_model(model)
+    if is_tflite(network):
+        raise PageError(f"the page runs .onnx files, and {display_name(str(model))} is a .tflite file")
     metadata = load(network, name=display_name(str(model))).metadata.to_record()
     # The card first: by it the folder is known as a page, even if this process is killed before the other files.
     files = {CARD: json.dumps({**metadata, "bytes": len(network)}, indent=2).encode(), MODEL: network}

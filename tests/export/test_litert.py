@@ -4,6 +4,7 @@ import io
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,11 +40,11 @@ def operators(content: bytes) -> list[str]:
     return [codes[operator.opcodeIndex] for operator in model.subgraphs[0].operators]
 
 
-def snr_db(logits: npt.NDArray[np.float32], wanted: npt.NDArray[np.float32]) -> float:
+def snr_db(logits: npt.NDArray[Any], wanted: npt.NDArray[np.float32]) -> float:
     return 10 * float(np.log10(np.square(wanted).sum() / np.square(logits - wanted).sum()))
 
 
-def integers(make: Callable[[], nn.Module], dataset: Dataset) -> IntegerNetwork:
+def integers(make: Callable[[], nn.Sequential], dataset: Dataset) -> IntegerNetwork:
     torch.manual_seed(0)
     network = FoldedNetwork(make()).eval().requires_grad_(False)
     return quantize(network.layers, dataset.train_images)

@@ -148,9 +148,12 @@ def test_a_program_that_rounds_in_another_way_is_given_a_tolerance(
         return written["json"].outcomes[0]
 
     assert judged(Tolerance(agreement=0.99, drop=1.0)).agreement == 1 - 2 / 250
-    with pytest.raises(GateFailed, match="differs too much from the integer network in numpy: 2 of 250 images"):
-        judged(Tolerance(agreement=0.995, drop=1.0))
-    with pytest.raises(GateFailed, match="2 of 50 images"):
+    assert judged(Tolerance(agreement=0.995, drop=1.0)).images == 250, "2 of 250 may be chance"
+    with pytest.raises(
+        GateFailed, match=r"differs too much from .* in numpy: 0\.80% of 250 images change class \(0\.1% may"
+    ):
+        judged(Tolerance(agreement=0.999, drop=1.0))
+    with pytest.raises(GateFailed, match=r"4\.00% of 50 images"):
         judged(Tolerance(agreement=0.99, drop=1.0), images=50)
     with pytest.raises(GateFailed, match="250 of 250 images get other logits"):
         judged(None)

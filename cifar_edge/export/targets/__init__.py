@@ -26,12 +26,15 @@ class Target:
         options: class of the options: a frozen dataclass in which every field has a default.
         runners: the programs that read the files; the gate compares each with the network.
         figures: network and files -> what the files cost on a device, as JSON values for ``report.json``.
+        session: the files -> what runs them, called as onnxruntime's ``InferenceSession``, to be timed beside it; None
+            if they are not timed.
     """
 
     write: Callable[[IntegerNetwork, ModelMetadata, Any], Files]
     options: Callable[[], Any]
     runners: tuple[Runner, ...]
     figures: Callable[[IntegerNetwork, Files], Mapping[str, Any]] = lambda network, files: {}
+    session: Callable[[Files], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ ALWAYS = "onnx"
 TARGETS: dict[str, Target] = {
     ALWAYS: Target(onnx.write, onnx.OnnxOptions, (Runner("onnxruntime", onnx.run),)),
     "c": Target(c.write, c.COptions, (Runner("C", c.run),)),
-    "litert": Target(litert.write, litert.LitertOptions, litert.RUNNERS),
+    "litert": Target(litert.write, litert.LitertOptions, litert.RUNNERS, session=litert.session),
 }
 """Name for `cifar-edge export --target` -> target."""
 

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_edge.errors import CannotRun, GateFailed
+from cifar_edge.export.parity import CONCLUSIVE_IMAGES
+from cifar_edge.measure.metrics import Estimate, accuracy, accuracy_difference
 
 Files: TypeAlias = Mapping[str, bytes]
 """File name -> content. The files of a target may lie in a folder: ``gn-cnn.c/gn_cnn.h``."""
@@ -96,7 +98,7 @@ class Reference:
 def check(target: str, runner: Runner, files: Files, reference: Reference) -> Outcome:
     """Run ``files`` of ``target`` by ``runner`` and compare the logits with those of the integer network.
 
-    On few images a tolerance allows one image to change class, and one to be lost, whatever share of them that is.
+    With fewer images than `CONCLUSIVE_IMAGES` a tolerance is exceeded if it is so with 95 % confidence.
 
     Raises:
         GateFailed: they differ by more than the runner's gate allows.
@@ -126,19 +128,24 @@ def _same_logits(target: str, runner: str, logits: Logits, reference: Reference)
 def _same_classes(target: str, runner: str, logits: Logits, reference: Reference, tolerance: Tolerance) -> Outcome:
     images, classes = len(logits), logits.argmax(axis=1)
     wanted = reference.classes()[:images]
-    changed = int(np.count_nonzero(classes != wanted))
-    may_change = max(1, int((1 - tolerance.agreement) * images + 1e-9))
-    lost = None if reference.labels is None else _lost(classes, wanted, reference.labels[:images])
-    may_lose = max(1, int(tolerance.drop / 100 * images + 1e-9))
-    if changed > may_change or (lost or 0) > may_lose or not np.isfinite(logits).all():
-        accuracy = "" if lost is None else f", {lost} correct answers are lost ({may_lose} may)"
-        raise GateFailed(
-            f"{target} differs too much from the integer network in {runner}: {changed} of {images:,} images change "
-            f"class ({may_change} may){accuracy}; nothing was written"
+    different = accuracy(int(np.count_nonzero(classes != wanted)), images)
+    drop = None
+    if reference.labels is not None:
+        labels = reference.labels[:images]
+        drop = accuracy_difference(classes == labels, wanted == labels)
+    too_many = _surely(different) > 1 - tolerance.agreement
+    too_bad = drop is not None and _surely(drop) > tolerance.drop / 100
+    if too_many or too_bad or not np.isfinite(logits).all():
+        changed = f"{different.value:.2%} of {images:,} images change class ({1 - tolerance.agreement:.1%} may)"
+        lost = (
+            "" if drop is None else f", {100 * drop.value:.2f} percentage points are lost ({tolerance.drop:g} may be)"
         )
-    return Outcome(runner, False, images, 1 - changed / images, None if lost is None else lost / images)
+        raise GateFailed(
+            f"{target} differs too much from the integer network in {runner}: {changed}{lost}; nothing was written"
+        )
+    return Outcome(runner, False, images, 1 - different.value, None if drop is None else drop.value)
 
 
-def _lost(classes: Classes, wanted: Classes, labels: Classes) -> int:
-    """How many correct answers the integer network has more."""
-    return int(np.count_nonzero(wanted == labels)) - int(np.count_nonzero(classes == labels))
+def _surely(estimate: Estimate) -> float:
+    """What was measured; on few images what is exceeded with 95 % confidence."""
+    return estimate.value if estimate.images >= CONCLUSIVE_IMAGES else estimate.low

@@ -55,17 +55,19 @@ def write(network: IntegerNetwork, metadata: ModelMetadata, options: LitertOptio
     return {f"{metadata.model}.{metadata.precision}.tflite": packed(graph, metadata, scores=options.scores)}
 
 
+def session(files: Mapping[str, bytes]) -> Session:
+    """The file in LiteRT, with XNNPACK."""
+    (content,) = files.values()
+    return Session(content)
+
+
 def _xnnpack(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    return _run(files, images, built_in=False)
+    return run(session(files), images)
 
 
 def _built_in(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    return _run(files, images, built_in=True)
-
-
-def _run(files: Mapping[str, bytes], images: npt.NDArray[np.uint8], built_in: bool) -> npt.NDArray[np.float32]:
     (content,) = files.values()
-    return run(Session(content, built_in=built_in), images)
+    return run(Session(content, built_in=True), images)
 
 
 def _micro(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
