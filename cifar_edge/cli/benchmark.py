@@ -149,8 +149,8 @@ def _notes(costs: "Sequence[Cost]", threads: int, batch: int, machine: str) -> l
     versions = ", ".join(f"{name} {version}" for name, version in _versions(costs).items())
     runtimes = "onnxruntime, or LiteRT for a .tflite file," if _runs_litert(costs) else "onnxruntime"
     notes = [
-        f"session.run: {runtimes} alone, from a ready uint8 array to logits; Classifier.predict: the same array to a label with its score. "
-        f"{ROUNDS * SINGLE_RUNS:,} calls each; all models took turns in {ROUNDS} rounds.",
+        f"session.run: {runtimes} alone, from a ready uint8 array to logits; Classifier.predict: the same array "
+        f"to a label with its score. {ROUNDS * SINGLE_RUNS:,} calls each; all models took turns in {ROUNDS} rounds.",
         f"batch {batch}: images a second by session.run, median of {ROUNDS * LARGE_RUNS} calls.",
         "creation: of a Classifier in a fresh process, imports not counted (read the file, create the session, check); "
         "memory: the peak of such a process until it had classified one image, Python and onnxruntime included; by "
