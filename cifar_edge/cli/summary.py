@@ -45,6 +45,7 @@ def command(name: str, size: int | None, as_json: bool) -> None:
         say(json.dumps({"model": name, **asdict(integers)}, indent=2) if as_json else integers.to_table())
         return
     with needs("train"):
+        from cifar_edge.folding.description import folded_network
         from cifar_edge.models import build, summarize
     from cifar_edge.errors import ModelError, RecipeError
     from cifar_edge.runs.reading import NamedNetwork
@@ -59,7 +60,13 @@ def command(name: str, size: int | None, as_json: bool) -> None:
         network, int8 = run.network(), _int8_of(run)
     side = size or network.size
     try:
-        summary = summarize(build(network.model, len(network.labels), side), side)
+        classes = len(network.labels)
+        if network.layers is None:
+            summary = summarize(build(network.model, classes, side), side)
+        else:
+            summary = summarize(folded_network(network.layers, classes, side), side)
+    except ValueError as error:
+        raise ModelError(f"{name} has no folded network ({error})") from error
     except ModelError as error:  # no such network is a usage error, as for train --model
         raise RecipeError(str(error)) from error
     if as_json:

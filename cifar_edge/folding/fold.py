@@ -45,6 +45,8 @@ def without_norms(network: nn.Module) -> FoldedNetwork | None:
 
     A 1x1 convolution at the end, which reads one position, becomes the Linear that a folded network ends with.
     """
+    if isinstance(network, FoldedNetwork):
+        return network
     if not isinstance(network, nn.Sequential):
         return None
     try:

@@ -49,11 +49,13 @@ class NamedNetwork:
         model: its registered name.
         labels: class names in the order of the logits.
         size: height and width of its input.
+        layers: of a folded network: its description, not checked; None where the file has none.
     """
 
     model: str
     labels: tuple[str, ...]
     size: int
+    layers: object = None
 
 
 def network_named(file: BinaryIO) -> NamedNetwork:
@@ -70,7 +72,7 @@ def network_named(file: BinaryIO) -> NamedNetwork:
     size = about.get("size", IMAGE_SIZE)
     if size not in IMAGE_SIZES:
         raise ValueError(f"its size is {size}")
-    return NamedNetwork(text(about["model"]), labels, size)
+    return NamedNetwork(text(about["model"]), labels, size, about.get("layers"))
 
 
 def time_of(recorded: object) -> datetime | None:

@@ -46,8 +46,20 @@ class Recipe:
     model: str = "gn-cnn"
     """Registered name of the network."""
 
+    init: str = ""
+    """Run or released model to begin with, whose folded network is trained on with another head; empty to begin with
+    random weights. There are no norms then, and nothing to fold: ``[fold]`` is not used."""
+
     epochs: int = 20
-    """Passes over the training images."""
+    """Passes over the training images, or parts of the training of ``steps_per_epoch`` steps."""
+
+    steps_per_epoch: int = 0
+    """Steps of an epoch, over as many passes as they take; 0 for one pass. For datasets so small that a pass is only a
+    few steps, or so large that it is too many. The phase ``[fold]`` has the same."""
+
+    patience: int = 0
+    """Epochs without a better accuracy on the validation images after which a phase ends early; 0 never does. It needs
+    ``holdout``."""
 
     size: int = IMAGE_SIZE
     """Height and width of the images: a multiple of 16 from 32 to 128."""
@@ -78,6 +90,9 @@ class Recipe:
     weight_decay: float = 3e-4
     """For the tensors of more than one dimension that SGD trains: convolution and linear weights, s8-layer's norms."""
 
+    balance: bool = False
+    """Weight the loss of an image by the inverse of the size of its class, so that rare classes count as much."""
+
     label_smoothing: float = 0.0
     """Share of the target spread over all classes."""
 
@@ -87,6 +102,10 @@ class Recipe:
 
     crop: int = 4
     """Largest shift of the random crop, in pixels, with reflected borders; 0 for none."""
+
+    resized_crop: float = 0.0
+    """Least share of the image's area in a random crop that is resized to the image's size, in place of ``crop``; 0 for
+    none. For photographs, whose subjects lie anywhere and have any size (Szegedy et al. 2015, arXiv:1409.4842)."""
 
     flip: bool = True
     """Mirror half of the images."""
@@ -140,6 +159,10 @@ class Recipe:
                 raise RecipeError(f"{name} = {list(value)} is not a range of factors between 0 and {_LARGEST_FACTOR}")
         if self.size not in IMAGE_SIZES:
             raise RecipeError(f"size = {self.size} is not a multiple of 16 from {IMAGE_SIZES[0]} to {IMAGE_SIZES[-1]}")
+        if self.patience and not self.holdout:
+            raise RecipeError(f"patience = {self.patience} needs validation images: set holdout to their number")
+        if self.steps_per_epoch and self.augmented_copies:
+            raise RecipeError("augmented_copies are of whole passes over the images; leave steps_per_epoch = 0")
         if self.precision not in PRECISIONS:
             raise RecipeError(f"precision = {self.precision!r} is not one of {', '.join(PRECISIONS)}")
 
@@ -229,6 +252,8 @@ class Recipe:
 
 _RANGES: Mapping[str, tuple[float, float]] = {
     "epochs": (1, 100_000),
+    "steps_per_epoch": (0, 1_000_000),
+    "patience": (0, 100_000),
     "fold.epochs": (0, 100_000),
     "fold.learning_rate": (0.0, 100.0),
     "fold.muon_learning_rate": (0.0, 1.0),
@@ -245,6 +270,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "label_smoothing": (0.0, 0.99),
     "augmented_copies": (0, 1_000),
     "crop": (0, 64),
+    "resized_crop": (0.0, 1.0),
     "cutout": (0, 128),
     "brightness": (0.0, 1.0),
     "contrast": (0.0, 1.0),

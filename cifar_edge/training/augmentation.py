@@ -1,9 +1,12 @@
-"""Augmentation of all images of an epoch at once, as uint8 tensors, without data loader processes."""
+"""Augmentation of many images at once, as uint8 tensors, without data loader processes."""
+
+import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from cifar_edge.runs.recipe import Strength
+from cifar_edge.runs.recipe import Recipe, Strength
 from cifar_edge.spec import PIXEL_ZERO_POINT
 
 _CHUNK = 5_000
@@ -11,6 +14,53 @@ _CHUNK = 5_000
 
 _FLOAT_CHUNK = 500
 """Images converted to float at a time, so that they fit into a processor's cache."""
+
+
+_STRETCH = 1.2
+"""Largest ratio of the sides of a resized crop."""
+
+
+def augmented_by(recipe: Recipe, images: Tensor, generator: torch.Generator) -> Tensor:
+    """Randomly changed versions of ``images``, uint8 ``[n, S, S, 3]``, as ``recipe`` says."""
+    if recipe.resized_crop:
+        cropped = resized_crops(images, generator, least_area=recipe.resized_crop)
+        moved = augment(cropped, generator, crop=0, flip=recipe.flip, cutout=recipe.cutout)
+    else:
+        moved = augment(images, generator, crop=recipe.crop, flip=recipe.flip, cutout=recipe.cutout)
+    return relight(moved, generator, brightness=recipe.brightness, contrast=recipe.contrast)
+
+
+def resized_crops(images: Tensor, generator: torch.Generator, *, least_area: float) -> Tensor:
+    """A random part of each image, anywhere in it, resized to the image's size with bilinear interpolation.
+
+    As in torchvision's RandomResizedCrop, area and ratio of sides are drawn for each image.
+
+    Args:
+        images: uint8 ``[n, height, width, 3]`` on any device.
+        generator: a CPU generator.
+        least_area: least share of the area of an image; the largest is 1.
+
+    Returns:
+        uint8, the shape and device of ``images``.
+    """
+    count = len(images)
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(count, generator=generator)
+
+    area, ratio = uniform(least_area, 1), uniform(-math.log(_STRETCH), math.log(_STRETCH)).exp()
+    across, down = (area * ratio).sqrt().clamp_max(1), (area / ratio).sqrt().clamp_max(1)
+    maps = torch.zeros(count, 2, 3)
+    maps[:, 0, 0], maps[:, 0, 2] = across, uniform(-1, 1) * (1 - across)
+    maps[:, 1, 1], maps[:, 1, 2] = down, uniform(-1, 1) * (1 - down)
+    result = torch.empty_like(images)
+    for start in range(0, count, _FLOAT_CHUNK):
+        part = slice(start, start + _FLOAT_CHUNK)
+        pixels = images[part].permute(0, 3, 1, 2).float()
+        grid = F.affine_grid(maps[part].to(images.device), list(pixels.shape), align_corners=False)
+        crops = F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+        result[part] = crops.round_().permute(0, 2, 3, 1)
+    return result
 
 
 def augment(images: Tensor, generator: torch.Generator, *, crop: int, flip: bool, cutout: int) -> Tensor:

@@ -22,7 +22,7 @@ from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.messages import reason
 from cifar_edge.models import build
 from cifar_edge.runs.dataset import DatasetReference
-from cifar_edge.runs.reading import header_record, network_named
+from cifar_edge.runs.reading import network_named
 from cifar_edge.runs.resolve import resolve_run
 from cifar_edge.runs.run import SUMMARY, Run
 from cifar_edge.spec import IMAGE_SIZE, METADATA_KEY
@@ -125,8 +125,8 @@ def read_weights(path: Path) -> Weights:
         content = read_bounded(path, MAX_TENSOR_BYTES)
         state = load(content)
         about = network_named(io.BytesIO(content))
-        layers = header_record(io.BytesIO(content)).get("layers")
-        return Weights(state, about.model, about.labels, about.size, hashlib.sha256(content).hexdigest(), layers)
+        digest = hashlib.sha256(content).hexdigest()
+        return Weights(state, about.model, about.labels, about.size, digest, about.layers)
     except FileNotFoundError as error:
         raise ModelError(f"{path} is missing; is the run finished?") from error
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
@@ -136,10 +136,26 @@ def read_weights(path: Path) -> Weights:
 def network_of(weights: Weights, path: Path) -> nn.Module:
     """The network that has ``weights``, which were read from ``path``, in evaluation mode.
 
+    It is a folded one if they describe its layers: a training that began with a folded network has no other.
+
     Raises:
         ModelError: there is no such network, or the weights do not fit it.
     """
+    if weights.layers is not None:
+        return _described(weights, path)
     network = build(weights.model, len(weights.labels), weights.size)
+    _load_state(network, weights, path)
+    return network
+
+
+def _described(weights: Weights, path: Path) -> FoldedNetwork:
+    """The folded network whose layers ``weights`` describe."""
+    try:
+        network = folded_network(weights.layers, len(weights.labels), weights.size)
+        check_tensors(weights.state, network.state_dict())  # before memory is taken for them
+    except ValueError as error:
+        raise ModelError(f"{path} holds no folded network ({reason(error)})") from error
+    network.to_empty(device="cpu")
     _load_state(network, weights, path)
     return network
 
@@ -180,14 +196,11 @@ def _folded_of(folded: Weights, path: Path, network: nn.Module, trained: Weights
 
     Its geometry is what the file says; a file of an earlier version says none, and has that of the network's family.
     """
+    if folded.layers is not None:
+        return _described(replace(folded, labels=trained.labels, size=trained.size), path)
     try:
-        if folded.layers is None:
-            made = undescribed(network)
-            folded = replace(folded, state=current_names(folded.state, made))
-        else:
-            made = folded_network(folded.layers, len(trained.labels), trained.size)
-            check_tensors(folded.state, made.state_dict())  # before memory is taken for them
-            made.to_empty(device="cpu")
+        made = undescribed(network)
+        folded = replace(folded, state=current_names(folded.state, made))
     except ValueError as error:
         raise ModelError(f"{path} holds no folded network ({reason(error)})") from error
     _load_state(made, folded, path)

@@ -12,9 +12,9 @@ from cifar_edge.errors import Interrupted, ModelError, TrainingError
 from cifar_edge.messages import reason
 from cifar_edge.models.pixels import pixels_to_input
 from cifar_edge.runs.recipe import Recipe
-from cifar_edge.training.augmentation import augment, relight
+from cifar_edge.training.augmentation import augmented_by
 from cifar_edge.training.checkpoint import derived_seed, new_generator
-from cifar_edge.training.distributed import batch_worker, this_worker
+from cifar_edge.training.distributed import Worker, batch_worker, this_worker
 from cifar_edge.training.step import Step, schedule
 from cifar_edge.training.teacher import Teacher
 
@@ -63,10 +63,12 @@ def fit(
     recipe: Recipe,
     *,
     teacher: Teacher | None = None,
+    class_weights: Tensor | None = None,
     after_step: Callable[[int, int, int, Step], None] = lambda epoch, index, steps, step: None,
     after_epoch: Callable[[Epoch, nn.Module], None] = lambda epoch, ema: None,
     start: Snapshot | None = None,
     keep: Callable[[Snapshot], None] = lambda snapshot: None,
+    ended: Callable[[], bool] = lambda: False,
     stop: Callable[[], bool] = lambda: False,
 ) -> nn.Module:
     """Train ``network`` in place; returns a network with the exponential moving average (ema) of its weights.
@@ -80,10 +82,12 @@ def fit(
         labels: int64 ``[n]``.
         recipe: resolved, so its precision is ``bf16`` or ``fp32``.
         teacher: to distil from, on the same device.
+        class_weights: of the loss, float32 ``[classes]``, on the same device; None weights all classes alike.
         after_step: called with the epoch (from 1), the step in it (from 1), the steps of an epoch, and the `Step`.
         after_epoch: called with the results of the epoch and the ema network, in evaluation mode.
         start: where to resume; None trains from the weights of ``network``.
         keep: called after each ``after_epoch``, and when ``stop`` ends the training; the weights it gets are finite.
+        ended: called before each epoch; True ends the training early, as if all epochs were done.
         stop: called after each step, and between the teacher's batches; True ends the training.
 
     Raises:
@@ -93,11 +97,11 @@ def fit(
         Interrupted: ``stop`` was true; ``keep`` was called before, except while the teacher classifies images.
     """
     batch = min(recipe.batch_size, len(images))
-    steps = len(images) // batch
+    steps = recipe.steps_per_epoch or len(images) // batch
     worker = batch_worker(network)
     stop_alone = stop if this_worker().world_size == 1 else lambda: False  # processes cannot agree between batches
     stop = this_worker().agreed(stop, images.device)
-    step = Step(network, recipe, images.device, worker)
+    step = Step(network, recipe, images.device, worker, class_weights)
     first, done = 1, 0
     if start is not None:
         try:
@@ -106,16 +110,17 @@ def fit(
             raise UnfitState(f"the state does not fit the network: {reason(error)}") from error
         first, done = start.epoch + start.steps // steps, start.steps % steps
     for number in range(first, recipe.epochs + 1):
-        augmented, targets, teacher_logits = _epoch(images, labels, recipe, number, teacher, stop_alone)
+        if not done and ended():
+            break
+        batches = _batches(images, labels, recipe, number, teacher, stop_alone)
         mixtures = _mixtures(steps, recipe.mixup, recipe.seed, number)
         if not done:
             step.start_epoch()
         for index in range(done, steps):
-            part = worker.share(index * batch, batch)
             position = ((number - 1) * steps + index + 1) / (recipe.epochs * steps)
             torch.manual_seed(derived_seed(recipe.seed, number, index + worker.rank * steps))
-            taught = None if teacher_logits is None else teacher_logits[part]
-            step(augmented[part], targets[part], position, mixtures[index], taught)
+            augmented, targets, taught = batches(index, worker)
+            step(augmented, targets, position, mixtures[index], taught)
             after_step(number, index + 1, steps, step)
             if (index + 1) % _STEPS_BETWEEN_CHECKS == 0 and not math.isfinite(step.loss.item()):
                 raise _diverged(number, recipe)
@@ -133,23 +138,56 @@ def fit(
     return step.ema.eval()
 
 
-def _epoch(
+Batches = Callable[[int, Worker], tuple[Tensor, Tensor, Tensor | None]]
+"""Index of a step, and the worker -> its share of the step's augmented images, labels and teacher logits."""
+
+
+def _batches(
+    images: Tensor, labels: Tensor, recipe: Recipe, number: int, teacher: Teacher | None, stop: Callable[[], bool]
+) -> Batches:
+    """The batches of one epoch."""
+    if recipe.steps_per_epoch:
+        return _passes(images, labels, recipe, number, teacher, stop)
+    augmented, targets, teacher_logits = _one_pass(images, labels, recipe, number, teacher, stop)
+    batch = min(recipe.batch_size, len(images))
+
+    def batches(index: int, worker: Worker) -> tuple[Tensor, Tensor, Tensor | None]:
+        part = worker.share(index * batch, batch)
+        return augmented[part], targets[part], None if teacher_logits is None else teacher_logits[part]
+
+    return batches
+
+
+def _passes(
+    images: Tensor, labels: Tensor, recipe: Recipe, number: int, teacher: Teacher | None, stop: Callable[[], bool]
+) -> Batches:
+    """The batches of ``steps_per_epoch`` steps, drawn from passes over the images; each is augmented when it is due."""
+    batch = min(recipe.batch_size, len(images))
+    needed, generator = recipe.steps_per_epoch * batch, new_generator(recipe.seed, number)
+    passes = [torch.randperm(len(images), generator=generator) for _ in range(math.ceil(needed / len(images)))]
+    order = torch.cat(passes).to(images.device)
+
+    def batches(index: int, worker: Worker) -> tuple[Tensor, Tensor, Tensor | None]:
+        chosen = order[index * batch : (index + 1) * batch]
+        augmented = augmented_by(recipe, images[chosen], new_generator(recipe.seed, number, index))
+        part = worker.share(0, batch)
+        return augmented[part], labels[chosen][part], teacher.logits(augmented[part], stop) if teacher else None
+
+    return batches
+
+
+def _one_pass(
     images: Tensor, labels: Tensor, recipe: Recipe, number: int, teacher: Teacher | None, stop: Callable[[], bool]
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Augmented images, labels and teacher logits of one epoch, in the order of its steps."""
+    """Augmented images, labels and teacher logits of one pass over the images, in the order of its steps."""
     generator = new_generator(recipe.seed, number)
     order = torch.randperm(len(images), generator=generator).to(images.device)
     if not recipe.augmented_copies:
-        augmented = _augmented(images[order], recipe, generator)
+        augmented = augmented_by(recipe, images[order], generator)
         return augmented, labels[order], teacher.logits(augmented, stop) if teacher else None
     # Independent of seed and order, so that the teacher's logits for these copies are found in its cache.
-    augmented = _augmented(images, recipe, new_generator(0, (number - 1) % recipe.augmented_copies))
+    augmented = augmented_by(recipe, images, new_generator(0, (number - 1) % recipe.augmented_copies))
     return augmented[order], labels[order], teacher.logits(augmented, stop)[order] if teacher else None
-
-
-def _augmented(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    moved = augment(images, generator, crop=recipe.crop, flip=recipe.flip, cutout=recipe.cutout)
-    return relight(moved, generator, brightness=recipe.brightness, contrast=recipe.contrast)
 
 
 def _snapshot(step: Step, epoch: int, steps: int) -> Snapshot:

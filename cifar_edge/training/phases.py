@@ -24,6 +24,7 @@ from cifar_edge.runs.run import RECIPE, Run
 from cifar_edge.runs.summary import RunSummary
 from cifar_edge.training.callbacks import Callbacks
 from cifar_edge.training.checkpoint import load_network, network_of, read_weights, save_folded, save_weights
+from cifar_edge.training.initial import folded_beginning, initial_network
 from cifar_edge.training.loop import Diverged, Epoch, Snapshot, fit, logits_of
 from cifar_edge.training.state import RunState, save_state
 from cifar_edge.training.step import Step
@@ -101,7 +102,15 @@ class Phases:
                 )
             return network_of(weights, self.run.weights()).to(self.device)
         torch.manual_seed(recipe.seed)
-        network = self._fit("train", build(recipe.model, len(self.dataset.labels), recipe.size).to(self.device), recipe)
+        classes = len(self.dataset.labels)
+        if recipe.init:
+            folded = folded_beginning(recipe.init, recipe.model)
+            tuned = self._fit("train", initial_network(folded, self.images, self.labels, classes), recipe)
+            assert isinstance(tuned, BatchNormNetwork)
+            folded = without_batch_norm(tuned)
+            save_folded(self.run.weights(), folded, recipe.model, self.dataset.labels, recipe.size)
+            return folded
+        network = self._fit("train", build(recipe.model, classes, recipe.size).to(self.device), recipe)
         save_weights(self.run.weights(), network.state_dict(), recipe.model, self.dataset.labels, recipe.size)
         return network
 
@@ -157,15 +166,31 @@ class Phases:
                 self.labels,
                 recipe,
                 teacher=self.teacher,
+                class_weights=self._class_weights(),
                 after_step=after_step,
                 after_epoch=after_epoch,
                 start=start,
                 keep=lambda snapshot: self.save(phase, snapshot),
+                ended=lambda: self._is_patience_over(phase),
                 stop=self.callbacks.stop,
             )
         except Diverged as error:
             key = "learning_rate" if phase == "train" else "fold.learning_rate"
             raise TrainingError(f"{error}: {key} in {self.folder / RECIPE}") from error
+
+    def _class_weights(self) -> Tensor | None:
+        """The weights of the loss that make all classes count alike, with a mean of 1 over the images."""
+        if not self.recipe.balance:
+            return None
+        sizes = torch.bincount(self.labels, minlength=len(self.dataset.labels)).clamp_min(1)
+        return len(self.labels) / (len(sizes) * sizes.float())
+
+    def _is_patience_over(self, phase: str) -> bool:
+        """Whether so many epochs of ``phase`` were no better than the best that the phase ends."""
+        accuracies = [record.accuracy for record in self.records if record.phase == phase]
+        if not self.recipe.patience or not accuracies:
+            return False
+        return len(accuracies) - 1 - accuracies.index(max(accuracies)) >= self.recipe.patience
 
 
 def _is_faster_channels_last(network: nn.Module) -> bool:

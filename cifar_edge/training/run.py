@@ -17,6 +17,7 @@ from cifar_edge.data.reference import change, check_split_rule, reference_to
 from cifar_edge.errors import CifarEdgeError, Interrupted, RecipeError, TrainingError
 from cifar_edge.files import write_text
 from cifar_edge.folding.fold import can_fold
+from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.models import build
 from cifar_edge.models.summary import summarize
 from cifar_edge.runs.epochs import EpochRecord
@@ -28,6 +29,7 @@ from cifar_edge.training import plots
 from cifar_edge.training.callbacks import Callbacks
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.distributed import batch_worker, this_worker
+from cifar_edge.training.initial import folded_beginning
 from cifar_edge.training.loop import UnfitState, logits_of
 from cifar_edge.training.machine import choose_device, memory_for, resolve_precision
 from cifar_edge.training.phases import Phases, accuracy_of, check_classes, check_size, teacher_folders, training_images
@@ -174,6 +176,8 @@ def fold_run(
         Interrupted: ``callbacks.stop`` was true.
     """
     trained = load_network(folder)
+    if isinstance(trained.network, FoldedNetwork):
+        raise TrainingError(f"{folder} began with a folded network: it has no norms to fold")
     if not can_fold(trained.network):
         raise TrainingError(_cannot_fold(trained.name))
     check_split_rule(trained.data)
@@ -219,7 +223,9 @@ def _check_can_train(phases: Phases) -> None:
     """Find errors that a change of recipe.toml could not mend later, before anything is written."""
     recipe = phases.recipe
     network = build(recipe.model, len(phases.dataset.labels), recipe.size)
-    if recipe.fold.epochs and not can_fold(network):
+    if recipe.init:
+        folded_beginning(recipe.init, recipe.model)
+    elif recipe.fold.epochs and not can_fold(network):
         raise RecipeError(f"fold.epochs = {recipe.fold.epochs}, but {_cannot_fold(recipe.model)}")
     batch_worker(network).share(0, min(recipe.batch_size, len(phases.images)))
 
@@ -239,7 +245,7 @@ def _finish(phases: Phases, state: RunState) -> RunSummary:
         model=recipe.model,
         labels=dataset.labels,
         created=state.created,
-        epochs=recipe.epochs,
+        epochs=sum(record.phase == "train" for record in phases.records),
         seed=recipe.seed,
         parameters=costs.parameters,
         macs=costs.macs,

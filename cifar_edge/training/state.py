@@ -27,7 +27,7 @@ from cifar_edge.training.checkpoint import MAX_TENSOR_BYTES
 from cifar_edge.training.distributed import this_worker
 from cifar_edge.training.loop import Snapshot
 
-_FIXED = ("model", "size", "holdout", "epochs", "batch_size")
+_FIXED = ("model", "size", "init", "holdout", "epochs", "steps_per_epoch", "batch_size")
 """Keys of the recipe that must not change: tensors, images and position in the schedule depend on them."""
 
 

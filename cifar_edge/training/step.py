@@ -31,6 +31,13 @@ _ALONE = Worker()
 class Step:
     """Trains ``network`` in place by one batch a call, and keeps the moving average of its weights.
 
+    Args:
+        network: on ``device``.
+        recipe: resolved.
+        device: of images and network.
+        worker: this process among those that share each batch.
+        class_weights: of the loss, float32 ``[classes]``; None weights all classes alike.
+
     Attributes:
         ema: the network with averaged weights and buffers, to evaluate and save.
         loss: sum of the losses since `start_epoch`, float32 scalar on the device.
@@ -45,8 +52,9 @@ class Step:
         recipe: Recipe,
         device: torch.device,
         worker: Worker = _ALONE,
+        class_weights: Tensor | None = None,
     ) -> None:
-        self._worker = worker
+        self._worker, self._class_weights = worker, class_weights
         self.network, self.recipe, self.device = network, recipe, device
         self.ema = copy.deepcopy(network).requires_grad_(False)
         self.batch_size = 0
@@ -211,7 +219,7 @@ class Step:
 
     def _loss(self, logits: Tensor, labels: Tensor, teacher_logits: Tensor | None) -> Tensor:
         recipe = self.recipe
-        loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+        loss = F.cross_entropy(logits, labels, self._class_weights, label_smoothing=recipe.label_smoothing)
         if teacher_logits is None:
             return loss
         distance = F.kl_div(
