@@ -51,8 +51,9 @@ def load(
     holdout: float | None = None,
     strict: bool = False,
     size: int | None = None,
+    source_size: int | None = None,
 ) -> "Dataset":
-    """Load the dataset with images of ``size``, None for the default one.
+    """Load the dataset with images of ``size``, None for the default one; ``source_size`` is for resized crops.
 
     What is fetched is reported on stderr, with a bar on a terminal.
 
@@ -66,7 +67,9 @@ def load(
     silence_pillow()
     size = IMAGE_SIZE if size is None else size
     if quiet() or not sys.stderr.isatty():
-        return load_dataset(data, size=size, holdout=holdout, strict=strict, offline=offline, report=note)
+        return load_dataset(
+            data, size=size, holdout=holdout, strict=strict, source_size=source_size, offline=offline, report=note
+        )
     status = StatusLine()
 
     def progress(transfer: "Transfer") -> None:
@@ -74,7 +77,14 @@ def load(
 
     try:
         return load_dataset(
-            data, size=size, holdout=holdout, strict=strict, offline=offline, report=status.line, progress=progress
+            data,
+            size=size,
+            holdout=holdout,
+            strict=strict,
+            source_size=source_size,
+            offline=offline,
+            report=status.line,
+            progress=progress,
         )
     finally:
         status.clear()
@@ -87,6 +97,7 @@ def load_again(
     holdout: float | None,
     strict: bool,
     size: int,
+    source_size: int | None = None,
 ) -> "Dataset":
     """Load the dataset that a network was trained on, or ``data`` instead; a note says if the image folder has changed.
 
@@ -114,7 +125,7 @@ def load_again(
     path = location(data)
     if holdout is None and path is not None and has_classes(path) and not is_split(path):
         holdout = reference.holdout
-    dataset = load(data, offline, holdout, strict, size)
+    dataset = load(data, offline, holdout, strict, size, source_size)
     if reference.folder is not None and (changed := change(reference, dataset)):
         note(f"note: {changed}")
     return dataset

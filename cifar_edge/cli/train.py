@@ -1,10 +1,12 @@
 """`cifar-edge train`: train a network in a new run, or resume one."""
 
+import io
 import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +23,7 @@ from cifar_edge.messages import one_line
 
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
+    from cifar_edge.measure.metrics import Estimate
     from cifar_edge.runs.dataset import DatasetReference
     from cifar_edge.runs.epochs import EpochRecord
     from cifar_edge.runs.recipe import Recipe
@@ -41,9 +44,28 @@ if TYPE_CHECKING:
 )
 @size_option
 @click.option("--recipe", "file", type=click.Path(path_type=Path), metavar="FILE", help="A recipe.toml to train by.")
+@click.option(
+    "--init",
+    metavar="RUN",
+    help="Begin with the folded network of this run, with the 'released' one, or with 'none'.  [default: released on "
+    "an image folder, else none]",
+)
 @set_option("Change one key of the recipe, such as fold.epochs=5")
 @click.option("--name", help="Write to runs/NAME.  [default: the time and the network]")
 @click.option("--resume", metavar="RUN", help="Go on with an unfinished run, a folder or a name under runs.")
+@click.option(
+    "--cross-validate",
+    "folds",
+    type=click.IntRange(min=2),
+    metavar="K",
+    help="First measure the accuracy on the training images: train K times, each time without one K-th of them.",
+)
+@click.option(
+    "--preview",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Only write a PNG of 24 training images, as the network sees them and augmented.",
+)
 @click.option("--tensorboard", is_flag=True, help="Write a log for TensorBoard too; --resume goes on with it.")
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to train."
@@ -57,9 +79,12 @@ def command(
     seed: int | None,
     size: int | None,
     file: Path | None,
+    init: str | None,
     settings: tuple[str, ...],
     name: str | None,
     resume: str | None,
+    folds: int | None,
+    preview: Path | None,
     tensorboard: bool,
     device: str,
     data: str | None,
@@ -73,6 +98,9 @@ def command(
     Without options: gn-cnn for 20 epochs, of which the last five fine-tune it with its norms folded away; some minutes
     on two cores. The run, runs/TIME-NETWORK, holds recipe, weights, metrics, a summary and plots.
 
+    On an image folder it begins with the released network, whose norms are folded already; how long it trains, and at
+    which size, depends on the images. --init none, or --fold-epochs, trains as on CIFAR-10.
+
     Ctrl-C, or SIGTERM, finishes the step, saves and exits with 130 (143). --resume goes on, on a CPU to the same
     weights, bit for bit; after anything else that ended a training it goes on from the last whole epoch.
 
@@ -83,6 +111,9 @@ def command(
         others |= {
             "--size": size,
             "--recipe": file,
+            "--init": init,
+            "--cross-validate": folds,
+            "--preview": preview,
             "--set": settings or None,
             "--name": name,
             "--tensorboard": tensorboard or None,
@@ -93,32 +124,64 @@ def command(
         raise click.UsageError("--set changes the recipe of one network; give another with --model.")
     if name is not None and (Path(name).name != name or name in {"", ".", ".."}):
         raise click.BadParameter(f"{name!r} is not a folder's name.", param_hint="--name")
-    from cifar_edge.runs.recipe import Recipe
     from cifar_edge.runs.run import Run
 
     with needs("train"):
-        from cifar_edge.models import default_recipe
+        from cifar_edge.cli.train_recipe import Options, costs, recipe_of, with_budget
         from cifar_edge.training.distributed import joined
         from cifar_edge.training.machine import limit_threads
     limit_threads()
     with joined(device) as folder_to_write:
         if resume is not None:
 
-            def load_its_data(reference: "DatasetReference", size: int) -> "Dataset":
-                return load_again(reference, data, offline, holdout, strict, size)
+            def load_its_data(reference: "DatasetReference", recipe: "Recipe") -> "Dataset":
+                return load_again(reference, data, offline, holdout, strict, recipe.size, recipe.source_size)
 
             folder, summary = go_on(resume, device, load_its_data, folder_to_write)
         else:
-            recipe = Recipe.from_file(file) if file else default_recipe(model or "gn-cnn")
             changes = {"model": model, "epochs": epochs, "fold.epochs": fold_epochs, "seed": seed, "size": size}
-            given_changes = {key: value for key, value in changes.items() if value is not None}
-            recipe = recipe.updated(settings).changed(given_changes)
+            asked = {key: value for key, value in changes.items() if value is not None}
+            options = Options(model, file, init, settings, asked, data)
+            recipe = recipe_of(options)
             folder = Path("runs", name or f"{datetime.now():%Y%m%d-%H%M%S}-{recipe.model}")
             Run(folder).check_new()
-            dataset = load(data, offline, holdout, strict, recipe.size)
+            dataset = load(data, offline, holdout, strict, recipe.size, recipe.source_size)
+            recipe = with_budget(recipe, options, len(dataset.train_labels) - recipe.holdout)
+            if dataset.folder is not None:
+                note(costs(recipe, len(dataset.labels)))
+            if preview is not None:
+                _write_preview(recipe, dataset, preview)
+                return
+            measured = None if folds is None else _cross_validated(recipe, dataset, folds, device)
             summary = begin(recipe, dataset, folder, device, tensorboard, folder_to_write)
+            if measured is not None:
+                summary = replace(
+                    summary, cross_validated_accuracy=measured.value, cross_validated_images=measured.images
+                )
+                Run(folder).write_summary(summary)
         record = {**summary.to_record(), "folder": str(folder)}
         say(json.dumps(record, indent=2) if as_json else summary_text(summary, folder))
+
+
+def _write_preview(recipe: "Recipe", dataset: "Dataset", file: Path) -> None:
+    from cifar_edge.files import write_bytes
+    from cifar_edge.training.preview import preview
+
+    content = io.BytesIO()
+    preview(recipe, dataset).save(content, "PNG")
+    write_bytes(file, content.getvalue())
+    note(f"{file}: training images as the network sees them, each with an augmented version below it")
+
+
+def _cross_validated(recipe: "Recipe", dataset: "Dataset", folds: int, device: str) -> "Estimate":
+    from cifar_edge.training.cross_validation import cross_validate
+
+    def report(fold: int, right: "Estimate") -> None:
+        note(f"fold {fold}/{folds}  {right.value:.2%} of {right.images:,} images")
+
+    note(f"cross-validation: {folds} trainings, each without one {folds}th of the {len(dataset.train_labels):,} images")
+    with interruptible("the cross-validation is lost; begin it again") as stop:
+        return cross_validate(recipe, dataset, folds, device=device, stop=stop, report=report)
 
 
 def begin(
@@ -144,7 +207,10 @@ def begin(
 
 
 def go_on(
-    name: str, device: str, load: "Callable[[DatasetReference, int], Dataset]", folder_to_write: Callable[[Path], Path]
+    name: str,
+    device: str,
+    load: "Callable[[DatasetReference, Recipe], Dataset]",
+    folder_to_write: Callable[[Path], Path],
 ) -> "tuple[Path, RunSummary]":
     """Resume a run, or note that it is finished; returns its folder and its summary."""
     with needs("train"):
@@ -161,7 +227,7 @@ def go_on(
         return folder, summary
     state = load_state(folder)
     recipe, done = state.recipe, f"{len(state.records)} epochs are done"
-    dataset = load(state.data, recipe.size)
+    dataset = load(state.data, recipe)
     note(f"going on with {recipe.model} on {dataset.name} in {folder}; {done}")
     has_log = any(folder.glob("events.out.tfevents.*"))
     written = folder_to_write(folder)
@@ -190,7 +256,16 @@ def _resume_hint(folder: Path) -> str:
 
 def summary_text(summary: "RunSummary", folder: Path) -> str:
     """The summary of a run as text."""
+    from cifar_edge.measure.metrics import accuracy as accuracy_of
+
     lines = []
+    if summary.cross_validated_accuracy is not None and summary.cross_validated_images:
+        count = summary.cross_validated_images
+        estimate = accuracy_of(round(summary.cross_validated_accuracy * count), count)
+        lines.append(
+            f"{'cross-validation':<22}{estimate.value:.2%} of {count:,} images "
+            f"(95 % interval {estimate.low:.2%} to {estimate.high:.2%})"
+        )
     for title, accuracy, images, folded in (
         ("training", summary.train_accuracy, summary.train_images, None),
         ("validation", summary.holdout_accuracy, summary.holdout_images, summary.folded_holdout_accuracy),

@@ -67,6 +67,8 @@ class Dataset:
         other: folder of images of no class; None where there is none.
         names: SHA-256 of an image's pixels (see `image_digests`) -> its file, relative to ``folder``; empty for
             CIFAR-10.
+        train_sources: the training images at a larger size, to take crops from, uint8 ``[N, L, L, 3]``; None where they
+            were not asked for.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Dataset:
     holdout: float | None = None
     other: Path | None = None
     names: Mapping[str, str] = field(default_factory=dict, repr=False)
+    train_sources: Images | None = None
 
     @property
     def size(self) -> int:

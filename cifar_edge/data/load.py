@@ -47,12 +47,28 @@ def location(data: str | os.PathLike[str] | None = None) -> Path | None:
         raise DataError(f"{display_name(os.fspath(chosen))}: there is no such home folder") from error
 
 
+def image_folder(data: str | os.PathLike[str] | None) -> Path | None:
+    """The image folder that `load_dataset` reads for the same ``data``; None if that is something else, or nothing.
+
+    Raises:
+        DataError: as `location`, or a folder cannot be read.
+    """
+    path = location(data)
+    if data is None or path is None:
+        return None
+    try:
+        return path if find(path, CIFAR10) is None and has_classes(path) else None
+    except OSError as error:
+        raise refused(error) from error
+
+
 def load_dataset(
     data: str | os.PathLike[str] | None = None,
     *,
     size: int = IMAGE_SIZE,
     holdout: float | None = None,
     strict: bool = False,
+    source_size: int | None = None,
     offline: bool = False,
     report: Callable[[str], None] = ignore,
     progress: Progress | None = None,
@@ -66,6 +82,7 @@ def load_dataset(
         size: height and width of the images, one of `cifar_edge.spec.IMAGE_SIZES`; those of CIFAR-10 are enlarged.
         holdout: share of the images of an image folder without ``train/`` and ``test/`` that become test images.
         strict: raise where an image cannot be read or lies in two classes, instead of leaving it out.
+        source_size: height and width of the `Dataset.train_sources` of an image folder; None for none.
         offline: raise instead of using the network.
         report: called with each line that a person should read while data is fetched or decoded.
         progress: called several times a second during a download; without it, ``report`` gets a line now and then.
@@ -77,7 +94,7 @@ def load_dataset(
     variable = os.environ.get(DATA_VARIABLE) if data is None else None
     try:
         chosen = data if data is not None else variable or None
-        return resized(_load(chosen, size, holdout, strict, offline, report, progress), size)
+        return resized(_load(chosen, size, holdout, strict, source_size, offline, report, progress), size)
     except DataError as error:
         if variable:
             raise DataError(f"${DATA_VARIABLE}: {error}") from error
@@ -89,6 +106,7 @@ def _load(
     size: int,
     holdout: float | None,
     strict: bool,
+    source_size: int | None,
     offline: bool,
     report: Report,
     progress: Progress | None,
@@ -104,7 +122,9 @@ def _load(
         if problem:
             raise DataError(problem)
         if found is None:
-            return load_image_folder(path, size=size, holdout=holdout, strict=strict, report=report)
+            return load_image_folder(
+                path, size=size, holdout=holdout, strict=strict, source_size=source_size, report=report
+            )
     if holdout is not None and given and path is not None and path.is_file():
         raise DataError(
             f"--holdout is for an image folder, but {display_name(str(path))} is a file; unpack an archive of "

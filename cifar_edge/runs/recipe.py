@@ -224,6 +224,14 @@ class Recipe:
         return _flat(self.to_mapping())
 
     @property
+    def source_size(self) -> int | None:
+        """Height and width of the images that resized crops are taken from; None without such crops.
+
+        So a crop of half the width and height is still sharp at about the size of the network's images.
+        """
+        return 3 * self.size // 2 if self.resized_crop else None
+
+    @property
     def fine_tuning(self) -> Self:
         """The recipe of the fine-tuning: this one, with its keys replaced by those of ``[fold]``."""
         return replace(self, **asdict(self.fold))

@@ -59,6 +59,8 @@ class RunSummary:
         holdout_images: number of validation images.
         test_accuracy: accuracy on the test images.
         test_images: number of test images.
+        cross_validated_accuracy: accuracy on the training images, each judged by a network trained without it.
+        cross_validated_images: number of these.
         fold_epochs: epochs of fine-tuning after the norms were folded; None if they were not folded.
         folded_holdout_accuracy: accuracy of the folded network on the validation images.
         folded_test_accuracy: accuracy of the folded network on the test images.
@@ -86,6 +88,8 @@ class RunSummary:
     holdout_images: int | None = field(default=None, metadata=_by(count))
     test_accuracy: float | None = field(default=None, metadata=_by(_accuracy))
     test_images: int | None = field(default=None, metadata=_by(count))
+    cross_validated_accuracy: float | None = field(default=None, metadata=_by(_accuracy))
+    cross_validated_images: int | None = field(default=None, metadata=_by(count))
     fold_epochs: int | None = field(default=None, metadata=_by(count))
     folded_holdout_accuracy: float | None = field(default=None, metadata=_by(_accuracy))
     folded_test_accuracy: float | None = field(default=None, metadata=_by(_accuracy))

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cifar_edge.data.dataset import Dataset, Images
 from cifar_edge.runs.recipe import Recipe, Strength
-from cifar_edge.spec import PIXEL_ZERO_POINT
+from cifar_edge.spec import IMAGE_CHANNELS, PIXEL_ZERO_POINT
 
 _CHUNK = 5_000
 """Images augmented at a time, so that index tensors stay small."""
@@ -21,17 +22,27 @@ _STRETCH = 1.2
 
 
 def augmented_by(recipe: Recipe, images: Tensor, generator: torch.Generator) -> Tensor:
-    """Randomly changed versions of ``images``, uint8 ``[n, S, S, 3]``, as ``recipe`` says."""
+    """Randomly changed versions of ``images``, uint8 ``[n, S, S, 3]``, as ``recipe`` says.
+
+    If it has resized crops, ``images`` may be larger than its size S.
+    """
     if recipe.resized_crop:
-        cropped = resized_crops(images, generator, least_area=recipe.resized_crop)
+        cropped = resized_crops(images, generator, least_area=recipe.resized_crop, size=recipe.size)
         moved = augment(cropped, generator, crop=0, flip=recipe.flip, cutout=recipe.cutout)
     else:
         moved = augment(images, generator, crop=recipe.crop, flip=recipe.flip, cutout=recipe.cutout)
     return relight(moved, generator, brightness=recipe.brightness, contrast=recipe.contrast)
 
 
-def resized_crops(images: Tensor, generator: torch.Generator, *, least_area: float) -> Tensor:
-    """A random part of each image, anywhere in it, resized to the image's size with bilinear interpolation.
+def sources_of(recipe: Recipe, dataset: Dataset) -> Images:
+    """What `augmented_by` takes: the training images at a larger size, if ``recipe`` has crops and they are there."""
+    if recipe.resized_crop and dataset.train_sources is not None:
+        return dataset.train_sources
+    return dataset.train_images
+
+
+def resized_crops(images: Tensor, generator: torch.Generator, *, least_area: float, size: int) -> Tensor:
+    """A random part of each image, anywhere in it, resized to ``size`` with bilinear interpolation.
 
     As in torchvision's RandomResizedCrop, area and ratio of sides are drawn for each image.
 
@@ -39,9 +50,10 @@ def resized_crops(images: Tensor, generator: torch.Generator, *, least_area: flo
         images: uint8 ``[n, height, width, 3]`` on any device.
         generator: a CPU generator.
         least_area: least share of the area of an image; the largest is 1.
+        size: height and width of the results.
 
     Returns:
-        uint8, the shape and device of ``images``.
+        uint8 ``[n, size, size, 3]``, on the device of ``images``.
     """
     count = len(images)
 
@@ -53,11 +65,11 @@ def resized_crops(images: Tensor, generator: torch.Generator, *, least_area: flo
     maps = torch.zeros(count, 2, 3)
     maps[:, 0, 0], maps[:, 0, 2] = across, uniform(-1, 1) * (1 - across)
     maps[:, 1, 1], maps[:, 1, 2] = down, uniform(-1, 1) * (1 - down)
-    result = torch.empty_like(images)
+    result = images.new_empty(count, size, size, IMAGE_CHANNELS)
     for start in range(0, count, _FLOAT_CHUNK):
         part = slice(start, start + _FLOAT_CHUNK)
         pixels = images[part].permute(0, 3, 1, 2).float()
-        grid = F.affine_grid(maps[part].to(images.device), list(pixels.shape), align_corners=False)
+        grid = F.affine_grid(maps[part].to(images.device), [len(pixels), 1, size, size], align_corners=False)
         crops = F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
         result[part] = crops.round_().permute(0, 2, 3, 1)
     return result

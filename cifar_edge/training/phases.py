@@ -1,5 +1,6 @@
 """The phases of a run, training and folding; each can be resumed from a saved state."""
 
+import copy
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.resolve import resolve_run
 from cifar_edge.runs.run import RECIPE, Run
 from cifar_edge.runs.summary import RunSummary
+from cifar_edge.training.augmentation import augmented_by, sources_of
 from cifar_edge.training.callbacks import Callbacks
 from cifar_edge.training.checkpoint import load_network, network_of, read_weights, save_folded, save_weights
 from cifar_edge.training.initial import folded_beginning, initial_network
@@ -34,6 +36,8 @@ _HOLDOUT_SEED = 12345
 _FIT_SEED = 1
 _FIT_IMAGES = 2_000
 """Training images that folding is fitted on by least squares; each has at least 64 positions."""
+
+_TIMED_STEPS = 2
 
 _STEPS_BETWEEN_CALLS = 20
 """Reading the loss waits for the GPU, so it is not done at every step."""
@@ -69,6 +73,8 @@ class Phases:
         self._started = time.monotonic() - (state.seconds if state else 0.0)
         self.recipe, self.dataset, self.folder, self.device, self.callbacks = recipe, dataset, folder, device, callbacks
         self.images, self.labels, self.validation = training_images(dataset, recipe.holdout, device)
+        sources = replace(dataset, train_images=sources_of(recipe, dataset))
+        self.sources = training_images(sources, recipe.holdout, device)[0]
         self.test = _tensors(dataset.test_images, dataset.test_labels, device)
         self.teacher = _teacher(recipe, dataset.labels, device, callbacks)
         self.run, self.state = Run(folder), state
@@ -101,18 +107,36 @@ class Phases:
                     f"{recipe.model} of size {recipe.size}"
                 )
             return network_of(weights, self.run.weights()).to(self.device)
-        torch.manual_seed(recipe.seed)
-        classes = len(self.dataset.labels)
-        if recipe.init:
-            folded = folded_beginning(recipe.init, recipe.model)
-            tuned = self._fit("train", initial_network(folded, self.images, self.labels, classes), recipe)
-            assert isinstance(tuned, BatchNormNetwork)
-            folded = without_batch_norm(tuned)
+        network = self._fit("train", self._initial(), recipe)
+        if isinstance(network, BatchNormNetwork):
+            folded = without_batch_norm(network)
             save_folded(self.run.weights(), folded, recipe.model, self.dataset.labels, recipe.size)
             return folded
-        network = self._fit("train", build(recipe.model, classes, recipe.size).to(self.device), recipe)
         save_weights(self.run.weights(), network.state_dict(), recipe.model, self.dataset.labels, recipe.size)
         return network
+
+    def seconds_to_train(self) -> float:
+        """About how long the phase ``train`` takes on this machine, from two steps of a copy of its network."""
+        recipe, count = self.recipe, min(self.recipe.batch_size, len(self.images))
+        step = Step(copy.deepcopy(self._initial()), recipe, self.device, class_weights=self._class_weights())
+        step.start_epoch()
+        began = 0.0
+        for index in range(1 + _TIMED_STEPS):
+            if index == 1:  # the first one also sets up what later ones find
+                began = time.monotonic()
+            batch = augmented_by(recipe, self.sources[:count], torch.Generator().manual_seed(index))
+            step(batch, self.labels[:count], 0.0)
+        seconds = (time.monotonic() - began) / _TIMED_STEPS
+        return seconds * recipe.epochs * (recipe.steps_per_epoch or len(self.images) // count)
+
+    def _initial(self) -> nn.Module:
+        """The network at the beginning of the training."""
+        recipe, classes = self.recipe, len(self.dataset.labels)
+        torch.manual_seed(recipe.seed)
+        if recipe.init:
+            folded = folded_beginning(recipe.init, recipe.model)
+            return initial_network(folded, self.images, self.labels, classes)
+        return build(recipe.model, classes, recipe.size).to(self.device)
 
     def fold(self, network: nn.Module, summary: RunSummary) -> tuple[RunSummary, Tensor]:
         """Fold, fine-tune and save; returns ``summary`` with the accuracies of that, and logits on the test images."""
@@ -162,7 +186,7 @@ class Phases:
         try:
             return fit(
                 network,
-                self.images,
+                self.sources,
                 self.labels,
                 recipe,
                 teacher=self.teacher,

@@ -95,6 +95,8 @@ def train(
             # The state first, so that every folder that holds a recipe can be resumed.
             save_state(folder, state)
             run.write_recipe(recipe)
+            if recipe.steps_per_epoch:
+                _announce(phases)
             return _finish(phases, state)
 
 
@@ -228,6 +230,21 @@ def _check_can_train(phases: Phases) -> None:
     elif recipe.fold.epochs and not can_fold(network):
         raise RecipeError(f"fold.epochs = {recipe.fold.epochs}, but {_cannot_fold(recipe.model)}")
     batch_worker(network).share(0, min(recipe.batch_size, len(phases.images)))
+
+
+def _announce(phases: Phases) -> None:
+    """Say how long the training will take, and how classes are balanced."""
+    recipe, sizes = phases.recipe, torch.bincount(phases.labels, minlength=len(phases.dataset.labels))
+    if recipe.balance and sizes.min() != sizes.max():
+        phases.callbacks.note(
+            f"classes of {sizes.min():,} to {sizes.max():,} images: each class counts the same in the training"
+        )
+    steps, seconds = recipe.epochs * recipe.steps_per_epoch, phases.seconds_to_train()
+    phases.callbacks.note(f"{steps:,} steps of {recipe.batch_size} images, about {_duration(seconds)} on this machine")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
 def _cannot_fold(name: str) -> str:

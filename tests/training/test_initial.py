@@ -103,8 +103,8 @@ def test_patience_ends_a_phase_and_stays_ended(kinds: Dataset, tmp_path: Path) -
 
 def test_a_resized_crop_shows_a_part_of_its_image(sample: Dataset) -> None:
     images = torch.from_numpy(sample.train_images[:200])
-    whole = resized_crops(images, new_generator(0), least_area=1.0)
-    parts = resized_crops(images, new_generator(0), least_area=0.3)
+    whole = resized_crops(images, new_generator(0), least_area=1.0, size=32)
+    parts = resized_crops(images, new_generator(0), least_area=0.3, size=32)
     assert parts.shape == images.shape
     assert parts.dtype == torch.uint8
 
@@ -113,7 +113,7 @@ def test_a_resized_crop_shows_a_part_of_its_image(sample: Dataset) -> None:
 
     assert 0 < distance(whole) < 0.5 * distance(parts)
     assert (parts.amax((1, 2)) <= images.amax((1, 2))).all()
-    assert torch.equal(parts, resized_crops(images, new_generator(0), least_area=0.3))
+    assert torch.equal(parts, resized_crops(images, new_generator(0), least_area=0.3, size=32))
 
 
 def test_summary_shows_the_network_without_norms(run: Path, cifar_edge: RunCommand) -> None:

@@ -20,7 +20,7 @@ from cifar_edge.models.pixels import pixels_to_input
 from cifar_edge.models.summary import count_macs
 from cifar_edge.runs.epochs import EpochRecord
 from cifar_edge.runs.recipe import FoldRecipe, Recipe
-from cifar_edge.training import loop
+from cifar_edge.training import augmentation
 from cifar_edge.training.augmentation import relight
 from cifar_edge.training.callbacks import Callbacks
 from cifar_edge.training.checkpoint import load_network
@@ -136,7 +136,7 @@ def test_each_phase_has_a_light_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_
         seen.append(strengths)
         return relight(images, generator, **strengths)
 
-    monkeypatch.setattr(loop, "relight", recorded)
+    monkeypatch.setattr(augmentation, "relight", recorded)
     recipe = Recipe(epochs=1, brightness=0.1, contrast=0.2, fold=FoldRecipe(epochs=1, brightness=0.3, contrast=0.4))
     train(recipe, sample, tmp_path / "run", device="cpu")
     assert seen == [{"brightness": 0.1, "contrast": 0.2}, {"brightness": 0.3, "contrast": 0.4}]

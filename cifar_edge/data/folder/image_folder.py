@@ -15,14 +15,21 @@ from cifar_edge.data.folder.folders import ImageFile, list_images
 from cifar_edge.data.folder.layout import HIDDEN_OTHER, OTHER, SPLITS, is_split, other_folder
 from cifar_edge.errors import DataError
 from cifar_edge.messages import display_name, listed
+from cifar_edge.spec import IMAGE_CHANNELS
 
 Mask = npt.NDArray[np.bool_]
+
+MOST_SOURCE_BYTES = 1_000_000_000
+"""36,000 images of 96x96. With more images, crops are taken from them as the network sees them: there, small ones do
+not matter."""
 
 _NAMED = 3
 """How many files a line names."""
 
 
-def load_image_folder(root: Path, *, size: int, holdout: float | None, strict: bool, report: Report) -> Dataset:
+def load_image_folder(
+    root: Path, *, size: int, holdout: float | None, strict: bool, report: Report, source_size: int | None = None
+) -> Dataset:
     """Load ``train/CLASS/*`` and ``test/CLASS/*``, or ``CLASS/*`` split by ``holdout``.
 
     Duplicates count as one image: a test image, if one of them is a test file. In two classes, none is kept. With
@@ -34,6 +41,8 @@ def load_image_folder(root: Path, *, size: int, holdout: float | None, strict: b
         size: height and width of the images of the dataset.
         holdout: share of each class that becomes test images, in (0, 1), for ``CLASS/*``; else None.
         strict: raise where an image cannot be read or lies in two classes, instead of leaving it out.
+        source_size: height and width of `Dataset.train_sources`; None for none. They are left out where they would take
+            more than `MOST_SOURCE_BYTES`.
         report: called with lines on what is read and left out, and with warnings of small or uneven classes.
 
     Raises:
@@ -71,6 +80,10 @@ def load_image_folder(root: Path, *, size: int, holdout: float | None, strict: b
     kept = np.array(found.kept)
     _arrange(decoded.pixels, np.concatenate([kept[~test], kept[test]]))
     border = int((~test).sum())
+    sources = None
+    if source_size is not None and border * source_size**2 * IMAGE_CHANNELS <= MOST_SOURCE_BYTES:
+        training = [file for file, held in zip(files, test, strict=True) if not held]
+        sources = decode(root, training, source_size, lambda line: None).pixels
     dataset = Dataset(
         name=display_name(root.resolve().name),
         labels=listing.labels,
@@ -83,6 +96,7 @@ def load_image_folder(root: Path, *, size: int, holdout: float | None, strict: b
         holdout=holdout,
         other=other,
         names={decoded.digests[index]: listing.files[index].name for index in found.kept},
+        train_sources=sources,
     )
     for line in class_warnings(dataset):
         report(f"warning: {line}")

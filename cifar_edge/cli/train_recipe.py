@@ -1,0 +1,104 @@
+"""The recipe of `cifar-edge train`: from its options, and on an image folder from the images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cifar_edge.cli.verbosity import note
+
+if TYPE_CHECKING:
+    from cifar_edge.runs.recipe import Recipe
+
+RELEASED, NONE = "released", "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of `cifar-edge train` that decide the recipe; None, or empty, where they are not given.
+
+    Attributes:
+        model: registered name of a network.
+        file: a recipe.toml.
+        init: ``released``, ``none``, or a run.
+        settings: ``key=value`` strings.
+        changes: key of the recipe -> value.
+        data: the dataset.
+    """
+
+    model: str | None
+    file: Path | None
+    init: str | None
+    settings: Sequence[str]
+    changes: Mapping[str, object]
+    data: str | None
+
+    @property
+    def folds(self) -> bool:
+        """Whether they ask for fine-tuning after folding, which only a network with norms has."""
+        asked = [setting.partition("=")[0].strip() for setting in self.settings]
+        return "fold.epochs" in self.changes or any(key.startswith(("fold.", "fold_")) for key in asked)
+
+
+def recipe_of(options: Options) -> "Recipe":
+    """The recipe before the images are decoded; a note says what it begins with.
+
+    Without another ``--init``, a training on an image folder begins with the released network, if there is one and
+    nothing else is asked for.
+
+    Raises:
+        RecipeError: a recipe or setting is wrong, or ``--init`` does not fit the other options.
+        ModelError: there is no such run or model.
+        DataError: the folder of images is none.
+    """
+    from cifar_edge.data.folder.sides import shorter_sides
+    from cifar_edge.data.load import image_folder
+    from cifar_edge.errors import RecipeError
+    from cifar_edge.models import default_recipe
+    from cifar_edge.runs.recipe import Recipe
+    from cifar_edge.training.own_images import recipe_for_images, released_beginning
+
+    folder = image_folder(options.data)
+    model = options.model or "gn-cnn"
+    init = "" if options.init == NONE else options.init or ""
+    if init == RELEASED and not (init := released_beginning(model)):
+        raise RecipeError(f"there is no released {model} with its norms folded; leave --init out, or give a run")
+    if options.init is None and folder is not None and options.file is None and not options.folds:
+        init = released_beginning(model)
+    if init and options.folds:
+        raise RecipeError("--init begins with a network whose norms are folded: leave out what is set of [fold]")
+    if options.file is not None:
+        recipe = Recipe.from_file(options.file)
+        recipe = recipe.with_values(init=init or ("" if options.init == NONE else recipe.init))
+    elif init:
+        recipe = recipe_for_images(init, shorter_sides(folder) if folder is not None else [])
+    else:
+        recipe = default_recipe(model)
+    recipe = recipe.updated(options.settings).changed(dict(options.changes))
+    if options.init is None and recipe.init and options.file is None:
+        note(f"beginning with the released {recipe.model} (--init none begins with random weights)")
+    return recipe
+
+
+def with_budget(recipe: "Recipe", options: Options, images: int) -> "Recipe":
+    """``recipe`` with the number of steps for so many training images, unless an option says how long to train."""
+    from cifar_edge.training.own_images import with_steps
+
+    asked = {setting.partition("=")[0].strip() for setting in options.settings} | set(options.changes)
+    if not recipe.init or options.file is not None or asked & {"epochs", "steps_per_epoch"}:
+        return recipe
+    return with_steps(recipe, images)
+
+
+def costs(recipe: "Recipe", classes: int) -> str:
+    """What the size of the images costs, in one line."""
+    from cifar_edge.models import build
+    from cifar_edge.models.summary import count_macs
+    from cifar_edge.spec import IMAGE_SIZE
+
+    macs = count_macs(build(recipe.model, classes, recipe.size), recipe.size)
+    line = f"images of {recipe.size}x{recipe.size} pixels: {macs / 1e6:.1f} million MACs each"
+    if recipe.size == IMAGE_SIZE:
+        return line
+    ratio = (recipe.size / IMAGE_SIZE) ** 2
+    return f"{line}, {ratio:.2g} times the MACs, latency and activations of {IMAGE_SIZE}x{IMAGE_SIZE} (--size)"

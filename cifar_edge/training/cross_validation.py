@@ -1,0 +1,89 @@
+"""Cross-validation: how well a recipe does on images that it was not trained on, measured on the training images."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from cifar_edge.data.dataset import Dataset
+from cifar_edge.errors import TrainingError
+from cifar_edge.folding.fold import can_fold
+from cifar_edge.measure.metrics import Estimate, accuracy
+from cifar_edge.runs.recipe import Recipe
+from cifar_edge.runs.summary import RunSummary
+from cifar_edge.training.callbacks import Callbacks
+from cifar_edge.training.loop import logits_of
+from cifar_edge.training.machine import choose_device, memory_for, resolve_precision
+from cifar_edge.training.phases import Phases
+
+
+def cross_validate(
+    recipe: Recipe,
+    dataset: Dataset,
+    folds: int,
+    *,
+    device: str = "auto",
+    stop: Callable[[], bool] = lambda: False,
+    report: Callable[[int, Estimate], None] = lambda fold, right: None,
+) -> Estimate:
+    """Train once for each fold on the other folds' training images; the accuracy on all folds together.
+
+    Each training image is judged once, by the network that it was held out from. Test images are not used. The interval
+    takes the images as independent, which ignores that the networks differ.
+
+    Args:
+        recipe: its precision may be ``auto``.
+        dataset: its training images are divided, each class evenly.
+        folds: number of parts, from 2 on.
+        device: one of `cifar_edge.training.machine.DEVICES`.
+        stop: called after each step; True ends it.
+        report: called after each fold with its number, from 1, and its accuracy.
+
+    Raises:
+        TrainingError: a class has fewer training images than there are folds; or as `cifar_edge.training.run.train`.
+        Interrupted: ``stop`` was true.
+    """
+    sizes = np.bincount(dataset.train_labels, minlength=len(dataset.labels))
+    if sizes.min() < folds:
+        name = dataset.labels[int(sizes.argmin())]
+        raise TrainingError(f"{folds} folds, but {name} has only {sizes.min()} training images; give fewer folds")
+    where = choose_device(device)
+    recipe = resolve_precision(recipe, where)
+    fold_of = _folds(dataset.train_labels, folds)
+    right = 0
+    for fold in range(folds):
+        part = _without(dataset, fold_of == fold)
+        with tempfile.TemporaryDirectory() as folder, memory_for(recipe):
+            phases = Phases(recipe, part, Path(folder), where, Callbacks(stop=stop))
+            network = phases.train()
+            logits = logits_of(network, phases.test[0])
+            if recipe.fold.epochs and can_fold(network):
+                _, logits = phases.fold(network, RunSummary())
+        hits = int((logits.argmax(1) == phases.test[1]).sum())
+        report(fold + 1, accuracy(hits, len(part.test_labels)))
+        right += hits
+    return accuracy(right, len(fold_of))
+
+
+def _folds(labels: np.ndarray, folds: int) -> np.ndarray:
+    """The fold of each image: those of a class are dealt out in turn, which the order of a dataset has mixed."""
+    dealt = np.zeros(len(labels), np.int64)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        dealt[members] = (np.arange(len(members)) + label) % folds
+    return dealt
+
+
+def _without(dataset: Dataset, held: np.ndarray) -> Dataset:
+    """``dataset`` with the training images ``held`` as its test images."""
+    sources = dataset.train_sources
+    return replace(
+        dataset,
+        train_images=dataset.train_images[~held],
+        train_labels=dataset.train_labels[~held],
+        train_sources=None if sources is None else sources[~held],
+        test_images=dataset.train_images[held],
+        test_labels=dataset.train_labels[held],
+    )

@@ -1,0 +1,64 @@
+"""The default training on an image folder: from a released network, at a size and for so long as suits the images."""
+
+import math
+from statistics import median_low
+
+from cifar_edge.errors import ModelError
+from cifar_edge.files import is_released, released
+from cifar_edge.runs.recipe import FoldRecipe, Recipe
+from cifar_edge.runs.resolve import resolve_run
+from cifar_edge.runs.run import Run
+
+PHOTOGRAPH_SIZE = 64
+"""Size for photographs: docs/own-classes.md compares it with others."""
+_LEAST_SIDE = 48
+"""Images whose shorter side is smaller are taken for pictures like those of CIFAR-10, not for photographs."""
+_EPOCHS = 10
+"""Parts of the training, each followed by a line on its accuracy; what counts are the steps."""
+_STEPS, _AT = 250, 300
+"""Steps for a folder of 300 images. They grow with the square root of that number."""
+_FEWEST = 100
+"""A folder of fewer images gets as many steps as one of this number."""
+
+
+def released_beginning(model: str) -> str:
+    """``model`` itself if its released weights include a folded network, to begin a training with; else empty."""
+    try:
+        return model if Run(released(f"models/{model}")).weights(folded=True).is_file() else ""
+    except ModelError:
+        return ""
+
+
+def recipe_for_images(init: str, sides: list[int]) -> Recipe:
+    """The recipe for an image folder, but for the number of steps: see `with_steps`.
+
+    Args:
+        init: the run or released model to begin with.
+        sides: the shorter sides of some images, in pixels.
+
+    Raises:
+        ModelError: there is no such run or model.
+    """
+    beginning = resolve_run(init)
+    recipe = Recipe(
+        model=Run(beginning.path).network().model,
+        init=init if is_released(beginning.path) else str(beginning.path),
+        epochs=_EPOCHS,
+        batch_size=32,
+        learning_rate=0.01,
+        label_smoothing=0.1,
+        ema_decay=0.99,
+        brightness=0.3,
+        contrast=0.3,
+        balance=True,
+        fold=FoldRecipe(epochs=0),
+    )
+    if sides and median_low(sides) < _LEAST_SIDE:
+        return recipe
+    return recipe.with_values(size=PHOTOGRAPH_SIZE, resized_crop=0.4)
+
+
+def with_steps(recipe: Recipe, images: int) -> Recipe:
+    """``recipe`` with the number of steps for so many training images."""
+    steps = _STEPS * math.sqrt(max(images, _FEWEST) / _AT)
+    return recipe.with_values(steps_per_epoch=max(1, round(steps / recipe.epochs)))

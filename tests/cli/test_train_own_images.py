@@ -1,0 +1,132 @@
+"""`train` on an image folder: what it begins with, its size and length, the preview, and cross-validation."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from image_folder_helpers import of_class, write_images
+from PIL import Image
+
+from cifar_edge.cli.main import main
+from cifar_edge.data import Dataset, load_dataset
+from cifar_edge.data.folder import image_folder
+from cifar_edge.runs.recipe import Recipe
+from cifar_edge.runs.run import Run
+
+SHORT = ("--epochs", "2", "--set", "steps_per_epoch=2")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+def train(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["train", *map(str, arguments)])
+
+
+@pytest.fixture
+def photographs(tmp_path: Path, sample: Dataset) -> Path:
+    """Frogs and more ships, as JPEG files of 120x90 pixels."""
+    for label, count in (("frog", 12), ("ship", 30)):
+        folder = tmp_path / "photographs" / label
+        folder.mkdir(parents=True)
+        for index in of_class(sample, label, count):
+            Image.fromarray(sample.train_images[index]).resize((120, 90)).save(folder / f"{index}.jpg")
+    return tmp_path / "photographs"
+
+
+def test_photographs_begin_with_the_released_network(photographs: Path, tmp_path: Path) -> None:
+    done = train("--data", photographs, "--holdout", "0.3", *SHORT, "--name", "own")
+    assert done.exit_code == 0, done.stderr
+    assert "beginning with the released gn-cnn (--init none begins with random weights)" in done.stderr
+    assert "images of 64x64 pixels: 27.7 million MACs each, 4 times" in done.stderr
+    assert "classes of 8 to 21 images: each class counts the same in the training" in done.stderr
+    assert "4 steps of 32 images, about " in done.stderr
+    run = Run(tmp_path / "runs" / "own")
+    assert run.recipe.init == "gn-cnn"
+    assert (run.recipe.size, run.recipe.resized_crop, run.recipe.balance) == (64, 0.4, True)
+    assert (run.whole_summary().test_accuracy or 0) > 0.9  # the released network knows frogs and ships
+
+    again = train("--data", photographs, "--holdout", "0.3", "--init", "own", *SHORT, "--name", "next")
+    assert again.exit_code == 0, again.stderr
+    assert "beginning" not in again.stderr
+    assert Run(tmp_path / "runs" / "next").recipe.init == str(Path("runs", "own"))
+
+
+def test_the_steps_grow_with_the_images(photographs: Path, tmp_path: Path, sample: Dataset) -> None:
+    def steps(*arguments: str | Path) -> int:
+        name = str(len(list(tmp_path.glob("runs/*"))))
+        done = train("--holdout", "0.1", "--set", "batch_size=1", "--set", "holdout=2", "--name", name, *arguments)
+        assert done.exit_code == 0, done.stderr
+        return Run(tmp_path / "runs" / name).recipe.steps_per_epoch
+
+    few, small = steps("--data", photographs), tmp_path / "small"
+    write_images(small, {label: of_class(sample, label, 50) for label in ("cat", "dog", "deer")}, sample)
+    assert 0 < few < steps("--data", small)
+    recipe = Run(tmp_path / "runs" / "1").recipe
+    assert (recipe.init, recipe.size, recipe.resized_crop) == ("gn-cnn", 32, 0.0)  # images of 32x32 are no photographs
+    assert steps("--data", photographs, "--epochs", "1") == 0
+
+
+def test_without_a_beginning_it_trains_as_ever(photographs: Path, tmp_path: Path) -> None:
+    for index, options in enumerate((("--init", "none", "--set", "fold.epochs=0"), ("--fold-epochs", "0"))):
+        done = train("--data", photographs, "--holdout", "0.3", *options, "--epochs", "1", "--name", str(index))
+        assert done.exit_code == 0, done.stderr
+        recipe = Run(tmp_path / "runs" / str(index)).recipe
+        assert (recipe.init, recipe.size, recipe.steps_per_epoch, recipe.balance) == ("", 32, 0, False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--init", "released", "--model", "s8-layer"), 2, "there is no released s8-layer with its norms folded"),
+        (("--init", "nowhere"), 1, "nowhere"),
+        (("--init", "gn-cnn", "--fold-epochs", "3"), 2, "leave out what is set of [fold]"),
+        (("--init", "s8-layer"), 1, "s8-layer has no folded network to begin with"),
+        (("--cross-validate", "9"), 1, "9 folds, but frog has only 8 training images"),
+        (("--cross-validate", "1"), 2, "not in the range"),
+    ],
+)
+def test_errors_are_one_line(photographs: Path, arguments: tuple[str, ...], code: int, message: str) -> None:
+    done = train("--data", photographs, "--holdout", "0.3", *SHORT, *arguments)
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert message in done.stderr.splitlines()[-1]
+
+
+def test_a_preview_shows_images_and_trains_nothing(photographs: Path, tmp_path: Path) -> None:
+    done = train("--data", photographs, "--holdout", "0.3", "--preview", "seen.png")
+    assert done.exit_code == 0, done.stderr
+    assert not (tmp_path / "runs").exists()
+    sheet = np.asarray(Image.open(tmp_path / "seen.png"))
+    dataset = load_dataset(photographs, size=64, holdout=0.3)
+    first = sheet[:128:2, :128:2]
+    assert (dataset.train_images == first).all(axis=(1, 2, 3)).any()
+    below = sheet[132:260:2, :128:2]
+    assert not (dataset.train_images == below).all(axis=(1, 2, 3)).any()
+
+
+def test_cross_validation_judges_each_training_image_once(photographs: Path, tmp_path: Path) -> None:
+    done = train("--data", photographs, "--holdout", "0.3", *SHORT, "--cross-validate", "3", "--name", "own", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert [line for line in done.stderr.splitlines() if line.startswith("fold ")][-1].startswith("fold 3/3  ")
+    summary = json.loads(done.stdout)
+    assert summary["cross_validated_images"] == summary["train_images"] == 29
+    assert summary["cross_validated_accuracy"] > 0.8
+    assert Run(tmp_path / "runs" / "own").whole_summary().cross_validated_images == 29
+
+
+def test_crops_are_taken_from_larger_images(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Recipe(size=64, resized_crop=0.4).source_size == 96
+    assert Recipe(size=64).source_size is None
+    dataset = load_dataset(photographs, size=64, holdout=0.3, source_size=96)
+    assert dataset.train_sources is not None
+    assert dataset.train_sources.shape == (29, 96, 96, 3)
+    for image, source in zip(dataset.train_images, dataset.train_sources, strict=True):
+        smaller = np.asarray(Image.fromarray(source).resize((64, 64), Image.Resampling.BOX))
+        assert np.abs(smaller.astype(float) - image).mean() < 8
+    monkeypatch.setattr(image_folder, "MOST_SOURCE_BYTES", 29 * 96 * 96 * 3 - 1)
+    assert load_dataset(photographs, size=64, holdout=0.3, source_size=96).train_sources is None
