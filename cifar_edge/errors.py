@@ -7,7 +7,7 @@
     ├── DataError           1   a dataset that is missing, damaged or cannot be fetched
     ├── TrainingError       1   a training that cannot go on
     ├── ExportError         1   a network that cannot be converted
-    ├── CannotRun           1   files of a target that this machine cannot run
+    ├── CannotRun           1   what this machine cannot run: there is no C compiler for it
     ├── PageError           1   a web page that cannot be built or written
     ├── MissingExtra        1   a command whose optional packages are not installed
     ├── RecipeError         2   an unknown key or an impossible value in a recipe
@@ -57,7 +57,7 @@ class ExportError(CifarEdgeError):
 
 
 class CannotRun(CifarEdgeError):
-    """Files of a target that this machine cannot run; an export reports them as not compared here."""
+    """What this machine cannot run, such as C without a compiler; an export reports such files as not compared."""
 
 
 class PageError(CifarEdgeError):

@@ -31,36 +31,53 @@ MEGABYTE = 1e6
 @click.option(
     "--batch", default=64, show_default=True, metavar="N", type=click.IntRange(1, 1024), help="Images of a large batch."
 )
+@click.option(
+    "--engine",
+    "engines",
+    type=click.Choice(["onnxruntime", "c"]),
+    default=["onnxruntime"],
+    show_default=True,
+    multiple=True,
+    help="What runs .onnx files: onnxruntime, or C that is compiled here (int8 alone); repeatable.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: seconds and bytes.")
-def command(models: tuple[str, ...], threads: int, batch: int, as_json: bool) -> None:
+def command(models: tuple[str, ...], threads: int, batch: int, engines: tuple[str, ...], as_json: bool) -> None:
     """Measure speed, memory and size of models on this machine.
 
     Measured are the latency of one image (session.run of the runtime on a ready array, and Classifier.predict), the
     throughput on a large batch, and session creation and peak memory of a fresh process. All models take turns.
 
     MODEL is a released name (gn-cnn; for one of its files gn-cnn.fp32), a run, a folder or an .onnx or .tflite file.
-    Without it, both precisions of the model of predict are measured. A .tflite file runs in LiteRT.
+    Without it, both precisions of the model of predict are measured, int8 alone with --engine c. A .tflite file runs in
+    LiteRT.
 
     Example: cifar-edge benchmark gn-cnn.fp32 gn-cnn.int8 --threads 2
     """
     from cifar_edge.data import load_dataset
     from cifar_edge.measure.benchmark import benchmark
 
-    paths = _resolved(models)
-    costs = benchmark(paths, lambda size: load_dataset("sample", size=size).test_images, threads=threads, batch=batch)
+    engines = tuple(dict.fromkeys(engines))
+    paths = _resolved(models, "c" in engines)
+    costs = benchmark(
+        paths,
+        lambda size: load_dataset("sample", size=size).test_images,
+        threads=threads,
+        batch=batch,
+        engines=engines,
+    )
     if as_json:
         say(json.dumps(_record(costs, threads, batch), indent=2))
     else:
         say(text_report(costs, threads, batch))
 
 
-def _resolved(models: "Sequence[str]") -> list["Path"]:
-    """The files to measure, each noted on stderr."""
+def _resolved(models: "Sequence[str]", int8: bool) -> list["Path"]:
+    """The files to measure, each noted on stderr; without ``models`` all precisions, or ``int8`` alone."""
     from cifar_edge.runs.resolve import Resolved, precisions_beside, resolve_model
 
     if not models:
         found = resolve_model()
-        paths = precisions_beside(found.path)
+        paths = [path for path in precisions_beside(found.path) if path.name.endswith(".int8.onnx") or not int8]
         for path in paths:
             note(f"model: {Resolved(path, found.reason)}")
         return paths

@@ -11,6 +11,7 @@ import click
 
 from cifar_edge.cli import loading
 from cifar_edge.cli.dependencies import needs
+from cifar_edge.cli.engine_option import engine_option
 from cifar_edge.cli.verbosity import note, say
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ CONFUSIONS = 10
     type=click.Path(dir_okay=False, path_type=Path),
     help="Draw the surest mistakes: the photographs, and for a run, where in them the network saw what it said.",
 )
+@engine_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     model: str | None,
@@ -49,6 +51,7 @@ def command(
     offline: bool,
     other: Path | None,
     mistakes: Path | None,
+    engine: str,
     as_json: bool,
 ) -> None:
     """Measure the accuracy of MODEL on the test images.
@@ -76,7 +79,7 @@ def command(
     found = resolve_model(model)
     if model is None:
         note(f"model: {found}")
-    session, metadata = load(found.path, name=str(found))
+    session, metadata = load(found.path, name=str(found), engine=engine)
     trained = Run(found.path.resolve().parent.parent)  # the export of a run lies in its folder
     reference = trained.summary.data
     on_image_folder = reference is not None and reference.folder is not None

@@ -70,10 +70,11 @@ def _threshold(context: click.Context, parameter: click.Parameter, value: str | 
 )
 @click.option(
     "--engine",
-    type=click.Choice(["threads", "ray"]),
-    default="threads",
+    type=click.Choice(["onnxruntime", "c", "ray"]),
+    default="onnxruntime",
     show_default=True,
-    help="Run on threads of this process, or on many machines with Ray (needs --parquet).",
+    help="Run in onnxruntime; or as C, compiled on this machine (int8 alone); or in onnxruntime on many machines, with "
+    "Ray (needs --parquet).",
 )
 @click.option(
     "--parquet",
@@ -134,7 +135,7 @@ def command(
     from cifar_edge.runtime.quiet import silence_pillow
 
     silence_pillow()
-    classifier = Classifier(model)
+    classifier = Classifier(model, engine=engine)
     note(f"model: {classifier.source}")
     identity = classifier.metadata.identity
     progress = Progress(

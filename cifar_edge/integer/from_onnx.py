@@ -33,11 +33,23 @@ def read_network(path: str | os.PathLike[str]) -> IntegerNetwork:
     """
     file, _ = read_graph(path)
     try:
+        return network_of(file)
+    except ContractError as error:
+        raise ContractError(f"{display_name(os.fspath(path))}: {reason(error)}") from error
+
+
+def network_of(file: OnnxFile) -> IntegerNetwork:
+    """The integer network in a file that was read and checked.
+
+    Raises:
+        ContractError: its graph is not that of an integer network.
+    """
+    try:
         return _Reader(file).network()
     except (_OtherGraph, IndexError, TypeError, ValueError) as error:  # a graph can differ in many ways
         raise ContractError(
-            f"{display_name(os.fspath(path))} is not an integer network: {reason(error)}; `cifar-edge export "
-            "--quantize` of a network without norms writes one"
+            f"it is not an integer network: {reason(error)}; `cifar-edge export --quantize` of a network without norms "
+            "writes one"
         ) from error
 
 

@@ -19,7 +19,7 @@ from cifar_edge.measure.timing import ROUNDS, Latency, session_run, time_batches
 from cifar_edge.messages import display_name, reason
 from cifar_edge.runs.exports import EXPORT
 from cifar_edge.runtime.classifier import Classifier
-from cifar_edge.runtime.model import load
+from cifar_edge.runtime.model import ONNXRUNTIME, load
 
 PROCESSES = 5
 """Number of fresh processes that load each model."""
@@ -54,6 +54,7 @@ class Cost:
         predict: latency of `Classifier.predict` on an array of one image.
         images_per_second: throughput of ``InferenceSession.run`` on a batch, by the median.
         start: start-up cost of a fresh process.
+        engine: what ran it, if it is an ``.onnx`` file.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Cost:
     predict: Latency
     images_per_second: float
     start: Start
+    engine: str = ONNXRUNTIME
 
 
 def benchmark(
@@ -71,6 +73,7 @@ def benchmark(
     *,
     threads: int = 1,
     batch: int = 64,
+    engines: Sequence[str] = (ONNXRUNTIME,),
     rounds: int = ROUNDS,
     processes: int = PROCESSES,
 ) -> list[Cost]:
@@ -81,15 +84,22 @@ def benchmark(
         images: size S -> images, uint8 ``[n, S, S, 3]``, at least one; the batch repeats them.
         threads: threads of every session.
         batch: images in a call of the throughput measurement.
+        engines: what runs each of the files, see `cifar_edge.runtime.model.ENGINES`.
         rounds: number of rounds, in each of which every model has its turn.
         processes: fresh processes a model.
 
     Raises:
         ModelError: a file is not a model (`ContractError`: it violates the contract), or its fresh process fails.
     """
-    sessions = [load(path, threads).session for path in paths]
-    classifiers = [Classifier(path, threads) for path in paths]
-    starts = _starts(paths, threads, processes)
+    named = [
+        (f"{name} ({engine})" if len(engines) > 1 else name, path, engine)
+        for name, path in zip(row_names(paths), paths, strict=True)
+        for engine in engines
+    ]
+    given = [(path, engine) for _, path, engine in named]
+    sessions = [load(path, threads, engine=engine).session for path, engine in given]
+    classifiers = [Classifier(path, threads, engine) for path, engine in given]
+    starts = _starts(given, threads, processes)
     seen = [images(classifier.size) for classifier in classifiers]
     calls = {}
     for index, (session, classifier) in enumerate(zip(sessions, classifiers, strict=True)):
@@ -107,8 +117,9 @@ def benchmark(
             predict=latencies[index, "predict"],
             images_per_second=batch / median(batches[index]),
             start=starts[index],
+            engine=engine,
         )
-        for index, (name, path) in enumerate(zip(row_names(paths), paths, strict=True))
+        for index, (name, path, engine) in enumerate(named)
     ]
 
 
@@ -153,12 +164,12 @@ def _differing(place: tuple[str, ...], rivals: Collection[tuple[str, ...]]) -> l
     return found
 
 
-def _starts(paths: Sequence[Path], threads: int, processes: int) -> list[Start]:
+def _starts(given: Sequence[tuple[Path, str]], threads: int, processes: int) -> list[Start]:
     """Start each model ``processes`` times, all of them in turn."""
-    records: list[list[dict[str, Any]]] = [[] for _ in paths]
+    records: list[list[dict[str, Any]]] = [[] for _ in given]
     for _ in range(processes):
-        for index, path in enumerate(paths):
-            records[index].append(_start(path, threads))
+        for index, (path, engine) in enumerate(given):
+            records[index].append(_start(path, threads, engine))
     return [
         Start(
             creation_seconds=median(record["creation_seconds"] for record in starts),
@@ -169,9 +180,9 @@ def _starts(paths: Sequence[Path], threads: int, processes: int) -> list[Start]:
     ]
 
 
-def _start(path: Path, threads: int) -> dict[str, Any]:
+def _start(path: Path, threads: int, engine: str) -> dict[str, Any]:
     # -P and PYTHONPATH: it imports the same modules as this process, never those of the current folder.
-    command = [sys.executable, "-P", "-m", _STARTUP, os.fspath(path), str(threads)]
+    command = [sys.executable, "-P", "-m", _STARTUP, os.fspath(path), str(threads), engine]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)}
     done = subprocess.run(
         command, env=environment, capture_output=True, encoding="utf-8", errors="replace", check=False

@@ -1,7 +1,8 @@
-"""Measures the start-up cost of a fresh process: ``python -m cifar_edge.measure.startup MODEL THREADS`` prints JSON.
+"""Measures the start-up cost of a fresh process.
 
-It is a separate program because peak memory belongs to a process: anything else that the process did would count. For
-the same reason it imports only what classifying an image needs.
+``python -m cifar_edge.measure.startup MODEL THREADS ENGINE`` prints it as JSON. It is a separate program because peak
+memory belongs to a process: anything else that the process did would count. For the same reason it imports only what
+classifying an image needs.
 """
 
 import json
@@ -17,11 +18,11 @@ from cifar_edge.spec import IMAGE_CHANNELS
 _STATUS = Path("/proc/self/status")
 
 
-def main(model: str, threads: int) -> None:
+def main(model: str, threads: int, engine: str) -> None:
     """Load ``model``, classify one image, and print time and memory."""
     before = peak_memory()
     start = perf_counter()
-    classifier = Classifier(model, threads)
+    classifier = Classifier(model, threads, engine)
     seconds = perf_counter() - start
     classifier.predict(np.zeros((classifier.size, classifier.size, IMAGE_CHANNELS), np.uint8))
     print(json.dumps({"creation_seconds": seconds, "imports_bytes": before, "peak_bytes": peak_memory()}))
@@ -39,4 +40,4 @@ def peak_memory() -> int | None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])

@@ -21,7 +21,7 @@ from cifar_edge.runtime import snapshot
 from cifar_edge.runtime.images import ImageSource, read_pixels
 from cifar_edge.runtime.inputs import Input
 from cifar_edge.runtime.limits import DEFAULT_LIMITS, Limits
-from cifar_edge.runtime.model import load, run
+from cifar_edge.runtime.model import ONNXRUNTIME, load, run
 from cifar_edge.runtime.results import Prediction, prediction
 from cifar_edge.runtime.stream import answers_apart, stream
 from cifar_edge.spec import IMAGE_CHANNELS, INPUT_NAME, OUTPUT_NAME, ModelMetadata
@@ -50,26 +50,35 @@ class Classifier:
         model: a released name, a run, a folder or an ``.onnx`` file, or the bytes of one; None takes the
             same model as ``cifar-edge predict`` (see `cifar_edge.runs.resolve.resolve_model`).
         threads: threads of one prediction. One is fastest for one image at a time.
+        engine: what runs an ``.onnx`` file: ``onnxruntime``; or ``c`` for an int8 file, which is then made into C and
+            compiled on this machine, once. The answers are the same, bit for bit.
 
     Raises:
+        CannotRun: engine ``c`` finds no C compiler.
         ModelError: there is no such model, or it cannot be loaded (`ContractError`: it violates the contract).
-        ValueError: ``threads`` is less than 1; or, from every prediction, the classifier was closed.
+        ValueError: ``threads`` is less than 1, or there is no such engine; or, from every prediction, the classifier
+            was closed.
     """
 
-    def __init__(self, model: str | os.PathLike[str] | bytes | Resolved | None = None, threads: int = 1) -> None:
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | bytes | Resolved | None = None,
+        threads: int = 1,
+        engine: str = ONNXRUNTIME,
+    ) -> None:
         if isinstance(model, bytes):
-            self._open(model, threads, "the given bytes", "the given model")
+            self._open(model, threads, "the given bytes", "the given model", engine)
         else:
             found = resolve_model(model)
-            self._open(read_model(found.path), threads, str(found), str(found))
+            self._open(read_model(found.path), threads, str(found), str(found), engine)
 
-    def _open(self, content: bytes, threads: int, source: str, name: str) -> None:
-        self._session, self._metadata = load(content, threads, name)
+    def _open(self, content: bytes, threads: int, source: str, name: str, engine: str) -> None:
+        self._session, self._metadata = load(content, threads, name, engine)
         self._labels, self._temperature = self._metadata.labels, self._metadata.temperature
         self._shape = (self._metadata.size, self._metadata.size, IMAGE_CHANNELS)
         self._run = self._session.run
         self._source = source
-        self._given: tuple[bytes, int, str, str] | None = content, threads, source, name
+        self._given: tuple[bytes, int, str, str, str] | None = content, threads, source, name, engine
         _open_classifiers.add(self)
 
     def _forked(self) -> None:
@@ -80,12 +89,12 @@ class Classifier:
             self._session = _Reopening(self)
             self._run = self._session.run
 
-    def __getstate__(self) -> tuple[bytes, int, str, str]:
+    def __getstate__(self) -> tuple[bytes, int, str, str, str]:
         if self._given is None:
             raise ValueError(_CLOSED)
         return self._given
 
-    def __setstate__(self, given: tuple[bytes, int, str, str]) -> None:
+    def __setstate__(self, given: tuple[bytes, int, str, str, str]) -> None:
         self._open(*given)
 
     def __enter__(self) -> Self:

@@ -9,9 +9,13 @@ import onnxruntime
 
 from cifar_edge.errors import ContractError, ModelError
 from cifar_edge.messages import display_name, reason
+from cifar_edge.model_file.onnx_file import OnnxFile
 from cifar_edge.model_file.reading import BATCH, calling, checked, is_tflite, read_model
 from cifar_edge.runtime import litert
 from cifar_edge.spec import IMAGE_CHANNELS, INPUT_NAME, OUTPUT_NAME, ModelMetadata
+
+ONNXRUNTIME, C = ENGINES = ("onnxruntime", "c")
+"""What can run an ``.onnx`` file: onnxruntime, or C that a compiler on this machine makes of an int8 file."""
 
 _SILENT = 4
 """onnxruntime's log level "fatal": errors are raised, and must not be printed as well."""
@@ -24,18 +28,23 @@ class Model(NamedTuple):
     metadata: ModelMetadata
 
 
-def load(source: str | os.PathLike[str] | bytes, threads: int = 1, name: str | None = None) -> Model:
+def load(
+    source: str | os.PathLike[str] | bytes, threads: int = 1, name: str | None = None, engine: str = ONNXRUNTIME
+) -> Model:
     """Load an exported model from its path, or from the bytes of the file.
 
-    An ``.onnx`` file runs in onnxruntime, a ``.tflite`` file in LiteRT, on ``threads`` CPU threads, which sleep instead
-    of spinning while they are idle. Errors call the model ``name``; None takes its path.
+    An ``.onnx`` file runs in ``engine``, one of `ENGINES`, a ``.tflite`` file in LiteRT, on ``threads`` CPU threads,
+    which sleep instead of spinning while they are idle. Errors call the model ``name``; None takes its path.
 
     Raises:
         ModelError: the file is missing, empty, larger than `MAX_MODEL_BYTES`, or not a model that the runtime can run.
         ContractError: the model violates the edge contract (see `cifar_edge.spec`).
         MissingExtra: it is a ``.tflite`` file, and LiteRT is not installed.
-        ValueError: ``threads`` is less than 1.
+        CannotRun: engine c finds no C compiler, or it fails.
+        ValueError: ``threads`` is less than 1, or there is no such engine.
     """
+    if engine not in ENGINES:
+        raise ValueError(f"there is no engine {engine!r}; there are {' and '.join(ENGINES)}")
     if threads < 1:
         raise ValueError(f"a model needs at least one thread, not {threads}")
     if isinstance(source, bytes):
@@ -44,11 +53,13 @@ def load(source: str | os.PathLike[str] | bytes, threads: int = 1, name: str | N
         name, content = name or display_name(os.fspath(source)), read_model(source)
     with calling(name, content, "a LiteRT model" if is_tflite(content) else "an ONNX model"):
         session: Any
+        if is_tflite(content) and engine == C:
+            raise ContractError("engine c runs int8 .onnx files, and this is a LiteRT model")
         if is_tflite(content):
             session, metadata = litert.load(content, threads)
         else:
-            _, metadata = checked(content)
-            session = _session(content, threads)
+            file, metadata = checked(content)
+            session = _compiled(content, file, metadata, threads) if engine == C else _session(content, threads)
         _try(session, metadata)
     return Model(session, metadata)
 
@@ -67,6 +78,12 @@ def run(session: Any, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     if not np.isfinite(logits).all():
         raise ModelError("the model's output is not finite")
     return logits
+
+
+def _compiled(content: bytes, file: OnnxFile, metadata: ModelMetadata, threads: int) -> Any:
+    from cifar_edge.runtime.c_engine import Session  # few need it, and it takes time
+
+    return Session(content, file, metadata, threads)
 
 
 def _session(content: bytes, threads: int) -> Any:

@@ -11,7 +11,6 @@ from c_helpers import ABOUT, SANITIZERS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from skimage import data
 
 from cifar_edge import c
 from cifar_edge.c import gate
@@ -103,8 +102,11 @@ def pixels(program: Path, kind: str, frame: Bytes, width: int) -> Bytes:
     return found.reshape(size, size, 3)
 
 
-def photograph(width: int, height: int) -> Bytes:
-    return np.asarray(Image.fromarray(data.astronaut()).resize((width, height)))
+def photograph(width: int, height: int, name: str = "astronaut") -> Bytes:
+    import skimage.data
+
+    (file,) = Path(skimage.data.__file__).parent.glob(f"{name}.*")
+    return np.asarray(Image.open(file).convert("RGB").resize((width, height)))
 
 
 def packed(rgb: Bytes, kind: str) -> tuple[Bytes, Bytes]:
@@ -181,8 +183,8 @@ def test_colours_of_yuv_are_those_of_pillow() -> None:
 def test_a_frame_gives_the_logits_of_the_picture(tmp_path: Path) -> None:
     network = IntegerNetwork.from_onnx(released("export/gn-cnn/gn-cnn.int8.onnx"))
     program = build(network, tmp_path, LOGITS_OF, ("net_camera.c", "net.c"))
-    for picture in (data.chelsea(), data.coffee(), data.rocket()):
-        rgb = np.asarray(Image.fromarray(picture).resize((640, 480)))
+    for name in ("chelsea", "coffee", "rocket"):
+        rgb = photograph(640, 480, name)
         for kind in ("RGB565_BE", "YUYV"):
             frame, shown = packed(rgb, kind)
             found = np.frombuffer(answer(program, kind, 640, 480, frame.tobytes()), np.int32)

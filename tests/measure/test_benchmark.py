@@ -33,7 +33,7 @@ def run(*arguments: str | Path) -> Result:
 
 def start_fresh(model: Path, program: str = "") -> dict[str, Any]:
     """What a process that loads ``model`` says, started by one that has run ``program`` before."""
-    command = [sys.executable, "-m", "cifar_edge.measure.startup", str(model), "1"]
+    command = [sys.executable, "-m", "cifar_edge.measure.startup", str(model), "1", "onnxruntime"]
     parent = f"import subprocess\n{program}\nsubprocess.run({command}, check=True)"
     done = subprocess.run([sys.executable, "-c", parent], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     record: dict[str, Any] = json.loads(done.stdout)

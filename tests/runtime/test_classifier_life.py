@@ -72,7 +72,7 @@ def test_another_process_takes_it(image_files: list[Path]) -> None:
 
 def test_what_was_pickled_is_checked_as_a_file_is() -> None:
     with pytest.raises(ModelError, match=r"mine\.onnx is damaged or not an ONNX model"):
-        Classifier.__new__(Classifier).__setstate__((b"no model", 1, "mine.onnx", "mine.onnx"))
+        Classifier.__new__(Classifier).__setstate__((b"no model", 1, "mine.onnx", "mine.onnx", "onnxruntime"))
 
 
 def test_the_end(sample: Dataset) -> None:
