@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import onnx
@@ -47,6 +48,12 @@ class Conversion:
     about: ModelMetadata
     written: bool = True
     integers: IntegerNetwork | None = None
+
+
+class Convert(Protocol):
+    """As `conversions`."""
+
+    def __call__(self, trained: TrainedNetwork, dataset: Dataset, *, quantize: bool) -> list[Conversion]: ...
 
 
 def conversions(trained: TrainedNetwork, dataset: Dataset, *, quantize: bool) -> list[Conversion]:

@@ -10,7 +10,7 @@ from torch import nn
 
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import ExportError
-from cifar_edge.export.conversion import Conversion, conversions, has_integers
+from cifar_edge.export.conversion import Conversion, Convert, conversions, has_integers
 from cifar_edge.export.debug import LayerSignal, layer_signals
 from cifar_edge.export.folder import REPORT_TEXT, model_file, replacing_export
 from cifar_edge.export.graphs import serialize
@@ -47,6 +47,7 @@ def export_network(
     targets: Mapping[str, Any] | None = None,
     threshold: Calibration | None = None,
     debug: Callable[[Sequence[LayerSignal]], None] | None = None,
+    convert: Convert = conversions,
 ) -> Report:
     """Write ``<model>.fp32.onnx``, with ``quantize`` ``<model>.int8.onnx``, and a report into the folder ``out``.
 
@@ -63,6 +64,7 @@ def export_network(
             `cifar_edge.export.targets.target_options`.
         threshold: the images that a threshold of each file is chosen by; None for no threshold.
         debug: called with the signal after each layer of int8, before int8 is judged.
+        convert: makes the graphs, as `cifar_edge.export.conversion.conversions` does.
 
     Raises:
         GateFailed: a file differs from the PyTorch module, or from the integer network, by more than its gate allows.
@@ -82,7 +84,10 @@ def export_network(
             "none, since its norms are not folded, or int8 is not asked for"
         )
     with replacing_export(out) as replace:
-        judged = _judged(trained, dataset, quantize=quantize, max_drop=max_drop, threshold=threshold, debug=debug)
+        made = convert(trained, dataset, quantize=quantize)
+        judged = _judged(
+            made, trained, dataset, max_drop=max_drop, threshold=threshold, debug=debug if quantize else None
+        )
         written = _written(judged[-1], dataset, targets)
         report = _report(trained, dataset, judged, max_drop, written)
         contents = {row.file: export.content for row, export in zip(report.rows, judged, strict=True) if row.file}
@@ -108,16 +113,15 @@ class _Judged:
 
 
 def _judged(
+    made: Sequence[Conversion],
     trained: TrainedNetwork,
     dataset: Dataset,
     *,
-    quantize: bool,
     max_drop: float,
     threshold: Calibration | None,
     debug: Callable[[Sequence[LayerSignal]], None] | None,
 ) -> list[_Judged]:
-    made = conversions(trained, dataset, quantize=quantize)
-    if debug is not None and quantize:
+    if debug is not None:
         debug(layer_signals(made[-2].graph, made[-1].graph, dataset.train_images))
     return [_judge(each, trained, made[0].source, dataset, max_drop, threshold) for each in made]
 
@@ -180,7 +184,7 @@ def _written(int8: _Judged, dataset: Dataset, targets: Mapping[str, Any]) -> dic
 
 def _rounding(session: Any, logits: Logits, conversion: Conversion, network: nn.Module, dataset: Dataset) -> Comparison:
     """Int8 compared with ``network``, which it was made of; on training images too, if test images are few."""
-    if len(dataset.test_labels) >= CONCLUSIVE_IMAGES:
+    if len(dataset.test_labels) >= CONCLUSIVE_IMAGES or not len(dataset.train_labels):
         return compare(logits, conversion.source, dataset.test_labels)
     return compare(
         np.concatenate([logits, run(session, dataset.train_images)]),

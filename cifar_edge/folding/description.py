@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from cifar_edge.folding.forms import LARGEST_CLIP
 from cifar_edge.folding.layers import Residual, Shift
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.json_values import brief, count, mapping, number, text
@@ -25,8 +26,6 @@ _WIDEST = 1 << 20
 """Channels or features."""
 _LARGEST_WINDOW = 256
 """Height or width of a kernel, a stride or a padding."""
-_LARGEST_CLIP = 1e30
-"""The limit of a clip without one."""
 _MOST_VALUES = 1 << 26
 """Of an activation, for one image."""
 
@@ -58,11 +57,11 @@ def _numbers(length: int, least: int) -> Callable[[object], tuple[int, ...]]:
 
 
 def _at_most_zero(value: object) -> float:
-    return number(value, -_LARGEST_CLIP, 0.0)
+    return number(value, -LARGEST_CLIP, 0.0)
 
 
 def _at_least_zero(value: object) -> float:
-    return number(value, 0.0, _LARGEST_CLIP)
+    return number(value, 0.0, LARGEST_CLIP)
 
 
 _PAIR, _PADDING = _numbers(2, least=1), _numbers(2, least=0)

@@ -1,6 +1,6 @@
 """What integers can compute of PyTorch's modules and functions: each as one of few kinds of modules.
 
-The kinds are Conv2d, Linear, BatchNorm, norms that are fitted, Hardtanh for every clip, MaxPool2d, AvgPool2d,
+The kinds are Conv2d, Linear, BatchNorm, norms that are fitted, ReLU, ReLU6 and Hardtanh, MaxPool2d, AvgPool2d,
 AdaptiveAvgPool2d of one output, ZeroPad2d and Flatten.
 """
 
@@ -28,6 +28,11 @@ ADDS = {operator.add, operator.iadd, torch.add, "add", "add_"}
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 FITTED_NORMS = (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm2d)
 """Norms that depend on each image, so that they are fitted."""
+
+CLIPS = (nn.ReLU, nn.Hardtanh)
+"""ReLU6 is a Hardtanh."""
+LARGEST_CLIP = 1e30
+"""The limit of a clip that has none on one side."""
 
 ADVICE: Mapping[str, str] = {
     "add": "add the outputs of two layers, or leave it out",
@@ -105,12 +110,11 @@ def _computing(module: nn.Module, shape: Shape, output: Shape) -> list[nn.Module
         if len(shape) != 2:
             raise Refused("a Linear of an input that is not flat", "write a 1x1 convolution, or flatten before it")
         return [_filled(nn.Linear(module.in_features, module.out_features, module.bias is not None), _tensors(module))]
-    if isinstance(module, nn.ReLU):
-        return [nn.Hardtanh(0.0, math.inf)]
-    if isinstance(module, nn.Hardtanh):  # ReLU6 is one
-        if not module.min_val <= 0 <= module.max_val:
+    if isinstance(module, CLIPS):
+        low, high = limits(module)
+        if not low <= 0 <= high:
             raise Refused("a clip to a range without 0", "clip to a range with 0 in it")
-        return [nn.Hardtanh(module.min_val, module.max_val)]
+        return [clip(low, high)]
     if isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
         return _pool(module, shape, output)
     if isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d):
@@ -122,6 +126,18 @@ def _computing(module: nn.Module, shape: Shape, output: Shape) -> list[nn.Module
     if isinstance(module, nn.ZeroPad2d):
         return [nn.ZeroPad2d(module.padding)]
     raise Refused.of(module)
+
+
+def limits(module: nn.Module) -> tuple[float, float]:
+    """The range that one of `CLIPS` clips to."""
+    return (module.min_val, module.max_val) if isinstance(module, nn.Hardtanh) else (0.0, math.inf)
+
+
+def clip(low: float, high: float) -> nn.Module:
+    """The module that clips to a range."""
+    if low == 0 and high in (6, math.inf):
+        return nn.ReLU() if high == math.inf else nn.ReLU6()
+    return nn.Hardtanh(max(low, -LARGEST_CLIP), min(high, LARGEST_CLIP))
 
 
 def _convolution(module: nn.Conv2d) -> list[nn.Module]:

@@ -20,6 +20,9 @@ from cifar_edge.messages import reason
 _AGREEMENT = 1e-3
 """How far the logits of the tree may differ from those of the network, as a fraction of the largest."""
 
+_ROOT = "forward"
+"""The place of what is computed in the network's own forward."""
+
 Shape = tuple[int, ...]
 
 
@@ -196,7 +199,7 @@ class _Tree:
         fork = self._dominators[node][0]
         first, second = (self._chain(end, fork) for end in ends)
         residual = Residual(*((second, first) if len(first) < len(second) else (first, second)))
-        self._names[residual] = _place(node)
+        self._names[residual] = _name(node)
         return [residual], fork
 
     def _step(self, node: fx.Node) -> tuple[list[nn.Module], fx.Node]:
@@ -215,7 +218,7 @@ class _Tree:
             made = forms(target, arguments, settings, self._shapes[inputs[0].name], self._shapes[node.name])
         except Refused as error:
             raise _refusal(node, error) from error
-        self._names.update(dict.fromkeys(made, _place(node)))
+        self._names.update(dict.fromkeys(made, _name(node)))
         return made, inputs[0]
 
     def _constant(self, node: fx.Node) -> Any:
@@ -233,7 +236,13 @@ def _place(node: fx.Node) -> str:
     if node.op == "call_module":
         return str(node.target)
     stack = list((node.meta.get("nn_module_stack") or {}).values())
-    return str(stack[-1][0]) if stack and stack[-1][0] else "forward"
+    return str(stack[-1][0]) if stack and stack[-1][0] else _ROOT
+
+
+def _name(node: fx.Node) -> str:
+    """The name of its module, or of the module that computes it; in the network's own forward that of the function."""
+    place = _place(node)
+    return node.name if place == _ROOT else place
 
 
 def _refusal(node: fx.Node, error: Refused) -> ExportError:

@@ -7,7 +7,6 @@ the fit is what the layers folded so far compute. An affine that follows no conv
 """
 
 import copy
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cifar_edge.errors import ExportError
-from cifar_edge.folding.forms import BATCH_NORMS, FITTED_NORMS
+from cifar_edge.folding.forms import BATCH_NORMS, CLIPS, FITTED_NORMS, clip, limits
 from cifar_edge.folding.layers import Residual, Shift
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.folding.trace import trace
@@ -28,8 +27,6 @@ _FIT_PIXELS = 2_000 * 32 * 32
 """Pixels of the images that norms are fitted on: 2,000 images of 32x32."""
 _FEW = 2
 """Images that are enough where nothing is fitted."""
-
-_CLIPS = (nn.ReLU, nn.Hardtanh)
 
 Batches = list[Tensor]
 Weighted = nn.Conv2d | nn.Linear
@@ -64,6 +61,7 @@ class Origin:
         traced: its layers, norms included, behind the same map.
         names: of each module of the folded layers, in their order, its name in the network; empty where it has none.
         ends: of the same modules, the one of ``traced`` with the same output; None where there is none.
+        size: height and width of the images.
         exact: whether the folded network computes what the network does: nothing was fitted, and the padding is exact.
     """
 
@@ -71,13 +69,8 @@ class Origin:
     traced: nn.Sequential
     names: tuple[str, ...]
     ends: tuple[nn.Module | None, ...]
+    size: int
     exact: bool
-
-    @property
-    def input_map(self) -> InputMap:
-        found = self.network[0]
-        assert isinstance(found, InputMap)
-        return found
 
 
 class TracedNetwork(FoldedNetwork):
@@ -118,10 +111,11 @@ def fold_network(network: nn.Module, images: Tensor, mean: tuple[float, ...], st
     layers = nn.Sequential(*made).eval().requires_grad_(False)
     modules = list(layers.modules())
     origin = Origin(
-        nn.Sequential(input_map, network),
-        nn.Sequential(input_map, *found.layers),
+        nn.Sequential(input_map, network).eval(),
+        nn.Sequential(input_map, *found.layers).eval(),
         tuple(folding.names.get(module, "") for module in modules),
         tuple(folding.ends.get(module) for module in modules),
+        images.shape[1],
         exact and not fitted,
     )
     return TracedNetwork(layers, origin).eval()
@@ -159,7 +153,7 @@ class _Folding:
                 self._merge(made, module, scale, shift, flat=exact[0].dim() == 2)
                 continue
             folded = [module(x) for x in folded]
-            if isinstance(module, nn.Hardtanh):
+            if isinstance(module, CLIPS):
                 self._clip(made, module, exact[0].shape)
             else:
                 self._append(made, _biased(module) if isinstance(module, Weighted) else copy.deepcopy(module), module)
@@ -180,22 +174,22 @@ class _Folding:
         last.bias.copy_(last.bias.double() * scale + shift)
         self.ends[last] = norm
 
-    def _clip(self, made: list[nn.Module], clip: nn.Hardtanh, shape: Sequence[int]) -> None:
-        """Append ``clip``. A layer clips once, and a max pool may stand between the layer and its clip."""
-        low, high = clip.min_val, clip.max_val
+    def _clip(self, made: list[nn.Module], module: nn.Module, shape: Sequence[int]) -> None:
+        """Append a clip. A layer clips once, and a max pool may stand between the layer and its clip."""
+        low, high = limits(module)
         others = [module for module in made if not isinstance(module, nn.MaxPool2d | nn.Flatten)]
         if not others:
-            self._append(made, _own_affine(shape[1], flat=len(shape) == 2), clip)
-        elif isinstance(others[-1], _CLIPS):
-            first, second = _limits(others[-1])
+            self._append(made, _own_affine(shape[1], flat=len(shape) == 2), module)
+        elif isinstance(others[-1], CLIPS):
+            first, second = limits(others[-1])
             made.remove(others[-1])
             low, high = max(low, first), min(high, second)
             if not low < high:
-                raise ExportError(f"{self.names[clip]}: clips to a single number, so that no network is left")
-        made.append(_clip_to(low, high))
-        layers = [module for module in made if not isinstance(module, (*_CLIPS, nn.Flatten))]
+                raise ExportError(f"{self.names[module]}: clips to a single number, so that no network is left")
+        made.append(clip(low, high))
+        layers = [module for module in made if not isinstance(module, (*CLIPS, nn.Flatten))]
         for layer in reversed(layers):
-            self.ends[layer] = clip if layer is layers[-1] else None  # only the last one has the clipped output
+            self.ends[layer] = module if layer is layers[-1] else None  # only the last one has the clipped output
             if not isinstance(layer, nn.MaxPool2d):
                 break
 
@@ -304,17 +298,6 @@ def _depthwise(channels: int) -> nn.Conv2d:
     assert made.bias is not None
     made.bias.zero_()
     return made
-
-
-def _limits(clip: nn.Module) -> tuple[float, float]:
-    return (clip.min_val, clip.max_val) if isinstance(clip, nn.Hardtanh) else (0.0, math.inf)
-
-
-def _clip_to(low: float, high: float) -> nn.Module:
-    """The clip to that range, as a ReLU or ReLU6 where it is one."""
-    if (low, high) in {(0.0, math.inf), (0.0, 6.0)}:
-        return nn.ReLU() if high == math.inf else nn.ReLU6()
-    return nn.Hardtanh(low, high)
 
 
 def _is_pointwise(module: nn.Module) -> bool:

@@ -1,12 +1,20 @@
 """Networks that no one here wrote, from PyTorch to all targets."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
+from export_helpers import BATCH, STEPS
 from torch import nn
 
+import cifar_edge.export as edge
+from cifar_edge import Classifier
 from cifar_edge.data import Dataset
+from cifar_edge.errors import CifarEdgeError, ExportError
 from cifar_edge.export.quantize import quantize
 from cifar_edge.export.targets import TARGETS, target_options, write_targets
 from cifar_edge.folding.traced import fold_network
@@ -56,3 +64,185 @@ def test_codes_end_where_a_clip_does(sample: Dataset) -> None:
     scale, zero_point, largest = first.output.scale, first.output.zero_point, first.output.largest
     assert np.isclose(-zero_point * scale, -0.5, atol=scale)
     assert np.isclose((largest - zero_point) * scale, 2.0, atol=2 * scale)
+
+
+class Network(nn.Module):
+    """A user's network: a stem, a residual with a projection, two Linear layers, and norms of one kind."""
+
+    def __init__(self, norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1, bias=False), norm(16), nn.ReLU())
+        self.block = nn.Sequential(
+            nn.Conv2d(16, 24, 3, 2, 1), norm(24), nn.ReLU(), nn.Conv2d(24, 24, 3, 1, 1), norm(24)
+        )
+        self.project = nn.Conv2d(16, 24, 1, 2)
+        self.classifier = nn.Sequential(nn.Linear(24 * 4, 32), nn.ReLU(), nn.Dropout(0.1), nn.Linear(32, 10))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        x = torch.relu(self.block(x) + self.project(x))
+        logits: torch.Tensor = self.classifier(nn.functional.adaptive_avg_pool2d(x, 2).flatten(1))
+        return logits
+
+
+MEAN, STD = 120.0, 60.0
+
+
+def trained(network: nn.Module, sample: Dataset) -> nn.Module:
+    """``network`` after some steps on ``(p - MEAN) / STD``, in evaluation mode."""
+    torch.manual_seed(0)
+    optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
+    for step in range(2 * STEPS):
+        part = torch.arange(BATCH * step, BATCH * (step + 1)) % len(sample.train_labels)
+        x = (torch.tensor(sample.train_images)[part].permute(0, 3, 1, 2).contiguous() - MEAN) / STD
+        loss = nn.functional.cross_entropy(network(x), torch.tensor(sample.train_labels)[part])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def network(sample: Dataset) -> nn.Module:
+    torch.manual_seed(0)
+    return trained(Network(), sample)
+
+
+def answers(network: nn.Module, images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    x = (torch.tensor(images).permute(0, 3, 1, 2).contiguous() - MEAN) / STD
+    with torch.no_grad():
+        found: np.ndarray[Any, Any] = network(x).numpy()
+    return found
+
+
+def test_from_a_network_to_files(sample: Dataset, network: nn.Module, tmp_path: Path) -> None:
+    folded = edge.fold(network, sample.train_images, mean=MEAN, std=STD)
+    integers = edge.quantize(folded, sample.train_images)
+    test = sample.test_images, sample.test_labels
+    report = edge.export(
+        integers, tmp_path / "out", targets=["c"], reference=network, test=test, labels=sample.labels, name="mine"
+    )
+    fp32, folding, int8 = report.rows
+    assert fp32.comparison.max_difference < 1e-4
+    assert folding.comparison.max_difference < 1e-4
+    assert int8.comparison.agreement > 0.95
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {
+        "mine.fp32.onnx",
+        "mine.int8.onnx",
+        "mine.c",
+        "report.json",
+        "report.md",
+    }
+    for precision in ("fp32", "int8"):
+        classifier = Classifier(tmp_path / "out" / f"mine.{precision}.onnx")
+        found = [classifier.predict(image).label for image in sample.test_images[:50]]
+        wanted = [sample.labels[index] for index in answers(network, sample.test_images[:50]).argmax(1)]
+        assert np.mean([one == other for one, other in zip(found, wanted, strict=True)]) > 0.9
+
+
+def test_debug_names_the_modules_of_the_network(sample: Dataset, network: nn.Module) -> None:
+    integers = edge.quantize(edge.fold(network, sample.train_images, mean=MEAN, std=STD), sample.train_images)
+    signals = edge.debug(integers, sample.test_images)
+    names = [signal.layer for signal in signals.layers]
+    assert names == [
+        "stem.0",
+        "block.0",
+        "block.3",
+        "project",
+        "add",
+        "adaptive_avg_pool2d",
+        "classifier.0",
+        "classifier.3",
+    ]
+    assert all(signal.rounding > 10 and (signal.folding or 100) > 80 for signal in signals.layers)
+    assert signals.advice in signals.to_table()
+
+
+def test_finetuning_recovers_what_fitted_norms_lose(sample: Dataset) -> None:
+    torch.manual_seed(0)
+    network = trained(Network(lambda channels: nn.GroupNorm(4, channels)), sample)
+    folded = edge.fold(network, sample.train_images, mean=MEAN, std=STD)
+    data = sample.train_images, sample.train_labels
+    tuned = edge.finetune(folded, data, teacher=network, epochs=4)
+    wanted = answers(network, sample.train_images).argmax(1)
+    before, after = (
+        float(np.mean(edge.torch_logits(each, sample.train_images).argmax(1) == wanted)) for each in (folded, tuned)
+    )
+    assert before < after
+    assert edge.debug(edge.quantize(tuned, sample.train_images), sample.test_images).layers[-1].folding is not None
+
+
+def test_a_channel_that_never_fires_is_exported(sample: Dataset, network: nn.Module) -> None:
+    made = Network()
+    made.load_state_dict(network.state_dict())
+    with torch.no_grad():
+        first = made.stem[1]
+        assert isinstance(first, nn.BatchNorm2d)
+        first.weight[3], first.bias[3] = 0.0, -1.0
+    integers = edge.quantize(edge.fold(made.eval(), sample.train_images, mean=MEAN, std=STD), sample.train_images)
+    wanted = answers(made, sample.test_images)
+    assert np.mean(integers(sample.test_images).argmax(1) == wanted.argmax(1)) > 0.9
+
+
+def nan(network: nn.Module) -> nn.Module:
+    with torch.no_grad():
+        next(network.parameters()).fill_(float("nan"))
+    return network
+
+
+BAD_NETWORKS: dict[str, Callable[[nn.Module], object]] = {
+    "training mode; call network.eval": lambda network: network.train(),
+    "stem.1 is in training mode": lambda network: [network.eval(), network.get_submodule("stem.1").train()] and network,
+    "stem.0.weight is float64; call network.float": lambda network: network.double(),
+    "stem.0.weight is on meta; call network.cpu": lambda network: network.to("meta"),
+    "stem.0.weight holds NaN": nan,
+    "not a torch.nn.Module": lambda network: "network",
+    "1,200 classes; 2 to 1,000": lambda network: nn.Sequential(nn.Flatten(), nn.Linear(3072, 1200)).eval(),
+    "returns a tensor .*logits": lambda network: nn.Conv2d(3, 3, 1).eval(),
+    "takes 2 inputs|cannot classify": lambda network: nn.Bilinear(3, 3, 2).eval(),
+}
+
+
+@pytest.mark.parametrize("message", BAD_NETWORKS)
+def test_a_network_that_cannot_be_folded_is_one_line(sample: Dataset, message: str) -> None:
+    with pytest.raises(ExportError) as caught:
+        edge.fold(BAD_NETWORKS[message](Network().eval()), sample.train_images)  # type: ignore[arg-type]
+    assert re.search(message, str(caught.value))
+    assert "\n" not in str(caught.value)
+
+
+BAD_IMAGES: dict[str, Callable[[np.ndarray[Any, Any]], object]] = {
+    "uint8 pixels, .* not a float32 array": lambda images: images.astype(np.float32),
+    "not a list": lambda images: images.tolist(),
+    "the shape .*not .n, S, S, 3": lambda images: images.transpose(0, 3, 1, 2),
+    "30x30 pixels; S is a multiple of 16": lambda images: images[:, 1:-1, 1:-1],
+    "images are 1; give 2 or more": lambda images: images[:1],
+}
+
+
+@pytest.mark.parametrize("message", BAD_IMAGES)
+def test_images_of_another_form_are_one_line(sample: Dataset, network: nn.Module, message: str) -> None:
+    with pytest.raises(ExportError, match=message):
+        edge.fold(network, BAD_IMAGES[message](sample.train_images))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": ["cat"]}, "labels are 1 names"),
+        ({"labels": ["cat"] * 10}, "different names"),
+        ({"name": "../x"}, "is not made of letters"),
+        ({"targets": ["coreml"]}, "no target is called"),
+        ({"test": None}, "is a pair"),
+        ({"reference": nn.Linear(3, 3)}, "training mode"),
+        ({"max_drop": -101.0}, "percentage points"),
+    ],
+)
+def test_nothing_is_written_after_an_error(
+    sample: Dataset, network: nn.Module, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    integers = edge.quantize(edge.fold(network, sample.train_images, mean=MEAN, std=STD), sample.train_images[:64])
+    arguments = {"test": (sample.test_images, sample.test_labels), "labels": sample.labels}
+    with pytest.raises(CifarEdgeError, match=message):
+        edge.export(integers, tmp_path / "out", **(arguments | changes))
+    assert not list(tmp_path.iterdir())

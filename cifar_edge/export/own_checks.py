@@ -1,0 +1,137 @@
+"""Checks of what a user hands over with a network of their own; each failure is one line."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from cifar_edge.errors import ExportError
+from cifar_edge.messages import display_name, listed
+from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZES, MAX_CLASSES, MIN_CLASSES
+
+Number = float | Sequence[float]
+"""One number, or one a channel."""
+
+
+def check_network(network: object) -> None:
+    """Refuse what is no network in evaluation mode on the CPU, with finite float32 weights.
+
+    Raises:
+        ExportError: with the module or the tensor that is in the way.
+    """
+    if not isinstance(network, nn.Module):
+        raise ExportError(f"the network is a {type(network).__name__}, not a torch.nn.Module")
+    for name, module in network.named_modules():
+        if module.training:
+            raise ExportError(f"{name or 'the network'} is in training mode; call network.eval() before")
+    for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
+        if tensor.device.type != "cpu":
+            raise ExportError(f"{name} is on {tensor.device}; call network.cpu() before")
+        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+            raise ExportError(f"{name} is {str(tensor.dtype).removeprefix('torch.')}; call network.float() before")
+        if not torch.isfinite(tensor).all():
+            raise ExportError(f"{name} holds NaN or infinity; its training went wrong")
+
+
+def check_images(images: object, what: str, least: int = 2, size: int | None = None) -> npt.NDArray[np.uint8]:
+    """``images`` if they are uint8 ``[n, S, S, 3]`` of a size that a model may have.
+
+    Args:
+        images: to check.
+        what: name of the argument, for the message.
+        least: the least number of images.
+        size: the S that is expected; None for any.
+
+    Raises:
+        ExportError: they are not.
+    """
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+        found = f"{images.dtype} array" if isinstance(images, np.ndarray) else type(images).__name__
+        raise ExportError(f"{what} are a numpy array of uint8 pixels, [n, S, S, 3], not a {found}")
+    sizes = (size,) if size else IMAGE_SIZES
+    if images.ndim != 4 or images.shape[3] != IMAGE_CHANNELS or images.shape[1] != images.shape[2]:
+        raise ExportError(f"{what} have the shape {list(images.shape)}, not [n, S, S, 3]")
+    if images.shape[1] not in sizes:
+        allowed = str(size) if size else f"a multiple of 16 from {IMAGE_SIZES[0]} to {IMAGE_SIZES[-1]}"
+        raise ExportError(f"{what} are {images.shape[1]}x{images.shape[1]} pixels; S is {allowed}")
+    if len(images) < least:
+        raise ExportError(f"{what} are {len(images)}; give {least} or more")
+    return images
+
+
+def check_labelled(
+    pair: object, what: str, classes: int, size: int, least: int = 1
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """``pair`` if it is images and as many labels below ``classes``.
+
+    Raises:
+        ExportError: it is not.
+    """
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise ExportError(f"{what} is a pair, (images, labels)")
+    images, labels = check_images(pair[0], f"{what} images", least, size), np.asarray(pair[1])
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+        raise ExportError(f"{what} labels are whole numbers, [{len(images)}], not {labels.dtype} {list(labels.shape)}")
+    if not ((labels >= 0) & (labels < classes)).all():
+        raise ExportError(
+            f"{what} labels go from {labels.min()} to {labels.max()}, but the network has {classes} classes"
+        )
+    return images, labels.astype(np.int64)
+
+
+def check_classes(classes: int) -> None:
+    """Refuse a number of classes that a model cannot have.
+
+    Raises:
+        ExportError: it is too small or too large.
+    """
+    if not MIN_CLASSES <= classes <= MAX_CLASSES:
+        raise ExportError(f"the network has {classes:,} classes; {MIN_CLASSES} to {MAX_CLASSES:,} can be told apart")
+
+
+def check_labels(labels: Sequence[str] | None, classes: int) -> tuple[str, ...]:
+    """The names of the classes; their numbers if there are none.
+
+    Raises:
+        ExportError: they are not as many different names as there are classes.
+    """
+    if labels is None:
+        return tuple(map(str, range(classes)))
+    names = tuple(labels)
+    if not all(isinstance(name, str) and name for name in names) or len(set(names)) != len(names):
+        raise ExportError("labels are different names, one a class")
+    if len(names) != classes:
+        raise ExportError(f"labels are {len(names)} names ({listed(names)}), but the network has {classes} classes")
+    return names
+
+
+def check_name(name: str) -> str:
+    """``name`` if files can be called so.
+
+    Raises:
+        ExportError: they cannot.
+    """
+    if not name or not all(character.isalnum() or character in "-_." for character in name) or name[0] in "-.":
+        raise ExportError(f"the name {display_name(repr(name))} is not made of letters, digits, '-', '_' and '.'")
+    return name
+
+
+def channels(values: Number, what: str, *, positive: bool) -> tuple[float, ...]:
+    """A number for each channel.
+
+    Raises:
+        ExportError: there are others than one or three, one is no finite number, or not positive where it has to be.
+    """
+    found: Any = np.asarray(values, dtype=object).reshape(-1).tolist()
+    try:
+        numbers = [float(value) for value in found]
+    except (TypeError, ValueError) as error:
+        raise ExportError(f"{what} = {values!r} is neither a number nor one for each channel") from error
+    if len(numbers) not in (1, IMAGE_CHANNELS) or not np.isfinite(numbers).all():
+        raise ExportError(f"{what} = {values!r} is neither a number nor one for each of {IMAGE_CHANNELS} channels")
+    if positive and min(numbers) <= 0:
+        raise ExportError(f"{what} = {values!r} is not positive; it is in units of 0 to 255")
+    return tuple(numbers * IMAGE_CHANNELS if len(numbers) == 1 else numbers)
