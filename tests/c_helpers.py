@@ -12,7 +12,7 @@ from cifar_edge.integer import IntegerNetwork
 from cifar_edge.spec import CIFAR10_LABELS, ModelMetadata
 
 ABOUT = ModelMetadata("gn-cnn", "int8", CIFAR10_LABELS, 1, 1, "0" * 64, 0.9, 10000, {}, "now")
-SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SANITIZERS = ("-O0", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 Images = npt.NDArray[np.uint8]
 Logits = npt.NDArray[np.int32]

@@ -1,10 +1,14 @@
 """The C of a network: templates, filled in with its tables and its name."""
 
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 
+import numpy as np
+
 import cifar_edge
 from cifar_edge.c import dispatch, kernels, tables
+from cifar_edge.c.figures import flash_bytes, state_bytes
 from cifar_edge.c.options import COptions
 from cifar_edge.c.plan import plan
 from cifar_edge.integer import IntegerNetwork
@@ -23,6 +27,9 @@ _ALWAYS = {
     "dispatch.c": "_dispatch.c",
 }
 """Template -> what follows the prefix in the name of its file."""
+
+
+_UNPREFIXED = ("README.md", "CMakeLists.txt")
 
 
 def write(network: IntegerNetwork, metadata: ModelMetadata, options: COptions) -> dict[str, bytes]:
@@ -47,16 +54,44 @@ def write(network: IntegerNetwork, metadata: ModelMetadata, options: COptions) -
         "CHOICE": _choice(chosen),
         "INCLUDES": _includes(chosen),
         "CONSTANTS": _constants(network, metadata),
-        "THRESHOLD_TEXT": "",
-        "DECISION": "best",
+        "OR_NOT_SURE": ", or -1 below the model's threshold" if metadata.threshold is not None else "",
+        "DECISION": _decision(network, metadata),
+        "MODEL": metadata.model,
+        "STATE": f"{state_bytes(made):,}",
+        "FLASH": f"{flash_bytes(made):,}",
+        "MACS": f"{network.summary().macs:,}",
+        "KERNELS": ", ".join(chosen) or "this folder has none but plain C",
         "TIES": str(int(network.size & (network.size - 1) != 0)),
         **dispatch.values(chosen),
     }
     texts = {template: f"{prefix}{suffix}" for template, suffix in _ALWAYS.items()}
     headers = [header for each in chosen.values() for header in (each.shared, each.template) if header]
     texts |= {header: f"{prefix}_{header}" for header in headers}
-    folder = f"{metadata.model}.c"
+    texts |= {name: name for name in _UNPREFIXED}
+    folder = folder_of(metadata)
     return {f"{folder}/{name}": filled(template, values, prefix).encode() for template, name in texts.items()}
+
+
+def folder_of(metadata: ModelMetadata) -> str:
+    """The name of the folder of a model."""
+    return f"{metadata.model}.c"
+
+
+def _decision(network: IntegerNetwork, metadata: ModelMetadata) -> str:
+    """The class in C, or -1 if its logit is below the threshold."""
+    if metadata.threshold is None:
+        return "best"
+    return f"logits[best] < {least_logit(network.logit_scale, metadata.threshold)} ? -1 : best"
+
+
+def least_logit(scale: np.float32, threshold: float) -> int:
+    """The least int32 logit that as a float32, times ``scale``, is at least ``threshold``."""
+    below, reached = -(2**31), 2**31 - 1  # such products never decrease, so the least is found by halving
+    while reached - below > 1:
+        middle = (below + reached) // 2
+        enough = float(np.float32(middle) * scale) >= threshold
+        below, reached = (below, middle) if enough else (middle, reached)
+    return reached
 
 
 def description(metadata: ModelMetadata) -> str:
@@ -101,7 +136,7 @@ def quoted(text: str) -> str:
 
 
 def _character(byte: int) -> str:
-    plain = 32 <= byte < 127 and chr(byte) not in '"\\?'
+    plain = 32 <= byte < 127 and chr(byte) not in '"\\?_'  # _ so that no text looks like a name that `filled` replaces
     return chr(byte) if plain else f"\\{byte:03o}"
 
 
@@ -110,9 +145,6 @@ def filled(template: str, values: Mapping[str, str], prefix: str) -> str:
     text = (files(__package__) / "templates" / template).read_text()
     for name, value in values.items():
         text = text.replace(f"@{name}@", value)
-    return (
-        text.replace("NETWORK_", f"{prefix.upper()}_")
-        .replace("network_", f"{prefix}_")
-        .replace('"network.h"', f'"{prefix}.h"')
-        .replace('"network.c"', f'"{prefix}.c"')
-    )
+    text = re.sub(r"\bNETWORK_", f"{prefix.upper()}_", text)
+    text = re.sub(r"\bnetwork_", f"{prefix}_", text)
+    return re.sub(r"\bnetwork(\.[ch]\b|\)| C\))", rf"{prefix}\1", text)

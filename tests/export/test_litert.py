@@ -63,6 +63,12 @@ def test_every_layer_is_computed_as_in_the_integer_network(name: str, size: int)
     assert np.array_equal(np.concatenate([run(one, image[None]) for image in images]), run(one, images))
 
 
+def test_zero_padding_is_the_zero_point_of_the_pixels(sample: Dataset) -> None:
+    network = replace(integers(NETWORKS["residuals"], sample), pixels=Quantization(np.float32(1 / 64), 110))
+    images = sample.test_images[:20]
+    assert snr_db(run(Session(file_of(network)), images), answers(network, images)) > 120
+
+
 def test_codes_are_limited_as_relu6_limits_them(sample: Dataset) -> None:
     generator = np.random.default_rng(0)
 

@@ -134,6 +134,7 @@ def test_json_has_every_figure_of_every_model(both_precisions: Path) -> None:
             "predict",
             "images_per_second",
             "start",
+            "engine",
         }
         assert model["file_bytes"] == TINY.stat().st_size
         for latency in (model["session_run"], model["predict"]):

@@ -95,6 +95,9 @@ static void make_row(network_state *state, int32_t index) {
     default:
       break;
   }
+#if defined(NETWORK_TRACE)
+  NETWORK_TRACE(index, out, activations[index + 1].columns * l->channels_out);
+#endif
   state->done[index + 1]++;
   state->needed[index] = rows_needed(l, row + 1);
 }
@@ -111,6 +114,9 @@ static void add_row_to_pool(network_state *state, int32_t index) {
     return;
   }
   for (c = 0; c < channels; c++) row_of(state, index + 1, 0)[c] = requantize(l, 0, sums[c]);
+#if defined(NETWORK_TRACE)
+  NETWORK_TRACE(index, row_of(state, index + 1, 0), channels);
+#endif
   state->done[index + 1] = 1;
   state->needed[index] = NEVER;
 }

@@ -33,7 +33,7 @@ void network_begin(network_state *state);
 void network_row(network_state *state, const uint8_t *rgb_row);
 void network_end(network_state *state, int32_t *logits);
 
-/* The class with the largest logit@THRESHOLD_TEXT@. */
+/* The class with the largest logit@OR_NOT_SURE@. */
 int network_decide(const int32_t *logits);
 
 #ifdef __cplusplus

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The network under other names, so that a library can have it several times: with -DNETWORK_VARIANT=avx2 and the
+/* The network under other names, so that a library can have it several times: with -D NETWORK_VARIANT=avx2 and the
  * compiler's options for these kernels, network_run is network_run_avx2. network_dispatch.c chooses between them. */
 #define NETWORK_JOINED(name, variant) name##_##variant
 #define NETWORK_JOIN(name, variant) NETWORK_JOINED(name, variant)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cifar_edge import c
+from cifar_edge.c import COptions
+from cifar_edge.c import run as run_c
 from cifar_edge.errors import ExportError
-from cifar_edge.export.targets import litert, onnx
+from cifar_edge.export.targets import c, litert, onnx
 from cifar_edge.export.targets.gate import GATE_IMAGES, Files, Images, Outcome, Reference, Runner, check
 from cifar_edge.integer import IntegerNetwork
 from cifar_edge.messages import did_you_mean
@@ -57,7 +58,7 @@ ALWAYS = "onnx"
 
 TARGETS: dict[str, Target] = {
     ALWAYS: Target(onnx.write, onnx.OnnxOptions, (Runner("onnxruntime", onnx.run),)),
-    "c": Target(c.write, c.COptions, (Runner("C", c.run),)),
+    "c": Target(c.write, COptions, (Runner("C", run_c),), c.figures),
     "litert": Target(litert.write, litert.LitertOptions, litert.RUNNERS, session=litert.session),
 }
 """Name for `cifar-edge export --target` -> target."""

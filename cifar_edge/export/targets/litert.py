@@ -52,7 +52,9 @@ def write(network: IntegerNetwork, metadata: ModelMetadata, options: LitertOptio
     graph.head(network.head, network.logit_scale)
     if options.scores:
         graph.softmax(metadata.temperature)
-    return {f"{metadata.model}.{metadata.precision}.tflite": packed(graph, metadata, scores=options.scores)}
+    return {
+        f"{metadata.model}.{metadata.precision}.tflite": packed(graph, network.pixels, metadata, scores=options.scores)
+    }
 
 
 def session(files: Mapping[str, bytes]) -> Session:

@@ -12,12 +12,11 @@ from typing import NamedTuple
 import flatbuffers
 
 from cifar_edge.export.targets.litert_graph import Graph
+from cifar_edge.integer import Quantization
 from cifar_edge.spec import (
     INPUT_NAME,
     METADATA_KEY,
     OUTPUT_NAME,
-    PIXEL_SCALE,
-    PIXEL_ZERO_POINT,
     SCORES_NAME,
     ModelMetadata,
     resize_rule,
@@ -36,17 +35,18 @@ _FIRST_TIME = (1980, 1, 1, 0, 0, 0)
 """The first time that a zip file can hold, for all files: the same model gives the same bytes."""
 
 
-def packed(graph: Graph, metadata: ModelMetadata, *, scores: bool) -> bytes:
+def packed(graph: Graph, pixels: Quantization, metadata: ModelMetadata, *, scores: bool) -> bytes:
     """The ``.tflite`` file of ``graph``: with metadata for Android and for this package, and with its labels.
 
     The labels, one a line, are in a zip file behind the model, where Android's tools read them.
 
     Args:
         graph: complete.
+        pixels: the quantization of the image.
         metadata: of the model.
         scores: whether the output is scores, and not logits.
     """
-    graph.metadata(_KEY, _tensor_metadata(metadata, scores=scores))
+    graph.metadata(_KEY, _tensor_metadata(pixels, metadata, scores=scores))
     graph.metadata(METADATA_KEY, metadata.to_json().encode())
     file = io.BytesIO(graph.to_bytes(metadata.identity))
     with zipfile.ZipFile(file, "a") as behind:
@@ -54,16 +54,17 @@ def packed(graph: Graph, metadata: ModelMetadata, *, scores: bool) -> bytes:
     return file.getvalue()
 
 
-def _tensor_metadata(metadata: ModelMetadata, *, scores: bool) -> bytes:
+def _tensor_metadata(pixels: Quantization, metadata: ModelMetadata, *, scores: bool) -> bytes:
     """The content for `_KEY`.
 
     Args:
+        pixels: the quantization of the image.
         metadata: of the model.
         scores: whether the output is scores, and not logits.
     """
     tables = _Tables()
     labels = tables.table({0: tables.text(LABELS), 2: _TENSOR_AXIS_LABELS})
-    pixel_map = tables.table({0: tables.floats(PIXEL_ZERO_POINT), 1: tables.floats(1 / PIXEL_SCALE)})
+    pixel_map = tables.table({0: tables.floats(pixels.zero_point), 1: tables.floats(1 / float(pixels.scale))})
     image = tables.table(
         {
             0: tables.text(INPUT_NAME),

@@ -1,0 +1,32 @@
+"""What a network in C costs on a device: RAM, flash and multiply-accumulates."""
+
+from typing import Any
+
+from cifar_edge.c.plan import CONVOLUTIONS, Plan, plan
+from cifar_edge.integer import IntegerNetwork
+
+_ROW_COUNTERS = 2 * 2  # two uint16 for each activation
+_LAYER, _ACTIVATION = 60, 12  # bytes of an entry in the tables, with pointers of 32 bits
+_CODE = 3500  # bytes of plain C for a Cortex-M, at -O2
+
+
+def figures(network: IntegerNetwork) -> dict[str, Any]:
+    """Bytes and multiply-accumulates of ``network`` in plain C, as JSON values."""
+    made = plan(network)
+    return {"state_bytes": state_bytes(made), "flash_bytes": flash_bytes(made), "macs": network.summary().macs}
+
+
+def state_bytes(made: Plan) -> int:
+    """``sizeof`` the state of an image."""
+    return -(-(-(-made.memory // 4) * 4 + _ROW_COUNTERS * len(made.steps)) // 4) * 4
+
+
+def flash_bytes(made: Plan) -> int:
+    """Weights, biases, multipliers and tables, as plain C needs them, and about as much code as it has."""
+    total = _CODE + len(made.steps) * (_LAYER + _ACTIVATION)
+    for step in made.steps:
+        if step.kind in CONVOLUTIONS and step.weights is not None:
+            total += step.weights.size + 4 * len(step.weights)
+        if step.factors is not None:
+            total += 4 * len(step.factors)
+    return total

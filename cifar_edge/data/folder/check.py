@@ -1,0 +1,104 @@
+"""A look at an image folder before anything is trained: what is unreadable, small, or there twice, by name."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from PIL import Image
+
+from cifar_edge.data.dataset import Dataset, Report, image_digests
+from cifar_edge.data.folder.decoding import decode
+from cifar_edge.data.folder.folders import Listing
+from cifar_edge.data.folder.near_duplicates import groups, near_duplicates
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """Files that show the same.
+
+    Attributes:
+        files: their names, relative to the root, sorted.
+        across: whether one is a training image and another a test image, so that the accuracy is too high.
+        labels: the names of their classes; more than one means that some label is wrong.
+    """
+
+    files: tuple[str, ...]
+    across: bool
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What `check_folder` found. Names are relative to the root.
+
+    Attributes:
+        files: number of files that should hold an image.
+        smallest: width and height of the smallest image, in pixels, by the shorter side; None if none can be read.
+        median: of the image in the middle.
+        largest: of the largest.
+        small: files that are smaller than the network's image and have to be enlarged.
+        unreadable: one line for each file that cannot be read: its name and the reason.
+        equal: files of equal pixels.
+        near: near duplicates (see `cifar_edge.data.folder.near_duplicates`).
+    """
+
+    files: int
+    smallest: tuple[int, int] | None
+    median: tuple[int, int] | None
+    largest: tuple[int, int] | None
+    small: tuple[str, ...]
+    unreadable: tuple[str, ...]
+    equal: tuple[Copies, ...]
+    near: tuple[Copies, ...]
+
+
+def check_folder(root: Path, listing: Listing, dataset: Dataset, report: Report) -> Check:
+    """Look at every file of an image folder.
+
+    Args:
+        root: that names in ``listing`` are relative to.
+        listing: its files.
+        dataset: it, as loaded at size 32; its sides decide what is across.
+        report: called with lines while it takes long.
+    """
+    decoded = decode(root, listing.files, dataset.size, report)
+    side_of = dict.fromkeys(image_digests(dataset.train_images), "train")
+    side_of |= dict.fromkeys(image_digests(dataset.test_images), "test")
+
+    def copies(positions: list[int]) -> Copies:
+        members = sorted(positions, key=lambda position: listing.files[position].name)
+        sides = {listing.files[at].split or side_of.get(decoded.digests[at], "") for at in members} - {""}
+        labels = sorted({listing.labels[listing.files[at].label] for at in members})
+        return Copies(tuple(listing.files[at].name for at in members), len(sides) > 1, tuple(labels))
+
+    readable = sorted((at for at, digest in enumerate(decoded.digests) if digest), key=lambda at: decoded.digests[at])
+    alike = [list(group) for _, group in groupby(readable, key=lambda at: decoded.digests[at])]
+    one_of_each = [min(group) for group in alike]
+    near = groups(near_duplicates(decoded.pixels[one_of_each]))
+    sizes = _sizes(root, listing)
+    by_side = sorted(sizes.values(), key=lambda size: (min(size), max(size)))
+    return Check(
+        files=len(listing.files),
+        smallest=by_side[0] if by_side else None,
+        median=by_side[len(by_side) // 2] if by_side else None,
+        largest=by_side[-1] if by_side else None,
+        small=tuple(name for name, size in sizes.items() if min(size) < dataset.size),
+        unreadable=decoded.unreadable,
+        equal=_worst_first([copies(group) for group in alike if len(group) > 1]),
+        near=_worst_first([copies([one_of_each[at] for at in group]) for group in near]),
+    )
+
+
+def _worst_first(found: list[Copies]) -> tuple[Copies, ...]:
+    return tuple(sorted(found, key=lambda each: (len(each.labels) == 1, not each.across, each.files)))
+
+
+def _sizes(root: Path, listing: Listing) -> dict[str, tuple[int, int]]:
+    """File -> width and height, by its header; without those that cannot be read."""
+    sizes = {}
+    for file in listing.files:
+        # A decoder may raise anything on damaged bytes; the file is among the unreadable ones then.
+        with suppress(Exception), Image.open(root / file.name) as image:
+            sizes[file.name] = image.size
+    return sizes

@@ -1,0 +1,81 @@
+"""`cifar-edge data` looks at an image folder before anything is trained."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from image_folder_helpers import of_class, write_images
+from PIL import Image
+
+from cifar_edge.cli.main import main
+from cifar_edge.data import Dataset
+
+
+def data(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["data", *map(str, arguments)])
+
+
+@pytest.fixture
+def root(tmp_path: Path, sample: Dataset) -> Path:
+    """Two classes; among the files a broken one, a small one, a copy in another class and a brighter copy."""
+    folders = {f"{split}/{label}": of_class(sample, label, 6, start) for split, start in (("train", 0), ("test", 6))
+               for label in ("cat", "dog")}  # fmt: skip
+    root = write_images(tmp_path / "pets", folders, sample)
+    cat = next((root / "train" / "cat").iterdir())
+    shutil.copy(cat, root / "train" / "dog" / "copied.png")
+    (root / "test" / "cat" / "broken.jpg").write_bytes(b"no image")
+    Image.new("RGB", (7, 9), (200, 30, 30)).save(root / "test" / "dog" / "small.png")
+    dog = np.asarray(Image.open(next(path for path in (root / "train" / "dog").iterdir() if path.stem != "copied")))
+    brighter = (dog * 0.9 + 12).astype(np.uint8)
+    Image.fromarray(brighter).save(root / "test" / "dog" / "brighter.png")
+    return root
+
+
+def test_what_should_be_looked_at_is_named(root: Path) -> None:
+    result = data("--data", root)
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert "  sizes     7x9 to 32x32 pixels, median 32x32" in lines
+    assert lines[lines.index("files that cannot be read: 1") + 1].startswith("  test/cat/broken.jpg: not an image")
+    assert lines[lines.index("smaller than 32 pixels, and enlarged: 1") + 1] == "  test/dog/small.png"
+    equal = lines[lines.index("files of equal pixels: 1") + 1]
+    assert equal.startswith("  train/cat/")
+    assert equal.endswith("train/dog/copied.png (in several classes)")
+    near = lines[lines.index("near duplicates, by a perceptual hash: 1") + 1]
+    assert near.startswith("  test/dog/brighter.png ~ train/dog/")
+    assert near.endswith("(in training and test images)")
+    check = json.loads(data("--data", root, "--json").stdout)["check"]
+    assert check["small"] == ["test/dog/small.png"]
+    assert check["near"][0]["across"] is True
+    assert check["equal"][0]["labels"] == ["cat", "dog"]
+
+
+def test_a_clean_folder_says_none(tmp_path: Path, sample: Dataset) -> None:
+    folders = {label: of_class(sample, label, 8) for label in ("cat", "ship")}
+    result = data("--data", write_images(tmp_path / "x", folders, sample), "--holdout", "0.25")
+    for line in ("files that cannot be read: none", "files of equal pixels: none"):
+        assert line in result.stdout.splitlines()
+    assert "check" not in json.loads(data("--data", "sample", "--json").stdout)
+
+
+def test_labels_that_a_model_contradicts_are_named(tmp_path: Path, sample: Dataset) -> None:
+    folders = {f"{split}/{label}": of_class(sample, label, 12, start) for split, start in (("train", 0), ("test", 12))
+               for label in sample.labels}  # fmt: skip
+    root = write_images(tmp_path / "own", folders, sample)
+    for number, moved in enumerate(sorted((root / "test" / "ship").iterdir())[:4]):
+        moved.rename(root / "test" / "frog" / f"in truth a ship {number}.png")
+    result = data("--data", root, "--model", "gn-cnn")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.count("ship, not frog?  test/frog/in truth a ship") >= 3
+    records = json.loads(data("--data", root, "--model", "gn-cnn", "--json").stdout)["disagreements"]
+    assert {"side", "file", "label", "predicted", "score", "index"} == records[0].keys()
+    result = data("--data", root.parent / "own" / "train", "--holdout", "0.2", "--model", "gn-cnn")
+    assert result.exit_code == 0
+    shutil.rmtree(root / "test" / "ship")
+    shutil.rmtree(root / "train" / "ship")
+    result = data("--data", root, "--model", "gn-cnn")
+    assert result.exit_code == 1
+    assert "has other classes" in result.stderr.splitlines()[-1]

@@ -1,0 +1,77 @@
+"""The self-test in the C of a network, what it says of a defect, and the figures that the report gives."""
+
+import re
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from c_helpers import ABOUT
+
+from cifar_edge import c
+from cifar_edge.c import gate
+from cifar_edge.c.sources import least_logit
+from cifar_edge.data import Dataset
+from cifar_edge.export.targets import TARGETS
+from cifar_edge.files import released
+from cifar_edge.integer import IntegerNetwork
+
+pytestmark = pytest.mark.skipif(gate.compiler() is None, reason="needs a C compiler")
+
+
+@pytest.fixture(scope="module")
+def network() -> IntegerNetwork:
+    return IntegerNetwork.from_onnx(released("export/gn-cnn/gn-cnn.int8.onnx"))
+
+
+@pytest.fixture
+def folder(network: IntegerNetwork, tmp_path: Path) -> Path:
+    for name, content in TARGETS["c"].write(network, ABOUT, c.COptions("generic")).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    return tmp_path / "gn-cnn.c"
+
+
+def selftest(folder: Path) -> list[str]:
+    command = [*(gate.compiler() or []), "-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-O1"]
+    subprocess.run([*command, "-o", "selftest", "selftest.c"], cwd=folder, check=True)
+    return subprocess.run([folder / "selftest"], capture_output=True, text=True).stdout.splitlines()
+
+
+def test_the_selftest_prints_the_logits_and_ok(network: IntegerNetwork, folder: Path, sample: Dataset) -> None:
+    printed = selftest(folder)
+    assert printed[0].startswith("gn-cnn.int8@000000000000, 90.00% of 10000 test images")
+    logits = [[int(word) for word in line.split()[2:]] for line in printed if line.startswith("image ")]
+    assert np.array_equal(logits, network(sample.test_images[:10]))
+    assert printed[-1] == "ok"
+
+
+def test_the_selftest_names_the_first_layer_that_differs(folder: Path) -> None:
+    layers = folder / "gn_cnn_layers.h"
+    text = layers.read_text()
+    defect = re.sub(r"(bias_3\[\d+\] = \{\n)(-?\d+)", r"\g<1>1000\g<2>", text)
+    assert defect != text
+    layers.write_text(defect)
+    printed = selftest(folder)
+    assert "image 0 differs, first in layer Conv-4" in printed
+    assert printed[-1] == "failed"
+
+
+def test_the_figures_are_those_of_the_compiled_code(network: IntegerNetwork, folder: Path) -> None:
+    figures = c.figures(network)
+    assert figures["macs"] == 6_922_880
+    size = f"int size[sizeof(gn_cnn_state) == {figures['state_bytes']} ? 1 : -1];"
+    (folder / "size.c").write_text(f'#include "gn_cnn.h"\n{size}\n')
+    subprocess.run([*(gate.compiler() or []), "-c", "size.c"], cwd=folder, check=True)
+    assert f"| `sizeof(gn_cnn_state)` | {figures['state_bytes']:,} |" in (folder / "README.md").read_text()
+
+
+def test_a_class_below_the_threshold_is_not_sure(network: IntegerNetwork, sample: Dataset, tmp_path: Path) -> None:
+    threshold = 14.0
+    source = c.write(network, replace(ABOUT, threshold=threshold), c.COptions("generic"))["gn-cnn.c/gn_cnn.c"].decode()
+    least = int(re.findall(r"logits\[best\] < (-?\d+) \? -1 : best", source)[0])
+    logits = network(sample.test_images).max(axis=1)
+    assert least == least_logit(network.logit_scale, threshold)
+    assert np.array_equal(logits >= least, logits.astype(np.float32) * network.logit_scale >= threshold)
+    assert 0 < np.count_nonzero(logits < least) < len(logits)
