@@ -96,6 +96,13 @@ def test_classes_survive_quantization(folded: FoldedNetwork, graph: ModelProto, 
     assert abs(comparison.drop.value) <= 0.015
 
 
+def test_a_float_head_has_the_same_logits_but_for_float_rounding(integers: IntegerNetwork, sample: Dataset) -> None:
+    model = integer_graph(integers, float_head=True)
+    assert "MatMulInteger" not in {node.op_type for node in model.graph.node}
+    wanted = answers(integers, sample.test_images)
+    assert np.abs(logits_of(model, sample.test_images) - wanted).max() < 1e-5 * np.abs(wanted).max()
+
+
 def test_onnxruntime_runs_integers_and_nothing_else(graph: ModelProto, sample: Dataset, tmp_path: Path) -> None:
     session(graph, tmp_path / "optimized.onnx")
     run = onnx.load(tmp_path / "optimized.onnx").graph

@@ -12,7 +12,7 @@ from cifar_edge.c import COptions
 from cifar_edge.c import run as run_c
 from cifar_edge.errors import ExportError
 from cifar_edge.export.targets import c, litert, onnx
-from cifar_edge.export.targets.gate import GATE_IMAGES, Files, Images, Outcome, Reference, Runner, check
+from cifar_edge.export.targets.gate import GATE_IMAGES, Files, Images, Outcome, Reference, Runner, Tolerance, check
 from cifar_edge.integer import IntegerNetwork
 from cifar_edge.messages import did_you_mean
 from cifar_edge.spec import ModelMetadata
@@ -59,6 +59,11 @@ ALWAYS = "onnx"
 TARGETS: dict[str, Target] = {
     ALWAYS: Target(onnx.write, onnx.OnnxOptions, (Runner("onnxruntime", onnx.run),)),
     "c": Target(c.write, COptions, (Runner("C", run_c),), c.figures),
+    "onnx-float-head": Target(
+        onnx.write_float_head,
+        onnx.OnnxOptions,
+        (Runner("onnxruntime", onnx.run, Tolerance(agreement=0.9999, drop=0.01)),),
+    ),
     "litert": Target(litert.write, litert.LitertOptions, litert.RUNNERS, session=litert.session),
 }
 """Name for `cifar-edge export --target` -> target."""

@@ -43,6 +43,12 @@ def write(network: IntegerNetwork, metadata: ModelMetadata, options: OnnxOptions
     return {model_file(metadata.model, metadata.precision): serialize(integer_graph(network), metadata)}
 
 
+def write_float_head(network: IntegerNetwork, metadata: ModelMetadata, options: OnnxOptions) -> dict[str, bytes]:
+    """A file for runtimes without MatMulInteger, such as OpenCV: its last layer has float weights."""
+    graph = integer_graph(network, float_head=True)
+    return {f"{metadata.model}.float-head.onnx": serialize(graph, metadata)}
+
+
 def run(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """The logits that onnxruntime computes."""
     (content,) = files.values()
@@ -57,13 +63,13 @@ class _Activation(NamedTuple):
     shape: Shape
 
 
-def integer_graph(network: IntegerNetwork) -> ModelProto:
+def integer_graph(network: IntegerNetwork, float_head: bool = False) -> ModelProto:
     """The contract's int8 graph of ``network``.
 
     onnxruntime runs convolutions and pools in NHWC, and inserts a Transpose before the first and after the last of
     them. The first Transpose of this graph cancels one of these; so does the one before the last layer, which does not
     change the order of the numbers there. The int32 sums of the last layer are the logits, because rounded to uint8,
-    the two largest logits of many images would be equal.
+    the two largest logits of many images would be equal. With ``float_head`` they are sums of floats.
     """
     graph, size, head = _Graph(), network.size, network.head
     x = _Activation(
@@ -71,6 +77,16 @@ def integer_graph(network: IntegerNetwork) -> ModelProto:
     )
     x = graph.chain(network.layers[:-1], x)
     codes = x.codes
+    if float_head:
+        scale = float(network.logit_scale)
+        weights = head.weights.T.astype(np.float64) * (scale / float(x.quantization.scale))
+        inputs = [graph.node("Flatten", [graph.reals(x)], "f")]
+        inputs += [
+            graph.constant("wh", weights.astype(np.float32)),
+            graph.constant("bh", np.float32(head.bias * scale)),
+        ]
+        graph.node("Gemm", inputs, OUTPUT_NAME)
+        return graph.model(len(head.bias), size)
     if x.shape[:2] == (1, 1):
         codes = graph.node("Transpose", [codes], "t", perm=TO_NHWC)
     codes = graph.node("Flatten", [codes], "f")
