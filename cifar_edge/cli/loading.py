@@ -24,8 +24,9 @@ def data_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--data",
         metavar="DIR",
-        help="An image folder, with train/CLASS/ and test/CLASS/; a folder or file of CIFAR-10; or 'sample', for the "
-        "few hundred images in this package. Default: $CIFAR_EDGE_DATA, else the cache, fetched if missing.",
+        help="An image folder, with train/CLASS/ and test/CLASS/; a CSV file with the columns file and label; a folder "
+        "or file of CIFAR-10; or 'sample', for the few hundred images in this package. Default: $CIFAR_EDGE_DATA, else "
+        "the cache, fetched if missing.",
     )(function)
 
 
@@ -114,7 +115,7 @@ def load_again(
 
     check_holdout(reference, holdout)
     if data is None and reference.folder is not None:
-        if not Path(reference.folder).is_dir():
+        if not Path(reference.folder).exists():
             raise DataError(
                 f"the images it was trained on are no longer in {display_name(reference.folder)}; say where they are "
                 "with --data DIR"

@@ -62,11 +62,11 @@ class Dataset:
         test_images: uint8 ``[M, S, S, 3]``, RGB.
         test_labels: int64 ``[M]``.
         source: where the images came from, for people to read.
-        folder: absolute path of the image folder; None for CIFAR-10.
+        folder: absolute path of the image folder, or of the CSV file that names the images; None for CIFAR-10.
         holdout: share of the images held out as test images, in (0, 1); None where the dataset has its own split.
         other: folder of images of no class; None where there is none.
-        names: SHA-256 of an image's pixels (see `image_digests`) -> its file, relative to ``folder``; empty for
-            CIFAR-10.
+        names: SHA-256 of an image's pixels (see `image_digests`) -> its file, relative to the folder; empty
+            for CIFAR-10.
         train_sources: the training images at a larger size, to take crops from, uint8 ``[N, L, L, 3]``; None where they
             were not asked for.
     """

@@ -17,6 +17,7 @@ from cifar_edge.data.cifar10.transfer import Progress, Transfer
 from cifar_edge.data.dataset import Dataset, Images, Report
 from cifar_edge.data.folder.image_folder import load_image_folder
 from cifar_edge.data.folder.layout import has_classes, has_images, refused
+from cifar_edge.data.folder.table import is_table
 from cifar_edge.data.sample import load_sample
 from cifar_edge.errors import DataError
 from cifar_edge.messages import display_name
@@ -57,7 +58,7 @@ def image_folder(data: str | os.PathLike[str] | None) -> Path | None:
     if data is None or path is None:
         return None
     try:
-        return path if find(path, CIFAR10) is None and has_classes(path) else None
+        return path if _find(path) is None and has_classes(path) else None
     except OSError as error:
         raise refused(error) from error
 
@@ -77,8 +78,9 @@ def load_dataset(
 
     Args:
         data: ``"sample"`` for the embedded sample; a folder or file in one of the formats of
-            `cifar_edge.data.cifar10.formats`; or an image folder (see `cifar_edge.data.folder.image_folder`). None
-            means ``$CIFAR_EDGE_DATA``, else the cache, else a download into the cache.
+            `cifar_edge.data.cifar10.formats`; an image folder (see `cifar_edge.data.folder.image_folder`), or a CSV
+            file of names and labels (see `cifar_edge.data.folder.table`). None means ``$CIFAR_EDGE_DATA``, else the
+            cache, else a download into the cache.
         size: height and width of the images, one of `cifar_edge.spec.IMAGE_SIZES`; those of CIFAR-10 are enlarged.
         holdout: share of the images of an image folder without ``train/`` and ``test/`` that become test images.
         strict: raise where an image cannot be read or lies in two classes, instead of leaving it out.
@@ -115,7 +117,7 @@ def _load(
     given = data is not None
     if path is not None and given:
         try:
-            found = find(path, CIFAR10)
+            found = _find(path)
             problem = _not_a_dataset(path) if found is None and not has_classes(path) else ""
         except OSError as error:
             raise refused(error) from error
@@ -148,6 +150,11 @@ def resized(dataset: Dataset, size: int) -> Dataset:
         return np.stack([to_pixels(Image.fromarray(original), size) for original in originals])
 
     return replace(dataset, train_images=images(dataset.train_images), test_images=images(dataset.test_images))
+
+
+def _find(path: Path) -> Path | None:
+    """The file or folder of CIFAR-10 at or in ``path``, if there is one; a CSV file is none."""
+    return None if is_table(path) else find(path, CIFAR10)
 
 
 def _not_a_dataset(path: Path) -> str:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from cifar_edge.data.dataset import Dataset, Images
+from cifar_edge.data.folder.table import base_folder
 from cifar_edge.errors import ImageError
 from cifar_edge.runtime.images import read_pixels
 from cifar_edge.training.activation_map import activation_maps
@@ -95,7 +96,7 @@ def _original(dataset: Dataset, index: int) -> tuple[Images, str]:
     if name is None or dataset.folder is None:
         return image, ""
     try:
-        return read_pixels(dataset.folder / name, size=max(_SHOWN_SIZE, dataset.size)), name
+        return read_pixels(base_folder(dataset.folder) / name, size=max(_SHOWN_SIZE, dataset.size)), name
     except ImageError:  # moved or changed since it was read
         return image, name
 

@@ -11,6 +11,7 @@ from cifar_edge.data.dataset import Dataset, Report, image_digests
 from cifar_edge.data.folder.decoding import decode
 from cifar_edge.data.folder.folders import Listing
 from cifar_edge.data.folder.near_duplicates import groups, near_duplicates
+from cifar_edge.data.folder.table import base_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,12 @@ def check_folder(root: Path, listing: Listing, dataset: Dataset, report: Report)
     """Look at every file of an image folder.
 
     Args:
-        root: that names in ``listing`` are relative to.
+        root: the folder, or the table.
         listing: its files.
         dataset: it, as loaded at size 32; its sides decide what is across.
         report: called with lines while it takes long.
     """
+    root = base_folder(root)
     decoded = decode(root, listing.files, dataset.size, report)
     side_of = dict.fromkeys(image_digests(dataset.train_images), "train")
     side_of |= dict.fromkeys(image_digests(dataset.test_images), "test")

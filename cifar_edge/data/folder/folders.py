@@ -23,6 +23,7 @@ from cifar_edge.data.folder.layout import (
     refused,
     shown,
 )
+from cifar_edge.data.folder.table import is_table, read_table
 from cifar_edge.errors import DataError
 from cifar_edge.messages import display_name, listed
 from cifar_edge.runtime.formats import image_suffixes
@@ -62,16 +63,30 @@ class Listing:
 
 
 def list_images(root: Path) -> Listing:
-    """Find the classes in ``root`` and their files; no file is opened.
+    """Find the classes in ``root``, a folder or a table (`cifar_edge.data.folder.table`), and their files.
+
+    No image is opened.
 
     Raises:
         DataError: a split is missing; there are fewer than 2 or more than 1,000 classes; names of classes differ by
             case only; a class is in one split only, or has no image; or a folder cannot be read.
     """
     try:
-        return _listing(root)
+        return _table_listing(root) if is_table(root) else _listing(root)
     except OSError as error:
         raise refused(error) from error
+
+
+def _table_listing(path: Path) -> Listing:
+    rows = read_table(path)
+    splits = list(dict.fromkeys(row.split for row in rows))
+    for missing in set(SPLITS) - set(splits) if splits != [""] else ():
+        raise DataError(f"{shown(path)} has no {missing} images in its column split; add some, or leave it out")
+    folder = path.parent
+    labels = _labels(path, {split: {row.label: folder for row in rows if row.split == split} for split in splits})
+    number = {label: index for index, label in enumerate(labels)}
+    files = {ImageFile(row.file, number[row.label], row.split) for row in rows}
+    return Listing(labels, tuple(sorted(files, key=lambda file: (file.split, file.label, file.name))), (), ())
 
 
 def _listing(root: Path) -> Listing:

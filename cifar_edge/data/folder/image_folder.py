@@ -13,6 +13,7 @@ from cifar_edge.data.folder.decoding import Decoded, decode
 from cifar_edge.data.folder.duplicates import Deduplicated, deduplicate
 from cifar_edge.data.folder.folders import ImageFile, list_images
 from cifar_edge.data.folder.layout import HIDDEN_OTHER, OTHER, SPLITS, is_split, other_folder
+from cifar_edge.data.folder.table import base_folder, is_table
 from cifar_edge.errors import DataError
 from cifar_edge.messages import display_name, listed
 from cifar_edge.spec import IMAGE_CHANNELS
@@ -30,14 +31,14 @@ _NAMED = 3
 def load_image_folder(
     root: Path, *, size: int, holdout: float | None, strict: bool, report: Report, source_size: int | None = None
 ) -> Dataset:
-    """Load ``train/CLASS/*`` and ``test/CLASS/*``, or ``CLASS/*`` split by ``holdout``.
+    """Load ``train/CLASS/*`` and ``test/CLASS/*``, or ``CLASS/*`` split by ``holdout``, or what a table names.
 
     Duplicates count as one image: a test image, if one of them is a test file. In two classes, none is kept. With
     ``holdout`` the pixels of an image decide whether it is a test image: see `held_out`. Images are ordered by the
     SHA-256 of their pixels, so that classes are mixed, and file names do not matter.
 
     Args:
-        root: the image folder.
+        root: the image folder, or the CSV file (`cifar_edge.data.folder.table`).
         size: height and width of the images of the dataset.
         holdout: share of each class that becomes test images, in (0, 1), for ``CLASS/*``; else None.
         strict: raise where an image cannot be read or lies in two classes, instead of leaving it out.
@@ -53,7 +54,7 @@ def load_image_folder(
     shown = display_name(str(root))
     split = is_split(root)
     if split and holdout is not None:
-        there = " and ".join(f"{name}/" for name in SPLITS if (root / name).is_dir())
+        there = " and ".join(f"{name}/" for name in SPLITS if (root / name).is_dir()) or "a column split"
         raise DataError(f"{shown} has {there} already; leave --holdout out")
     listing = list_images(root)
     if not split:
@@ -67,7 +68,7 @@ def load_image_folder(
         report(f"{OTHER}/ counts as a class; images of no class belong into {HIDDEN_OTHER}/")
     if listing.stray:
         report(f"ignoring what is not an image in a class: {listed(listing.stray, _NAMED)}")
-    decoded = decode(root, listing.files, size, report)
+    decoded = decode(base_folder(root), listing.files, size, report)
     _report_unreadable(decoded, shown, strict, report)
     found = deduplicate(listing.files, decoded.digests)
     _report_duplicates(found, listing.files, shown, strict, report)
@@ -83,9 +84,9 @@ def load_image_folder(
     sources = None
     if source_size is not None and border * source_size**2 * IMAGE_CHANNELS <= MOST_SOURCE_BYTES:
         training = [file for file, held in zip(files, test, strict=True) if not held]
-        sources = decode(root, training, source_size, lambda line: None).pixels
+        sources = decode(base_folder(root), training, source_size, lambda line: None).pixels
     dataset = Dataset(
-        name=display_name(root.resolve().name),
+        name=display_name(root.resolve().stem if is_table(root) else root.resolve().name),
         labels=listing.labels,
         train_images=decoded.pixels[:border],
         train_labels=labels[~test],

@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from cifar_edge.data.folder.table import has_splits, is_table
 from cifar_edge.errors import DataError
 from cifar_edge.messages import display_name, listed
 from cifar_edge.runtime.formats import image_suffixes
@@ -20,13 +21,13 @@ HIDDEN_OTHER = "_other"
 
 
 def has_classes(root: Path) -> bool:
-    """Whether ``root`` is a folder with folders in it, which may be classes.
+    """Whether ``root`` is a folder with folders in it, which may be classes, or a table of images.
 
     Raises:
         DataError: a folder cannot be read.
     """
     try:
-        return root.is_dir() and bool(folders(root))
+        return is_table(root) or (root.is_dir() and bool(folders(root)))
     except OSError as error:
         raise refused(error) from error
 
@@ -34,11 +35,13 @@ def has_classes(root: Path) -> bool:
 def is_split(root: Path) -> bool:
     """Whether ``root`` holds ``train/CLASS`` or ``test/CLASS``, and these are not classes of those names.
 
+    Or whether it is a table that says which images are test images.
+
     Raises:
-        DataError: it could be both, or a folder cannot be read.
+        DataError: it could be both, or a folder or the table cannot be read.
     """
     try:
-        return _is_split(root)
+        return has_splits(root) if is_table(root) else _is_split(root)
     except OSError as error:
         raise refused(error) from error
 
@@ -50,6 +53,8 @@ def other_folder(root: Path, split: bool) -> Path | None:
         root: an image folder.
         split: whether it holds ``train/`` and ``test/``.
     """
+    if is_table(root):
+        return None
     names = (HIDDEN_OTHER, OTHER) if split else (HIDDEN_OTHER,)
     return next((root / name for name in names if (root / name).is_dir()), None)
 

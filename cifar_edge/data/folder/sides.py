@@ -6,6 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from cifar_edge.data.folder.folders import list_images
+from cifar_edge.data.folder.table import base_folder
 
 _MOST = 200
 """Files that are opened; their pixels are not decoded."""
@@ -21,6 +22,6 @@ def shorter_sides(root: Path) -> list[int]:
     sides: list[int] = []
     for file in files[:: max(1, len(files) // _MOST)]:
         # A decoder may raise anything on damaged bytes; the error is reported where the image is decoded.
-        with suppress(Exception), Image.open(root / file.name) as image:
+        with suppress(Exception), Image.open(base_folder(root) / file.name) as image:
             sides.append(min(image.size))
     return sides
