@@ -13,7 +13,21 @@ from typing import Any
 import click
 
 from cifar_edge import __version__
-from cifar_edge.cli import benchmark, data, evaluate, export, fold, info, predict, runs, serve, summary, train, web
+from cifar_edge.cli import (
+    benchmark,
+    data,
+    evaluate,
+    export,
+    fold,
+    info,
+    predict,
+    runs,
+    serve,
+    summary,
+    train,
+    verify_c,
+    web,
+)
 from cifar_edge.cli.verbosity import error_text, with_options
 from cifar_edge.errors import CifarEdgeError, Interrupted
 from cifar_edge.messages import did_you_mean, fit
@@ -98,5 +112,5 @@ def main() -> None:
     """
 
 
-for _module in (train, runs, fold, export, predict, evaluate, benchmark, serve, web, data, summary, info):
+for _module in (train, runs, fold, export, predict, evaluate, benchmark, serve, web, verify_c, data, summary, info):
     main.add_command(with_options(_module.command))

@@ -1,0 +1,53 @@
+"""What a board printed when it ran the self-test of a network in C, and whether that is what the model says."""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+_MODEL = re.compile(r"(\S+@[0-9a-f]{12})\b")
+_LOGITS = re.compile(r"image (\d+):((?: +-?\d+)+)")
+_DIFFERS = re.compile(r"image (\d+) differs, first in layer (\S+)")
+_CYCLES = re.compile(r"cycles of an image, checksums included: (\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class BoardLog:
+    """The output of a self-test, read from a log that may have other lines, and other text before these.
+
+    Attributes:
+        model: identity of the model that ran, see `ModelMetadata.identity`; None if the log does not say.
+        logits: number of an image -> what was printed for it; more than once if the test ran more than once.
+        layers: number of an image that the board itself found to differ -> the first layer that did.
+        cycles: of one image; None where the board has no counter.
+    """
+
+    model: str | None
+    logits: dict[int, list[tuple[int, ...]]]
+    layers: dict[int, str]
+    cycles: int | None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the log."""
+        logits: dict[int, list[tuple[int, ...]]] = {}
+        for image, numbers in _LOGITS.findall(text):
+            logits.setdefault(int(image), []).append(tuple(map(int, numbers.split())))
+        models, cycles = _MODEL.findall(text), _CYCLES.findall(text)
+        layers = {int(image): layer for image, layer in _DIFFERS.findall(text)}
+        return cls(models[-1] if models else None, logits, layers, int(cycles[-1]) if cycles else None)
+
+    def missing(self, images: int) -> list[int]:
+        """The numbers below ``images`` that the log has no logits of."""
+        return [image for image in range(images) if image not in self.logits]
+
+    def differing(self, expected: npt.NDArray[np.int32]) -> list[int]:
+        """The images whose printed logits are not those ``expected``, int32 ``[n, classes]``, in one of the runs."""
+        rows = expected.tolist()
+        return [
+            image
+            for image, printed in sorted(self.logits.items())
+            if image >= len(rows) or any(list(each) != rows[image] for each in printed)
+        ]

@@ -1,0 +1,76 @@
+"""`cifar-edge verify-c`: compare what a board printed with the model."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from cifar_edge.cli.verbosity import note, say
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command("verify-c")
+@click.argument("log", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option("--model", metavar="MODEL", help="A released name, a run, a folder or an int8 .onnx file.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(log: str, model: str | None, as_json: bool) -> None:
+    """Compare what a board printed with the model.
+
+    LOG is what selftest.c, in the folder that export --target c writes, has printed on the board; - is stdin. Other
+    lines in it, and text before its lines, do not matter. Every int32 logit of its ten images is compared with what the
+    integer network in MODEL computes, bit for bit. If one differs, the exit code is 3.
+
+    Without --model it takes the model that predict takes, in int8.
+
+    Example: cifar-edge verify-c board.log --model gn-cnn
+    """
+    from cifar_edge.c.board_log import BoardLog
+    from cifar_edge.c.selftest import IMAGES
+    from cifar_edge.data import load_dataset
+    from cifar_edge.errors import DataError, GateFailed, ModelError
+    from cifar_edge.integer import IntegerNetwork
+    from cifar_edge.messages import display_name, listed
+    from cifar_edge.model_file.reading import read_graph
+    from cifar_edge.runs.resolve import resolve_model
+
+    found, name = resolve_model(model), "stdin" if log == "-" else display_name(log)
+    path = _int8(found.path)
+    note(f"model: {path}")
+    _, metadata = read_graph(path)
+    network = IntegerNetwork.from_onnx(path)
+    board = BoardLog.parse(_text(log))
+    if not board.logits:
+        raise DataError(f"{name} has no line of the self-test, such as 'image 0: 12 -34'; give all it printed")
+    if board.model not in (None, metadata.identity):
+        raise ModelError(f"the board ran {board.model}, and {path} is {metadata.identity}; name its file with --model")
+    if missing := board.missing(IMAGES):
+        raise DataError(f"{name} ends early: it has no logits of image {listed(list(map(str, missing)))}")
+    expected = network(load_dataset("sample", size=network.size).test_images[:IMAGES])
+    if differing := board.differing(expected):
+        layers = sorted({board.layers[image] for image in differing if image in board.layers})
+        where = f"; the first layer that differs is {' or '.join(layers)}" if layers else ""
+        raise GateFailed(
+            f"the board computes something else: {len(differing)} of {IMAGES} images have other logits "
+            f"(image {listed(list(map(str, differing)))}){where}"
+        )
+    if as_json:
+        say(json.dumps({"model": metadata.identity, "images": IMAGES, "cycles": board.cycles}, indent=2))
+        return
+    cycles = "" if board.cycles is None else f", {board.cycles:,} cycles an image with the checksums of the test"
+    say(f"ok: the board computes {metadata.identity}, every logit of {IMAGES} images{cycles}")
+
+
+def _text(log: str) -> str:
+    with click.open_file(log, "rb") as file:
+        content: bytes = file.read()
+    # PowerShell redirects into UTF-16.
+    return content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8", "replace")
+
+
+def _int8(path: "Path") -> "Path":
+    """``path``, or the int8 file beside it if it is fp32."""
+    from cifar_edge.runs.resolve import precisions_beside
+
+    return next((file for file in precisions_beside(path) if file.name.endswith(".int8.onnx")), path)
