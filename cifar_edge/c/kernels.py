@@ -26,7 +26,7 @@ class Kernels:
         template: file name of the kernels.
         shared: file name of what several kernels share, or None.
         flags: options of gcc and clang that allow them, for a compiler of the same processor family.
-        runs_on: flag in ``/proc/cpuinfo`` of the processors that run them.
+        runs_on: flag in ``/proc/cpuinfo`` of the processors that run them; empty for microcontrollers.
     """
 
     condition: str
@@ -57,6 +57,33 @@ KERNELS: dict[str, Kernels] = {
         flags=("-mavx2",),
         runs_on="avx2",
     ),
+    "neon": Kernels(
+        condition="defined(__ARM_FEATURE_DOTPROD) && defined(__aarch64__)",
+        packing="signed_blocks",
+        floats=True,
+        template="neon.h",
+        shared=None,
+        flags=("-march=armv8.2-a+dotprod",),
+        runs_on="asimddp",
+    ),
+    "helium": Kernels(
+        condition="defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1) && defined(__GNUC__)",
+        packing="signed_pairs",
+        floats=False,
+        template="helium.h",
+        shared=None,
+        flags=(),
+        runs_on="",
+    ),
+    "dsp": Kernels(
+        condition="defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__GNUC__)",
+        packing="pairs",
+        floats=False,
+        template="dsp.h",
+        shared=None,
+        flags=(),
+        runs_on="",
+    ),
 }
 """Name for ``--kernels`` -> kernels; the best that a compiler allows comes first. Plain C is always there."""
 
@@ -72,10 +99,12 @@ class Packed(NamedTuple):
         weights: int8; their shape does not matter.
         channels: the channel whose bias and factor stands in each place; numbers beyond those of the convolution have
             none.
+        offset: what the kernels take off each code before they multiply; biases make up for it.
     """
 
     weights: npt.NDArray[np.int8]
     channels: npt.NDArray[np.intp]
+    offset: int = 0
 
 
 def _plain(step: Step) -> Packed:
@@ -99,10 +128,37 @@ def _blocks(step: Step) -> Packed:
         order = _interleaved(padded.shape[2])
         quads = padded[..., order].reshape(-1, 4, columns, len(order) // DEPTHWISE_BLOCK, DEPTHWISE_BLOCK)
         return Packed(quads.transpose(3, 0, 2, 4, 1), order)
+    return _grouped(step, BLOCK)
+
+
+def _signed_blocks(step: Step) -> Packed:
+    """As `_blocks` for codes less 128; a depthwise convolution as `_plain`."""
+    return _plain(step) if step.kind == "depthwise" else _blocks(step)._replace(offset=128)
+
+
+def _pairs(step: Step) -> Packed:
+    """``[out / 2, rows, columns * in / 4, 2, 4]``, with zeros up to multiples of 2 and 4; depthwise as `_plain`."""
+    return _plain(step) if step.kind == "depthwise" else _grouped(step, 2)
+
+
+def _signed_pairs(step: Step) -> Packed:
+    """``[out / 2, rows * columns * in / 16, 2, 16]`` for codes less 128; depthwise as `_plain`."""
+    plain = _plain(step).weights
+    if step.kind == "depthwise":
+        return _plain(step)
+    flat = plain.reshape(len(plain), -1)
+    padded = np.pad(flat, ((0, -len(flat) % 2), (0, -flat.shape[1] % 16)))
+    pairs = padded.reshape(-1, 2, padded.shape[1] // 16, 16).transpose(0, 2, 1, 3)
+    return Packed(pairs, np.arange(len(padded)), offset=128)
+
+
+def _grouped(step: Step, block: int) -> Packed:
+    """``[out / block, rows, columns * in / 4, block, 4]``, with zeros up to multiples of ``block`` and 4."""
+    plain = _plain(step).weights
     out, rows = plain.shape[:2]
     flat = plain.reshape(out, rows, -1)
-    padded = np.pad(flat, ((0, -out % BLOCK), (0, 0), (0, -flat.shape[2] % 4)))
-    blocks = padded.reshape(-1, BLOCK, rows, padded.shape[2] // 4, 4).transpose(0, 2, 3, 1, 4)
+    padded = np.pad(flat, ((0, -out % block), (0, 0), (0, -flat.shape[2] % 4)))
+    blocks = padded.reshape(-1, block, rows, padded.shape[2] // 4, 4).transpose(0, 2, 3, 1, 4)
     return Packed(blocks, np.arange(len(padded)))
 
 
@@ -111,13 +167,26 @@ def _interleaved(channels: int) -> npt.NDArray[np.intp]:
     return np.arange(channels).reshape(-1, 2, 4, 4).transpose(0, 2, 1, 3).reshape(-1)
 
 
-PACKINGS: dict[str, Callable[[Step], Packed]] = {"plain": _plain, "blocks": _blocks}
+PACKINGS: dict[str, Callable[[Step], Packed]] = {
+    "plain": _plain,
+    "blocks": _blocks,
+    "signed_blocks": _signed_blocks,
+    "pairs": _pairs,
+    "signed_pairs": _signed_pairs,
+}
 """Name of a packing of weights -> what packs those of a convolution."""
 
 
 def chosen(names: Sequence[str]) -> dict[str, Kernels]:
     """The kernels of ``names``, best first."""
     return {name: kernels for name, kernels in KERNELS.items() if AUTO in names or name in names}
+
+
+def column_bytes(steps: Sequence[Step]) -> int:
+    """The most codes that a pixel of a plain convolution reads, each row in steps of 4, all in steps of 16."""
+    windows = (step.weights.shape for step in steps if step.kind == "conv" and step.weights is not None)
+    sizes = [-(-columns * channels // 4) * 4 * rows for _, channels, rows, columns in windows]
+    return -(-max(sizes, default=16) // 16) * 16
 
 
 def is_wide(step: Step) -> bool:

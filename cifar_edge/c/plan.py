@@ -31,6 +31,8 @@ CONVOLUTIONS = ("conv", "depthwise", "grouped", "sums")
 DEPTHWISE_LARGEST = 8
 """Rows and columns of the largest window of a step of kind ``depthwise``."""
 _NEVER = 10**9
+LARGEST_WINDOW = 2304
+"""Codes of the largest window of a step of kind ``conv``: kernels copy some of them to the stack."""
 ALIGNMENT = 4
 SLACK = 32
 """Bytes behind the last row: kernels read up to 32 codes at a time, and ignore those that are not theirs."""
@@ -183,7 +185,9 @@ class _Lowering:
         if isinstance(layer, Conv):
             channels, groups = given.channels, layer.groups
             depthwise = groups == channels == len(layer.bias) and max(layer.weights.shape[2:]) <= DEPTHWISE_LARGEST
-            kind: Kind = "conv" if groups == 1 else "depthwise" if depthwise else "grouped"
+            kind: Kind = "depthwise" if depthwise else "grouped"
+            if groups == 1 and layer.weights[0].size <= LARGEST_WINDOW:
+                kind = "conv"
             window = (layer.weights.shape[2], layer.weights.shape[3]), layer.stride, layer.padding
             factors = layer.factors(given.quantization)
             step = Step(name, kind, (number,), shape, layer.output, *window, groups, layer.weights, layer.bias, factors)
@@ -192,9 +196,8 @@ class _Lowering:
             scales, output = layer.requantization()
             factors = given.quantization.scale * scales / output.scale
             weights, kernel = _as_kernel(layer.weights, given.shape), (given.shape[0], given.shape[1])
-            step = Step(
-                name, "conv", (number,), shape, output, kernel, weights=weights, bias=layer.bias, factors=factors
-            )
+            kind = "conv" if weights[0].size <= LARGEST_WINDOW else "grouped"
+            step = Step(name, kind, (number,), shape, output, kernel, weights=weights, bias=layer.bias, factors=factors)
             return self._add(step, output)
         if isinstance(layer, MaxPool):
             output = given.quantization

@@ -49,6 +49,8 @@ def write(network: IntegerNetwork, metadata: ModelMetadata, options: COptions) -
         "ACTIVATIONS": str(len(made.steps)),
         "LAYERS": str(len(made.steps) - 1),
         "KERNEL_ROWS": str(max(step.kernel[0] for step in made.steps)),
+        "CHANNELS": str(-(-max(step.shape[2] for step in made.steps) // 4) * 4),
+        "COLUMN_BYTES": str(kernels.column_bytes(made.steps)),
         "FEATURES": tables.features(made),
         "TABLES": tables.tables(made, chosen),
         "CHOICE": _choice(chosen),

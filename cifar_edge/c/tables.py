@@ -39,8 +39,8 @@ def features(made: Plan) -> str:
     return "\n".join([*lines, f"#define NETWORK_HAS_FLOAT32 {int(float32)}"])
 
 
-def bias(step: Step, made: Plan) -> npt.NDArray[np.int64]:
-    """The biases of a convolution of codes as they are: less the zero point times the sum of the weights.
+def bias(step: Step, made: Plan, offset: int = 0) -> npt.NDArray[np.int64]:
+    """The biases of a convolution of codes less ``offset``: less the zero point times the sum of the weights.
 
     Raises:
         TypeError: a sum of products may not fit into 32 bits.
@@ -49,7 +49,7 @@ def bias(step: Step, made: Plan) -> npt.NDArray[np.int64]:
     assert step.bias is not None
     weights = step.weights.astype(np.int64).reshape(len(step.weights), -1)
     zero_point = made.activations[step.inputs[0]].quantization.zero_point
-    moved: npt.NDArray[np.int64] = step.bias.astype(np.int64) - zero_point * weights.sum(1)
+    moved: npt.NDArray[np.int64] = step.bias.astype(np.int64) - (zero_point - offset) * weights.sum(1)
     if (np.abs(moved) + 255 * np.abs(weights).sum(1) >= 2**31).any():
         raise TypeError(f"the sums of {step.name} do not fit into 32 bits")
     return moved
@@ -81,8 +81,8 @@ def _weights(index: int, step: Step, made: Plan, kernels: Mapping[str, Kernels])
     for number, packing in enumerate(packings):
         packed = PACKINGS[packing](step)
         text += f"#{'el' * (number > 0)}if defined(NETWORK_PACKING_{packing.upper()})\n"
-        text += array("int8_t", f"weights_{index}", packed.weights)
-        text += array("int32_t", f"bias_{index}", _in_order(moved, packed.channels))
+        text += "ALIGNED " + array("int8_t", f"weights_{index}", packed.weights)
+        text += array("int32_t", f"bias_{index}", _in_order(bias(step, made, packed.offset), packed.channels))
         if any(each.packing == packing and each.floats for each in kernels.values()):
             assert step.factors is not None
             factors = float_constants(_in_order(step.factors, packed.channels))

@@ -7,7 +7,9 @@
 
 enum { KIND_CONV, KIND_DEPTHWISE, KIND_GROUPED, KIND_MAX_POOL, KIND_AVERAGE_POOL, KIND_GLOBAL_POOL, KIND_ADD };
 enum { LAYERS = @LAYERS@ }; /* without the last one, which gives the logits */
-enum { KERNEL_ROWS = @KERNEL_ROWS@ }; /* of the highest window */
+enum { KERNEL_ROWS = @KERNEL_ROWS@ };   /* of the highest window */
+enum { CHANNELS = @CHANNELS@ };         /* the most that a layer makes, in steps of 4 */
+enum { COLUMN_BYTES = @COLUMN_BYTES@ }; /* of the largest window of a convolution, in steps of 16 */
 
 typedef struct {
   uint8_t kind, input, other, last_reader; /* numbers of the activations it reads, and the last layer that reads it */
@@ -41,6 +43,11 @@ typedef struct {
   int32_t first, count;
 } window;
 
+#if defined(__GNUC__)
+#define ALIGNED __attribute__((aligned(16)))
+#else
+#define ALIGNED
+#endif
 #if defined(NETWORK_FLOAT_FACTORS)
 #define FACTORS(name) name
 #else

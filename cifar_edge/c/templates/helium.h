@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Kernels for Helium (Cortex-M55, M85): VMLADAVA adds 16 products of signed bytes to a sum. Codes are made signed when the
+ * two pixels of a tile are copied; the biases make up for the 128 that each code loses. */
+#ifndef NETWORK_HELIUM_KERNELS_H
+#define NETWORK_HELIUM_KERNELS_H
+
+#include <arm_mve.h>
+
+/* Four sums as codes by the upper words of their products with multipliers, rounded half up. */
+static inline int32x4_t codes_of(const layer *l, int32x4_t sums, int32x4_t multipliers) {
+  const int32x4_t codes = vaddq_n_s32(vrmulhq_s32(sums, multipliers), l->output_zero_point);
+  return vminq_s32(vmaxq_s32(codes, vdupq_n_s32(0)), vdupq_n_s32(l->largest));
+}
+
+static inline void store_codes(const layer *l, const int32_t *sums, uint8_t *out) {
+  const int32_t outputs = l->channels_out;
+  int32_t o;
+  if (l->shifts) {
+    for (o = 0; o < outputs; o++) out[o] = requantize(l, o, sums[o]);
+    return;
+  }
+  for (o = 0; o < outputs; o += 4) {
+    const mve_pred16_t left = vctp32q((uint32_t)(outputs - o));
+    const int32x4_t codes = codes_of(l, vldrwq_s32(sums + o), vldrwq_z_s32(l->multipliers + o, left));
+    vstrbq_p_s32((int8_t *)out + o, codes, left);
+  }
+}
+
+/* The codes of the window of a pixel, signed; rows of padding are the code 0. */
+static inline void copy_column(const layer *l, const window *w, int32_t x, int8_t *column) {
+  const int32_t length = l->kernel_columns * l->channels_in;
+  int32_t k, i;
+  for (k = 0; k < l->kernel_rows; k++, column += length) {
+    const int32_t row = k - w->first;
+    if (row < 0 || row >= w->count) {
+      for (i = 0; i < length; i += 16) vstrbq_s8(column + i, vdupq_n_s8(-128));
+    } else {
+      const uint8_t *a = w->rows[row] + x * l->stride_columns * l->channels_in;
+      for (i = 0; i < length; i += 16) vstrbq_u8((uint8_t *)column + i, veorq_u8(vldrbq_u8(a + i), vdupq_n_u8(0x80)));
+    }
+  }
+}
+
+/* The sums of all channels of two pixels, from weights packed [channels / 2][16 codes][2][16]. */
+static __attribute__((noinline)) void sums_of_two_pixels(const layer *l, const int8_t *one, const int8_t *other,
+                                                         int32_t steps, int32_t *sums, int32_t *other_sums) {
+  const int8_t *weights = l->weights;
+  int32_t o, i;
+  for (o = 0; o < l->channels_out; o += 2) {
+    const int8_t *a = one, *b = other;
+    int32_t s00 = l->bias[o], s10 = s00, s01 = l->bias[o + 1], s11 = s01;
+    for (i = steps; i > 0; i--) {
+      const int8x16_t codes = vldrbq_s8(a), other_codes = vldrbq_s8(b);
+      const int8x16_t w0 = vldrbq_s8(weights), w1 = vldrbq_s8(weights + 16);
+      s00 = vmladavaq_s8(s00, codes, w0);
+      s10 = vmladavaq_s8(s10, other_codes, w0);
+      s01 = vmladavaq_s8(s01, codes, w1);
+      s11 = vmladavaq_s8(s11, other_codes, w1);
+      a += 16;
+      b += 16;
+      weights += 32;
+    }
+    sums[o] = s00;
+    sums[o + 1] = s01;
+    other_sums[o] = s10;
+    other_sums[o + 1] = s11;
+  }
+}
+
+static inline void helium_conv_row(const layer *l, const window *w, uint8_t *out) {
+  int8_t columns[2][COLUMN_BYTES + 16];
+  int32_t sums[2][CHANNELS];
+  const int32_t outputs = l->channels_out, steps = (l->kernel_rows * l->kernel_columns * l->channels_in + 15) / 16;
+  int32_t x;
+  for (x = 0; x < l->columns; x += 2) {
+    const int32_t next = x + 1 < l->columns ? 1 : 0;
+    copy_column(l, w, x, columns[0]);
+    copy_column(l, w, x + next, columns[1]);
+    sums_of_two_pixels(l, columns[0], columns[1], steps, sums[0], sums[1]);
+    store_codes(l, sums[0], out + x * outputs);
+    store_codes(l, sums[1], out + (x + next) * outputs);
+  }
+}
+#define CONV_ROW helium_conv_row
+
+/* Eight channels at a time, the even and the odd ones apart, from weights packed [row][column][channel]. */
+static inline void helium_depthwise_row(const layer *l, const window *w, uint8_t *out) {
+  const int32_t channels = l->channels_in, taps = l->kernel_columns, step = l->stride_columns * channels;
+  int32_t x, c, k, t, i;
+  for (x = 0; x < l->columns; x++, out += channels) {
+    for (c = 0; c < channels; c += 8) {
+      const mve_pred16_t left = vctp16q((uint32_t)(channels - c));
+      const int8_t *weights = l->weights + w->first * taps * channels + c;
+      int32_t sums[8];
+      int32x4x2_t both;
+      both.val[0] = vdupq_n_s32(0);
+      both.val[1] = vdupq_n_s32(0);
+      for (k = 0; k < w->count; k++) {
+        const uint8_t *a = w->rows[k] + x * step + c;
+        for (t = 0; t < taps; t++) {
+          const int16x8_t codes = vreinterpretq_s16_u16(vldrbq_u16(a)), factors = vldrbq_z_s16(weights, left);
+          both.val[0] = vaddq_s32(both.val[0], vmullbq_int_s16(codes, factors));
+          both.val[1] = vaddq_s32(both.val[1], vmulltq_int_s16(codes, factors));
+          a += channels;
+          weights += channels;
+        }
+      }
+      vst2q_s32(sums, both);
+      if (l->shifts) {
+        for (i = 0; i < 8 && c + i < channels; i++) out[c + i] = requantize(l, c + i, sums[i] + l->bias[c + i]);
+        continue;
+      }
+      for (i = 0; i < 8 && c + i < channels; i += 4) {
+        const mve_pred16_t some = vctp32q((uint32_t)(channels - c - i));
+        const int32x4_t total = vaddq_s32(vldrwq_s32(sums + i), vldrwq_z_s32(l->bias + c + i, some));
+        vstrbq_p_s32((int8_t *)out + c + i, codes_of(l, total, vldrwq_z_s32(l->multipliers + c + i, some)), some);
+      }
+    }
+  }
+}
+#define DEPTHWISE_ROW helium_depthwise_row
+
+#endif

@@ -1,0 +1,86 @@
+"""The C of gn-cnn on other processors, in qemu: the same logits, and the kernels of each."""
+
+import shutil
+import subprocess
+from pathlib import Path
+from subprocess import PIPE, STDOUT
+
+import pytest
+from c_helpers import ABOUT
+
+from cifar_edge import c
+from cifar_edge.export.targets import TARGETS
+from cifar_edge.files import released
+from cifar_edge.integer import IntegerNetwork
+
+LINUX = [
+    ("aarch64-linux-gnu-gcc", "qemu-aarch64", ["-march=armv8.2-a+dotprod"], "NEON"),
+    ("aarch64-linux-gnu-gcc", "qemu-aarch64", [], ""),
+    ("riscv64-linux-gnu-gcc", "qemu-riscv64", [], ""),
+    ("s390x-linux-gnu-gcc", "qemu-s390x", [], ""),
+]
+"""Compiler, emulator, options of the compiler, kernels; s390x has its bytes in the other order."""
+BOARDS = [
+    ("cortex-m0", "mps2-an385", 0, 0x20000000, ""),
+    ("cortex-m3", "mps2-an385", 0, 0x20000000, ""),
+    ("cortex-m4", "mps2-an386", 0, 0x20000000, "DSP"),
+    ("cortex-m33", "mps2-an505", 0x10000000, 0x38000000, "DSP"),
+    ("cortex-m55", "mps3-an547", 0x10000000, 0x30000000, "HELIUM"),
+]
+"""Core, board in qemu, addresses of code and data, kernels."""
+BUILD = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    network = IntegerNetwork.from_onnx(released("export/gn-cnn/gn-cnn.int8.onnx"))
+    path = tmp_path_factory.mktemp("gn-cnn")
+    for name, content in TARGETS["c"].write(network, ABOUT, c.COptions()).items():
+        (path / Path(name).name).write_bytes(content)
+    return path
+
+
+def needs(*programs: str) -> None:
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f"needs {program}")
+
+
+def check_kernels(folder: Path, compiler: list[str], kernels: str) -> None:
+    """The compiler's options choose ``kernels``."""
+    program = f'#include "gn_cnn.c"\n#ifndef GN_CNN_{kernels}\n#error other kernels\n#endif\n'
+    done = subprocess.run([*compiler, "-fsyntax-only", "-xc", "-"], input=program, cwd=folder, text=True)
+    assert done.returncode == 0 or not kernels
+
+
+@pytest.mark.parametrize(("compiler", "emulator", "options", "kernels"), LINUX)
+def test_linux(folder: Path, tmp_path: Path, compiler: str, emulator: str, options: list[str], kernels: str) -> None:
+    needs(compiler, emulator)
+    check_kernels(folder, [compiler, *options], kernels)
+    program = tmp_path / "selftest"
+    subprocess.run([compiler, *BUILD, *options, "-static", "-o", program, "selftest.c"], cwd=folder, check=True)
+    printed = subprocess.run([emulator, program], capture_output=True, text=True).stdout
+    assert printed.splitlines()[-1] == "ok", printed
+
+
+@pytest.mark.parametrize(("core", "board", "code", "data", "kernels"), BOARDS)
+def test_cortex_m(folder: Path, tmp_path: Path, core: str, board: str, code: int, data: int, kernels: str) -> None:
+    needs("arm-none-eabi-gcc", "qemu-system-arm")
+    files = Path(__file__).parent.parent / "cortex_m"
+    floats = "hard" if core in ("cortex-m4", "cortex-m33", "cortex-m55") else "soft"
+    compiler = ["arm-none-eabi-gcc", f"-mcpu={core}", "-mthumb", f"-mfloat-abi={floats}"]
+    if floats == "hard" and core != "cortex-m55":
+        compiler.append("-mfpu=fpv4-sp-d16" if core == "cortex-m4" else "-mfpu=fpv5-sp-d16")
+    check_kernels(folder, compiler, kernels)
+    program = tmp_path / "selftest.elf"
+    linker = ["-nostartfiles", "--specs=nano.specs", "--specs=nosys.specs", f"-Wl,-T,{files / 'link.ld'}"]
+    linker += [f"-Wl,--defsym=CODE={code},--defsym=DATA={data},--gc-sections,--no-warn-rwx-segments"]
+    declared = tmp_path / "print.h"
+    declared.write_text("int host_print(const char *format, ...);\n")
+    printing = ["-include", str(declared), "-DGN_CNN_PRINT=host_print"]
+    sources = ["selftest.c", str(files / "start.c")]
+    subprocess.run([*compiler, "-O2", *printing, *sources, *linker, "-o", program], cwd=folder, check=True)
+    emulator = ["qemu-system-arm", "-M", board, "-nographic", "-semihosting-config", "enable=on,target=native"]
+    done = subprocess.run([*emulator, "-kernel", program], stdout=PIPE, stderr=STDOUT, text=True, timeout=300)
+    printed = done.stdout
+    assert printed.splitlines()[-1] == "ok", printed
