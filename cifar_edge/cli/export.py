@@ -136,6 +136,7 @@ def command(
     if debug and not quantize:
         raise click.UsageError("--debug is about int8, which only --quantize makes.")
     with needs("train"):
+        from cifar_edge.cli.next_step import next_steps
         from cifar_edge.export.pipeline import export_network
         from cifar_edge.export.targets import target_options
         from cifar_edge.export.threshold import calibration
@@ -172,6 +173,9 @@ def command(
         say(json.dumps({**report.to_dict(), "folder": str(target)}, indent=2))
     else:
         say(report.to_table())
+    deployed = [row.file for row in report.rows if row.file is not None and row.precision == report.deploy]
+    for line in next_steps(target, {**report.targets, "onnx": deployed}):
+        note(line)
 
 
 def _export_file(
@@ -181,6 +185,7 @@ def _export_file(
     if not set(targets) - {"onnx"}:
         raise click.UsageError("An .onnx file is written in the format that --target names, such as --target c.")
     with needs("train"):
+        from cifar_edge.cli.next_step import next_steps
         from cifar_edge.export.from_file import export_file
         from cifar_edge.export.report import outcome_line, top
         from cifar_edge.export.targets import target_options
@@ -195,6 +200,8 @@ def _export_file(
         files = ", ".join(dict.fromkeys(top(file) for file in target.files))
         for outcome in target.outcomes:
             say(outcome_line(name, files, outcome))
+    for line in next_steps(folder, {name: target.files for name, target in written.items()}):
+        note(line)
 
 
 def _default_folder(source: Path, name: str) -> Path:

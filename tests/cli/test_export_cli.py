@@ -56,10 +56,13 @@ def test_released_model_is_exported_elsewhere(trained: Path, tmp_path: Path, mon
     released = shutil.copytree(trained, tmp_path / "models" / "s8-batch")
     monkeypatch.setattr("cifar_edge.files.zoo", lambda: tmp_path)
     before = sorted(released.iterdir())
-    assert export(released).exit_code == 0
+    result = export(released)
+    assert result.exit_code == 0
     assert sorted(released.iterdir()) == before
     (file,) = tmp_path.glob("runs/*-s8-batch/export/*.onnx")
     assert file.name == "s8-batch.fp32.onnx"
+    shown = file.relative_to(tmp_path)
+    assert result.stderr.splitlines()[-1] == f"wrote {shown}; next: cifar-edge predict --model {shown} photo.jpg"
 
 
 def test_debug_names_the_layers_that_lose_most(run_folder: Path) -> None:

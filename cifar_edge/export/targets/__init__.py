@@ -29,6 +29,7 @@ class Target:
         figures: network and files -> what the files cost on a device, as JSON values for ``report.json``.
         session: the files -> what runs them, called as onnxruntime's ``InferenceSession``, to be timed beside it; None
             if they are not timed.
+        next_step: what to do with the files, where ``{path}`` is the file, or the folder that they lie in.
     """
 
     write: Callable[[IntegerNetwork, ModelMetadata, Any], Files]
@@ -36,6 +37,7 @@ class Target:
     runners: tuple[Runner, ...]
     figures: Callable[[IntegerNetwork, Files], Mapping[str, Any]] = lambda network, files: {}
     session: Callable[[Files], Any] | None = None
+    next_step: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +58,18 @@ class Written:
 ALWAYS = "onnx"
 """The target that every export writes, because the runtime of this package reads it."""
 
+_PREDICT = "cifar-edge predict --model {path} photo.jpg"
+
 TARGETS: dict[str, Target] = {
-    ALWAYS: Target(onnx.write, onnx.OnnxOptions, (Runner("onnxruntime", onnx.run),)),
-    "c": Target(c.write, COptions, (Runner("C", run_c),), c.figures),
+    ALWAYS: Target(onnx.write, onnx.OnnxOptions, (Runner("onnxruntime", onnx.run),), next_step=_PREDICT),
+    "c": Target(c.write, COptions, (Runner("C", run_c),), c.figures, next_step="compile it as {path}/README.md says"),
     "onnx-float-head": Target(
         onnx.write_float_head,
         onnx.OnnxOptions,
         (Runner("onnxruntime", onnx.run, Tolerance(agreement=0.9999, drop=0.01)),),
+        next_step="cv2.dnn.readNetFromONNX, or another runtime",
     ),
-    "litert": Target(litert.write, litert.LitertOptions, litert.RUNNERS, session=litert.session),
+    "litert": Target(litert.write, litert.LitertOptions, litert.RUNNERS, session=litert.session, next_step=_PREDICT),
 }
 """Name for `cifar-edge export --target` -> target."""
 
