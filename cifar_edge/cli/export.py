@@ -12,6 +12,7 @@ import click
 
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.loading import image_folder_options, load_unseen
+from cifar_edge.cli.own_network import export_own, own_network_options
 from cifar_edge.cli.verbosity import note, say, tell
 from cifar_edge.files import is_released
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cifar_edge.export.debug import LayerSignal
+    from cifar_edge.export.report import Report
 
 LAYERS_NAMED = 3
 """Number of layers, those that lose most, that --debug names last."""
@@ -81,6 +83,7 @@ def _share(context: click.Context, parameter: click.Parameter, value: str | None
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Images of no class, to judge the threshold by.  [default: _other/ in the data, else CIFAR-10]",
 )
+@own_network_options
 @click.option("--debug", is_flag=True, help="Print on stderr which layers of int8 lose most signal.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
@@ -100,6 +103,7 @@ def command(
     other: Path | None,
     debug: bool,
     as_json: bool,
+    **own: Any,
 ) -> None:
     """Export a trained network to ONNX, and compare it with PyTorch.
 
@@ -115,6 +119,8 @@ def command(
     written. MODEL may also be an int8 file of an export: it is written for each --target, beside the file unless --out
     says otherwise.
 
+    --network exports a network that is not of this package, by running the Python file that builds it.
+
     Example: cifar-edge export gn-cnn --quantize --out gn-cnn-for-the-device
     """
     options_given = {"kernels": kernels, "name": name, "scores": scores or None}
@@ -122,6 +128,10 @@ def command(
     if "litert" in targets:
         with needs("litert"):
             import_module("ai_edge_litert")
+    if own["network"] is None and (unused := [name for name, value in own.items() if value is not None]):
+        raise click.UsageError(f"--{unused[0]} is about a network of your own, which --network names.")
+    if own["network"] is not None and (model is not None or not quantize or keep is not None or other is not None):
+        raise click.UsageError("--network is exported with --quantize, and without MODEL, --keep and --other.")
     if model is not None and model.endswith(".onnx"):
         if data is not None or holdout is not None or keep is not None or other is not None or debug:
             raise click.UsageError(
@@ -136,7 +146,6 @@ def command(
     if debug and not quantize:
         raise click.UsageError("--debug is about int8, which only --quantize makes.")
     with needs("train"):
-        from cifar_edge.cli.next_step import next_steps
         from cifar_edge.export.pipeline import export_network
         from cifar_edge.export.targets import target_options
         from cifar_edge.export.threshold import calibration
@@ -147,6 +156,20 @@ def command(
     from cifar_edge.runs.run import RECIPE, Run
 
     options = target_options(targets, given)
+    if own["network"] is not None:
+        report, folder = export_own(
+            own,
+            data=data,
+            offline=offline,
+            holdout=holdout,
+            strict=strict,
+            out=out,
+            max_drop=max_drop,
+            targets=options,
+            debug=debug,
+        )
+        _say(report, folder, as_json)
+        return
     limit_threads()
     resolved = resolve_run(model)
     trained = load_network(resolved.path)
@@ -169,12 +192,16 @@ def command(
         threshold=threshold,
         debug=_print_signals if debug else None,
     )
-    if as_json:
-        say(json.dumps({**report.to_dict(), "folder": str(target)}, indent=2))
-    else:
-        say(report.to_table())
+    _say(report, target, as_json)
+
+
+def _say(report: "Report", folder: Path, as_json: bool) -> None:
+    """Print the report, and on stderr what to do next."""
+    from cifar_edge.cli.next_step import next_steps
+
+    say(json.dumps({**report.to_dict(), "folder": str(folder)}, indent=2) if as_json else report.to_table())
     deployed = [row.file for row in report.rows if row.file is not None and row.precision == report.deploy]
-    for line in next_steps(target, {**report.targets, "onnx": deployed}):
+    for line in next_steps(folder, {**report.targets, "onnx": deployed}):
         note(line)
 
 

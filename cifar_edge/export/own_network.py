@@ -194,7 +194,7 @@ def export(
     *,
     test: _LABELLED,
     labels: Sequence[str] | None = None,
-    targets: Iterable[str] | Mapping[str, Mapping[str, Any]] = (),
+    targets: Iterable[str] | Mapping[str, Any] = (),
     reference: nn.Module | None = None,
     name: str = "network",
     max_drop: float = 0.5,
@@ -211,7 +211,8 @@ def export(
         out: folder to write to; made if it is missing.
         test: test images, uint8 ``[n, S, S, 3]``, and their classes, ``[n]``.
         labels: names of the classes in the order of the logits; None for their numbers.
-        targets: formats besides ONNX, such as ``["c", "litert"]``, or a mapping from them to their options.
+        targets: formats besides ONNX, such as ``["c", "litert"]``; or these with their options, as
+            `cifar_edge.export.targets.target_options` returns them.
         reference: the network to compare with, which takes the same input as the one that was folded; None for that.
             It becomes the fp32 file.
         name: of the model; files are called by it.
@@ -233,10 +234,7 @@ def export(
         check_network(reference)
         found = trace(reference, network[0](pixels_to_input(torch.tensor(images[:2]))))
         network, graph = (nn.Sequential(network[0], *layers).eval() for layers in ([reference], found.layers))
-    options: dict[str, Any] = {}
-    for target in targets:
-        given = targets[target] if isinstance(targets, Mapping) else {}
-        options |= target_options([target], given)
+    options = targets if isinstance(targets, Mapping) else target_options(targets, {})
     dataset = Dataset(data, names, images[:0], truth[:0], images, truth, "as given")
     trained = TrainedNetwork(
         check_name(name),

@@ -1,0 +1,205 @@
+"""`cifar-edge export --network`: a network that a Python file of the user builds."""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cifar_edge.cli.dependencies import needs
+from cifar_edge.cli.loading import load
+from cifar_edge.cli.verbosity import note, tell
+from cifar_edge.errors import ExportError, MissingExtra
+from cifar_edge.messages import display_name, reason
+from cifar_edge.spec import IMAGE_SIZE
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from cifar_edge.export.report import Report
+
+
+def _channels(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    """A number, or one a channel with commas; None if the option was not given."""
+    if value is None:
+        return None
+    try:
+        numbers = tuple(float(part) for part in value.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) not in (1, 3):
+        raise click.BadParameter(f"{value!r} is neither a number nor one for each channel, such as 124,116,104.")
+    return numbers
+
+
+def own_network_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of a network of the user's own, as ``own: dict[str, Any]`` of `export_own`."""
+    options = [
+        click.option(
+            "--network",
+            metavar="FILE.py:FUNCTION",
+            help="Export your own PyTorch network instead of MODEL: the file is run, and the function, called without "
+            "arguments, returns the network. Only give files that you trust. See docs/own-network.md.",
+        ),
+        click.option(
+            "--weights",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="With --network: a safetensors file of its weights.  [default: those that FUNCTION gives it]",
+        ),
+        click.option(
+            "--mean",
+            callback=_channels,
+            metavar="NUMBER",
+            help="With --network: what its input subtracts, in units of 0 to 255; with commas one a channel.  "
+            "[default: 128]",
+        ),
+        click.option(
+            "--std",
+            callback=_channels,
+            metavar="NUMBER",
+            help="With --network: what its input divides by.  [default: 64]",
+        ),
+        click.option("--size", type=int, help="With --network: height and width of its images.  [default: 32]"),
+        click.option(
+            "--finetune",
+            type=click.IntRange(0),
+            metavar="EPOCHS",
+            help="With --network: train the folded network as long, with your network as teacher.  [default: 0]",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def export_own(
+    own: Mapping[str, Any],
+    *,
+    data: str | None,
+    offline: bool,
+    holdout: float | None,
+    strict: bool,
+    out: Path | None,
+    max_drop: float,
+    targets: Mapping[str, Any],
+    debug: bool,
+) -> tuple["Report", Path]:
+    """Export the network that ``own`` names; returns the report, and the folder of the files.
+
+    Args:
+        own: option -> value or None, for `own_network_options`.
+        data: as `cifar_edge.cli.loading.load` takes it.
+        offline: as there.
+        holdout: as there.
+        strict: as there.
+        out: None for a folder under runs.
+        max_drop: percentage points that int8 may lose.
+        targets: target -> its options.
+        debug: whether to print the signal after each layer.
+
+    Raises:
+        ExportError: the file gives no network, its weights do not fit, or it cannot be exported.
+        GateFailed: a gate was not passed; nothing is written.
+        DataError: there is no such data.
+    """
+    with needs("train"):
+        import cifar_edge.export as edge
+        from cifar_edge.training.machine import limit_threads
+
+    limit_threads()
+    file, network = build(own["network"])
+    if own["weights"] is not None:
+        load_weights(network, own["weights"])
+    network.eval()
+    dataset = load(data, offline, holdout, strict, own["size"] or IMAGE_SIZE)
+    folder = out or Path("runs", f"{datetime.now():%Y%m%d-%H%M%S}-{file.stem}", "export")
+    note(f"exporting {file.name} to {folder}, judged by {len(dataset.test_labels)} test images of {dataset.name}")
+    input_map = {name: own[name] for name in ("mean", "std") if own[name] is not None}
+    folded = edge.fold(network, dataset.train_images, **input_map)
+    if own["finetune"]:
+        note(f"fine-tuning for {own['finetune']} epochs")
+        labelled = dataset.train_images, dataset.train_labels
+        folded = edge.finetune(folded, labelled, teacher=network, epochs=own["finetune"])
+    elif not folded.origin.exact:
+        note("folding is not exact for this network; --finetune EPOCHS recovers what the gates find lost")
+    integers = edge.quantize(folded, dataset.train_images)
+    if debug:
+        for line in edge.debug(integers, dataset.train_images).to_table().splitlines():
+            tell(line)
+    report = edge.export(
+        integers,
+        folder,
+        test=(dataset.test_images, dataset.test_labels),
+        labels=dataset.labels,
+        targets=targets,
+        name=file.stem,
+        max_drop=max_drop,
+        data=dataset.name,
+    )
+    return report, folder
+
+
+def build(reference: str) -> tuple[Path, "nn.Module"]:
+    """The file of ``FILE.py:FUNCTION``, and the network that the function returns. The file is run.
+
+    Raises:
+        ExportError: it has no such function, fails, or returns no network.
+    """
+    from torch import nn
+
+    path, colon, function = reference.rpartition(":")
+    file = Path(path)
+    shown = display_name(path)
+    if not colon or not function.isidentifier():
+        raise ExportError(f"--network {display_name(reference)} is not FILE.py:FUNCTION, such as mine.py:build")
+    if not file.is_file():
+        raise ExportError(f"there is no file {shown}")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise ExportError(f"{shown} is not a Python file, .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(file.resolve().parent))  # so that it can import what lies beside it
+    try:
+        spec.loader.exec_module(module)
+        if not callable(make := getattr(module, function, None)):
+            raise ExportError(f"{shown} has no function {function}")
+        network = make()
+    except (ExportError, MissingExtra):
+        raise
+    except Exception as error:  # the user's code may fail in any way
+        raise ExportError(f"{shown} fails with {type(error).__name__}: {reason(error)}") from error
+    finally:
+        sys.path.pop(0)
+    if not isinstance(network, nn.Module):
+        raise ExportError(f"{function} in {shown} returns a {type(network).__name__}, not a torch.nn.Module")
+    return file, network
+
+
+def load_weights(network: "nn.Module", path: Path) -> None:
+    """Load the weights in a safetensors file.
+
+    Raises:
+        ExportError: it is missing, damaged, or does not fit the network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    shown = display_name(str(path))
+    if not path.is_file():
+        raise ExportError(f"there is no file {shown}")
+    try:
+        state = load_file(path)
+    except OSError as error:
+        raise ExportError(f"cannot read {shown}: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise ExportError(
+            f"{shown} is not a safetensors file ({reason(error)}); write one with "
+            "safetensors.torch.save_file(network.state_dict(), ...)"
+        ) from error
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ExportError(f"{shown} does not fit the network: {reason(error)}") from error

@@ -1,0 +1,94 @@
+"""`cifar-edge export --network`: a network that a Python file of the user builds."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from safetensors.torch import save_file
+from torch import nn
+
+from cifar_edge.cli.main import main
+from cifar_edge.runtime.model import load
+
+FILE = """
+from torch import nn
+from widths import WIDTH
+
+
+def build():
+    return nn.Sequential(
+        nn.Conv2d(3, WIDTH, 3, 2, 1),
+        nn.BatchNorm2d(WIDTH),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(WIDTH, 10),
+    )
+
+
+def wrong():
+    return "network"
+
+
+def fails():
+    return undefined_name
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(FILE)
+    (tmp_path / "widths.py").write_text("WIDTH = 12\n")
+    return tmp_path
+
+
+def export(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["export", "--data", "sample", *map(str, arguments)])
+
+
+def test_a_network_of_a_file_is_exported(folder: Path) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 12, 3, 2, 1),
+        nn.BatchNorm2d(12),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(12, 10),
+    )
+    save_file(network.state_dict(), folder / "w.safetensors")
+    given = ("--network", "mine.py:build", "--weights", "w.safetensors", "--quantize", "--debug")
+    result = export(*given, "--mean", "124,116,104", "--std", "60", "--finetune", "1", "--out", "out", "--json")
+    assert result.exit_code == 0, result.stderr
+    printed = json.loads(result.stdout)
+    assert printed["folder"] == "out"
+    assert load(folder / "out" / "mine.int8.onnx").metadata.labels[0] == "airplane"
+    assert "signal-to-noise" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--network", "mine.py"], "is not FILE.py:FUNCTION"),
+        (["--network", "none.py:build"], "there is no file none.py"),
+        (["--network", "mine.py:other"], "has no function other"),
+        (["--network", "mine.py:wrong"], "returns a str, not a torch.nn.Module"),
+        (["--network", "mine.py:fails"], "fails with NameError: name 'undefined_name'"),
+        (["--network", "mine.py:build", "--weights", "none.safetensors"], "there is no file none.safetensors"),
+        (["--network", "mine.py:build", "--weights", "mine.py"], "is not a safetensors file"),
+        (["--network", "mine.py:build", "--mean", "grey"], "neither a number nor one for each channel"),
+        (["--network", "mine.py:build", "--std", "0"], "std = .* is not positive"),
+        (["--network", "mine.py:build", "gn-cnn"], "without MODEL"),
+        (["--mean", "3"], "--mean is about a network of your own"),
+    ],
+)
+def test_what_is_no_network_is_one_line(folder: Path, arguments: list[str], message: str) -> None:
+    result = export("--quantize", "--out", folder / "out", *arguments)
+    assert result.exit_code in (1, 2)
+    assert len([line for line in result.stderr.splitlines() if line.startswith("Error: ")]) == 1
+    assert re.search(message, result.stderr)
+    assert not (folder / "out").exists()
