@@ -45,6 +45,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/hadolint Dockerfile
 
 wheel: $(INSTALLED)
 	cd web && npm ci --omit=dev && node build.mjs ../cifar_edge/_page
