@@ -15,10 +15,8 @@ _LEAST_SIDE = 48
 """Images whose shorter side is smaller are taken for pictures like those of CIFAR-10, not for photographs."""
 _EPOCHS = 10
 """Parts of the training, each followed by a line on its accuracy; what counts are the steps."""
-_STEPS, _AT = 250, 300
-"""Steps for a folder of 300 images. They grow with the square root of that number."""
-_FEWEST = 100
-"""A folder of fewer images gets as many steps as one of this number."""
+_STEPS, _FEW = 750, 300
+"""Steps for a folder of 300 images, or of fewer. From there they grow with the square root of the number of images."""
 
 
 def released_beginning(model: str) -> str:
@@ -60,5 +58,5 @@ def recipe_for_images(init: str, sides: list[int]) -> Recipe:
 
 def with_steps(recipe: Recipe, images: int) -> Recipe:
     """``recipe`` with the number of steps for so many training images."""
-    steps = _STEPS * math.sqrt(max(images, _FEWEST) / _AT)
+    steps = _STEPS * math.sqrt(max(images / _FEW, 1))
     return recipe.with_values(steps_per_epoch=max(1, round(steps / recipe.epochs)))

@@ -14,6 +14,7 @@ from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.data.folder import image_folder
 from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.run import Run
+from cifar_edge.training.own_images import recipe_for_images, with_steps
 
 SHORT = ("--epochs", "2", "--set", "steps_per_epoch=2")
 
@@ -57,19 +58,20 @@ def test_photographs_begin_with_the_released_network(photographs: Path, tmp_path
     assert Run(tmp_path / "runs" / "next").recipe.init == str(Path("runs", "own"))
 
 
-def test_the_steps_grow_with_the_images(photographs: Path, tmp_path: Path, sample: Dataset) -> None:
-    def steps(*arguments: str | Path) -> int:
-        name = str(len(list(tmp_path.glob("runs/*"))))
-        done = train("--holdout", "0.1", "--set", "batch_size=1", "--set", "holdout=2", "--name", name, *arguments)
-        assert done.exit_code == 0, done.stderr
-        return Run(tmp_path / "runs" / name).recipe.steps_per_epoch
+def test_the_steps_grow_with_the_images() -> None:
+    recipe = recipe_for_images("gn-cnn", [200])
+    steps = [recipe.epochs * with_steps(recipe, images).steps_per_epoch for images in (10, 300, 1_200, 120_000)]
+    assert steps == [750, 750, 1500, 15_000]
+    assert recipe_for_images("gn-cnn", [40, 28]).size == 32  # images so small are no photographs
+    assert recipe_for_images("gn-cnn", []).size == 64
 
-    few, small = steps("--data", photographs), tmp_path / "small"
-    write_images(small, {label: of_class(sample, label, 50) for label in ("cat", "dog", "deer")}, sample)
-    assert 0 < few < steps("--data", small)
-    recipe = Run(tmp_path / "runs" / "1").recipe
-    assert (recipe.init, recipe.size, recipe.resized_crop) == ("gn-cnn", 32, 0.0)  # images of 32x32 are no photographs
-    assert steps("--data", photographs, "--epochs", "1") == 0
+
+def test_small_images_are_trained_on_for_the_epochs_asked_for(tmp_path: Path, sample: Dataset) -> None:
+    write_images(tmp_path / "pets", {label: of_class(sample, label, 40) for label in ("cat", "dog")}, sample)
+    done = train("--data", "pets", "--holdout", "0.3", "--epochs", "1", "--name", "own")
+    assert done.exit_code == 0, done.stderr
+    recipe = Run(tmp_path / "runs" / "own").recipe
+    assert (recipe.init, recipe.size, recipe.resized_crop, recipe.steps_per_epoch) == ("gn-cnn", 32, 0.0, 0)
 
 
 def test_without_a_beginning_it_trains_as_ever(photographs: Path, tmp_path: Path) -> None:
