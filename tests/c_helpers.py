@@ -46,6 +46,6 @@ def compiled(network: IntegerNetwork, folder: Path, flags: Sequence[str]) -> Cal
 def write_folder(network: IntegerNetwork, folder: Path, name: str = "gn_cnn") -> Path:
     """Write the C of ``network`` into ``folder``; returns the path of the source."""
     for file, content in c.write(network, ABOUT, c.COptions(name=name)).items():
-        (folder / file).parent.mkdir(exist_ok=True)
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_bytes(content)
     return folder / "gn-cnn.c" / f"{name}.c"

@@ -16,6 +16,9 @@ def values(chosen: Mapping[str, Kernels]) -> dict[str, str]:
     known = {name: each for name, each in chosen.items() if name in CHECKS}
     return {
         "OPTIONS": "".join(f" *   {name}: {' '.join(each.flags)}\n" for name, each in known.items()),
+        "VARIANTS_OF_CMAKE": "".join(
+            f"    network_add_variant({name} {' '.join(each.flags)})\n" for name, each in known.items()
+        ),
         "ANY": " || ".join(f"defined(NETWORK_WITH_{name.upper()})" for name in known) or "0",
         "VARIANTS": "".join(f"{_where(name)}DEFINE({name})\n#endif\n" for name in known),
         "CHECKS": "".join(

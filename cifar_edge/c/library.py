@@ -162,7 +162,7 @@ def _build(
         for file, text in sources.items():
             (folder / Path(file).name).write_bytes(text)
         base = [*command, *_OPTIONS, *(("-mcpu=baseline",) if "zig" in " ".join(command) else ())]
-        variant = [*base, "-c", f"{_PREFIX}_variant.c"]
+        variant = [*base, "-c", f"{_PREFIX}.c"]
         _compile([*variant, "-DNET_VARIANT=generic", "-DNET_GENERIC", "-o", "generic.o"], folder)
         objects, flags = ["generic.o"], []
         for kernels in CHECKS if platform.machine() in _X86 else ():
@@ -175,7 +175,9 @@ def _build(
                 continue
             objects.append(f"{kernels}.o")
             flags.append(f"-DNET_WITH_{kernels.upper()}")
-        _compile([*base, *flags, "-shared", f"{_PREFIX}_dispatch.c", *objects, "-o", "library"], folder)
+        _compile(
+            [*base, *flags, "-DNET_DISPATCH", "-shared", f"{_PREFIX}_dispatch.c", *objects, "-o", "library"], folder
+        )
         (folder / "library").replace(path)
 
 

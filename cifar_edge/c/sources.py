@@ -7,7 +7,7 @@ from importlib.resources import files
 import numpy as np
 
 import cifar_edge
-from cifar_edge.c import dispatch, kernels, tables
+from cifar_edge.c import dispatch, kernels, manifests, tables
 from cifar_edge.c.figures import flash_bytes, state_bytes
 from cifar_edge.c.options import COptions
 from cifar_edge.c.plan import plan
@@ -22,14 +22,24 @@ _ALWAYS = {
     "generic.h": "_generic.h",
     "camera.h": "_camera.h",
     "camera.c": "_camera.c",
-    "variant.c": "_variant.c",
+    "variant.h": "_variant.h",
     "dispatch.h": "_dispatch.h",
     "dispatch.c": "_dispatch.c",
 }
 """Template -> what follows the prefix in the name of its file."""
 
 
-_UNPREFIXED = ("README.md", "CMakeLists.txt")
+_UNPREFIXED = {
+    "README.md": "README.md",
+    "CMakeLists.txt": "CMakeLists.txt",
+    "library.properties": "library.properties",
+    "library.json": "library.json",
+    "idf_component.yml": "idf_component.yml",
+    "zephyr_module.yml": "zephyr/module.yml",
+    "zephyr_CMakeLists.txt": "zephyr/CMakeLists.txt",
+    "selftest.ino": "examples/selftest/selftest.ino",
+}
+"""Template -> name of its file: for people, and for CMake, Arduino, PlatformIO, ESP-IDF and Zephyr."""
 
 
 def write(network: IntegerNetwork, metadata: ModelMetadata, options: COptions) -> dict[str, bytes]:
@@ -65,11 +75,12 @@ def write(network: IntegerNetwork, metadata: ModelMetadata, options: COptions) -
         "KERNELS": ", ".join(chosen) or "this folder has none but plain C",
         "TIES": str(int(network.size & (network.size - 1) != 0)),
         **dispatch.values(chosen),
+        **manifests.values(metadata, prefix),
     }
     texts = {template: f"{prefix}{suffix}" for template, suffix in _ALWAYS.items()}
     headers = [header for each in chosen.values() for header in (each.shared, each.template) if header]
     texts |= {header: f"{prefix}_{header}" for header in headers}
-    texts |= {name: name for name in _UNPREFIXED}
+    texts |= _UNPREFIXED
     folder = folder_of(metadata)
     return {f"{folder}/{name}": filled(template, values, prefix).encode() for template, name in texts.items()}
 

@@ -64,7 +64,7 @@ def _replace(out: Path, work: Path, contents: Mapping[str, bytes]) -> None:
     staged, swap, before = (work / name for name in ("staged", "swap", "before"))
     staged.mkdir(parents=True)
     for name, content in contents.items():
-        (staged / name).parent.mkdir(exist_ok=True)
+        (staged / name).parent.mkdir(parents=True, exist_ok=True)
         write_bytes(staged / name, content)
     if not out.exists():
         staged.rename(out)

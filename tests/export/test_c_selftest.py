@@ -28,7 +28,7 @@ def network() -> IntegerNetwork:
 @pytest.fixture
 def folder(network: IntegerNetwork, tmp_path: Path) -> Path:
     for name, content in TARGETS["c"].write(network, ABOUT, c.COptions("generic")).items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
     return tmp_path / "gn-cnn.c"
 

@@ -132,7 +132,7 @@ static void average_down(network_camera *camera, uint32_t row) {
     for (i = 0; i < COLUMNS; i++) camera->kept.sums[i] += camera->narrow[i];
     if (row + 1u < end) return;
     for (i = 0; i < COLUMNS; i++) camera->kept.rows[0][i] = mean(camera->kept.sums[i], end - first);
-    network_row(camera->network, camera->kept.rows[0]);
+    network_row(camera->state, camera->kept.rows[0]);
     memset(&camera->kept, 0, sizeof camera->kept);
     camera->target++;
   }
@@ -195,22 +195,22 @@ static void interpolate_down(network_camera *camera, uint32_t row) {
       for (k = first; k < end; k++) sum += camera->kept.rows[k % TAPS][i] * weights[k - first];
       camera->narrow[i] = from_sum(sum);
     }
-    network_row(camera->network, camera->narrow);
+    network_row(camera->state, camera->narrow);
     camera->target++;
   }
 }
 
-uint32_t network_camera_begin(network_camera *camera, network_state *network, network_format format, uint32_t width,
+uint32_t network_camera_begin(network_camera *camera, network_state *state, network_format format, uint32_t width,
                               uint32_t height) {
   const uint32_t bytes = width > 65535u || height > 65535u || height == 0 ? 0 : bytes_of_row(format, width);
   if (bytes == 0) return 0;
   memset(camera, 0, sizeof *camera);
-  camera->network = network;
+  camera->state = state;
   camera->format = format;
   camera->side = smaller(width, height);
   camera->left = (width - camera->side) / 2u;
   camera->top = (height - camera->side) / 2u;
-  network_begin(network);
+  network_begin(state);
   return bytes;
 }
 
@@ -226,15 +226,15 @@ void network_camera_row(network_camera *camera, const uint8_t *row) {
     interpolate_down(camera, index);
   } else {
     for (x = 0; x < SIZE; x++) read_pixel(camera->format, row, camera->left + x, camera->narrow + x * 3u);
-    network_row(camera->network, camera->narrow);
+    network_row(camera->state, camera->narrow);
   }
 }
 
-void network_camera_end(network_camera *camera, int32_t *logits) { network_end(camera->network, logits); }
+void network_camera_end(network_camera *camera, int32_t *logits) { network_end(camera->state, logits); }
 
-int network_camera_run(network_camera *camera, network_state *network, network_format format, uint32_t width,
+int network_camera_run(network_camera *camera, network_state *state, network_format format, uint32_t width,
                        uint32_t height, const uint8_t *frame, int32_t *logits) {
-  const uint32_t bytes = network_camera_begin(camera, network, format, width, height);
+  const uint32_t bytes = network_camera_begin(camera, state, format, width, height);
   uint32_t row;
   if (bytes == 0) return -1;
   for (row = 0; row < height; row++) network_camera_row(camera, frame + row * bytes);

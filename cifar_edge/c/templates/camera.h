@@ -33,7 +33,7 @@ typedef enum {
 
 /* What is kept while the rows of one frame come in. It is yours, as the state of the network is. */
 typedef struct {
-  network_state *network;
+  network_state *state;
   network_format format;
   uint32_t left, top, side; /* of the middle square */
   uint32_t row;             /* the next one of the frame */
@@ -46,7 +46,7 @@ typedef struct {
 } network_camera;
 
 /* Begin a frame of width x height pixels, each at most 65535. Returns the bytes of a row; 0 if there is no such frame. */
-uint32_t network_camera_begin(network_camera *camera, network_state *network, network_format format, uint32_t width,
+uint32_t network_camera_begin(network_camera *camera, network_state *state, network_format format, uint32_t width,
                               uint32_t height);
 
 /* The next row of the frame, from the top. Rows that are not in the middle square are not read. */
@@ -56,7 +56,7 @@ void network_camera_row(network_camera *camera, const uint8_t *row);
 void network_camera_end(network_camera *camera, int32_t *logits);
 
 /* All of this for a frame in memory. Returns 0; -1 if there is no such frame. */
-int network_camera_run(network_camera *camera, network_state *network, network_format format, uint32_t width,
+int network_camera_run(network_camera *camera, network_state *state, network_format format, uint32_t width,
                        uint32_t height, const uint8_t *frame, int32_t *logits);
 
 #ifdef __cplusplus

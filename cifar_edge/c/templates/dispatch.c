@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Chooses kernels when it runs; see the header. Without NETWORK_DISPATCH this file is empty, so that build systems that
+ * compile every file do no harm. */
 #include "network_dispatch.h"
+
+#if defined(NETWORK_DISPATCH)
 
 typedef struct {
   const char *name;
@@ -61,3 +65,5 @@ void network_run_many(network_state *state, const uint8_t *rgb, size_t images, i
 }
 
 int network_decide(const int32_t *logits) { return chosen->decide(logits); }
+
+#endif

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a library for PCs has beside the functions of network.h: its kernels are chosen when it runs.
  *
- * Compile network_variant.c for plain C with -D NETWORK_VARIANT=generic -D NETWORK_GENERIC, and once for each of these
- * kernels, with the options that are shown:
-@OPTIONS@ * Compile network_dispatch.c with -D NETWORK_WITH_AVX2 for the kernels avx2, and so on. Link them all.
+ * Compile network.c for plain C with -D NETWORK_VARIANT=generic -D NETWORK_GENERIC, and once for each of these kernels
+ * with -D NETWORK_VARIANT=NAME and the options that are shown:
+@OPTIONS@ * Compile network_dispatch.c with -D NETWORK_DISPATCH, and -D NETWORK_WITH_AVX2 for the kernels avx2, and so on. Link them
+ * all. CMakeLists.txt does so.
  */
 #ifndef NETWORK_DISPATCH_H
 #define NETWORK_DISPATCH_H

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* @DESCRIPTION@ */
+#if defined(NETWORK_VARIANT)
+#include "network_variant.h"
+#endif
 #include "network.h"
 
 #include <string.h>

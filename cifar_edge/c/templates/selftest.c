@@ -2,8 +2,11 @@
 /* Runs the network on ten images whose logits are known. It includes network.c, so compile this file alone.
  *
  * It prints the logits of each image, then "ok", or for each image the first layer that differs. What a board has printed,
- * `cifar-edge verify-c LOG` compares with the model. Define NETWORK_PRINT to print elsewhere than with printf.
+ * `cifar-edge verify-c LOG` compares with the model. Define NETWORK_PRINT to print elsewhere than with printf,
+ * and NETWORK_SELFTEST to call it otherwise than main.
  */
+#if !defined(ARDUINO) || defined(NETWORK_SELFTEST) /* Arduino compiles every file of a library; see examples */
+
 #include <stdint.h>
 #include <stdio.h>
 
@@ -13,6 +16,9 @@ static void trace(int32_t index, const uint8_t *codes, int32_t count);
 
 #if !defined(NETWORK_PRINT)
 #define NETWORK_PRINT printf
+#endif
+#if !defined(NETWORK_SELFTEST)
+#define NETWORK_SELFTEST main
 #endif
 
 enum { IMAGES = @IMAGES@ };
@@ -57,7 +63,7 @@ static int first_difference(int32_t image) {
   return LAYERS;
 }
 
-int main(void) {
+int NETWORK_SELFTEST(void) {
   static network_state state;
   int32_t wrong = 0, image, i;
   uint32_t taken = 0;
@@ -86,3 +92,5 @@ int main(void) {
   NETWORK_PRINT(wrong ? "failed\n" : "ok\n");
   return wrong ? 1 : 0;
 }
+
+#endif

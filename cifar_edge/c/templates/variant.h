@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The network under other names, so that a library can have it several times: with -D NETWORK_VARIANT=avx2 and the
- * compiler's options for these kernels, network_run is network_run_avx2. network_dispatch.c chooses between them. */
+/* Other names for the network, so that a program can have it several times: where NETWORK_VARIANT is avx2, network_run
+ * is network_run_avx2. network_dispatch.c chooses between such variants. */
+#ifndef NETWORK_VARIANT_H
+#define NETWORK_VARIANT_H
+
 #define NETWORK_JOINED(name, variant) name##_##variant
 #define NETWORK_JOIN(name, variant) NETWORK_JOINED(name, variant)
 #define network_begin NETWORK_JOIN(network_begin, NETWORK_VARIANT)
@@ -12,4 +15,4 @@
 #define network_labels NETWORK_JOIN(network_labels, NETWORK_VARIANT)
 #define network_logit_scale NETWORK_JOIN(network_logit_scale, NETWORK_VARIANT)
 
-#include "network.c"
+#endif

@@ -1,0 +1,95 @@
+"""The folder of the target c, as build systems take it: CMake, Arduino's rules, and the manifests by their tools."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from c_helpers import ABOUT
+
+from cifar_edge.c import COptions, gate
+from cifar_edge.export.targets import TARGETS
+from cifar_edge.files import released
+from cifar_edge.integer import IntegerNetwork
+
+pytestmark = pytest.mark.skipif(gate.compiler() is None, reason="needs a C compiler")
+
+SERIAL = """
+#include <stdio.h>
+static struct {
+  void begin(long) {}
+  void print(const char *text) { fputs(text, stdout); }
+  operator bool() { return true; }
+} Serial;
+#include "selftest.ino"
+int main() { setup(); loop(); }
+"""
+"""What Arduino puts around a sketch, with a serial port that is stdout."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("c")
+    network = IntegerNetwork.from_onnx(released("export/gn-cnn/gn-cnn.int8.onnx"))
+    for name, content in TARGETS["c"].write(network, ABOUT, COptions()).items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+    return path / "gn-cnn.c"
+
+
+def run(*line: str | Path, cwd: Path | None = None) -> str:
+    try:
+        done = subprocess.run(line, capture_output=True, text=True, cwd=cwd)
+    except FileNotFoundError:
+        pytest.skip(f"needs {line[0]}")
+    assert done.returncode == 0, done.stderr or done.stdout
+    return done.stdout
+
+
+def test_cmake(folder: Path, tmp_path: Path) -> None:
+    run("cmake", "-S", folder, "-B", tmp_path, "-DCMAKE_C_FLAGS=-Wall -Wextra -Werror")
+    run("cmake", "--build", tmp_path)
+    assert run(tmp_path / "gn_cnn_selftest").endswith("ok\n")
+    assert list(tmp_path.glob("libgn_cnn.*"))
+
+
+def test_arduino(folder: Path, tmp_path: Path) -> None:
+    """Arduino compiles every C file of the folder, and links the sketch with all of them."""
+    (tmp_path / "main.cpp").write_text(SERIAL)
+    options = ("-DARDUINO=10819", "-Os", "-ffunction-sections", "-fdata-sections", f"-I{folder}")
+    for source in folder.glob("*.c"):
+        run("gcc", *options, "-c", source, "-o", tmp_path / f"{source.stem}.o")
+    run("g++", *options, f"-I{folder / 'examples' / 'selftest'}", "-c", "main.cpp", "-o", "main.o", cwd=tmp_path)
+    run("g++", "-Wl,--gc-sections", "-o", "program", *map(str, tmp_path.glob("*.o")), cwd=tmp_path)
+    assert run(tmp_path / "program").endswith("ok\n")
+
+
+@pytest.mark.parametrize("name", ["library.json", "library.properties"])
+def test_platformio_takes_the_manifests(folder: Path, name: str) -> None:
+    parser = pytest.importorskip("platformio.package.manifest.parser")
+    schema = pytest.importorskip("platformio.package.manifest.schema")
+    read = parser.ManifestParserFactory.new_from_file(str(folder / name)).as_dict()
+    read.pop("license", None)  # it is checked against a list on the network
+    manifest = schema.ManifestSchema().load_manifest(read)
+    assert (manifest["name"], manifest["headers"][0]) == ("gn_cnn", "gn_cnn.h")
+
+
+def test_arduino_finds_every_field(folder: Path) -> None:
+    """https://arduino.github.io/arduino-cli/latest/library-specification/"""
+    fields = dict(line.split("=", 1) for line in (folder / "library.properties").read_text().splitlines())
+    wanted = "name version author maintainer sentence paragraph category url architectures includes"
+    assert set(fields) == set(wanted.split())
+
+
+def test_esp_idf_takes_the_manifest(folder: Path) -> None:
+    manager = pytest.importorskip("idf_component_tools.manager")
+    manifest = manager.ManifestManager(str(folder), "gn_cnn").load()
+    assert (manifest.name, manifest.license) == ("gn_cnn", "Apache-2.0")
+
+
+def test_zephyr_finds_a_module(folder: Path) -> None:
+    """https://docs.zephyrproject.org/latest/develop/modules.html; west itself does not read this file."""
+    yaml = pytest.importorskip("yaml")
+    module = yaml.safe_load((folder / "zephyr" / "module.yml").read_text())
+    assert module == {"name": "gn_cnn", "build": {"cmake": "zephyr"}}
+    listed = (folder / module["build"]["cmake"] / "CMakeLists.txt").read_text()
+    assert "../gn_cnn.c ../gn_cnn_camera.c" in listed
