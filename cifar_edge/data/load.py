@@ -55,7 +55,7 @@ def image_folder(data: str | os.PathLike[str] | None) -> Path | None:
         DataError: as `location`, or a folder cannot be read.
     """
     path = location(data)
-    if data is None or path is None:
+    if path is None or (data is None and not os.environ.get(DATA_VARIABLE)):
         return None
     try:
         return path if _find(path) is None and has_classes(path) else None

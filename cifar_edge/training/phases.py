@@ -126,6 +126,7 @@ class Phases:
                 began = time.monotonic()
             batch = augmented_by(recipe, self.sources[:count], torch.Generator().manual_seed(index))
             step(batch, self.labels[:count], 0.0)
+        step.loss.item()  # waits for a GPU
         seconds = (time.monotonic() - began) / _TIMED_STEPS
         return seconds * recipe.epochs * (recipe.steps_per_epoch or len(self.images) // count)
 

@@ -66,6 +66,13 @@ def test_the_steps_grow_with_the_images() -> None:
     assert recipe_for_images("gn-cnn", []).size == 64
 
 
+def test_the_folder_may_be_named_by_the_environment(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CIFAR_EDGE_DATA", str(photographs))
+    done = train("--holdout", "0.3", "--preview", "seen.png")
+    assert done.exit_code == 0, done.stderr
+    assert "beginning with the released gn-cnn" in done.stderr
+
+
 def test_small_images_are_trained_on_for_the_epochs_asked_for(tmp_path: Path, sample: Dataset) -> None:
     write_images(tmp_path / "pets", {label: of_class(sample, label, 40) for label in ("cat", "dog")}, sample)
     done = train("--data", "pets", "--holdout", "0.3", "--epochs", "1", "--name", "own")
