@@ -18,8 +18,8 @@ from cifar_edge.messages import display_name
 from cifar_edge.training.phases import training_images
 
 USEFUL = 3
-"""By default a threshold is written where it refuses at least this many times the share of other images as of those of
-the classes. One that refuses both alike only takes answers away."""
+"""By default a threshold is written only where it refuses at least this many times the share of other images as of test
+images. One that refuses both alike only takes answers away."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +30,7 @@ class Calibration:
         known: images of the classes, uint8 ``[n, S, S, 3]``, that the threshold is chosen by: not test images.
         other: images of no class, ``[m, S, S, 3]``, that it is judged by.
         source: what ``other`` is, for people to read.
+        chosen_by: what ``known`` is, for people to read.
         kept: share of ``known`` that the threshold keeps.
         always: whether it is written even if it is not useful (`USEFUL`).
     """
@@ -37,6 +38,7 @@ class Calibration:
     known: Images
     other: Images
     source: str
+    chosen_by: str
     kept: float = KEPT
     always: bool = False
 
@@ -49,11 +51,13 @@ class Chosen:
         threshold: on the largest logit; None if it is of no use and is not written.
         unknown: how test images and other images compare; its ``own`` is the threshold that was tried.
         source: what the other images are.
+        chosen_by: the images that it was chosen by, and how many of them it keeps.
     """
 
     threshold: float | None
     unknown: Unknown
     source: str
+    chosen_by: str
 
     def sentence(self) -> str:
         """What the threshold does, for people to read."""
@@ -64,8 +68,8 @@ class Chosen:
             f"of {self.source} (AUROC {self.unknown.auroc:.2f})"
         )
         if self.threshold is None:
-            return f"no threshold: one at a largest logit of {own.threshold:.3g} {does}, too few to be of use"
-        return f"not sure below a largest logit of {own.threshold:.3g}: that {does}"
+            return f"no threshold: one that {self.chosen_by} reach {does}, too few to be of use"
+        return f"not sure below a largest logit of {own.threshold:.3g}, which {self.chosen_by} reach: it {does}"
 
 
 def calibration(
@@ -93,16 +97,18 @@ def calibration(
     """
     images, _, validation = training_images(dataset, holdout, torch.device("cpu"))
     known: Images = (images if validation is None else validation[0]).numpy()
+    chosen_by = f"{len(known):,} {'training' if validation is None else 'validation'} images"
     share, always = (KEPT, False) if kept is None else (kept, True)
     folder = other or dataset.other
     if folder is not None:
         others = load_other(folder, dataset.size, report)
-        return Calibration(known, others, display_name(folder.name), share, always)
+        return Calibration(known, others, display_name(folder.name), chosen_by, share, always)
     sample = load_sample()
     strange = np.array([sample.labels[label] not in set(dataset.labels) for label in sample.test_labels])
     if not strange.any():
         raise ExportError("a threshold of a network for CIFAR-10 is judged by images of no class: give --other DIR")
-    return Calibration(known, resized(sample, dataset.size).test_images[strange], "CIFAR-10", share, always)
+    others = resized(sample, dataset.size).test_images[strange]
+    return Calibration(known, others, "CIFAR-10", chosen_by, share, always)
 
 
 def choose(logits: Callable[[npt.NDArray[np.uint8]], Logits], test: Logits, images: Calibration) -> Chosen:
@@ -116,5 +122,6 @@ def choose(logits: Callable[[npt.NDArray[np.uint8]], Logits], test: Logits, imag
     threshold = threshold_keeping(logits(images.known), images.kept)
     unknown = measure_unknown(test, logits(images.other), threshold)
     assert unknown.own is not None
-    useful = unknown.own.refused >= USEFUL * (1 - images.kept)
-    return Chosen(threshold if useful or images.always else None, unknown, images.source)
+    useful = unknown.own.refused >= USEFUL * max(1 - unknown.own.kept, 1 - images.kept)
+    chosen_by = f"{images.kept:.0%} of {images.chosen_by}"
+    return Chosen(threshold if useful or images.always else None, unknown, images.source, chosen_by)

@@ -3,7 +3,7 @@
 Two images are near duplicates where their perceptual hashes (pHash, of the library imagehash: 64 signs of the lowest
 frequencies) differ in few bits. On 1,394 photographs the closest two of 971,000 pairs that show different things differ
 in 12 bits. Copies saved at JPEG quality 50, or at half the size, differ in at most 6, brighter ones in 8; of those cut
-by 3 % on each side 86 % are found (`python -m benchmarks.photos.near_duplicates`).
+by 3 % on each side 86 % are found (`python -m benchmarks.pictures.near_duplicates`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -45,7 +45,7 @@ class Pair:
 
 def near_duplicates(images: Images) -> list[Pair]:
     """The near duplicates among ``images``, uint8 ``[n, 32, 32, 3]``; those that differ least first."""
-    return close_pairs(np.array([_hash(image) for image in images], np.uint64))
+    return close_pairs(np.array([perceptual_hash(image) for image in images], np.uint64))
 
 
 def close_pairs(hashes: Hashes) -> list[Pair]:
@@ -93,7 +93,8 @@ def groups(pairs: Sequence[Pair]) -> list[list[int]]:
     return [sorted(members) for members in {id(members): members for members in group.values()}.values()]
 
 
-def _hash(image: Images) -> int:
+def perceptual_hash(image: Images) -> int:
+    """The pHash of an image, uint8 ``[32, 32, 3]``: 64 bits."""
     signs = imagehash.phash(Image.fromarray(image)).hash
     return int.from_bytes(np.packbits(signs).tobytes(), "big")
 
