@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from cifar_edge.data import Dataset
     from cifar_edge.data.folder.check import Check, Copies
 
-_NAMED = 50
+_NAMED = 20
 """How many names of a kind the text has; JSON has all."""
+_NAMED_ALIKE = 5
+"""How many of the files that show the same."""
 
 
 @click.command("data")
@@ -113,9 +115,13 @@ def _check_lines(check: "Check") -> list[str]:
 
     lines.append("")
     named("files that cannot be read", list(check.unreadable))
-    named("smaller than 32 pixels, and enlarged", [display_name(name) for name in check.small])
+    if len(check.small) > _NAMED:
+        lines.append(f"smaller than 32 pixels, and enlarged: {len(check.small):,}")
+    else:
+        named("smaller than 32 pixels, and enlarged", [display_name(name) for name in check.small])
     named("files of equal pixels", [_line(copies, " = ") for copies in check.equal])
-    named("near duplicates, by a perceptual hash", [_line(copies, " ~ ") for copies in check.near])
+    without = ", not looked for among the small files" if check.small else ""
+    named(f"near duplicates, by a perceptual hash{without}", [_line(copies, " ~ ") for copies in check.near])
     return lines
 
 
@@ -127,7 +133,9 @@ def _line(copies: "Copies", sign: str) -> str:
         remarks.append("in several classes")
     if copies.across:
         remarks.append("in training and test images")
-    names = sign.join(map(display_name, copies.files))
+    names = sign.join(map(display_name, copies.files[:_NAMED_ALIKE]))
+    if len(copies.files) > _NAMED_ALIKE:
+        names += f"{sign}... {len(copies.files):,} files"
     return f"{names} ({', '.join(remarks)})" if remarks else names
 
 

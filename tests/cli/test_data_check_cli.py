@@ -44,7 +44,7 @@ def test_what_should_be_looked_at_is_named(root: Path) -> None:
     equal = lines[lines.index("files of equal pixels: 1") + 1]
     assert equal.startswith("  train/cat/")
     assert equal.endswith("train/dog/copied.png (in several classes)")
-    near = lines[lines.index("near duplicates, by a perceptual hash: 1") + 1]
+    near = lines[lines.index("near duplicates, by a perceptual hash, not looked for among the small files: 1") + 1]
     assert near.startswith("  test/dog/brighter.png ~ train/dog/")
     assert near.endswith("(in training and test images)")
     check = json.loads(data("--data", root, "--json").stdout)["check"]
@@ -79,3 +79,14 @@ def test_labels_that_a_model_contradicts_are_named(tmp_path: Path, sample: Datas
     result = data("--data", root, "--model", "gn-cnn")
     assert result.exit_code == 1
     assert "has other classes" in result.stderr.splitlines()[-1]
+
+
+def test_tiny_images_that_look_alike_are_no_copies(tmp_path: Path) -> None:
+    """The digits of scikit-learn have 8x8 pixels: their hashes chain half of a class together."""
+    digits = pytest.importorskip("sklearn.datasets").load_digits()
+    for number, (pixels, label) in enumerate(zip(digits.images[:60], digits.target, strict=False)):
+        (tmp_path / "digits" / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray((pixels * 15).astype(np.uint8)).save(tmp_path / "digits" / str(label) / f"{number}.png")
+    lines = data("--data", tmp_path / "digits", "--holdout", "0.2").stdout.splitlines()
+    assert "smaller than 32 pixels, and enlarged: 60" in lines
+    assert lines[-1] == "near duplicates, by a perceptual hash, not looked for among the small files: none"

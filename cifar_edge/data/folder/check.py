@@ -13,6 +13,9 @@ from cifar_edge.data.folder.folders import Listing
 from cifar_edge.data.folder.near_duplicates import groups, near_duplicates
 from cifar_edge.data.folder.table import base_folder
 
+_MANY = 5_000
+"""From so many images on a line says that the search takes a while."""
+
 
 @dataclass(frozen=True, slots=True)
 class Copies:
@@ -41,7 +44,8 @@ class Check:
         small: files that are smaller than the network's image and have to be enlarged.
         unreadable: one line for each file that cannot be read: its name and the reason.
         equal: files of equal pixels.
-        near: near duplicates (see `cifar_edge.data.folder.near_duplicates`).
+        near: near duplicates (see `cifar_edge.data.folder.near_duplicates`), but not among the small files: those have
+            too few pixels to tell copies from what looks alike.
     """
 
     files: int
@@ -77,18 +81,23 @@ def check_folder(root: Path, listing: Listing, dataset: Dataset, report: Report)
     readable = sorted((at for at, digest in enumerate(decoded.digests) if digest), key=lambda at: decoded.digests[at])
     alike = [list(group) for _, group in groupby(readable, key=lambda at: decoded.digests[at])]
     one_of_each = [min(group) for group in alike]
-    near = groups(near_duplicates(decoded.pixels[one_of_each]))
     sizes = _sizes(root, listing)
+    small = tuple(name for name, size in sizes.items() if min(size) < dataset.size)
+    smaller = set(small)
+    large = sorted(at for at in one_of_each if listing.files[at].name not in smaller)
+    if len(large) > _MANY:
+        report(f"looking for near duplicates among {len(large):,} images")
+    near = groups(near_duplicates(decoded.pixels[large]))
     by_side = sorted(sizes.values(), key=lambda size: (min(size), max(size)))
     return Check(
         files=len(listing.files),
         smallest=by_side[0] if by_side else None,
         median=by_side[len(by_side) // 2] if by_side else None,
         largest=by_side[-1] if by_side else None,
-        small=tuple(name for name, size in sizes.items() if min(size) < dataset.size),
+        small=small,
         unreadable=decoded.unreadable,
         equal=_worst_first([copies(group) for group in alike if len(group) > 1]),
-        near=_worst_first([copies([one_of_each[at] for at in group]) for group in near]),
+        near=_worst_first([copies([large[at] for at in group]) for group in near]),
     )
 
 
