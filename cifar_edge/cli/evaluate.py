@@ -65,6 +65,8 @@ def command(
 
     Example: cifar-edge evaluate gn-cnn --data sample
     """
+    import numpy as np
+
     from cifar_edge.data.folder.other import load_other
     from cifar_edge.data.load import DATA_VARIABLE
     from cifar_edge.errors import DataError
@@ -95,7 +97,8 @@ def command(
         )
     logits = run(session, dataset.test_images)
     if mistakes is not None:
-        _draw_mistakes(mistakes, dataset, logits, str(found), trained.path if reference is not None else None)
+        scaled = logits / np.float32(metadata.temperature)  # so that the scores are those of predict
+        _draw_mistakes(mistakes, dataset, scaled, str(found), trained.path if reference is not None else None)
     evaluation = evaluate(logits, dataset.test_labels, dataset.labels)
     unknown = None
     if (folder := other or dataset.other) is not None:
