@@ -1,4 +1,4 @@
-"""The C of gn-cnn on other processors, in qemu: the same logits, and the kernels of each."""
+"""The C of gn-cnn and of an odd network on other processors, in qemu: the same logits, by the kernels of each."""
 
 import shutil
 import subprocess
@@ -7,8 +7,11 @@ from subprocess import PIPE, STDOUT
 
 import pytest
 from c_helpers import ABOUT
+from export_helpers import build_folded
 
 from cifar_edge import c
+from cifar_edge.data import Dataset
+from cifar_edge.export.quantize import quantize
 from cifar_edge.export.targets import TARGETS
 from cifar_edge.files import released
 from cifar_edge.integer import IntegerNetwork
@@ -31,10 +34,21 @@ BOARDS = [
 BUILD = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    network = IntegerNetwork.from_onnx(released("export/gn-cnn/gn-cnn.int8.onnx"))
-    path = tmp_path_factory.mktemp("gn-cnn")
+def odd_network(sample: Dataset) -> IntegerNetwork:
+    """One whose channels and columns no kernel divides."""
+    wide = {"channels": 17, "kernel": 2, "stride": 1, "depthwise": 0, "groups": 1, "residual": 0}
+    layers = [wide, wide | {"channels": 27, "kernel": 3, "stride": 2}, wide | {"depthwise": 1, "kernel": 3}]
+    layers += [wide | {"channels": 3, "kernel": 1}, wide | {"channels": 3, "kernel": 3, "residual": 1}]
+    return quantize(build_folded(layers, 10).layers, sample.train_images[:32], fit=False)
+
+
+@pytest.fixture(scope="module", params=["gn-cnn", "odd"])
+def folder(request: pytest.FixtureRequest, sample: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if request.param == "odd":
+        network = odd_network(sample)
+    else:
+        network = IntegerNetwork.from_onnx(released("export/gn-cnn/gn-cnn.int8.onnx"))
+    path = tmp_path_factory.mktemp(request.param)
     for name, content in TARGETS["c"].write(network, ABOUT, c.COptions()).items():
         (path / Path(name).name).write_bytes(content)
     return path

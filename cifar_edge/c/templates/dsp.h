@@ -88,16 +88,16 @@ static __attribute__((noinline)) void channels_of_two_pixels(const layer *l, con
       FOUR_CODES
     }
     weights += skipped;
-    if (plain) {
-      first[o] = code_of(s00, multipliers[o]);
-      second[o] = code_of(s10, multipliers[o]);
+    if (plain) { /* the other channel first: where there is none, the first one takes its place */
       first[o + other] = code_of(s01, multipliers[o + other]);
       second[o + other] = code_of(s11, multipliers[o + other]);
+      first[o] = code_of(s00, multipliers[o]);
+      second[o] = code_of(s10, multipliers[o]);
     } else {
-      first[o] = dsp_requantize(l, o, s00);
-      second[o] = dsp_requantize(l, o, s10);
       first[o + other] = dsp_requantize(l, o + other, s01);
       second[o + other] = dsp_requantize(l, o + other, s11);
+      first[o] = dsp_requantize(l, o, s00);
+      second[o] = dsp_requantize(l, o, s10);
     }
   }
 }

@@ -5,18 +5,29 @@
 
 #ifndef CONV_ROW
 /* Two pixels and two channels at a time; where only one is left it is computed twice. */
+#define TWO_BY_TWO(i)                                                      \
+  {                                                                        \
+    const int32_t c0 = a0[i], c1 = a1[i], f0 = w0[i], f1 = w1[i];          \
+    s00 += c0 * f0;                                                        \
+    s10 += c1 * f0;                                                        \
+    s01 += c0 * f1;                                                        \
+    s11 += c1 * f1;                                                        \
+  }
 static inline void conv_row(const layer *l, const window *w, uint8_t *out) {
   const int32_t length = l->kernel_columns * l->channels_in, step = l->stride_columns * l->channels_in;
   const int32_t outputs = l->channels_out, size = l->kernel_rows * length;
-  int32_t x, o, k, i;
+  int32_t x, o, k;
   for (x = 0; x < l->columns; x += 2) {
     const int32_t next = x + 1 < l->columns ? 1 : 0;
+    uint8_t *const first = out + x * outputs, *const second = first + next * outputs;
     for (o = 0; o < outputs; o += 2) {
       const int32_t other = o + 1 < outputs ? 1 : 0;
       const int8_t *w0 = l->weights + o * size + w->first * length, *w1 = w0 + other * size;
       int32_t s00 = l->bias[o], s10 = s00, s01 = l->bias[o + other], s11 = s01;
       for (k = 0; k < w->count; k++) {
         const uint8_t *a0 = w->rows[k] + x * step, *a1 = a0 + next * step;
+#if defined(__thumb__) && !defined(__thumb2__) /* too few registers for more */
+        int32_t i;
         for (i = 0; i < length; i++) {
           s00 += a0[i] * w0[i];
           s10 += a1[i] * w0[i];
@@ -25,11 +36,28 @@ static inline void conv_row(const layer *l, const window *w, uint8_t *out) {
         }
         w0 += length;
         w1 += length;
+#else
+        const uint8_t *const end = a0 + length, *const unrolled = a0 + (length & ~3);
+        while (a0 != unrolled) {
+          TWO_BY_TWO(0) TWO_BY_TWO(1) TWO_BY_TWO(2) TWO_BY_TWO(3)
+          a0 += 4;
+          a1 += 4;
+          w0 += 4;
+          w1 += 4;
+        }
+        while (a0 != end) {
+          TWO_BY_TWO(0)
+          a0++;
+          a1++;
+          w0++;
+          w1++;
+        }
+#endif
       }
-      out[x * outputs + o] = requantize(l, o, s00);
-      out[x * outputs + o + other] = requantize(l, o + other, s01);
-      out[(x + next) * outputs + o] = requantize(l, o, s10);
-      out[(x + next) * outputs + o + other] = requantize(l, o + other, s11);
+      first[o] = requantize(l, o, s00);
+      first[o + other] = requantize(l, o + other, s01);
+      second[o] = requantize(l, o, s10);
+      second[o + other] = requantize(l, o + other, s11);
     }
   }
 }

@@ -12,7 +12,7 @@ static inline uint64_t rounded_shift(uint64_t value, uint32_t bits) {
 }
 
 /* value rounded to the 24 bits of a float32, half to even, as value * 2^bits; bits is increased. */
-static inline uint64_t significand(uint64_t value, int32_t *bits) {
+static inline uint64_t to_24_bits(uint64_t value, int32_t *bits) {
   uint32_t excess = 0;
   while (value >> excess >= (uint64_t)1 << 24) excess++;
   *bits += (int32_t)excess;
@@ -22,8 +22,8 @@ static inline uint64_t significand(uint64_t value, int32_t *bits) {
 /* What float32 computes: the sum and its product with the factor are rounded to 24 bits, then the code, half to even. */
 static inline uint8_t requantize_as_float32(const layer *l, int32_t channel, int32_t sum) {
   int32_t bits = -l->shifts[channel], code;
-  uint64_t value = significand(sum < 0 ? (uint64_t) - (int64_t)sum : (uint64_t)sum, &bits);
-  value = significand(value * (uint64_t)l->multipliers[channel], &bits);
+  uint64_t value = to_24_bits(sum < 0 ? (uint64_t) - (int64_t)sum : (uint64_t)sum, &bits);
+  value = to_24_bits(value * (uint64_t)l->multipliers[channel], &bits);
   value = bits < 0 ? rounded_shift(value, (uint32_t)-bits) : value << (bits < 8 ? bits : 8);
   code = value < 256u ? (int32_t)value : 256;
   code = (sum < 0 ? -code : code) + l->output_zero_point;
