@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from platformdirs import user_cache_path
 
-from cifar_edge.c.dispatch import CHECKS
+from cifar_edge.c.dispatch import FAMILIES
 from cifar_edge.c.gate import compiler, prefix_of
 from cifar_edge.c.kernels import KERNELS
 from cifar_edge.c.options import COptions
@@ -32,7 +32,6 @@ FOLDER = "c"
 """Where built libraries are kept, in the cache folder of this user."""
 
 _OPTIONS = ("-std=c99", "-O3", "-fPIC")
-_X86 = ("x86_64", "AMD64")
 _SECONDS = 600
 _COMPARED = 16
 """Made-up images on which a library is compared with the network after it was built."""
@@ -165,8 +164,9 @@ def _build(
         variant = [*base, "-c", f"{_PREFIX}.c"]
         _compile([*variant, "-DNET_VARIANT=generic", "-DNET_GENERIC", "-o", "generic.o"], folder)
         objects, flags = ["generic.o"], []
-        for kernels in CHECKS if platform.machine() in _X86 else ():
-            if not any(file.endswith(f"_{KERNELS[kernels].template}") for file in sources):
+        for kernels, family in FAMILIES.items():
+            written = any(file.endswith(f"_{KERNELS[kernels].template}") for file in sources)
+            if platform.machine() not in family or not written:
                 continue
             try:
                 line = [*variant, f"-DNET_VARIANT={kernels}", *KERNELS[kernels].flags, "-o", f"{kernels}.o"]

@@ -3,10 +3,12 @@
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from c_helpers import ABOUT
 
 from cifar_edge.c import COptions, gate
+from cifar_edge.c.kernels import KERNELS
 from cifar_edge.export.targets import TARGETS
 from cifar_edge.files import released
 from cifar_edge.integer import IntegerNetwork
@@ -93,3 +95,34 @@ def test_zephyr_finds_a_module(folder: Path) -> None:
     assert module == {"name": "gn_cnn", "build": {"cmake": "zephyr"}}
     listed = (folder / module["build"]["cmake"] / "CMakeLists.txt").read_text()
     assert "../gn_cnn.c ../gn_cnn_camera.c" in listed
+
+
+@pytest.mark.parametrize(("processor", "kernels"), [("max", "neon"), ("cortex-a53", "generic")])
+def test_arm_with_and_without_the_dot_product(folder: Path, tmp_path: Path, processor: str, kernels: str) -> None:
+    """One program for both: which kernels it chooses, and the logits of an image of zeros."""
+    compiler = "aarch64-linux-gnu-gcc"
+    main = """
+#include <stdio.h>
+#include "gn_cnn_dispatch.h"
+int main(void) {
+  static gn_cnn_state state;
+  static uint8_t image[GN_CNN_SIZE * GN_CNN_SIZE * 3];
+  int32_t logits[GN_CNN_CLASSES];
+  int i;
+  gn_cnn_run_many(&state, image, 1, logits);
+  printf("%s", gn_cnn_kernels());
+  for (i = 0; i < GN_CNN_CLASSES; i++) printf(" %d", (int)logits[i]);
+  return 0;
+}
+"""
+    (tmp_path / "main.c").write_text(main)
+    build = (compiler, "-std=c99", "-O2", "-static", f"-I{folder}")
+    run(*build, "-c", "-DGN_CNN_VARIANT=generic", "-DGN_CNN_GENERIC", folder / "gn_cnn.c", "-o", tmp_path / "generic.o")
+    neon = ("-DGN_CNN_VARIANT=neon", *KERNELS["neon"].flags)
+    run(*build, "-c", *neon, folder / "gn_cnn.c", "-o", tmp_path / "neon.o")
+    sources = (tmp_path / "main.c", folder / "gn_cnn_dispatch.c", tmp_path / "generic.o", tmp_path / "neon.o")
+    run(*build, "-DGN_CNN_DISPATCH", "-DGN_CNN_WITH_NEON", *sources, "-o", tmp_path / "program")
+    chosen, *logits = run("qemu-aarch64", "-cpu", processor, tmp_path / "program").split()
+    network = IntegerNetwork.from_onnx(released("export/gn-cnn/gn-cnn.int8.onnx"))
+    assert chosen == kernels
+    assert list(map(int, logits)) == network(np.zeros((1, 32, 32, 3), np.uint8))[0].tolist()

@@ -25,7 +25,7 @@ typedef struct {
 
 DEFINE(generic)
 @VARIANTS@
-#if @ANY@
+#if @ANY_X86@
 #include <cpuid.h>
 
 /* Whether the processor has these bits of its leaf 7, and the operating system keeps the registers they are about. */
@@ -36,6 +36,17 @@ static int has(uint32_t registers, uint32_t wanted_b, uint32_t wanted_c) {
   if ((low & registers) != registers || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
   return (b & wanted_b) == wanted_b && (c & wanted_c) == wanted_c;
 }
+#endif
+
+#if @ANY_ARM@
+#if defined(__linux__)
+#include <sys/auxv.h>
+static int has_dot_product(void) { return (getauxval(AT_HWCAP) >> 20 & 1u) != 0; }
+#elif defined(__APPLE__)
+static int has_dot_product(void) { return 1; } /* every Mac has it */
+#else
+static int has_dot_product(void) { return 0; } /* not known here */
+#endif
 #endif
 
 static const variant *chosen = &variant_generic;
