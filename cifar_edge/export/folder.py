@@ -91,9 +91,9 @@ def _sweep(out: Path, work: Path) -> None:
         for name in _files(swap) | _files(out):
             with suppress(NotADirectoryError):
                 (swap / name).unlink(missing_ok=True)
-            with suppress(OSError):  # the folder of a target that holds files of the user, or none
-                if (folder := (swap / name).parent) != swap:
-                    folder.rmdir()
+            for folder in Path(name).parents[:-1]:
+                with suppress(OSError):  # it holds files of the user, or there is none
+                    (swap / folder).rmdir()
         _keep(swap, out)
         shutil.rmtree(swap)
 

@@ -181,12 +181,12 @@ def test_two_targets_do_not_write_one_file(
 def copies_of_onnx(network: IntegerNetwork, metadata: ModelMetadata, options: JsonOptions) -> Mapping[str, bytes]:
     """The ONNX file under another name."""
     (content,) = TARGETS["onnx"].write(network, metadata, None).values()
-    return {"copy.bin": content, "copies/copy.bin": content}
+    return {"copy.bin": content, "copies/of/copy.bin": content}
 
 
 def run_copies(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
     """What the copy in the folder answers."""
-    return run(load(files["copies/copy.bin"]).session, images)
+    return run(load(files["copies/of/copy.bin"]).session, images)
 
 
 def fails(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
@@ -207,7 +207,7 @@ def test_an_export_writes_all_targets_or_nothing(
     assert said in words(result.stdout)
     assert (out / "copy.bin").read_bytes() == (out / "gn-cnn-nano.int8.onnx").read_bytes()
     report = json.loads((out / "report.json").read_text())
-    assert report["targets"] == {"onnx": ["gn-cnn-nano.int8.onnx"], "copy": ["copy.bin", "copies/copy.bin"]}
+    assert report["targets"] == {"onnx": ["gn-cnn-nano.int8.onnx"], "copy": ["copy.bin", "copies/of/copy.bin"]}
     (outcome,) = report["target_gates"]["copy"]["outcomes"]
     assert outcome == asdict(Outcome("numpy", True, 250, 1.0, 0.0))
     before = {path.name: path.read_bytes() for path in out.rglob("*") if path.is_file()}
