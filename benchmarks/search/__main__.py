@@ -33,7 +33,7 @@ from cifar_edge.export.targets.onnx import integer_graph
 from cifar_edge.files import replacing
 from cifar_edge.folding.gn_cnn import unfitted
 from cifar_edge.measure.timing import machine, session_run, time_singles
-from cifar_edge.models.gn_cnn import EARLIER_GN_CNN_LAYERS
+from cifar_edge.models.gn_cnn import GN_CNN_LAYERS
 from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.resolve import resolve_run
 from cifar_edge.training.checkpoint import load_network
@@ -43,7 +43,7 @@ from cifar_edge.training.run import training_images
 from cifar_edge.training.teacher import Teacher
 
 PLOT = Path(__file__).parents[2] / "docs" / "search.png"
-RELEASED = search_space.write(EARLIER_GN_CNN_LAYERS)
+RELEASED = search_space.write(GN_CNN_LAYERS)
 HOLDOUT = 5_000
 PROXY = Recipe(epochs=16)
 ROUNDS = 50
