@@ -172,8 +172,8 @@ GN_CNN_DW_LAYERS = (
     Layer(32, kernel=4, stride=2),  # (32, 16, 16)
     Layer(32),
     Layer(64, stride=2),  # (64, 8, 8)
-    *3 * (Layer(64, depthwise=True), Layer(64, kernel=1)),
+    *2 * (Layer(64, depthwise=True), Layer(64, kernel=1)),
     Layer(64, depthwise=True),
-    Layer(48, kernel=1),
+    Layer(112, kernel=1),
 )
-"""As fast as gn-cnn, with depthwise layers at 8x8: 49,546 parameters for ten classes, and 5.1 million MACs."""
+"""Faster than gn-cnn, with depthwise layers at 8x8: 49,226 parameters for ten classes, and 5.0 million MACs."""
