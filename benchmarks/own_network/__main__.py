@@ -10,7 +10,7 @@ accuracy says nothing but how much of it is kept. The int8 file is timed in turn
 onnxruntime's quantize_static makes of that, with uint8 activations, int8 weights per channel and the ranges of the
 pixels given.
 
-Adds a line for each network to benchmarks/own_network/results.csv, which docs/own-network.md shows.
+Adds a line for each network to benchmarks/own_network/results.csv.
 """
 
 import tempfile
