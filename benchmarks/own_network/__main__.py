@@ -148,16 +148,21 @@ def measured(
     timings = {key: 1e6 * timing.p50_seconds for key, timing in time_alternately(sessions, images).items()}
     right = float(np.mean(run(sessions["static"], images).argmax(1) == labels))
     fp32, folding, int8 = report.rows
+    accuracies = [round(100 * row.accuracy.value, 2) for row in (fp32, folding, int8)]
     return Line(
-        name,
-        count_parameters(network),
-        finetune,
-        len(images),
-        *(round(100 * row.accuracy.value, 2) for row in (fp32, folding, int8)),
-        round(100 * int8.comparison.agreement, 2),
-        round(100 * right, 2),
-        *(round(timings[key], 1) for key in ("fp32", "int8", "static")),
-        machine(),
+        network=name,
+        parameters=count_parameters(network),
+        finetuned=finetune,
+        images=len(images),
+        accuracy=accuracies[0],
+        folded=accuracies[1],
+        int8=accuracies[2],
+        agreement=round(100 * int8.comparison.agreement, 2),
+        static=round(100 * right, 2),
+        fp32_us=round(timings["fp32"], 1),
+        int8_us=round(timings["int8"], 1),
+        static_us=round(timings["static"], 1),
+        machine=machine(),
     )
 
 

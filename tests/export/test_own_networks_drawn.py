@@ -1,5 +1,6 @@
 """Networks drawn from the layers that docs/own-network.md accepts: folding is exact, and all targets agree."""
 
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,7 +18,7 @@ from cifar_edge.export.targets import TARGETS, target_options, write_targets
 from cifar_edge.integer import IntegerNetwork
 from cifar_edge.spec import ModelMetadata
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "none": lambda x: x,
     "relu": torch.relu,
     "relu6": F.relu6,
@@ -63,10 +64,12 @@ class Block(nn.Module):
         if self.kind == "average":
             return F.avg_pool2d(x, 3, self.stride, 1)
         if self.kind == "before":
-            return x + self.second(torch.relu(self.first(torch.relu(self.norm(x)))))
+            inner: Tensor = self.second(torch.relu(self.first(torch.relu(self.norm(x)))))
+            return x + inner
         x1: Tensor = self.first(x)
         if self.kind == "bottleneck":
-            return x + self.second(self.activation(x1))
+            inner = self.second(self.activation(x1))
+            return x + inner
         if self.kind == "residual":
             return self.activation(self.second(torch.relu(x1)) + self.project(x))
         return self.activation(x1)
