@@ -1,0 +1,242 @@
+r"""Instructions, memory and flash of the networks in C, on processors of microcontrollers and on others, in qemu.
+
+    apt-get install gcc gcc-arm-none-eabi libnewlib-arm-none-eabi gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu \
+        qemu-system-arm qemu-user
+    python -m benchmarks.microcontrollers
+
+Compiles what `cifar-edge export --quantize --target c` writes by gcc at -O2, runs it on images of the embedded sample,
+compares every logit with the integer network's, and counts instructions with a plugin of qemu 7.2 (Debian 12): the
+difference between a program that runs one image and one that runs three. Counted instructions are not cycles.
+gn-cnn is the released model; the others have weights that nobody trained, which take the same instructions.
+
+Prints the tables of docs/microcontrollers.md and writes benchmarks/microcontrollers/results.csv.
+"""
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from benchmarks import results_file
+from benchmarks.microcontrollers.processors import (
+    PROCESSORS,
+    Processor,
+    compiled,
+    counted,
+    flash_bytes,
+    missing,
+    plugin,
+)
+from cifar_edge import c
+from cifar_edge.c.tables import array
+from cifar_edge.data import load_dataset
+from cifar_edge.export.quantize import quantize
+from cifar_edge.files import released
+from cifar_edge.folding.fold import fold
+from cifar_edge.integer import IntegerNetwork
+from cifar_edge.models import build
+from cifar_edge.spec import CIFAR10_LABELS, ModelMetadata
+
+RESULTS = Path(__file__).with_name("results.csv")
+MODELS = ("gn-cnn", "gn-cnn-max", "gn-cnn-nano")
+IMAGES = 3
+
+
+@dataclass(frozen=True)
+class Line:
+    """A network on a processor.
+
+    Attributes:
+        kernels: those that the compiler's options choose.
+        instructions: of one image.
+        macs: multiply-accumulates of one image.
+        state_bytes: ``sizeof`` the state of an image.
+        stack_bytes: the most that running it writes to.
+        flash_bytes: code, weights and tables.
+        compiler: version of gcc.
+    """
+
+    model: str
+    processor: str
+    kernels: str
+    instructions: int
+    macs: int
+    state_bytes: int
+    stack_bytes: int
+    flash_bytes: int
+    compiler: str
+
+
+@click.command()
+@click.argument("models", nargs=-1, type=click.Choice(MODELS))
+def main(models: tuple[str, ...]) -> None:
+    """Measure MODELS, by default all, on every processor."""
+    for processor in PROCESSORS:
+        if programs := missing(processor):
+            raise click.UsageError(f"{processor.name} needs {', '.join(programs)}.")
+    before = results_file.read(RESULTS, Line)
+    lines: list[Line] = []
+    for name in MODELS:
+        if models and name not in models:
+            lines += [line for line in before if line.model == name]
+        else:
+            lines += measured(name)
+    results_file.write(RESULTS, Line, lines)
+    click.echo("\n\n".join(table(lines) for table in (instructions_table, memory_table, rates_table)))
+
+
+def network_called(name: str) -> IntegerNetwork:
+    """The released integers, or those of a network with drawn weights."""
+    if name == "gn-cnn":
+        return IntegerNetwork.from_onnx(released("export/gn-cnn/gn-cnn.int8.onnx"))
+    images = load_dataset("sample").train_images
+    torch.manual_seed(0)
+    folded = fold(build(name).eval(), torch.tensor(images[:128]))
+    return quantize(folded.layers, images[:64], fit=False)
+
+
+def measured(name: str, processors: Sequence[Processor] = PROCESSORS) -> Iterator[Line]:
+    """The lines of one network.
+
+    Raises:
+        RuntimeError: the logits on a processor are not those of the integer network.
+    """
+    network = network_called(name)
+    about = ModelMetadata(name, "int8", CIFAR10_LABELS, 1, 1, "0" * 64, 0.5, 1, {}, "now")
+    images = load_dataset("sample").test_images[:IMAGES]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for path, content in c.write(network, about, c.COptions(name="network")).items():
+            (folder / Path(path).name).write_bytes(content)
+        rows = array("uint8_t", "images_of_bytes", images.reshape(IMAGES, -1))
+        size = images[0].size
+        (folder / "images.h").write_text(f"{rows}#define images ((const uint8_t (*)[{size}])images_of_bytes)\n")
+        counter = plugin(folder)
+        for processor in processors:
+            yield measured_on(processor, name, network, images, folder, counter)
+
+
+def measured_on(
+    processor: Processor, name: str, network: IntegerNetwork, images: npt.NDArray[np.uint8], folder: Path, counter: Path
+) -> Line:
+    """The line of a network on a processor; ``folder`` has its C.
+
+    Raises:
+        RuntimeError: its logits are not those of the integer network, or the program did not end as it should.
+    """
+    counts = []
+    for number in (1, IMAGES):
+        program = compiled(processor, folder, [f"-DIMAGES={number}"])
+        printed, count = counted(processor, program, counter)
+        logits, _, rest = printed.partition("\n")
+        if [int(each) for each in logits.split()] != network(images[number - 1 : number])[0].tolist():
+            raise RuntimeError(f"{processor.name}: the logits of {name} are others: {logits}")
+        counts.append(count)
+    found = re.match(r"state (\d+) stack (\d+) kernels (\w+)", rest)
+    assert found is not None
+    return Line(
+        name,
+        processor.name,
+        found[3],
+        (counts[1] - counts[0]) // (IMAGES - 1),
+        network.summary().macs,
+        int(found[1]),
+        int(found[2]),
+        flash_bytes(processor, folder),
+        f"gcc {version(processor)}",
+    )
+
+
+def version(processor: Processor) -> str:
+    """That of gcc."""
+    gcc = [f"{processor.tools}gcc", "-dumpfullversion"]
+    return subprocess.run(gcc, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A microcontroller, by its data sheet; of several cores one is used.
+
+    Attributes:
+        processor: the one in `PROCESSORS` whose instructions are counted for it.
+        mhz: the highest clock.
+        flash_kb: flash in kB, in the chip or on its usual board; 0 where there is none of a fixed size.
+        ram_kb: RAM in the chip, in kB.
+    """
+
+    name: str
+    core: str
+    processor: str
+    mhz: int
+    flash_kb: int
+    ram_kb: int
+
+
+CHIPS = (
+    Chip("STM32F030R8", "M0", "Cortex-M0", 48, 64, 8),
+    Chip("STM32F103C8", "M3", "Cortex-M3", 72, 64, 20),
+    Chip("STM32F411CE", "M4", "Cortex-M4", 100, 512, 128),
+    Chip("STM32H743ZI", "M7", "Cortex-M7", 480, 2048, 1024),
+    Chip("STM32N657", "M55", "Cortex-M55", 800, 0, 4200),
+    Chip("RP2040 (Raspberry Pi Pico)", "M0+", "Cortex-M0", 133, 2048, 264),
+    Chip("RP2350 (Raspberry Pi Pico 2)", "M33", "Cortex-M33", 150, 4096, 520),
+    Chip("ESP32-C3", "RISC-V, 32 bits", "rv64gc", 160, 4096, 400),
+    Chip("nRF52840 (Arduino Nano 33 BLE)", "M4", "Cortex-M4", 64, 1024, 256),
+    Chip("RA4M1 (Arduino Uno R4)", "M4", "Cortex-M4", 48, 256, 32),
+)
+
+
+def instructions_table(lines: Sequence[Line]) -> str:
+    """Million instructions an image in Markdown, a column a network."""
+    models = [name for name in MODELS if any(line.model == name for line in lines)]
+    text = ["| million instructions an image | kernels | " + " | ".join(models) + " |"]
+    text.append("|---|---|" + "--:|" * len(models))
+    of = {(line.processor, line.model): line for line in lines}
+    for processor in dict.fromkeys(line.processor for line in lines):
+        each = [of[processor, name] for name in models]
+        numbers = " | ".join(f"{line.instructions / 1e6:#.3g}" for line in each)
+        text.append(f"| {processor} | {each[0].kernels} | {numbers} |")
+    return "\n".join(text)
+
+
+def memory_table(lines: Sequence[Line]) -> str:
+    """Bytes in RAM and flash in Markdown, for kernels of each kind that microcontrollers have."""
+    text = ["| bytes | processor | kernels | state | stack | flash |", "|---|---|---|--:|--:|--:|"]
+    for line in lines:
+        if line.processor in ("Cortex-M0", "Cortex-M4", "Cortex-M55"):
+            figures = f"{line.state_bytes:,} | {line.stack_bytes:,} | {line.flash_bytes:,}"
+            text.append(f"| {line.model} | {line.processor} | {line.kernels} | {figures} |")
+    return "\n".join(text)
+
+
+def rates_table(lines: Sequence[Line]) -> str:
+    """For each of `CHIPS` what fits, and estimated images a second at one and at two cycles an instruction."""
+    of = {(line.processor, line.model): line for line in lines}
+    text = ["| chip | core | MHz | flash, kB | RAM, kB | " + " | ".join(MODELS) + " |"]
+    text.append("|---|---|--:|--:|--:|" + "--:|" * len(MODELS))
+    for chip in CHIPS:
+        cells = [rate(chip, of[chip.processor, name]) for name in MODELS]
+        flash = f"{chip.flash_kb:,}" if chip.flash_kb else "none"
+        text.append(f"| {chip.name} | {chip.core} | {chip.mhz} | {flash} | {chip.ram_kb:,} | {' | '.join(cells)} |")
+    return "\n".join(text)
+
+
+def rate(chip: Chip, line: Line) -> str:
+    """Estimated images a second on ``chip``, or what of it is too small for the network alone."""
+    if chip.flash_kb and line.flash_bytes > 1000 * chip.flash_kb:
+        return "flash"
+    if line.state_bytes + line.stack_bytes > 1000 * chip.ram_kb:
+        return "RAM"
+    fastest = 1e6 * chip.mhz / line.instructions
+    return " to ".join(f"{each:.0f}" if each >= 10 else f"{each:.1f}" for each in (fastest / 2, fastest))
+
+
+if __name__ == "__main__":
+    main()
