@@ -14,6 +14,7 @@ COMMANDS = [
     "benchmark",
     "serve",
     "web",
+    "verify-c",
     "data",
     "summary",
     "info",

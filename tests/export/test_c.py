@@ -169,7 +169,7 @@ def test_an_exported_file_becomes_a_folder_beside_it(sample: Dataset, tmp_path: 
     command = ["export", str(file), "--target", "c", "--name", "net", "--kernels", "generic"]
     result = CliRunner().invoke(main, [*command, "--json"])
     assert result.exit_code == 0, result.stderr
-    assert json.loads(result.stdout)["targets"]["c"]["outcomes"][0]["images"] == 512
+    assert json.loads(result.stdout)["targets"]["c"]["outcomes"][0]["images"] == 750
     assert {path.name for path in tmp_path.iterdir()} == {INT8, "gn-cnn.c"}
     assert {"net.h", "net.c"} <= {path.name for path in (tmp_path / "gn-cnn.c").iterdir()}
     result = CliRunner().invoke(main, command)

@@ -23,7 +23,7 @@ def test_photographs_at_another_size_from_training_to_prediction(
     options = ("--size", str(size), "--epochs", "1", "--set", "batch_size=4", "--set", "holdout=0")
     done = cifar_edge("train", "--data", folder, "--model", model, "--name", "pets", *options)
     assert done.returncode == 0, done.stderr
-    done = cifar_edge("export", "pets", "--quantize", "--max-drop", "100", "--json")
+    done = cifar_edge("export", "pets", "--quantize", "--max-drop", "100", "--keep", "none", "--json")
     assert done.returncode == 0, done.stderr
     path = tmp_path / "runs" / "pets" / "export" / f"{model}.int8.onnx"
     classifier = Classifier(path)
