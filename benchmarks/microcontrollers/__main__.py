@@ -1,7 +1,7 @@
 r"""Instructions, memory and flash of the networks in C, on processors of microcontrollers and on others, in qemu.
 
     apt-get install gcc gcc-arm-none-eabi libnewlib-arm-none-eabi gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu \
-        qemu-system-arm qemu-user
+        gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-arm qemu-system-misc qemu-user
     python -m benchmarks.microcontrollers
 
 Compiles what `cifar-edge export --quantize --target c` writes by gcc at -O2, runs it on images of the embedded sample,
@@ -187,7 +187,7 @@ CHIPS = (
     Chip("STM32N657", "M55", "Cortex-M55", 800, 0, 4200),
     Chip("RP2040 (Raspberry Pi Pico)", "M0+", "Cortex-M0", 133, 2048, 264),
     Chip("RP2350 (Raspberry Pi Pico 2)", "M33", "Cortex-M33", 150, 4096, 520),
-    Chip("ESP32-C3", "RISC-V, 32 bits", "rv64gc", 160, 4096, 400),
+    Chip("ESP32-C3", "RISC-V, 32 bits", "rv32imac", 160, 4096, 400),
     Chip("nRF52840 (Arduino Nano 33 BLE)", "M4", "Cortex-M4", 64, 1024, 256),
     Chip("RA4M1 (Arduino Uno R4)", "M4", "Cortex-M4", 48, 256, 32),
 )

@@ -20,7 +20,7 @@ class Processor:
         tools: prefix of gcc and its tools.
         options: of gcc, for the processor.
         emulator: command line of qemu; the program's file comes behind it.
-        addresses: of code and data on a board without an operating system; None for a program of Linux.
+        addresses: of code and data on a board without an operating system; None where the options or Linux say it.
     """
 
     name: str
@@ -30,12 +30,23 @@ class Processor:
     addresses: tuple[int, int] | None = None
 
 
+_SEMIHOSTING = ("-nographic", "-semihosting-config", "enable=on,target=native", "-kernel")
+
+
 def _cortex(core: str, board: str, floats: str, code: int = 0, data: int = 0x20000000) -> Processor:
     options = [f"-mcpu=cortex-{core.lower()}", "-mthumb", f"-mfloat-abi={'hard' if floats else 'soft'}"]
     options += [f"-mfpu={floats}"] * (floats not in ("", "auto"))
-    semihosting = ("-nographic", "-semihosting-config", "enable=on,target=native")
-    emulator = ("qemu-system-arm", "-M", board, *semihosting, "-kernel")
+    emulator = ("qemu-system-arm", "-M", board, *_SEMIHOSTING)
     return Processor(f"Cortex-{core}", "arm-none-eabi-", tuple(options), emulator, (code, data))
+
+
+def _rv32imac() -> Processor:
+    """With picolibc, on qemu's board ``virt``, whose memory begins at 0x80000000."""
+    options = ("-march=rv32imac", "-mabi=ilp32", "--specs=picolibc.specs", "--crt0=hosted", "--oslib=semihost")
+    flash = "-Wl,--defsym=__flash=0x80000000,--defsym=__flash_size=0x200000"
+    ram = "-Wl,--defsym=__ram=0x80200000,--defsym=__ram_size=0x200000,--defsym=__stack_size=0x10000"
+    emulator = ("qemu-system-riscv32", "-M", "virt", "-bios", "none", *_SEMIHOSTING)
+    return Processor("rv32imac", "riscv64-unknown-elf-", (*options, flash, ram), emulator)
 
 
 PROCESSORS = (
@@ -46,6 +57,7 @@ PROCESSORS = (
     _cortex("M33", "mps2-an505", "fpv5-sp-d16", 0x10000000, 0x38000000),
     _cortex("M55", "mps3-an547", "auto", 0x10000000, 0x30000000),
     Processor("aarch64", "aarch64-linux-gnu-", ("-march=armv8.2-a+dotprod",), ("qemu-aarch64",)),
+    _rv32imac(),
     Processor("rv64gc", "riscv64-linux-gnu-", ("-march=rv64gc",), ("qemu-riscv64",)),
 )
 
