@@ -162,7 +162,7 @@ def version(processor: Processor) -> str:
 
 @dataclass(frozen=True)
 class Chip:
-    """A microcontroller, by its data sheet; of several cores one is used.
+    """A microcontroller, with the figures commonly given for it; of several cores one is used.
 
     Attributes:
         processor: the one in `PROCESSORS` whose instructions are counted for it.
