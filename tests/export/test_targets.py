@@ -104,7 +104,7 @@ def test_int32_logits_are_compared_as_integers(
     monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, (Runner("numpy", run_sums),)))
     written = write_targets(options("json"), network, ABOUT, sample.test_images, sample.test_labels)
     assert written["json"].outcomes[0].images == 250
-    with pytest.raises(GateFailed, match="249 of 249 images get other logits in numpy, by up to 0.003;"):
+    with pytest.raises(GateFailed, match=r"249 of 249 images get other logits in numpy, by up to 0\.003;"):
         write_targets(options("json"), network, ABOUT, sample.test_images[:249], sample.test_labels[:249])
 
 
