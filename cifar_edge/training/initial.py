@@ -12,6 +12,7 @@ from cifar_edge.folding.fold import without_norms
 from cifar_edge.folding.network import BatchNormNetwork, FoldedNetwork
 from cifar_edge.models.pixels import pixels_to_input
 from cifar_edge.training.checkpoint import load_network
+from cifar_edge.training.own_images import beginning
 
 _IMAGES = 512
 """Images that the statistics of the batch norms are of, so that activations of large images fit into memory."""
@@ -49,7 +50,7 @@ def folded_beginning(init: str, model: str) -> FoldedNetwork:
     Raises:
         ModelError: there is no such run or model, it has another network, or its norms are not folded.
     """
-    trained = load_network(init)
+    trained = load_network(beginning(init))
     if trained.name != model:
         raise ModelError(f"{init} is a {trained.name}, no beginning for a {model}; give --model {trained.name}")
     folded = trained.folded or without_norms(trained.network)

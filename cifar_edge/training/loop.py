@@ -147,7 +147,7 @@ def _batches(
 ) -> Batches:
     """The batches of one epoch."""
     if recipe.steps_per_epoch:
-        return _passes(images, labels, recipe, number, teacher, stop)
+        return _passes(images, labels, recipe, number, teacher)
     augmented, targets, teacher_logits = _one_pass(images, labels, recipe, number, teacher, stop)
     batch = min(recipe.batch_size, len(images))
 
@@ -158,9 +158,7 @@ def _batches(
     return batches
 
 
-def _passes(
-    images: Tensor, labels: Tensor, recipe: Recipe, number: int, teacher: Teacher | None, stop: Callable[[], bool]
-) -> Batches:
+def _passes(images: Tensor, labels: Tensor, recipe: Recipe, number: int, teacher: Teacher | None) -> Batches:
     """The batches of ``steps_per_epoch`` steps, drawn from passes over the images; each is augmented when it is due."""
     batch = min(recipe.batch_size, len(images))
     needed, generator = recipe.steps_per_epoch * batch, new_generator(recipe.seed, number)
@@ -171,7 +169,8 @@ def _passes(
         chosen = order[index * batch : (index + 1) * batch]
         augmented = augmented_by(recipe, images[chosen], new_generator(recipe.seed, number, index))
         part = worker.share(0, batch)
-        return augmented[part], labels[chosen][part], teacher.logits(augmented[part], stop) if teacher else None
+        # One batch takes the teacher no time: the step is finished and saved before a training stops.
+        return augmented[part], labels[chosen][part], teacher.logits(augmented[part]) if teacher else None
 
     return batches
 

@@ -1,6 +1,8 @@
 """The default training on an image folder: from a released network, at a size and for so long as suits the images."""
 
 import math
+from contextlib import suppress
+from pathlib import Path
 from statistics import median_low
 
 from cifar_edge.errors import ModelError
@@ -27,6 +29,21 @@ def released_beginning(model: str) -> str:
         return ""
 
 
+def beginning(init: str) -> Path:
+    """The folder of the run or released model ``init``, to begin a training with.
+
+    The name of a released model means that one, even where a run has the same name: a training that is called gn-cnn
+    begins with the released gn-cnn, not with itself. Such a run is given by its path.
+
+    Raises:
+        ModelError: there is no such run or model.
+    """
+    if Path(init).name == init:
+        with suppress(ModelError):
+            return released(f"models/{init}")
+    return resolve_run(init).path
+
+
 def recipe_for_images(init: str, sides: list[int]) -> Recipe:
     """The recipe for an image folder, but for the number of steps: see `with_steps`.
 
@@ -37,10 +54,10 @@ def recipe_for_images(init: str, sides: list[int]) -> Recipe:
     Raises:
         ModelError: there is no such run or model.
     """
-    beginning = resolve_run(init)
+    folder = beginning(init)
     recipe = Recipe(
-        model=Run(beginning.path).network().model,
-        init=init if is_released(beginning.path) else str(beginning.path),
+        model=Run(folder).network().model,
+        init=init if is_released(folder) else str(folder),
         epochs=_EPOCHS,
         batch_size=32,
         learning_rate=0.01,

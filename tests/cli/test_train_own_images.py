@@ -58,6 +58,15 @@ def test_photographs_begin_with_the_released_network(photographs: Path, tmp_path
     assert Run(tmp_path / "runs" / "next").recipe.init == str(Path("runs", "own"))
 
 
+def test_a_run_may_have_the_name_of_the_released_network_that_it_begins_with(photographs: Path, tmp_path: Path) -> None:
+    for name in ("gn-cnn", "later"):
+        done = train("--data", photographs, "--holdout", "0.3", *SHORT, "--name", name)
+        assert done.exit_code == 0, done.stderr
+        assert "beginning with the released gn-cnn" in done.stderr
+    first, later = (Run(tmp_path / "runs" / name).weights().read_bytes() for name in ("gn-cnn", "later"))
+    assert first == later
+
+
 def test_the_steps_grow_with_the_images() -> None:
     recipe = recipe_for_images("gn-cnn", [200])
     steps = [recipe.epochs * with_steps(recipe, images).steps_per_epoch for images in (10, 300, 1_200, 120_000)]
