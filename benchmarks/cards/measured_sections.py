@@ -7,6 +7,7 @@ from benchmarks.cards.calibration import BINS, expected_calibration_error, negat
 from benchmarks.cards.corruptions import CORRUPTIONS, TRANSFORMS
 from benchmarks.cards.facts import Form, Measured, Released
 from benchmarks.cards.markdown import block, paragraph, table
+from benchmarks.cards.trainings import Training
 from cifar_edge.cli.evaluate import text_report
 from cifar_edge.measure.accuracy import Evaluation
 from cifar_edge.measure.metrics import Estimate
@@ -19,6 +20,9 @@ _REFERENCE = (
 _PURPOSE = {
     "gn-cnn": "The product's default: it tells which of ten things a small picture shows, on a small CPU, one image at "
     "a time. Trained with GroupNorm, deployed with the norms folded into the convolutions.",
+    "gn-cnn-nano": "For the smallest devices: it tells which of ten things a small picture shows with a third of the "
+    "weights of [gn-cnn](../gn-cnn/README.md), which is more accurate; take that one where it fits. Trained with "
+    "GroupNorm, deployed with the norms folded into the convolutions.",
     "s8-layer": _REFERENCE.format("LayerNorm over channels and positions"),
     "s8-group": _REFERENCE.format("GroupNorm in two groups"),
     "s8-batch": _REFERENCE.format("BatchNorm"),
@@ -116,8 +120,9 @@ def calibration(model: Released, measured: Measured) -> str:
     if model.twin is not None:
         origin = (
             "The temperatures are those of the least negative log likelihood (NLL) on the "
-            f"{model.twin.images:,} held-out images of a twin, which was trained alike on the others. They are in the "
-            "files' metadata; `predict` and `Classifier` divide the logits by them. That changes scores, not answers."
+            f"{model.twin.images:,} held-out images of a twin, which was trained {_alike(model, model.twin)} on the "
+            "others. They are in the files' metadata; `predict` and `Classifier` divide the logits by them. That "
+            "changes scores, not answers."
         )
     text = (
         "How far a score can be believed, on all test images. Expected calibration error (ECE): images are sorted by "
@@ -127,6 +132,11 @@ def calibration(model: Released, measured: Measured) -> str:
     )
     heads = ["", "ECE>", "at the temperature>", "NLL>", "at the temperature>", "temperature>"]
     return f"{table(heads, rows)}\n{paragraph(text)}"
+
+
+def _alike(model: Released, twin: Training) -> str:
+    """How its twin was trained, beside the released network."""
+    return "alike" if twin.epochs == model.recipe.epochs else f"for {twin.epochs} epochs, not {model.recipe.epochs},"
 
 
 def corruptions(model: Released, measured: Measured) -> str:

@@ -7,6 +7,7 @@ from statistics import mean, stdev
 
 from benchmarks.cards.facts import Released
 from benchmarks.cards.markdown import block, paragraph, table
+from benchmarks.cards.trainings import Training
 from cifar_edge.measure.timing import LARGE_BATCH
 from cifar_edge.models.summary import summarize
 from cifar_edge.runs.run import RECIPE
@@ -100,22 +101,24 @@ def training(model: Released) -> str:
 def seeds(model: Released) -> str:
     """What other seeds of the same recipe give, and the twin with held-out images."""
     alike = [each for each in model.trainings if each.model == model.name and not each.holdout]
+    twin = f" {_twin(model.twin)}" if model.twin else ""
     if len(alike) < 2:
-        return paragraph(f"Trained once, with seed {model.recipe.seed}: how much of it is chance is not known.")
+        return paragraph(f"Trained once, with seed {model.recipe.seed}: how much of it is chance is not known.{twin}")
     forms = list(alike[0].accuracy)
     columns = [[each.accuracy[form] for each in alike] for form in forms]
     rows = [[f"{each.seed}", *(f"{each.accuracy[form]:.2%}" for form in forms)] for each in alike]
     rows.append(["mean", *(f"{mean(column):.2%}" for column in columns)])
     rows.append(["standard deviation", *(f"{100 * stdev(column):.2f} points" for column in columns)])
-    text = f"On the {alike[0].images:,} test images. Released is seed {model.recipe.seed}, whatever the others reach."
-    if model.twin is not None:
-        reached = ", ".join(f"{form} {value:.2%}" for form, value in model.twin.accuracy.items())
-        text += (
-            f" A twin, seed {model.twin.seed} with {model.twin.holdout:,} training images held out, reaches on these: "
-            f"{reached}."
-        )
-    text += " Commands: [benchmarks/cards/trainings.py](../../benchmarks/cards/trainings.py)."
+    text = (
+        f"On the {alike[0].images:,} test images. Released is seed {model.recipe.seed}, whatever the others reach."
+        f"{twin} Commands: [benchmarks/cards/trainings.py](../../benchmarks/cards/trainings.py)."
+    )
     return f"{table(['seed', *(f'{form}>' for form in forms)], rows)}\n{paragraph(text)}"
+
+
+def _twin(twin: Training) -> str:
+    reached = ", ".join(f"{form} {value:.2%}" for form, value in twin.accuracy.items())
+    return f"A twin, seed {twin.seed} with {twin.holdout:,} training images held out, reaches on these: {reached}."
 
 
 def files(paths: Sequence[Path]) -> str:

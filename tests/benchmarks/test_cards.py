@@ -145,6 +145,15 @@ def test_gn_cnn_holds_what_it_promises() -> None:
     assert sorted(each.seed for each in model.trainings if each.model == "gn-cnn" and not each.holdout) == [0, 1, 2]
 
 
+def test_gn_cnn_nano_fits_the_smallest_devices() -> None:
+    model, _ = read("gn-cnn-nano")
+    int8 = model.forms[-1]
+    assert int8.file is not None
+    assert max(form.parameters for form in model.forms) <= 16_000
+    assert int8.file.stat().st_size <= 20_000
+    assert model.report["rows"][-1]["accuracy"]["value"] >= 0.82
+
+
 # How a card is made: of a network that is hardly trained, by the sample.
 
 

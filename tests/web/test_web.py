@@ -168,9 +168,17 @@ def test_accessibility_rules(browser: Browser, host: Host, cat: bytes, scheme: s
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_the_figures_are_those_of_the_file(person: PagePerson) -> None:
+def test_the_figures_are_those_of_the_file(person: PagePerson, classifier: Classifier) -> None:
+    about, size = classifier.metadata, released("export/gn-cnn/gn-cnn.int8.onnx").stat().st_size
+    assert about.test_accuracy is not None
     figures = person.page.locator("#figures").inner_text()
-    for figure in ("89.71% of 10,000 test images", "49,158", "6.92 million", "55.5 kB", "gn-cnn, int8"):
+    for figure in (
+        f"{about.test_accuracy:.2%} of 10,000 test images",
+        f"{about.parameters:,}",
+        f"{about.macs / 1e6:.2f} million",
+        f"{size / 1e3:.1f} kB",
+        "gn-cnn, int8",
+    ):
         assert figure in figures
 
 
