@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-import click
 from sphinx.application import Sphinx
 
 from cifar_edge import __version__
@@ -15,7 +14,7 @@ author = "the cifar-edge authors"
 copyright = f"{author}, Apache-2.0"  # noqa: A001 - Sphinx's name for it
 version = release = __version__
 
-extensions = ["myst_nb", "site_links", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click"]
+extensions = ["myst_nb", "site_links", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 
 # The source is the whole checkout, so that a link such as ../models/gn-cnn/README.md is right on a code host and here.
 root_doc = "docs/index"
@@ -38,7 +37,7 @@ myst_heading_anchors = 3
 
 # Single backticks in docstrings: a link where it leads somewhere, else code.
 default_role = "py:obj"
-smartquotes = False  # a help text says --json
+smartquotes = False  # an option is written --json
 add_module_names = False
 autodoc_class_signature = "mixed"
 autodoc_member_order = "bysource"
@@ -58,16 +57,9 @@ html_theme_options = {"navigation_with_keys": True}
 def setup(app: Sphinx) -> None:
     """Connect what is said about docstrings here."""
     app.connect("autodoc-process-docstring", keep_colons, priority=100)
-    for part in ("description", "options"):
-        app.connect(f"sphinx-click-process-{part}", keep_asterisks)
 
 
 def keep_colons(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Begin an attribute with an empty comment, or napoleon takes what stands before its first colon for its type."""
     if what in {"attribute", "property"}:
         lines[:0] = ["..", ""]
-
-
-def keep_asterisks(app: Sphinx, context: click.Context, lines: list[str]) -> None:
-    """A help text is plain: its asterisks are of patterns, and emphasise nothing."""
-    lines[:] = [line.replace("*", r"\*") for line in lines]

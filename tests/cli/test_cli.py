@@ -37,11 +37,6 @@ def test_every_command_explains_itself_and_its_options(name: str) -> None:
     assert undocumented == []
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_is_in_the_readme(name: str) -> None:
-    assert f"cifar-edge {name}" in (CHECKOUT / "README.md").read_text()
-
-
 @pytest.mark.parametrize(
     "arguments", [["info"], ["predict", "docs/images/cat.png"], ["data", "--data", "sample"], ["runs"]]
 )
