@@ -71,12 +71,20 @@ CIFAR10_LABELS = (
 Precision = Literal["fp32", "int8"]
 
 
+def is_model_name(name: str) -> bool:
+    """Whether files of an export may be called by ``name``: letters, digits, ``-``, ``_`` and ``.``, at most 100.
+
+    It holds for the metadata of a file from elsewhere, so that the files written from it lie where they should.
+    """
+    return 0 < len(name) <= 100 and all(each.isalnum() or each in "-_." for each in name) and name[0] not in "-."
+
+
 @dataclass(frozen=True, slots=True)
 class ModelMetadata:
     """The metadata of an exported model, stored as JSON in the ``.onnx`` file.
 
     Attributes:
-        model: registered name of the network, such as ``gn-cnn``.
+        model: registered name of the network, such as ``gn-cnn``; see `is_model_name`.
         precision: ``fp32`` or ``int8``.
         labels: class names in the order of the logits.
         parameters: trainable parameters of the PyTorch module that was exported.
@@ -160,6 +168,8 @@ class ModelMetadata:
         for key in _COUNTS:
             if known[key] < 0:
                 raise ContractError(f"its metadata has {key} = {known[key]!r}")
+        if not is_model_name(known["model"]):
+            raise ContractError(f"its metadata has model = {known['model']!r}")
         known["labels"] = _labels(known["labels"])
         # The bounds keep the softmax finite, whatever the logits.
         if not 1e-3 <= known["temperature"] <= 1e3:

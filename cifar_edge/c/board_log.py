@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 _MODEL = re.compile(r"(\S+@[0-9a-f]{12})\b")
-_LOGITS = re.compile(r"image (\d+):((?: +-?\d+)+)")
-_DIFFERS = re.compile(r"image (\d+) differs, first in layer (\S+)")
-_CYCLES = re.compile(r"cycles of an image, checksums included: (\d+)")
+_LOGITS = re.compile(r"image (\d{1,9}):((?: +-?\d{1,10})+)")
+_DIFFERS = re.compile(r"image (\d{1,9}) differs, first in layer (\S+)")
+_CYCLES = re.compile(r"cycles of an image, checksums included: (\d{1,20})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,4 +116,7 @@ def logits_of(program: Path, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.in
         raise GateFailed(f"the compiled C does not run: {error}; nothing was written") from error
     if done.returncode:
         raise GateFailed(f"the compiled C ends with exit code {done.returncode}; nothing was written")
-    return np.frombuffer(done.stdout, np.int32).reshape(len(images), -1)
+    logits = np.frombuffer(done.stdout[: len(done.stdout) // 4 * 4], np.int32)
+    if not logits.size or logits.size % len(images):
+        raise GateFailed(f"the compiled C answers with {len(done.stdout):,} bytes; nothing was written")
+    return logits.reshape(len(images), -1)

@@ -38,9 +38,11 @@ class Kernels:
     runs_on: str
 
 
+_LITTLE = "!defined(__ARM_BIG_ENDIAN)"
+
 KERNELS: dict[str, Kernels] = {
     "avx512vnni": Kernels(
-        condition="defined(__AVX512VNNI__) && defined(__AVX512BW__)",
+        condition="defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__)",
         packing="blocks",
         floats=True,
         template="avx512vnni.h",
@@ -58,7 +60,7 @@ KERNELS: dict[str, Kernels] = {
         runs_on="avx2",
     ),
     "neon": Kernels(
-        condition="defined(__ARM_FEATURE_DOTPROD) && defined(__aarch64__)",
+        condition=f"defined(__ARM_FEATURE_DOTPROD) && defined(__aarch64__) && {_LITTLE}",
         packing="signed_blocks",
         floats=True,
         template="neon.h",
@@ -67,7 +69,7 @@ KERNELS: dict[str, Kernels] = {
         runs_on="asimddp",
     ),
     "helium": Kernels(
-        condition="defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1) && defined(__GNUC__)",
+        condition=f"defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1) && defined(__GNUC__) && {_LITTLE}",
         packing="signed_pairs",
         floats=False,
         template="helium.h",
@@ -76,7 +78,7 @@ KERNELS: dict[str, Kernels] = {
         runs_on="",
     ),
     "dsp": Kernels(
-        condition="defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__GNUC__)",
+        condition=f"defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__GNUC__) && {_LITTLE}",
         packing="pairs",
         floats=False,
         template="dsp.h",

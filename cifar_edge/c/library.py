@@ -104,13 +104,7 @@ def library(content: bytes, network: IntegerNetwork, metadata: ModelMetadata, op
             except (OSError, AttributeError):  # of another machine, or damaged
                 pass
         _build(command, network, metadata, options, path)
-        built = Library(path, network)
-    size = network.size
-    images = np.random.default_rng(0).integers(0, 256, (_COMPARED, size, size, 3), np.uint8)
-    if not np.array_equal(built.logits(images), network(images)):
-        path.unlink(missing_ok=True)
-        raise CannotRun(f"the C that {command[0]} compiles computes something else; try another compiler, named in CC")
-    return built
+        return Library(path, network)
 
 
 @contextmanager
@@ -150,7 +144,7 @@ def _generator() -> bytes:
 def _build(
     command: Sequence[str], network: IntegerNetwork, metadata: ModelMetadata, options: COptions, path: Path
 ) -> None:
-    """Compile the network to the shared library ``path``."""
+    """Compile the network to the shared library ``path``, which appears once it computes what the network does."""
     try:
         sources = write(network, metadata, COptions(options.kernels, _PREFIX))
     except TypeError as error:
@@ -178,6 +172,11 @@ def _build(
         _compile(
             [*base, *flags, "-DNET_DISPATCH", "-shared", f"{_PREFIX}_dispatch.c", *objects, "-o", "library"], folder
         )
+        images = np.random.default_rng(0).integers(0, 256, (_COMPARED, network.size, network.size, 3), np.uint8)
+        if not np.array_equal(Library(folder / "library", network).logits(images), network(images)):
+            raise CannotRun(
+                f"the C that {command[0]} compiles computes something else; try another compiler, named in CC"
+            )
         (folder / "library").replace(path)
 
 

@@ -17,6 +17,15 @@ _KEYWORDS = """
 """
 """Of C and C++."""
 
+_HEADERS = """
+    assert complex ctype errno fenv inttypes iso646 limits locale math setjmp signal stdalign stdarg
+    stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype
+"""
+"""Of C. A header of such a name in the folder would take their place."""
+
+_TAKEN = re.compile(r"selftest|(.*_)?(add|average_pool|conv|depthwise|grouped|make|max_pool|sums)")
+"""Names of which the C makes a file or a function of its own, such as ``add_row``."""
+
 
 @dataclass(frozen=True, slots=True)
 class COptions:
@@ -41,7 +50,9 @@ class COptions:
                     f"no kernels are called {each!r}{did_you_mean(each, known)}; there are {', '.join(known)}"
                 )
         if self.name is not None and not is_identifier(self.name):
-            raise ValueError(f"{self.name!r} is not an identifier of C: letters, digits and _, and not a keyword")
+            raise ValueError(
+                f"{self.name!r} is not an identifier of C: letters, digits and _, and no keyword or name that is taken"
+            )
 
     @property
     def kernel_names(self) -> tuple[str, ...]:
@@ -57,5 +68,8 @@ class COptions:
 
 
 def is_identifier(name: str) -> bool:
-    """Whether ``name`` is an identifier in C and in C++ that is not reserved."""
-    return bool(re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name)) and name not in _KEYWORDS.split() and "__" not in name
+    """Whether ``name`` is an identifier in C and in C++ that is not reserved, and stands for nothing else here."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or "__" in name:
+        return False
+    lower = name.lower()  # for file systems that do not tell cases apart
+    return name not in _KEYWORDS.split() and lower not in _HEADERS.split() and not _TAKEN.fullmatch(lower)

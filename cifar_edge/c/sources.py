@@ -52,7 +52,7 @@ def write(network: IntegerNetwork, metadata: ModelMetadata, options: COptions) -
     chosen = kernels.chosen(options.kernel_names)
     prefix = options.prefix(metadata.model)
     values = {
-        "DESCRIPTION": description(metadata),
+        "DESCRIPTION": re.sub(r"[^\w .,%@+-]", "_", description(metadata), flags=re.ASCII),  # nothing ends a comment
         "SIZE": str(network.size),
         "CLASSES": str(len(metadata.labels)),
         "WORDS": str(-(-made.memory // 4)),
@@ -149,15 +149,14 @@ def quoted(text: str) -> str:
 
 
 def _character(byte: int) -> str:
-    plain = 32 <= byte < 127 and chr(byte) not in '"\\?_'  # _ so that no text looks like a name that `filled` replaces
-    return chr(byte) if plain else f"\\{byte:03o}"
+    character = chr(byte)  # only these, so that no text looks like one that `filled` replaces
+    return character if character.isascii() and (character.isalnum() or character in " ,%@+-") else f"\\{byte:03o}"
 
 
 def filled(template: str, values: Mapping[str, str], prefix: str) -> str:
     """The text of ``template``, a file in ``templates/``, with ``values`` and the ``prefix`` of the network."""
     text = (files(__package__) / "templates" / template).read_text()
-    for name, value in values.items():
-        text = text.replace(f"@{name}@", value)
+    text = re.sub(r"@([A-Z0-9_]+)@", lambda found: values.get(found[1], found[0]), text)
     text = re.sub(r"\bNETWORK_", f"{prefix.upper()}_", text)
     text = re.sub(r"\bnetwork_", f"{prefix}_", text)
     return re.sub(r"\bnetwork(\.[ch]\b|\)| C\))", rf"{prefix}\1", text)

@@ -43,15 +43,18 @@ def bias(step: Step, made: Plan, offset: int = 0) -> npt.NDArray[np.int64]:
     """The biases of a convolution of codes less ``offset``: less the zero point times the sum of the weights.
 
     Raises:
-        TypeError: a sum of products may not fit into 32 bits.
+        TypeError: a sum of products may not fit into 32 bits, or not so times its factor.
     """
     assert step.weights is not None
     assert step.bias is not None
     weights = step.weights.astype(np.int64).reshape(len(step.weights), -1)
     zero_point = made.activations[step.inputs[0]].quantization.zero_point
     moved: npt.NDArray[np.int64] = step.bias.astype(np.int64) - (zero_point - offset) * weights.sum(1)
-    if (np.abs(moved) + 255 * np.abs(weights).sum(1) >= 2**31).any():
+    largest = np.abs(moved) + 255 * np.abs(weights).sum(1)
+    if (largest >= 2**31).any():
         raise TypeError(f"the sums of {step.name} do not fit into 32 bits")
+    if step.factors is not None and (largest * step.factors >= 2**31 - 256).any():
+        raise TypeError(f"the sums of {step.name} times its scales do not fit into 32 bits")
     return moved
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from cifar_edge.errors import ExportError
 from cifar_edge.messages import display_name, listed
-from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZES, MAX_CLASSES, MIN_CLASSES
+from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZES, MAX_CLASSES, MIN_CLASSES, is_model_name
 
 Number = float | Sequence[float]
 """One number, or one a channel."""
@@ -114,8 +114,9 @@ def check_name(name: str) -> str:
     Raises:
         ExportError: they cannot.
     """
-    if not name or not all(character.isalnum() or character in "-_." for character in name) or name[0] in "-.":
-        raise ExportError(f"the name {display_name(repr(name))} is not made of letters, digits, '-', '_' and '.'")
+    if not is_model_name(name):
+        shown = display_name(repr(name))
+        raise ExportError(f"the name {shown} is not made of at most 100 letters, digits, '-', '_' and '.'")
     return name
 
 

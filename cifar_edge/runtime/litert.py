@@ -146,7 +146,10 @@ def _checked(content: bytes) -> ModelMetadata:
         raise ContractError(f"it has {others[0]}, which `cifar-edge export` never writes")
     if graphs != 1:
         raise ContractError(f"it has {graphs} graphs; `cifar-edge export` writes one")
-    return ModelMetadata.from_json(text.decode())
+    try:
+        return ModelMetadata.from_json(text.decode())
+    except UnicodeDecodeError as error:
+        raise ContractError("its metadata is not UTF-8") from error
 
 
 def _end(details: Mapping[str, Any]) -> tuple[str, str, list[int]]:

@@ -67,6 +67,7 @@ def test_what_differs_is_named(printed: str) -> None:
     [
         ("", "stdin has no line of the self-test"),
         ("nothing of it\n", "has no line of the self-test"),
+        (f"image {'9' * 5000}: {'1' * 5000}\n", "has no line of the self-test"),
         ("image 0: 1 2 3\n", "ends early: it has no logits of image 1"),
         ("gn-cnn.int8@000000000000, 90 %\nimage 0: 1 2\n", "the board ran gn-cnn.int8@000000000000, and "),
     ],

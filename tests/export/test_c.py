@@ -3,6 +3,7 @@
 import ctypes
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -182,6 +183,9 @@ def test_an_exported_file_becomes_a_folder_beside_it(sample: Dataset, tmp_path: 
     [
         (["--name", "int"], "'int' is not an identifier of C"),
         (["--name", "2nd"], "'2nd' is not an identifier of C"),
+        (["--name", "string"], "'string' is not an identifier of C: letters, digits and _, and no keyword or name"),
+        (["--name", "selftest"], "'selftest' is not an identifier of C"),
+        (["--name", "my_add"], "'my_add' is not an identifier of C"),
         (["--kernels", "genric"], "no kernels are called 'genric' (did you mean generic?)"),
     ],
 )
@@ -215,6 +219,30 @@ def test_a_compiler_that_fails_is_one_line_and_nothing_stays(tmp_path: Path, mon
     assert not (tmp_path / "out").exists()
 
 
+def test_texts_of_the_metadata_stay_texts(gn_cnn: IntegerNetwork, tmp_path: Path) -> None:
+    """Labels and digest, which a file from elsewhere says, are no C, whatever is in them."""
+    labels = (
+        "a (network)",
+        "@TABLES@",
+        "*/ int x; /*",
+        "network_run",
+        'quote"\\',
+        "??/",
+        "ä\n",
+        "network.c",
+        "%s",
+        "NETWORK_H",
+    )
+    about = replace(ABOUT, labels=labels, weights_sha256="*/\nint x;/* ")
+    files = TARGETS["c"].write(gn_cnn, about, target_options(["c"], {})["c"])
+    sources = gate.write_sources(files, tmp_path)
+    library = gate.build(
+        gate.compiler() or [], sources[:1], tmp_path / "net.so", ("-shared", "-fPIC", "-Wall", "-Werror")
+    )
+    found = (ctypes.c_char_p * len(labels)).in_dll(ctypes.CDLL(str(library)), "gn_cnn_labels")
+    assert tuple(label.decode() for label in found if label) == labels
+
+
 def test_sums_beyond_32_bits_cannot_be_done() -> None:
     weights, bias = np.full((1, 3, 1, 1), 127, np.int8), np.array([2**31 - 1000], np.int32)
     conv = Conv(weights, np.ones(1, np.float32), bias, (1, 1), (0, 0, 0, 0), 1, Quantization(np.float32(1)))
@@ -222,3 +250,6 @@ def test_sums_beyond_32_bits_cannot_be_done() -> None:
     network = IntegerNetwork(32, (conv, head), np.float32(1))
     with pytest.raises(TypeError, match="the sums of Conv-1 do not fit into 32 bits"):
         TARGETS["c"].write(network, ABOUT, target_options(["c"], {})["c"])
+    conv = replace(conv, bias=np.zeros(1, np.int32), scales=np.full(1, 1e8, np.float32))
+    with pytest.raises(TypeError, match="the sums of Conv-1 times its scales do not fit into 32 bits"):
+        TARGETS["c"].write(replace(network, layers=(conv, head)), ABOUT, target_options(["c"], {})["c"])

@@ -112,6 +112,8 @@ def test_an_error_of_onnxruntime_is_made_printable(refusal: Refusal) -> None:
         (b'"model":"tiny"', b'"model":"\xff\xfe\xfd\xfc"', "its metadata or a name in it is not UTF-8"),
         (b"batch", b"ba\xffch", "its metadata or a name in it is not UTF-8"),
         (b'"contract":1', b'"contract" 1', "its metadata is not JSON"),
+        (b'"model":"tiny"', b'"model":"../x"', "its metadata has model = '../x'"),
+        (b'"model":"tiny"', b'"model":"*/ /"', "its metadata has model = '*/ /'"),
         (b'"temperature":1.0', b'"temperature":0.0', "its metadata has temperature = 0.0"),
         (b'"test_accuracy":null', b'"test_accuracy": NaN', "its metadata has test_accuracy = nan"),
     ],

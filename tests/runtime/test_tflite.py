@@ -148,6 +148,7 @@ def packed(model: Any) -> bytes:
         (lambda content: written(scores=True), ContractError, "its output is scores.* export it without --scores"),
         (lambda content: written(size=48), ContractError, r"the contract requires 'image' uint8 \[1, 48, 48, 3\]"),
         (lambda content: content[:30_000], ModelError, "damaged or not a LiteRT model"),
+        (lambda content: content.replace(b'"model"', b'"\xff\xfe\xfd\xfc\xfb"'), ContractError, "is not UTF-8"),
         (lambda content: content[:8], ModelError, "damaged or not a LiteRT model"),
         (lambda content: content[:8] + b"\xff" * 1000, ModelError, "damaged or not a LiteRT model"),
     ],

@@ -237,7 +237,7 @@ int network_camera_run(network_camera *camera, network_state *state, network_for
   const uint32_t bytes = network_camera_begin(camera, state, format, width, height);
   uint32_t row;
   if (bytes == 0) return -1;
-  for (row = 0; row < height; row++) network_camera_row(camera, frame + row * bytes);
+  for (row = 0; row < height; row++) network_camera_row(camera, frame + (size_t)row * bytes);
   network_camera_end(camera, logits);
   return 0;
 }

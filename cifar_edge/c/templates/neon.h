@@ -76,7 +76,7 @@ static inline void copy_column(const layer *l, const window *w, int32_t length, 
 
 /* Tiles of 4 pixels and 16 channels, from weights packed [channels / 16][row, 4 codes][16][4]. */
 static inline void neon_conv_row(const layer *l, const window *w, uint8_t *out) {
-  int8_t columns[4 * COLUMN_BYTES];
+  int8_t columns[4 * COLUMN_BYTES] ALIGNED;
   const int32_t length = (l->kernel_columns * l->channels_in + 3) / 4 * 4, size = l->kernel_rows * length;
   const int32_t outputs = l->channels_out;
   int32_t x, o, i;
