@@ -18,6 +18,7 @@ from cifar_edge.files import is_released
 @click.command("fold")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--epochs", type=click.IntRange(min=1), default=5, show_default=True, help="Epochs of fine-tuning.")
+@click.option("--continue", "continued", is_flag=True, help="Fine-tune on from the run's folded network.")
 @set_option("Change one key of the fine-tuning, such as fold.contrast=0.5", only="fold.")
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to train."
@@ -27,6 +28,7 @@ from cifar_edge.files import is_released
 def command(
     run: Path,
     epochs: int,
+    continued: bool,
     settings: tuple[str, ...],
     device: str,
     data: str | None,
@@ -38,7 +40,8 @@ def command(
     """Fold the norms of a finished run.
 
     This is the last phase of train, for a RUN that was trained without it, or again with other settings. It writes the
-    folded network, of which export --quantize makes int8, to the run's deploy.safetensors.
+    folded network, of which export --quantize makes int8, to the run's deploy.safetensors. With --continue the folded
+    network that the run has is fine-tuned on.
 
     Example: cifar-edge fold runs/20261123-043639-gn-cnn --epochs 20 --set fold.contrast=0.5
     """
@@ -60,6 +63,14 @@ def command(
         interruptible("the run has not changed; fold it again") as stop,
         reporting(accuracy_name, 0, epochs, stop) as callbacks,
     ):
-        summary = fold_run(folder, dataset, epochs=epochs, settings=settings, device=device, callbacks=callbacks)
+        summary = fold_run(
+            folder,
+            dataset,
+            epochs=epochs,
+            settings=settings,
+            continued=continued,
+            device=device,
+            callbacks=callbacks,
+        )
     record = {**summary.to_record(), "folder": str(folder)}
     say(json.dumps(record, indent=2) if as_json else summary_text(summary, folder))

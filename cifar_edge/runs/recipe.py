@@ -100,6 +100,11 @@ class Recipe:
     """Augmented copies of each image, one for each epoch in turn, the same for every seed; 0 augments anew in every
     epoch. A teacher classifies each copy once, for all runs, so that it is affordable on a CPU (docs/training.md)."""
 
+    copy_shift: int = 0
+    """Largest further shift of an augmented copy, in pixels, drawn anew in each epoch, as is ``flip``; 0 leaves the
+    copies as they are. A network then cannot learn the copies by heart. The teacher does not classify them again: its
+    logits for the copy stand for its logits for the shifted one (docs/training.md)."""
+
     crop: int = 4
     """Largest shift of the random crop, in pixels, with reflected borders; 0 for none."""
 
@@ -277,6 +282,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "weight_decay": (0.0, 1.0),
     "label_smoothing": (0.0, 0.99),
     "augmented_copies": (0, 1_000),
+    "copy_shift": (0, 16),
     "crop": (0, 64),
     "resized_crop": (0.0, 1.0),
     "cutout": (0, 128),

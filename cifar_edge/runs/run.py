@@ -200,15 +200,15 @@ class Run:
         """
         write_text(self.path / RECIPE, recipe.to_toml())
 
-    def metrics(self) -> "list[EpochRecord]":
-        """The epochs, from ``metrics.csv``.
+    def metrics(self, name: str = METRICS) -> "list[EpochRecord]":
+        """The epochs, from ``metrics.csv``, or from `FOLD_METRICS`.
 
         Raises:
             ModelError: the file is missing or damaged.
         """
         from cifar_edge.runs.epochs import read_csv
 
-        return read_csv(self.path / METRICS)
+        return read_csv(self.path / name)
 
     def write_metrics(self, records: "Sequence[EpochRecord]", name: str = METRICS, *, durable: bool = True) -> None:
         """Write the epochs as ``metrics.csv``, or as `FOLD_METRICS` if the run was folded after the training.

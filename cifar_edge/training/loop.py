@@ -12,7 +12,7 @@ from cifar_edge.errors import Interrupted, ModelError, TrainingError
 from cifar_edge.messages import reason
 from cifar_edge.models.pixels import pixels_to_input
 from cifar_edge.runs.recipe import Recipe
-from cifar_edge.training.augmentation import augmented_by
+from cifar_edge.training.augmentation import augment, augmented_by
 from cifar_edge.training.checkpoint import derived_seed, new_generator
 from cifar_edge.training.distributed import Worker, batch_worker, this_worker
 from cifar_edge.training.step import Step, schedule
@@ -186,7 +186,10 @@ def _one_pass(
         return augmented, labels[order], teacher.logits(augmented, stop) if teacher else None
     # Independent of seed and order, so that the teacher's logits for these copies are found in its cache.
     augmented = augmented_by(recipe, images, new_generator(0, (number - 1) % recipe.augmented_copies))
-    return augmented[order], labels[order], teacher.logits(augmented, stop)[order] if teacher else None
+    teacher_logits = teacher.logits(augmented, stop)[order] if teacher else None
+    if recipe.copy_shift:
+        augmented = augment(augmented, generator, crop=recipe.copy_shift, flip=recipe.flip, cutout=0)
+    return augmented[order], labels[order], teacher_logits
 
 
 def _snapshot(step: Step, epoch: int, steps: int) -> Snapshot:

@@ -139,14 +139,27 @@ class Phases:
             return initial_network(folded, self.images, self.labels, classes)
         return build(recipe.model, classes, recipe.size).to(self.device)
 
-    def fold(self, network: nn.Module, summary: RunSummary) -> tuple[RunSummary, Tensor]:
-        """Fold, fine-tune and save; returns ``summary`` with the accuracies of that, and logits on the test images."""
+    def fold(
+        self, network: nn.Module, summary: RunSummary, folded: FoldedNetwork | None = None
+    ) -> tuple[RunSummary, Tensor]:
+        """Fold, fine-tune and save.
+
+        Args:
+            network: whose norms are folded.
+            summary: of the run so far.
+            folded: what is fine-tuned in place of a newly folded ``network``; None folds it.
+
+        Returns:
+            ``summary`` with the accuracies of the folded network, and its logits on the test images.
+        """
         if self.state is not None and self.state.phase == "train":
             self.save("fold", None)
         order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(_FIT_SEED))
         seen = self.images[order[:_FIT_IMAGES].to(self.device)]
         recipe = self.recipe.fine_tuning
-        tuned = self._fit("fold", with_batch_norm(fold(network, seen), seen), recipe)
+        beginning = fold(network, seen) if folded is None else folded.to(self.device)
+        earlier_epochs = 0 if folded is None else summary.fold_epochs or 0
+        tuned = self._fit("fold", with_batch_norm(beginning, seen), recipe)
         assert isinstance(tuned, BatchNormNetwork)
         folded = without_batch_norm(tuned)
         validation_accuracy = None
@@ -157,7 +170,7 @@ class Phases:
         save_folded(self.run.weights(folded=True), folded, recipe.model, self.dataset.labels, recipe.size)
         summary = replace(
             summary,
-            fold_epochs=recipe.epochs,
+            fold_epochs=earlier_epochs + recipe.epochs,
             folded_holdout_accuracy=validation_accuracy,
             folded_test_accuracy=accuracy_of(logits, self.test[1]),
         )

@@ -151,6 +151,7 @@ def fold_run(
     *,
     epochs: int,
     settings: Sequence[str] = (),
+    continued: bool = False,
     device: str = "auto",
     callbacks: Callbacks | None = None,
 ) -> RunSummary:
@@ -164,6 +165,7 @@ def fold_run(
         dataset: the one it was trained on.
         epochs: of fine-tuning.
         settings: other changes of the run's recipe, as ``fold.key=value``.
+        continued: fine-tune on from the run's folded network, rather than from its newly folded norms.
         device: one of `cifar_edge.training.machine.DEVICES`.
         callbacks: called with progress.
 
@@ -173,8 +175,8 @@ def fold_run(
     Raises:
         ModelError: the folder holds no finished run.
         RecipeError: the run's recipe is damaged, or ``settings`` are wrong.
-        TrainingError: the network's norms cannot be folded, ``dataset`` is another one, the loss is not finite, the
-            memory is too small, or another process holds the run.
+        TrainingError: the network's norms cannot be folded, there is no folded network to go on from, ``dataset`` is
+            another one, the loss is not finite, the memory is too small, or another process holds the run.
         Interrupted: ``callbacks.stop`` was true.
     """
     trained = load_network(folder)
@@ -182,6 +184,8 @@ def fold_run(
         raise TrainingError(f"{folder} began with a folded network: it has no norms to fold")
     if not can_fold(trained.network):
         raise TrainingError(_cannot_fold(trained.name))
+    if continued and trained.folded is None:
+        raise TrainingError(f"{folder} has no folded network to go on from; fold it without --continue")
     check_split_rule(trained.data)
     if changed := change(trained.data, dataset):
         raise TrainingError(f"{changed}; give that with --data")
@@ -196,12 +200,13 @@ def fold_run(
         summary = replace(summary, temperature=kept)
     with held(folder), memory_for(recipe):
         phases = Phases(recipe, dataset, folder, where, callbacks or Callbacks())
-        summary, logits = phases.fold(trained.network.to(where), summary)
+        summary, logits = phases.fold(trained.network.to(where), summary, trained.folded if continued else None)
         _warn_about_folding_loss(summary, phases.callbacks)
         plots.draw_predictions(
             folder, dataset, logits.cpu().numpy(), _deployed_name(recipe.model, summary), phases.folded
         )
-        run.write_metrics(phases.records, FOLD_METRICS)
+        earlier = run.metrics(FOLD_METRICS) if continued and (folder / FOLD_METRICS).exists() else []
+        run.write_metrics([*earlier, *phases.records], FOLD_METRICS)
         write_trained_on(folder, dataset)  # runs of early versions do not have it
         run.write_summary(summary)
         run.write_recipe(recipe)

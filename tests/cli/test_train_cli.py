@@ -25,6 +25,9 @@ def test_train_fold_and_what_they_say(cifar_edge: RunCommand, trained: Path) -> 
     assert all(line in recipe for line in ("[fold]\nepochs = 1\n", "\ncontrast = 0.5\n", "\ncontrast = 0.0\n"))
     assert (trained / "fold-metrics.csv").read_text().splitlines()[1].startswith("fold,1,")
     assert "fold 1/1" in " ".join(done.stderr.split())
+    done = cifar_edge("fold", trained, "--epochs", "2", "--json", "--continue")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["fold_epochs"] == 3
 
 
 @pytest.mark.parametrize(

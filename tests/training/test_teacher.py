@@ -141,6 +141,37 @@ def test_copies_come_back_in_turn_in_another_order(
     assert not torch.equal(epochs[0], epochs[2])
 
 
+def test_a_shifted_copy_is_another_image_that_its_teacher_is_not_asked_about(
+    monkeypatch: pytest.MonkeyPatch, sample: Dataset, images: Tensor
+) -> None:
+    epochs: list[tuple[Tensor, Tensor]] = []
+
+    class Watched(Step):
+        def __call__(self, images: Tensor, labels: Tensor, *others: Any) -> None:
+            epochs.append((images, others[-1]))
+            super().__call__(images, labels, *others)
+
+    monkeypatch.setattr(loop, "Step", Watched)
+    recipe = COPIES.with_values(epochs=4, augmented_copies=1, copy_shift=1, crop=0, flip=False, batch_size=len(images))
+    network = Counting()
+    fit(build("s8-group"), images, torch.from_numpy(sample.train_labels), recipe, teacher=Teacher([network], recipe))
+    assert network.asked == len(images)
+    # Without crop and flip the copy is the image, so that its shifted versions are found by their inner pixels.
+    inner = {image[1:-1, 1:-1].numpy().tobytes(): index for index, image in enumerate(images)}
+    shifts: set[tuple[int, int]] = set()
+    logits: dict[int, Tensor] = {}
+    for shifted, taught in epochs:
+        for image, answer in zip(shifted, taught, strict=True):
+            for down in range(3):
+                for across in range(3):
+                    part = image[down : down + 30, across : across + 30].numpy().tobytes()
+                    if part in inner:
+                        shifts.add((down, across))
+                        assert torch.equal(logits.setdefault(inner[part], answer), answer)
+    assert len(shifts) == 9
+    assert len(logits) == len(inner)
+
+
 def test_mixtures_have_mixed_targets(images: Tensor) -> None:
     """A step goes down the gradient of the loss whose targets are mixed, labels and teacher's distribution alike."""
     torch.manual_seed(0)

@@ -1,6 +1,7 @@
 import copy
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from cifar_edge.models.pixels import pixels_to_input
 from cifar_edge.models.summary import count_macs
 from cifar_edge.runs.epochs import EpochRecord
 from cifar_edge.runs.recipe import FoldRecipe, Recipe
+from cifar_edge.runs.run import FOLD_METRICS, Run
 from cifar_edge.training import augmentation
 from cifar_edge.training.augmentation import relight
 from cifar_edge.training.callbacks import Callbacks
@@ -111,6 +113,33 @@ def test_the_plots_are_drawn_again_when_norms_are_folded_later(few: Dataset, tmp
     folded = load_network(folder).folded
     assert folded is not None
     assert _drawn(folder) == _plots(tmp_path / "folded", few, folded, "gn-cnn, its norms folded")
+
+
+def test_fine_tuning_goes_on_from_the_folded_network(run: Path, sample: Dataset, tmp_path: Path) -> None:
+    folder = shutil.copytree(run, tmp_path / "run")
+    images = torch.from_numpy(sample.test_images)
+
+    def logits() -> torch.Tensor:
+        folded = load_network(folder).folded
+        assert folded is not None
+        return logits_of(folded, images)
+
+    before, still = logits(), ["fold.learning_rate=0", "fold.muon_learning_rate=0"]
+    assert fold_run(folder, sample, epochs=2, settings=still, continued=True).fold_epochs == 4 + 2
+    continued = logits()
+    assert fold_run(folder, sample, epochs=1, settings=still, continued=True).fold_epochs == 4 + 2 + 1
+    assert [line.epoch for line in Run(folder).metrics(FOLD_METRICS)] == [1, 2, 1]
+    assert fold_run(folder, sample, epochs=2, settings=still).fold_epochs == 2
+    anew = logits()
+    # Only the statistics of the batch norms are of other images.
+    assert (continued - before).abs().mean() < 0.3 * (anew - before).abs().mean()
+
+
+def test_nothing_to_go_on_from(few: Dataset, tmp_path: Path) -> None:
+    train(Recipe(epochs=1, batch_size=16), few, tmp_path)
+    with pytest.raises(TrainingError, match="no folded network to go on from"):
+        fold_run(tmp_path, few, epochs=1, continued=True)
+    assert not (tmp_path / "deploy.safetensors").exists()
 
 
 def test_a_folding_that_loses_more_than_a_point_is_warned_of(few: Dataset, tmp_path: Path) -> None:
