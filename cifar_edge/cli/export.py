@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import asdict
 from datetime import datetime
 from importlib import import_module
@@ -15,6 +16,7 @@ from cifar_edge.cli.loading import image_folder_options, load_unseen
 from cifar_edge.cli.own_network import export_own, own_network_options
 from cifar_edge.cli.verbosity import note, say, tell
 from cifar_edge.files import is_released
+from cifar_edge.spec import is_model_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,6 +47,12 @@ def _share(context: click.Context, parameter: click.Parameter, value: str | None
     return share
 
 
+def _stem(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not is_model_name(value):
+        raise click.BadParameter(f"{value!r} is not made of at most 100 letters, digits, '-', '_' and '.'.")
+    return value
+
+
 @click.command("export")
 @click.argument("model", required=False)
 @click.option("--quantize", is_flag=True, help="Make int8 as well, calibrated on training images.")
@@ -68,7 +76,13 @@ def _share(context: click.Context, parameter: click.Parameter, value: str | None
     help="Write int8 in this format as well; repeatable. ONNX is always written.",
 )
 @click.option("--kernels", metavar="NAMES", help="Target c: kernels beside plain C, with commas.  [default: auto, all]")
-@click.option("--name", metavar="NAME", help="Target c: prefix of all names in C.  [default: the model's name]")
+@click.option(
+    "--name",
+    metavar="NAME",
+    callback=_stem,
+    help="Call the files by this name, and the functions of target c, with _ for - and dots.  [default: the run's name "
+    "for files; the model's for C, and for files of a released model]",
+)
 @click.option("--scores", is_flag=True, help="The .tflite file of --target litert gives scores, not logits.")
 @click.option(
     "--keep",
@@ -109,7 +123,8 @@ def command(
 
     MODEL is a run, by its folder or its name under runs, or the name of a released model. Without MODEL, it is the
     newest finished run, or the released gn-cnn if there are no runs; a newer run that was interrupted or has failed
-    is an error. The files go to RUN/export, those of a released model to runs/TIME-MODEL/export. Every file is
+    is an error. The files go to RUN/export, those of a released model to runs/TIME-MODEL/export, and are called by the
+    run or the model, unless --name says otherwise. Every file is
     compared with the PyTorch network on the test images of the data it was trained on, and measured on this machine.
     The report says which one to deploy: the fastest, unless that is int8 and loses more than --max-drop (on few test
     images, more than one image). If a gate fails, the exit code is 3 and nothing is written.
@@ -123,7 +138,8 @@ def command(
 
     Example: cifar-edge export gn-cnn --quantize --out gn-cnn-for-the-device
     """
-    options_given = {"kernels": kernels, "name": name, "scores": scores or None}
+    prefix = re.sub("[-.]", "_", name) if name is not None and "c" in targets else None
+    options_given = {"kernels": kernels, "name": prefix, "scores": scores or None}
     given = {option: value for option, value in options_given.items() if value is not None}
     if "litert" in targets:
         with needs("litert"):
@@ -137,7 +153,7 @@ def command(
             raise click.UsageError(
                 "An .onnx file is only written in other formats; it takes no data, no threshold and no --debug."
             )
-        _export_file(Path(model), out, targets, given, as_json)
+        _export_file(Path(model), out, targets, given, name, as_json)
         return
     if set(targets) - {"onnx"} and not quantize:
         raise click.UsageError("--target is a format of int8, which only --quantize makes.")
@@ -167,6 +183,7 @@ def command(
             max_drop=max_drop,
             targets=options,
             debug=debug,
+            name=name,
         )
         _say(report, folder, as_json)
         return
@@ -191,6 +208,7 @@ def command(
         targets=options,
         threshold=threshold,
         debug=_print_signals if debug else None,
+        stem=name or _default_stem(resolved.path, trained.name),
     )
     _say(report, target, as_json)
 
@@ -206,7 +224,12 @@ def _say(report: "Report", folder: Path, as_json: bool) -> None:
 
 
 def _export_file(
-    file: Path, out: Path | None, targets: "Sequence[str]", given: "Mapping[str, Any]", as_json: bool
+    file: Path,
+    out: Path | None,
+    targets: "Sequence[str]",
+    given: "Mapping[str, Any]",
+    name: str | None,
+    as_json: bool,
 ) -> None:
     """Write an exported int8 file for other targets."""
     if not set(targets) - {"onnx"}:
@@ -218,7 +241,7 @@ def _export_file(
         from cifar_edge.export.targets import target_options
 
     folder = out or file.parent
-    written = export_file(file, folder, target_options(targets, given))
+    written = export_file(file, folder, target_options(targets, given), name)
     if as_json:
         records = {name: {**asdict(target), "files": list(target.files)} for name, target in written.items()}
         say(json.dumps({"folder": str(folder), "targets": records}, indent=2))
@@ -238,6 +261,13 @@ def _default_folder(source: Path, name: str) -> Path:
     from cifar_edge.runs.run import Run
 
     return Run(source).export.path
+
+
+def _default_stem(source: Path, name: str) -> str:
+    """What files are called by: the run, so that those of several runs can lie in one folder, or the released model."""
+    from cifar_edge.export.folder import stem_of
+
+    return name if is_released(source) else stem_of(source.resolve().name, name)
 
 
 def _print_signals(signals: "Sequence[LayerSignal]") -> None:

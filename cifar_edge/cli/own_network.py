@@ -86,6 +86,7 @@ def export_own(
     max_drop: float,
     targets: Mapping[str, Any],
     debug: bool,
+    name: str | None = None,
 ) -> tuple["Report", Path]:
     """Export the network that ``own`` names; returns the report, and the folder of the files.
 
@@ -99,6 +100,7 @@ def export_own(
         max_drop: percentage points that int8 may lose.
         targets: target -> its options.
         debug: whether to print the signal after each layer.
+        name: of the model and its files; None for that of the Python file.
 
     Raises:
         ExportError: the file gives no network, its weights do not fit, or it cannot be exported.
@@ -135,7 +137,7 @@ def export_own(
         test=(dataset.test_images, dataset.test_labels),
         labels=dataset.labels,
         targets=targets,
-        name=file.stem,
+        name=name or file.stem,
         max_drop=max_drop,
         data=dataset.name,
     )

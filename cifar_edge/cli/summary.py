@@ -79,8 +79,9 @@ def _int8_of(run: "Run") -> "IntegerSummary | None":
     """That of the int8 file that ``run`` was exported to; None where it has none, or one of a network with norms."""
     from cifar_edge.errors import ContractError, ModelError
 
+    files = [file for file in run.export.files if file.name.endswith(".int8.onnx")]
     with suppress(ContractError, ModelError):
-        return _exported(str(run.export.path / f"{run.network().model}.int8.onnx"))
+        return _exported(str(files[0])) if len(files) == 1 else None
     return None
 
 

@@ -1,6 +1,7 @@
 """The folder of an export: replaced as a whole or not at all, by one process at a time, even if that is killed."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,7 +13,7 @@ from cifar_edge.files import exchange, make_folder, sync_folder, write_bytes
 from cifar_edge.runs.exports import REPORT, Export
 from cifar_edge.runs.lock import held
 from cifar_edge.runs.run import Run
-from cifar_edge.spec import Precision
+from cifar_edge.spec import Precision, is_model_name
 
 REPORT_TEXT = "report.md"
 
@@ -107,13 +108,25 @@ def _keep(before: Path, out: Path) -> None:
             _keep(other, out / other.name)
 
 
-def model_file(model: str, precision: Precision) -> str:
-    """The file name of ``model`` in an export."""
-    return f"{model}.{precision}.onnx"
+def model_file(stem: str, precision: Precision) -> str:
+    """The name of an ``.onnx`` file of an export whose files are called by ``stem``."""
+    return f"{stem}.{precision}.onnx"
+
+
+def stem_of(name: str, model: str) -> str:
+    """The stem of files of ``model`` that belong to the run or file called ``name``: that, as far as files allow it."""
+    stem = re.sub(r"[^\w.-]", "_", name).lstrip("-.")
+    return stem if is_model_name(stem) else model
+
+
+def renamed(files: Mapping[str, bytes], model: str, stem: str) -> dict[str, bytes]:
+    """``files`` that are called by ``model``, called by ``stem``."""
+    start = f"{model}."
+    return {stem + name[len(model) :] if name.startswith(start) else name: files[name] for name in files}
 
 
 def _files(folder: Path) -> set[str]:
     """The names that files of the export in ``folder`` may have, for the model that its report names."""
     export = Export(folder)
     models = {model_file(export.model, precision) for precision in get_args(Precision)}
-    return {REPORT, REPORT_TEXT} | models | export.target_files
+    return {REPORT, REPORT_TEXT} | models | export.row_files | export.target_files

@@ -9,13 +9,14 @@ import numpy as np
 
 from cifar_edge.data import load_dataset
 from cifar_edge.errors import ExportError
+from cifar_edge.export.folder import stem_of
 from cifar_edge.export.targets import ALWAYS, Written, write_targets
 from cifar_edge.files import make_folder, sync_folder, write_bytes
 from cifar_edge.integer import IntegerNetwork
 from cifar_edge.model_file.reading import read_graph
 
 
-def export_file(path: Path, out: Path, targets: Mapping[str, Any]) -> dict[str, Written]:
+def export_file(path: Path, out: Path, targets: Mapping[str, Any], stem: str | None = None) -> dict[str, Written]:
     """Write the integer network in the file at ``path`` for each of ``targets`` into the folder ``out``.
 
     The gate compares them on the images of CIFAR-10 in this package, whatever the classes are.
@@ -24,6 +25,7 @@ def export_file(path: Path, out: Path, targets: Mapping[str, Any]) -> dict[str, 
         path: an int8 ``.onnx`` file of `cifar-edge export`.
         out: made if it is missing.
         targets: as `cifar_edge.export.targets.target_options` returns them.
+        stem: what the files are called by; None for that of the file.
 
     Raises:
         ModelError: there is no such file, or it is damaged.
@@ -35,7 +37,8 @@ def export_file(path: Path, out: Path, targets: Mapping[str, Any]) -> dict[str, 
     _, metadata = read_graph(path)
     sample = load_dataset("sample", size=network.size)
     images = np.concatenate([sample.test_images, sample.train_images])
-    written = write_targets(targets, network, metadata, images, None)
+    stem = stem or stem_of(path.name.removesuffix(".onnx").removesuffix(f".{metadata.precision}"), metadata.model)
+    written = write_targets(targets, network, metadata, images, None, stem)
     del written[ALWAYS]
     try:
         _write({name: content for target in written.values() for name, content in target.files.items()}, out)

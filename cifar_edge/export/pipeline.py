@@ -48,8 +48,9 @@ def export_network(
     threshold: Calibration | None = None,
     debug: Callable[[Sequence[LayerSignal]], None] | None = None,
     convert: Convert = conversions,
+    stem: str | None = None,
 ) -> Report:
-    """Write ``<model>.fp32.onnx``, with ``quantize`` ``<model>.int8.onnx``, and a report into the folder ``out``.
+    """Write ``<stem>.fp32.onnx``, with ``quantize`` ``<stem>.int8.onnx``, and a report into the folder ``out``.
 
     Int8 is made of the folded network if there is one, else of the network as trained. An earlier export in ``out`` is
     replaced as a whole, after every gate has been passed.
@@ -65,6 +66,7 @@ def export_network(
         threshold: the images that a threshold of each file is chosen by; None for no threshold.
         debug: called with the signal after each layer of int8, before int8 is judged.
         convert: makes the graphs, as `cifar_edge.export.conversion.conversions` does.
+        stem: what the files are called by; None for the name of the model.
 
     Raises:
         GateFailed: a file differs from the PyTorch module, or from the integer network, by more than its gate allows.
@@ -88,8 +90,9 @@ def export_network(
         judged = _judged(
             made, trained, dataset, max_drop=max_drop, threshold=threshold, debug=debug if quantize else None
         )
-        written = _written(judged[-1], dataset, targets)
-        report = _report(trained, dataset, judged, max_drop, written)
+        stem = stem or trained.name
+        written = _written(judged[-1], dataset, targets, stem)
+        report = _report(trained, dataset, judged, max_drop, written, stem)
         contents = {row.file: export.content for row, export in zip(report.rows, judged, strict=True) if row.file}
         for target in written.values():
             contents.update(target.files)
@@ -174,12 +177,12 @@ def _judge(
     )
 
 
-def _written(int8: _Judged, dataset: Dataset, targets: Mapping[str, Any]) -> dict[str, Written]:
+def _written(int8: _Judged, dataset: Dataset, targets: Mapping[str, Any], stem: str) -> dict[str, Written]:
     """The files of each target, after their gate; none if there is no integer network."""
     integers = int8.conversion.integers
     if integers is None:
         return {}
-    return write_targets(targets, integers, int8.about, dataset.test_images, dataset.test_labels)
+    return write_targets(targets, integers, int8.about, dataset.test_images, dataset.test_labels, stem)
 
 
 def _rounding(session: Any, logits: Logits, conversion: Conversion, network: nn.Module, dataset: Dataset) -> Comparison:
@@ -199,6 +202,7 @@ def _report(
     judged: Sequence[_Judged],
     max_drop: float,
     written: Mapping[str, Written],
+    stem: str,
 ) -> Report:
     sessions = {export.conversion.name: load(export.content).session for export in judged}
     others = {name: TARGETS[name].session for name in written}
@@ -208,7 +212,7 @@ def _report(
     return Report(
         model=trained.name,
         created=about.created,
-        rows=tuple(_row(trained.name, export, timings[export.conversion.name]) for export in judged),
+        rows=tuple(_row(stem, export, timings[export.conversion.name]) for export in judged),
         max_drop=max_drop,
         unfolded=trained.folded is None and can_fold(trained.network),
         data=f"{dataset.name} ({dataset.source})",
@@ -223,12 +227,12 @@ def _report(
     )
 
 
-def _row(model: str, export: _Judged, timing: Timing) -> Row:
+def _row(stem: str, export: _Judged, timing: Timing) -> Row:
     conversion = export.conversion
     return Row(
         name=conversion.name,
         precision=conversion.about.precision,
-        file=model_file(model, conversion.about.precision) if conversion.written else None,
+        file=model_file(stem, conversion.about.precision) if conversion.written else None,
         size=len(export.content),
         accuracy=export.accuracy,
         comparison=export.comparison,

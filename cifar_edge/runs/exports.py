@@ -1,6 +1,6 @@
 """Reads the folder of an export: its ``.onnx`` files, which of them to use, and its ``report.json``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -45,8 +45,15 @@ class Export:
         """Names of the files that the report lists for its targets, some in a folder; a path to elsewhere is none."""
         targets = self._report().get("targets")
         listed = list(targets.values()) if isinstance(targets, dict) else []
-        names = [name for files in listed if isinstance(files, list) for name in files if isinstance(name, str)]
-        return {name for name in names if all(part not in ("", ".", "..") for part in name.split("/"))}
+        return _names_within(name for files in listed if isinstance(files, list) for name in files)
+
+    @property
+    def row_files(self) -> set[str]:
+        """Names of the ``.onnx`` files that the report has measured; a path to elsewhere is none."""
+        rows = self._report().get("rows")
+        return (
+            _names_within(row.get("file") for row in rows if isinstance(row, dict)) if isinstance(rows, list) else set()
+        )
 
     def file(self) -> Path:
         """The file to use when only the folder is given: int8, unless the report says to deploy fp32.
@@ -74,3 +81,9 @@ class Export:
 
     def _report(self) -> dict[str, Any]:
         return record_in(self.path / REPORT)
+
+
+def _names_within(values: Iterable[object]) -> set[str]:
+    """Those of ``values`` that are names of files in a folder, or in one of its folders."""
+    names = [value for value in values if isinstance(value, str)]
+    return {name for name in names if all(part not in ("", ".", "..") for part in name.split("/"))}

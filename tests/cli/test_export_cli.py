@@ -38,7 +38,7 @@ def test_newest_run_is_exported_into_itself(run_folder: Path, cifar_edge: RunCom
     assert "deploy " in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
     for precision in ("fp32", "int8"):
-        metadata = load(run_folder / "export" / f"s8-batch.{precision}.onnx").metadata
+        metadata = load(run_folder / "export" / f"{run_folder.name}.{precision}.onnx").metadata
         assert (metadata.precision, metadata.test_images) == (precision, 250)
 
 
@@ -49,6 +49,14 @@ def test_json_is_the_report(run_folder: Path, tmp_path: Path) -> None:
     assert printed.pop("folder") == str(tmp_path / "elsewhere")
     assert printed == json.loads((tmp_path / "elsewhere" / "report.json").read_text())
     assert not (run_folder / "export").exists()
+
+
+def test_files_are_called_by_the_run_or_by_the_name_given(run_folder: Path) -> None:
+    for name, stem in ((["--name", "mine-1.0"], "mine-1.0"), ([], run_folder.name)):
+        assert export(run_folder, *name).exit_code == 0
+        written = {path.name for path in (run_folder / "export").iterdir()}
+        assert written == {f"{stem}.fp32.onnx", "report.json", "report.md"}, "those of the earlier export are gone"
+        assert load(run_folder / "export" / f"{stem}.fp32.onnx").metadata.model == "s8-batch"
 
 
 def test_released_model_is_exported_elsewhere(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,6 +107,7 @@ def test_damaged_weights_are_one_line(run_folder: Path) -> None:
     [
         (["no-such-run"], 1, "is called 'no-such-run'"),
         (["--max-drop", "nan"], 2, "nan is not a number of percentage points"),
+        (["--name", "a/b"], 2, "'a/b' is not made of at most 100 letters, digits, '-', '_' and '.'"),
         (["--debug"], 2, "--debug is about int8, which only --quantize makes"),
         (["--max-drop", "much"], 2, "'much' is not a valid float"),
         (["--out", "runs/20260101-000000-s8-batch/summary.json"], 2, "is a file"),

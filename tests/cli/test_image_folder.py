@@ -74,7 +74,7 @@ def test_from_images_to_predictions(pets: Path, tmp_path: Path, sample: Dataset)
     assert exported.stdout.count("int8 undecided, too few images to tell: ") == 2
     folder = tmp_path / "runs" / "own" / "export"
     for precision in ("fp32", "int8"):
-        session, metadata = load(folder / f"gn-cnn.{precision}.onnx")
+        session, metadata = load(folder / f"own.{precision}.onnx")
         assert metadata.labels == LABELS
         right = run(session, dataset.test_images).argmax(axis=1) == dataset.test_labels
         assert (metadata.test_accuracy, metadata.test_images) == (right.mean(), len(right))
@@ -86,7 +86,7 @@ def test_from_images_to_predictions(pets: Path, tmp_path: Path, sample: Dataset)
         integers = quantize(network.layers, calibration_images(images))
         return serialize(integer_graph(integers), metadata)
 
-    int8 = (folder / "gn-cnn.int8.onnx").read_bytes()
+    int8 = (folder / "own.int8.onnx").read_bytes()
     assert int8 == calibrated_by(dataset.train_images)
     assert int8 != calibrated_by(dataset.test_images)
     assert int8 != calibrated_by(sample.train_images)

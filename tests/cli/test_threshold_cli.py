@@ -44,7 +44,7 @@ def test_a_threshold_goes_from_the_export_to_every_answer(run: Path, tmp_path: P
     assert re.search(r"int8, not sure below a largest logit of [-\d.e]+, which 50% of 200 training images reach", said)
     assert "images of other" in " ".join(result.stdout.split())
     assert max(map(len, result.stdout.splitlines())) <= 80
-    model = out / "gn-cnn-nano.int8.onnx"
+    model = out / "run.int8.onnx"
     metadata = load(model).metadata
     assert metadata.contract == 2
     reported = json.loads((out / "report.json").read_text())["rows"][-1]["threshold"]
@@ -61,7 +61,7 @@ def test_a_threshold_goes_from_the_export_to_every_answer(run: Path, tmp_path: P
 
 def test_evaluate_says_how_many_others_each_threshold_refuses(run: Path, tmp_path: Path, sample: Dataset) -> None:
     assert command("export", run, "--keep", "none", "--out", tmp_path / "out").exit_code == 0
-    model, data = tmp_path / "out" / "gn-cnn-nano.fp32.onnx", ("--data", run.parent / "data")
+    model, data = tmp_path / "out" / "run.fp32.onnx", ("--data", run.parent / "data")
     assert load(model).metadata.threshold is None
     write_images(tmp_path, {"strange": range(30, 37)}, sample)
     result = command("evaluate", model, *data, "--other", tmp_path / "strange")
@@ -95,7 +95,7 @@ def test_cifar_10_has_no_others_of_its_own(tmp_path: Path, sample: Dataset) -> N
 
 
 def test_evaluate_draws_the_mistakes(run: Path, tmp_path: Path) -> None:
-    model = tmp_path / "out" / "gn-cnn-nano.fp32.onnx"
+    model = tmp_path / "out" / "run.fp32.onnx"
     assert command("export", run, "--keep", "none", "--out", model.parent).exit_code == 0
     picture = tmp_path / "mistakes.png"
     result = command("evaluate", model, "--data", run.parent / "data", "--mistakes", picture)

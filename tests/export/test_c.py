@@ -171,11 +171,11 @@ def test_an_exported_file_becomes_a_folder_beside_it(sample: Dataset, tmp_path: 
     result = CliRunner().invoke(main, [*command, "--json"])
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["targets"]["c"]["outcomes"][0]["images"] == 750
-    assert {path.name for path in tmp_path.iterdir()} == {INT8, "gn-cnn.c"}
-    assert {"net.h", "net.c"} <= {path.name for path in (tmp_path / "gn-cnn.c").iterdir()}
+    assert {path.name for path in tmp_path.iterdir()} == {INT8, "net.c"}
+    assert {"net.h", "net.c"} <= {path.name for path in (tmp_path / "net.c").iterdir()}
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 1
-    assert result.stderr.strip().endswith("gn-cnn.c exists; remove it, or give another folder with --out")
+    assert result.stderr.strip().endswith("net.c exists; remove it, or give another folder with --out")
 
 
 @pytest.mark.parametrize(

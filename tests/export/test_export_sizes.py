@@ -25,7 +25,7 @@ def test_photographs_at_another_size_from_training_to_prediction(
     assert done.returncode == 0, done.stderr
     done = cifar_edge("export", "pets", "--quantize", "--max-drop", "100", "--keep", "none", "--json")
     assert done.returncode == 0, done.stderr
-    path = tmp_path / "runs" / "pets" / "export" / f"{model}.int8.onnx"
+    path = tmp_path / "runs" / "pets" / "export" / "pets.int8.onnx"
     classifier = Classifier(path)
     assert (classifier.size, classifier.metadata.contract) == (size, 2)
     photo = tmp_path / "photo.jpg"

@@ -205,9 +205,9 @@ def test_an_export_writes_all_targets_or_nothing(
     assert result.exit_code == 0, result.stderr
     said = "copy passed: in numpy copy.bin, copies/ computes what int8 does, bit for bit, on 250 images"
     assert said in words(result.stdout)
-    assert (out / "copy.bin").read_bytes() == (out / "gn-cnn-nano.int8.onnx").read_bytes()
+    assert (out / "copy.bin").read_bytes() == (out / "run.int8.onnx").read_bytes()
     report = json.loads((out / "report.json").read_text())
-    assert report["targets"] == {"onnx": ["gn-cnn-nano.int8.onnx"], "copy": ["copy.bin", "copies/of/copy.bin"]}
+    assert report["targets"] == {"onnx": ["run.int8.onnx"], "copy": ["copy.bin", "copies/of/copy.bin"]}
     (outcome,) = report["target_gates"]["copy"]["outcomes"]
     assert outcome == asdict(Outcome("numpy", True, 250, 1.0, 0.0))
     before = {path.name: path.read_bytes() for path in out.rglob("*") if path.is_file()}

@@ -220,8 +220,8 @@ def test_every_command_takes_the_name_of_a_run(
     assert "exporting runs/w to runs/w/export" in exported.stderr
     evaluated = command("evaluate", "w", "--data", "sample", "--json")
     assert evaluated.exit_code == 0, evaluated.stderr
-    assert json.loads(evaluated.stdout)["model"] == "runs/w/export/s8-batch.fp32.onnx"
-    assert [file.name for file in Run(Path("runs/w")).exports] == ["s8-batch.fp32.onnx"]
+    assert json.loads(evaluated.stdout)["model"] == "runs/w/export/w.fp32.onnx"
+    assert [file.name for file in Run(Path("runs/w")).exports] == ["w.fp32.onnx"]
     shown = command("summary", "w", "--json")
     assert shown.exit_code == 0, shown.stderr
     assert (

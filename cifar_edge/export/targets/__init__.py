@@ -11,6 +11,7 @@ import numpy.typing as npt
 from cifar_edge.c import COptions
 from cifar_edge.c import run as run_c
 from cifar_edge.errors import ExportError
+from cifar_edge.export.folder import renamed
 from cifar_edge.export.targets import c, litert, onnx
 from cifar_edge.export.targets.gate import GATE_IMAGES, Files, Images, Outcome, Reference, Runner, Tolerance, check
 from cifar_edge.integer import IntegerNetwork
@@ -112,6 +113,7 @@ def write_targets(
     metadata: ModelMetadata,
     images: Images,
     labels: npt.NDArray[np.integer] | None,
+    stem: str | None = None,
 ) -> dict[str, Written]:
     """The files of ``network`` for `ALWAYS` and for ``targets``: target -> its files.
 
@@ -124,6 +126,7 @@ def write_targets(
         metadata: to write into the files.
         images: uint8 ``[n, size, size, 3]``, to compare on.
         labels: their true classes, ``[n]``; None if they are not known, and accuracy is not compared.
+        stem: what the files are called by; None for the name of the model.
 
     Raises:
         ExportError: a target cannot write a layer of the network, or two targets write files of the same name.
@@ -139,7 +142,7 @@ def write_targets(
     for name, options in ({ALWAYS: TARGETS[ALWAYS].options()} | dict(targets)).items():
         target = TARGETS[name]
         try:
-            files = target.write(network, metadata, options)
+            files = renamed(target.write(network, metadata, options), metadata.model, stem or metadata.model)
         except TypeError as error:  # a layer that the format has no form for
             raise ExportError(f"the target {name} cannot write this network: {error}") from error
         taken = {file for others in written.values() for file in others.files} & files.keys()
