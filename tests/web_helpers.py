@@ -24,9 +24,9 @@ VIOLATIONS = "addEventListener('securitypolicyviolation', (event) => console.err
 PHOTOS = ("astronaut", "chelsea", "coffee", "motorcycle_left", "rocket", "ihc", "hubble_deep_field")
 
 
-def write(folder: Path, model: str = "gn-cnn") -> Path:
-    """The page with ``model`` in ``folder``, written by the command."""
-    result = CliRunner().invoke(main, ["web", model, "--out", str(folder)])
+def write(folder: Path, *models: str) -> Path:
+    """The page with ``models``, the released gn-cnn without any, in ``folder``, written by the command."""
+    result = CliRunner().invoke(main, ["web", *(models or ["gn-cnn"]), "--out", str(folder)])
     assert result.exit_code == 0, result.output
     return folder
 

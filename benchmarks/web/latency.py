@@ -58,7 +58,7 @@ def measure(model: str, content: bytes, pictures: int) -> Times:
     classifier = Classifier(path)
     times: Times = defaultdict(list)
     with tempfile.TemporaryDirectory() as folder:
-        write_site(built_page(click.echo), path, Path(folder))
+        write_site(built_page(click.echo), [path], Path(folder))
         with serving(Path(folder), PRECISE_CLOCK) as host, chromium() as browser:
             page = browser.new_page()
             page.goto(host.url)

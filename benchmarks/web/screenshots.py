@@ -47,7 +47,9 @@ SHOTS = (
 def main() -> None:
     """Write them all, with the released gn-cnn."""
     with tempfile.TemporaryDirectory() as folder:
-        write_site(built_page(click.echo), resolve_model("gn-cnn").path, Path(folder))
+        write_site(
+            built_page(click.echo), [resolve_model(name).path for name in ("gn-cnn", "gn-cnn-nano")], Path(folder)
+        )
         with serving(Path(folder)) as host, chromium() as browser:
             for shot in SHOTS:
                 write_bytes(FOLDER / f"{shot.name}.png", _taken(shot, browser, host.url))

@@ -133,7 +133,7 @@ def _page(model: Path, secured: bool) -> dict[str, bytes] | None:
 
     try:
         if built := found_page():
-            return site_files(built, model, keep_model=not secured)[1]
+            return site_files(built, [model], keep_models=not secured)[1]
     except (OSError, CifarEdgeError) as error:
         tell(f"serving without the web page: {reason(error)}")
     return None

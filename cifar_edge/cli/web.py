@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,39 +11,67 @@ import click
 from cifar_edge.cli.verbosity import note, say
 
 if TYPE_CHECKING:
+    from cifar_edge.runs.resolve import Resolved
     from cifar_edge.web.site import Site
+
+_BESIDE = ("gn-cnn-nano",)
+"""Released models that come with another one if none was named."""
 
 
 @click.command("web")
-@click.argument("model", metavar="[MODEL]", required=False)
+@click.argument("models", metavar="[MODEL]...", nargs=-1)
 @click.option(
     "--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Folder to write the page to."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: the files and their bytes.")
-def command(model: str | None, out: Path, as_json: bool) -> None:
+def command(models: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Write a web page that classifies images in the browser.
 
-    The folder is static: any web server can serve it, and it runs the same .onnx file as predict. An image is dropped,
-    chosen, pasted or comes from the camera, and never leaves the browser; once loaded, the page works offline.
+    The folder is static: any web server can serve it, and it runs the same .onnx file as predict. Images are dropped,
+    chosen, pasted or come from the camera, and never leave the browser; once loaded, the page works offline.
 
-    MODEL is a released name, a run, a folder or an .onnx file; without it, the model of predict. In a checkout the page
-    is built with npm the first time.
+    MODEL is a released name, a run, a folder or an .onnx file; of several, the visitor chooses. Without one it is the
+    model of predict, and beside the released gn-cnn the released gn-cnn-nano. In a checkout the page is built with npm
+    the first time.
 
     Example: cifar-edge web --out site && python -m http.server --directory site --bind 127.0.0.1
     """
-    from cifar_edge.runs.resolve import resolve_model
     from cifar_edge.web.build import built_page
     from cifar_edge.web.site import write_site
 
-    resolved = resolve_model(model)
-    note(f"model: {resolved}")
+    resolved = resolved_models(models)
+    for each in resolved:
+        note(f"model: {each}")
     page = built_page(note)
-    site = write_site(page, resolved.path, out)
-    say(json.dumps(_record(site, resolved.path), indent=2) if as_json else _lines(site))
+    site = write_site(page, [each.path for each in resolved], out)
+    say(json.dumps(_record(site, resolved), indent=2) if as_json else _lines(site))
 
 
-def _record(site: "Site", model: Path) -> dict[str, object]:
-    return {"folder": str(site.folder), "model": str(model), "version": site.version, "files": dict(site.files)}
+def resolved_models(given: Sequence[str]) -> "list[Resolved]":
+    """What MODEL arguments mean; without any the model of predict, with `_BESIDE` if that is a released one.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    from cifar_edge.files import is_released
+    from cifar_edge.runs.resolve import resolve_model
+
+    if given:
+        return [resolve_model(name) for name in given]
+    default = resolve_model()
+    beside = [resolve_model(name) for name in _BESIDE] if is_released(default.path) else []
+    return [default, *(each for each in beside if each.path != default.path)]
+
+
+def _record(site: "Site", models: "Sequence[Resolved]") -> dict[str, object]:
+    files = [str(each.path) for each in models]
+    return {
+        "folder": str(site.folder),
+        "model": files[0],
+        "models": files,
+        "version": site.version,
+        "files": dict(site.files),
+    }
 
 
 def _lines(site: "Site") -> str:

@@ -13,9 +13,6 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-MODEL_FILES = frozenset({"model.json", "model.onnx"})
-"""The files of the page that reveal as much as ``/v1/model``, and need the same token."""
-
 _START = "index.html"
 _PART = 1 << 16
 """Bytes that are sent at a time. The rest waits in the one copy that all clients share."""
@@ -55,12 +52,17 @@ def page_routes(files: Mapping[str, bytes] | None, guards: Sequence[Middleware])
 
     Args:
         files: name -> content; None if there is no page.
-        guards: middleware for `MODEL_FILES`.
+        guards: middleware for the files that `reveals_models`.
     """
     if files is None:
         return [Route("/", _no_page)]
     routes = [_route(name, name, content, guards) for name, content in files.items()]
     return [*routes, _route("", _START, files[_START], guards)]
+
+
+def reveals_models(name: str) -> bool:
+    """Whether the file of the page tells as much as ``/v1/models``, and so needs the same token."""
+    return name == "model.json" or name.endswith(".onnx")
 
 
 def _route(address: str, name: str, content: bytes, guards: Sequence[Middleware]) -> BaseRoute:
@@ -72,7 +74,7 @@ def _route(address: str, name: str, content: bytes, guards: Sequence[Middleware]
         known = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
         return Response(status_code=304, headers=headers) if tag in known else _InParts(content, headers=headers)
 
-    return Route(f"/{address}", send, middleware=guards if name in MODEL_FILES else [])
+    return Route(f"/{address}", send, middleware=guards if reveals_models(name) else [])
 
 
 class _InParts(Response):

@@ -1,8 +1,8 @@
-"""Writes the static folder of the web page: the built page with one model, its metadata and a service worker."""
+"""Writes the static folder of the web page: the built page with models, their metadata and a service worker."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,11 @@ from cifar_edge.messages import display_name
 from cifar_edge.model_file.reading import is_tflite, read_model
 from cifar_edge.runtime.model import load
 
-MODEL = "model.onnx"
-CARD = "model.json"
+CARDS = "model.json"
+"""A JSON array: the metadata of each model, with the name and the size of its file."""
 WORKER = "sw.js"
 INDEX = "index.html"
+_SUFFIX = ".onnx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,51 +34,49 @@ class Site:
     files: Mapping[str, int]
 
 
-def write_site(page: Path, model: Path, out: Path) -> Site:
-    """Write the page with ``model`` into the folder ``out``, which is new or has an earlier page.
+def write_site(page: Path, models: Sequence[Path], out: Path) -> Site:
+    """Write the page with ``models`` into the folder ``out``, which is new or has an earlier page.
 
     Args:
         page: the built page (see `cifar_edge.web.build.built_page`).
-        model: an ``.onnx`` file that keeps the edge contract.
+        models: ``.onnx`` files that keep the edge contract. The first one answers until the visitor chooses another.
         out: files are replaced atomically; the service worker, by which browsers notice a change, is the last.
 
     Raises:
-        ModelError: ``model`` cannot be loaded (`ContractError`: it violates the contract).
+        ModelError: a model cannot be loaded (`ContractError`: it violates the contract).
         PageError: ``out`` contains something else.
         CifarEdgeError: ``out`` cannot be written.
     """
     _check_is_ours(out)
-    version, files = site_files(page, model)
+    version, files = site_files(page, models)
     for name, content in files.items():
         write_bytes(out / name, content)
     return Site(out, version, {name: len(content) for name, content in files.items()})
 
 
-def site_files(page: Path, model: Path, keep_model: bool = True) -> tuple[str, dict[str, bytes]]:
-    """The version of the page with ``model``, and its files: name -> content, the service worker last.
+def site_files(page: Path, models: Sequence[Path], keep_models: bool = True) -> tuple[str, dict[str, bytes]]:
+    """The version of the page with ``models``, and its files: name -> content, the service worker last.
 
     Args:
         page: as for `write_site`.
-        model: as for `write_site`.
-        keep_model: whether the service worker keeps the model for offline use. It must not if the model needs a token:
-            the worker has none, and the browser would show the model later to people without one.
+        models: as for `write_site`.
+        keep_models: whether the service worker keeps the models for offline use. It must not if they need a token: the
+            worker has none, and the browser would show the models later to people without one.
 
     Raises:
         ModelError: as `write_site`.
-        PageError: ``page`` is not a built page, or ``model`` is a ``.tflite`` file.
+        PageError: ``page`` is not a built page, or a model is a ``.tflite`` file.
         OSError: ``page`` cannot be read.
     """
-    network = read_model(model)
-    if is_tflite(network):
-        raise PageError(f"the page runs .onnx files, and {display_name(str(model))} is a .tflite file")
-    metadata = load(network, name=display_name(str(model))).metadata.to_record()
-    # The card first: by it the folder is known as a page, even if this process is killed before the other files.
-    files = {CARD: json.dumps({**metadata, "bytes": len(network)}, indent=2).encode(), MODEL: network}
+    networks = {_file_name(index): _network(model) for index, model in enumerate(models)}
+    cards = [_card(file, networks[file], model) for file, model in zip(networks, models, strict=True)]
+    # The cards first: by them the folder is known as a page, even if this process is killed before the other files.
+    files = {CARDS: json.dumps(cards, indent=2).encode(), **networks}
     files |= {path.name: path.read_bytes() for path in sorted(page.iterdir())}
     if WORKER not in files:
         raise PageError(f"{page} lacks {WORKER}; it is not a built page, or is damaged")
     worker = files.pop(WORKER)
-    unkept = {INDEX} if keep_model else {INDEX, MODEL, CARD}
+    unkept = {INDEX} if keep_models else {INDEX, CARDS, *networks}
     # The start page is kept under the URL of the folder, which is what a browser requests.
     kept = ["./", *sorted(files.keys() - unkept)]
     version = _version({**files, WORKER: worker})
@@ -86,10 +85,26 @@ def site_files(page: Path, model: Path, keep_model: bool = True) -> tuple[str, d
     return version, files
 
 
+def _file_name(index: int) -> str:
+    return f"model-{index + 1}{_SUFFIX}" if index else f"model{_SUFFIX}"
+
+
+def _network(model: Path) -> bytes:
+    network = read_model(model)
+    if is_tflite(network):
+        raise PageError(f"the page runs .onnx files, and {display_name(str(model))} is a .tflite file")
+    return network
+
+
+def _card(file: str, network: bytes, model: Path) -> dict[str, object]:
+    metadata = load(network, name=display_name(str(model))).metadata.to_record()
+    return {**metadata, "file": file, "bytes": len(network)}
+
+
 def _check_is_ours(out: Path) -> None:
     """Raise unless ``out`` is new, empty or has an earlier page."""
     remove_leftovers(out)
-    if out.is_dir() and any(out.iterdir()) and not (out / CARD).is_file():
+    if out.is_dir() and any(out.iterdir()) and not (out / CARDS).is_file():
         raise PageError(f"{out} is not empty and is not a page of cifar-edge; give another folder")
     if out.exists() and not out.is_dir():
         raise PageError(f"{out} is a file; give a folder")

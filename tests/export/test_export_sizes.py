@@ -44,4 +44,4 @@ def test_photographs_at_another_size_from_training_to_prediction(
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["accuracy"]["images"] == 3
     assert cifar_edge("web", path, "--out", tmp_path / "site").returncode == 0
-    assert json.loads((tmp_path / "site" / "model.json").read_text())["size"] == size
+    assert json.loads((tmp_path / "site" / "model.json").read_text())[0]["size"] == size

@@ -93,7 +93,7 @@ def test_commands_that_run_onnx_alone_say_so(model: Path, tmp_path: Path) -> Non
     page = tmp_path / "page"
     page.mkdir()
     with pytest.raises(PageError, match=r"the page runs \.onnx files, and .*tflite is a \.tflite file"):
-        site_files(page, model)
+        site_files(page, [model])
     with pytest.raises(ModelError, match=r"is a \.tflite file; give the \.onnx file beside it"):
         IntegerNetwork.from_onnx(model)
 

@@ -32,7 +32,7 @@ def site(folder: Path) -> None:
     (folder / "page").mkdir(exist_ok=True)
     (folder / "page" / "index.html").write_text("<!doctype html>")
     (folder / "page" / "sw.js").write_text("// the worker")
-    write_site(folder / "page", TINY, folder / "site")
+    write_site(folder / "page", [TINY], folder / "site")
 
 
 def run(folder: Path) -> None:

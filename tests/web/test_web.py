@@ -1,5 +1,6 @@
 """The web page in real Chromium, as a person uses it: every way in, what is seen and heard, offline, nothing leaves."""
 
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from web_helpers import PagePerson, Pixels, Watched, install_sources, photos, pn
 
 from benchmarks.web.browser import Host, serving
 from cifar_edge import Classifier
+from cifar_edge.cli.prediction_records import columns
 from cifar_edge.files import released
 from cifar_edge.service.access import Access
 from cifar_edge.web.build import built_page
@@ -55,6 +57,55 @@ def test_the_last_of_several_pictures_counts(person: PagePerson, image_files: li
     expect(person.page.locator("#scores li").first).to_contain_text(image_files[-1].stem)
 
 
+def test_many_pictures_are_a_table_and_a_csv_file(
+    person: PagePerson, image_files: list[Path], classifier: Classifier
+) -> None:
+    """The columns and values of `predict --csv --top 3`; a name that a spreadsheet would compute is only text."""
+    page = person.page
+    files = {f"=1+{index}.png": path.read_bytes() for index, path in enumerate(image_files)} | {"notes.txt": b"No."}
+    page.set_input_files(
+        "#file", [{"name": name, "mimeType": "image/png", "buffer": content} for name, content in files.items()]
+    )
+    expect(page.locator("#tally")).to_contain_text(f"{len(files)} pictures: ")
+    expect(page.locator("#tally")).to_contain_text("without an answer 1.")
+    expect(person.announcement).to_contain_text(f"{len(files)} pictures: ")
+    rows = page.locator("#rows tr")
+    answers = [classifier.predict(content) for content in list(files.values())[:-1]]
+    shown = [row.split("\t")[1:] for row in rows.all_inner_texts()]
+    assert shown[:-1] == [[answer.label, f"{answer.score:.1%}"] for answer in answers]
+    assert shown[-1][0] == "this browser cannot read it as a picture"
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as CSV").click()
+    lines = list(csv.DictReader(download.value.path().read_text().splitlines()))
+    assert list(lines[0]) == [column for column in columns(3) if column != "input_base64"]
+    for line, answer, name in zip(lines, answers, files, strict=False):
+        assert (line["version"], line["input"], line["model"]) == ("1", f"'{name}", classifier.metadata.identity)
+        for rank, each in enumerate(answer.top(3), start=1):
+            suffix = "" if rank == 1 else f"_{rank}"
+            assert (line[f"label{suffix}"], line[f"index{suffix}"]) == (each.label, str(each.index))
+            assert float(line[f"score{suffix}"]) == pytest.approx(each.score, rel=1e-6)
+    assert (lines[-1]["label"], lines[-1]["error"]) == ("", "this browser cannot read it as a picture")
+    rows.nth(3).get_by_role("button").click()
+    expect(page.locator("#caption")).to_contain_text("=1+3.png")
+    expect(rows).to_have_count(len(files))
+    person.drop(image_files[0].read_bytes())  # a single picture takes their place
+    expect(page.locator("#many")).to_be_hidden()
+
+
+def test_another_network_answers_for_what_is_shown(watched: tuple[Page, Watched], tmp_path: Path, cat: bytes) -> None:
+    page, seen = watched
+    person = PagePerson(page)
+    with serving(write(tmp_path, "gn-cnn", "gn-cnn-nano")) as host:
+        person.open(host.url)
+        person.classify(cat)
+        page.get_by_label("Answers come from").select_option("1")
+        expect(page.locator("#figures")).to_contain_text("gn-cnn-nano, int8")
+        best, *_ = Classifier("gn-cnn-nano").predict(cat).top(1)
+        expect(page.locator("#scores li").first).to_contain_text(f"{best.score:.1%}")
+        expect(page.locator("#caption")).to_contain_text("image.png")
+    assert seen.errors == []
+
+
 def test_what_is_no_picture_is_told(person: PagePerson, cat: bytes) -> None:
     photo = png(next(photos(1)))
     bad = {"notes.txt": b"This is no picture.", "empty.png": b"", "truncated.png": photo[: len(photo) // 2]}
@@ -87,6 +138,8 @@ def test_the_camera_is_live(person: PagePerson) -> None:
     first = person.shown()
     assert first.pixels[..., 1].mean() > 2 * first.pixels[..., 0].mean()  # the fake camera's picture is green
     expect(person.announcement).to_contain_text("Then")
+    expect(person.page.locator("#times")).to_contain_text("A picture takes")
+    expect(person.page.locator("#times")).to_contain_text("Pictures a second")
     assert any(not np.array_equal(frame, first.pixels) for frame in frames(person, 50))
     button.click()
     expect(button).to_have_text("Use the camera")
@@ -125,7 +178,7 @@ def test_by_keyboard_alone(person: PagePerson, tmp_path: Path, cat: bytes) -> No
     page = person.page
     page.context.grant_permissions(["camera"])
     page.keyboard.press("Tab")
-    expect(page.get_by_label("Choose a picture")).to_be_focused()
+    expect(page.get_by_label("Choose pictures")).to_be_focused()
     assert page.locator("label[for=file]").evaluate("(label) => getComputedStyle(label).outlineStyle") == "solid"
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
@@ -160,7 +213,13 @@ def test_accessibility_rules(browser: Browser, host: Host, cat: bytes, scheme: s
         person = PagePerson(page)
         person.open(host.url)
         page.evaluate(axe)
-        for act in (lambda: None, lambda: person.classify(cat), lambda: person.choose(b"bad")):
+        many = [{"name": f"{index}.png", "mimeType": "image/png", "buffer": cat} for index in range(3)]
+        for act in (
+            lambda: None,
+            lambda: person.classify(cat),
+            lambda: person.choose(b"bad"),
+            lambda: page.set_input_files("#file", many),
+        ):
             act()
             page.wait_for_timeout(300)  # colours are in transition
             violations = page.evaluate("axe.run().then(({violations}) => violations)")
@@ -248,7 +307,7 @@ def test_a_service_with_a_token_gives_its_model_to_who_has_it(
     watched: tuple[Page, Watched], cat: bytes, axe: str
 ) -> None:
     page, seen = watched
-    files = site_files(built_page(print), released("export/gn-cnn/gn-cnn.int8.onnx"), keep_model=False)[1]
+    files = site_files(built_page(print), [released("export/gn-cnn/gn-cnn.int8.onnx")], keep_models=False)[1]
     with service_serving(access=Access(token=TOKEN), page=files) as service:
         page.goto(f"http://127.0.0.1:{service.port}/")
         token, state = page.get_by_label("Token", exact=True), page.locator("#state")

@@ -56,10 +56,40 @@ def test_the_folder_holds_the_page_and_the_model(page: Path, tmp_path: Path) -> 
     site = tmp_path / "site"
     assert sorted(path.name for path in site.iterdir()) == ["index.html", "model.json", "model.onnx", "sw.js"]
     assert (site / "model.onnx").read_bytes() == INT8.read_bytes()
-    card = json.loads((site / "model.json").read_text())
+    (card,) = json.loads((site / "model.json").read_text())
     metadata = Classifier("gn-cnn").metadata.to_record()
-    assert card == {**metadata, "labels": list(metadata["labels"]), "bytes": INT8.stat().st_size}
+    about = {"file": "model.onnx", "bytes": INT8.stat().st_size}
+    assert card == {**metadata, "labels": list(metadata["labels"]), **about}
     assert max(map(len, result.stdout.splitlines())) < 80 + len(str(tmp_path))
+
+
+def test_a_page_of_several_models(page: Path, tmp_path: Path) -> None:
+    """Each with its own card and file; the first one is the one that answers at first."""
+    result = web("gn-cnn-nano", "gn-cnn.fp32", "--out", tmp_path / "site")
+    assert result.stderr.splitlines() == [
+        f"model: {released(f'export/{name}.onnx')} (released)"
+        for name in ("gn-cnn-nano/gn-cnn-nano.int8", "gn-cnn/gn-cnn.fp32")
+    ]
+    site = tmp_path / "site"
+    cards = json.loads((site / "model.json").read_text())
+    assert [(card["model"], card["precision"], card["file"]) for card in cards] == [
+        ("gn-cnn-nano", "int8", "model.onnx"),
+        ("gn-cnn", "fp32", "model-2.onnx"),
+    ]
+    assert [card["bytes"] for card in cards] == [(site / card["file"]).stat().st_size for card in cards]
+    assert precache(site)["files"] == ["./", "model-2.onnx", "model.json", "model.onnx"]
+
+
+def test_without_a_model_the_released_ones_are_there(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert web("--out", "site").exit_code == 0
+    models = [card["model"] for card in json.loads(Path("site/model.json").read_text())]
+    assert models == ["gn-cnn", "gn-cnn-nano"]
+    monkeypatch.setenv("CIFAR_EDGE_MODEL", str(TINY))  # a model of one's own comes alone
+    assert web("--out", "own").exit_code == 0
+    assert len(json.loads(Path("own/model.json").read_text())) == 1
 
 
 @pytest.mark.parametrize(("name", "shown"), [("my page", "my page"), ("w\udcff", r"'w\udcff'")])
@@ -76,6 +106,7 @@ def test_json_tells_every_file(page: Path, tmp_path: Path) -> None:
     assert record == {
         "folder": str(tmp_path / "site"),
         "model": str(INT8),
+        "models": [str(INT8)],
         "version": record["version"],
         "files": record["files"],
     }

@@ -1,7 +1,7 @@
-/** The camera, live: a few frames a second. */
+/** The camera, live: a few frames a second, at a steady rate. */
 
-/** Between two frames that are classified, in milliseconds; more would only flicker. */
-const PAUSE = 150;
+/** From one frame that is classified to the next, in milliseconds; more frames would only flicker. */
+const PERIOD = 200;
 
 export class Camera {
   #stream: MediaStream | undefined;
@@ -51,9 +51,11 @@ export class Camera {
 
   async #watch(stream: MediaStream): Promise<void> {
     try {
+      let due = performance.now();
       while (this.#stream === stream) {
         if (!document.hidden) await this.frame();
-        await new Promise((resolve) => setTimeout(resolve, PAUSE));
+        due = Math.max(due + PERIOD, performance.now()); // where a frame takes longer, the next one follows at once
+        await new Promise((resolve) => setTimeout(resolve, due - performance.now()));
       }
     } catch (error) {
       this.ended(error);

@@ -1,12 +1,16 @@
-/** What is known of the network: `model.json`, written beside `model.onnx` from that file's own metadata. */
+/** What is known of the networks: `model.json`, written beside their files from the metadata of these. */
 
 import { fetchModelFile } from "./access";
 
 export interface Card {
-  /** Size of `model.onnx`. */
+  /** Name of the file that holds the network. */
+  readonly file: string;
+  /** Size of that file. */
   readonly bytes: number;
   readonly model: string;
   readonly precision: string;
+  /** Of the weights that the network was made of. */
+  readonly weights_sha256: string;
   readonly labels: readonly string[];
   readonly parameters: number;
   /** Multiply-accumulates for one picture. */
@@ -27,13 +31,25 @@ export function sizeOf(card: Card): number {
   return card.size ?? 32;
 }
 
-export async function loadCard(): Promise<Card> {
-  return (await (await fetchModelFile("model.json")).json()) as Card;
+/** Weights and precision, as Python's records name the model that gave an answer. */
+export function identity({ model, precision, weights_sha256 }: Card): string {
+  return `${model}.${precision}@${weights_sha256.slice(0, 12)}`;
+}
+
+/** A card for each network, that of the page's first network first. */
+export async function loadCards(): Promise<Card[]> {
+  return (await (await fetchModelFile("model.json")).json()) as Card[];
 }
 
 const number = new Intl.NumberFormat("en");
 const short = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 const percent = new Intl.NumberFormat("en", { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 2 });
+
+/** A network in the list of those that one can choose. */
+export function choice(card: Card): string {
+  const accuracy = card.test_accuracy === null ? "" : `${percent.format(card.test_accuracy)}, `;
+  return `${card.model}, ${card.precision}: ${accuracy}${short.format(card.bytes / 1e3)} kB`;
+}
 
 /** The figures for people: name and value, in their order. */
 export function figures(card: Card): [name: string, value: string][] {

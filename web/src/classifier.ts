@@ -8,6 +8,8 @@ import { type Card, sizeOf } from "./card";
 /** One class of an answer; `score` is its probability. */
 export interface Score {
   readonly label: string;
+  /** Its place among the labels. */
+  readonly index: number;
   readonly score: number;
 }
 
@@ -21,16 +23,19 @@ export interface Answer {
 }
 
 export class Classifier {
+  /** The run before, which a next one waits for: a session runs one picture at a time. */
+  #before: Promise<unknown> = Promise.resolve();
+
   private constructor(
     private readonly session: ort.InferenceSession,
-    private readonly card: Card,
+    readonly card: Card,
   ) {}
 
   static async load(card: Card): Promise<Classifier> {
     // More threads need headers (COOP, COEP) that a plain static host does not send, and gain nothing at this size.
     ort.env.wasm.numThreads = 1;
     ort.env.wasm.wasmPaths = { wasm: new URL("ort-wasm-simd-threaded.wasm", document.baseURI).href };
-    const network = new Uint8Array(await (await fetchModelFile("model.onnx")).arrayBuffer());
+    const network = new Uint8Array(await (await fetchModelFile(card.file)).arrayBuffer());
     const session = await ort.InferenceSession.create(network, { executionProviders: ["wasm"] });
     const classifier = new Classifier(session, card);
     // The first run allocates memory; no picture should wait for it.
@@ -44,7 +49,13 @@ export class Classifier {
   }
 
   /** Classifies RGB pixels, `size` x `size`, row by row. */
-  async classify(pixels: Uint8Array): Promise<Answer> {
+  classify(pixels: Uint8Array): Promise<Answer> {
+    const answer = this.#before.then(() => this.#run(pixels));
+    this.#before = answer.catch(() => undefined);
+    return answer;
+  }
+
+  async #run(pixels: Uint8Array): Promise<Answer> {
     const start = performance.now();
     const image = new ort.Tensor("uint8", pixels, [1, this.size, this.size, 3]);
     const { logits } = await this.session.run({ image });
@@ -61,6 +72,6 @@ export function ranked(logits: Float32Array, { labels, temperature }: Card): Sco
   const weights = Array.from(logits, (logit) => Math.exp((logit - best) / temperature));
   const total = weights.reduce((sum, weight) => sum + weight, 0);
   return labels
-    .map((label, index) => ({ label, score: weights[index] / total }))
+    .map((label, index) => ({ label, index, score: weights[index] / total }))
     .sort((first, second) => second.score - first.score);
 }

@@ -1,11 +1,13 @@
 import { needsToken } from "./access";
 import { Camera } from "./camera";
-import { loadCard } from "./card";
-import { Classifier } from "./classifier";
+import { loadCards } from "./card";
+import { type Answer, Classifier } from "./classifier";
 import { CanvasPicture, decode } from "./decode";
 import { elements } from "./elements";
 import { keepOffline } from "./offline";
+import { Pace } from "./pace";
 import { listen } from "./sources";
+import { save, Table } from "./table";
 import { toPixels } from "./transform";
 import * as view from "./view";
 
@@ -13,38 +15,85 @@ import * as view from "./view";
 const TOP = 3;
 /** Between two answers of the camera that are announced, in milliseconds: time to hear them out. */
 const ANNOUNCE_EVERY = 3000;
+const UNREADABLE = "this browser cannot read it as a picture";
 
-const classifier = load();
-/** Counts what was shown to the page; an answer that comes after the next picture is dropped. */
+const cards = loadCards();
+/** The networks that were asked for, each by its place among the cards. */
+const loaded = new Map<number, Promise<Classifier>>();
+let classifier = load(0);
+/** Counts what was given to the page: files, or the camera. An answer that comes after the next is dropped. */
 let turn = 0;
+/** Counts what was shown on the stage, one picture of many included. */
+let staged = 0;
+/** The files that were given last; none while the camera runs. */
+let given: readonly File[] = [];
+let table: Table | undefined;
+let pace = new Pace();
 /** What was last announced of the camera's answers, and when. */
 let announced = { label: "", at: -ANNOUNCE_EVERY };
 
 const camera = new Camera(elements.video, classifyFrame, (error) => {
-  stopCamera();
+  begin();
   if (error !== undefined) view.showProblem(`The camera was stopped: ${reason(error)}`);
 });
 
-async function load(): Promise<Classifier> {
-  const card = await loadCard();
-  view.showCard(card);
-  return Classifier.load(card);
+/** The network in this place among the cards. */
+async function load(index: number): Promise<Classifier> {
+  const network = loaded.get(index) ?? Classifier.load((await cards)[index]);
+  loaded.set(index, network);
+  network.catch(() => loaded.delete(index));
+  return network;
 }
 
-async function classifyFile(file: File): Promise<void> {
-  const mine = stopCamera();
-  const name = file.name || "pasted picture";
+/** Answers by the network that was chosen from now on, what is shown included. */
+async function change(): Promise<void> {
+  const chosen = elements.network.value;
+  try {
+    const network = await load(Number(chosen));
+    if (chosen !== elements.network.value) return; // another one was chosen meanwhile
+    classifier = Promise.resolve(network);
+    view.showCard(network.card);
+    if (given.length > 0) await classifyFiles(given);
+  } catch (error) {
+    view.showProblem(`That network could not be loaded: ${reason(error)}`);
+  }
+}
+
+/** Leaves stage and table empty for what comes next, whose turn it returns. */
+function begin(files: readonly File[] = []): number {
+  camera.stop();
+  elements.camera.textContent = "Use the camera";
+  view.clear();
+  view.hideTable();
+  table = undefined;
+  given = files;
+  staged++;
+  return ++turn;
+}
+
+async function classifyFiles(files: readonly File[]): Promise<void> {
+  const mine = begin(files);
+  await show(files[0]);
+  if (files.length > 1 && mine === turn) await list(files, mine);
+}
+
+/** One picture on the stage, and its answer. */
+async function show(file: File): Promise<void> {
+  const mine = ++staged;
+  view.clear();
+  const name = nameOf(file);
   const start = performance.now();
   const bitmap = await decode(file).catch(() => undefined);
   const decoded = performance.now() - start;
-  if (mine !== turn) return bitmap?.close();
-  if (!bitmap) return view.showProblem(`${name}: this browser cannot read it as a picture.`);
+  if (mine !== staged) return bitmap?.close();
+  if (!bitmap) return view.showProblem(`${name}: ${UNREADABLE}.`);
   view.showPicture(bitmap, name);
   try {
-    const result = await classify(bitmap, decoded);
-    if (mine !== turn) return;
-    view.showResult(result);
-    view.announce(result.top, result.sure);
+    const { answer, pixels, resize } = await classify(bitmap);
+    if (mine !== staged) return;
+    const times = { decode: decoded, resize, network: answer.milliseconds };
+    view.showResult({ top: answer.scores.slice(0, TOP), sure: answer.sure, pixels, times });
+    view.announce(answer.scores.slice(0, TOP), answer.sure);
   } catch (error) {
     view.showProblem(`${name}: it cannot be classified: ${reason(error)}`);
   } finally {
@@ -52,49 +101,72 @@ async function classifyFile(file: File): Promise<void> {
   }
 }
 
+/** Many pictures in the table, one after the other, until something else is given. */
+async function list(files: readonly File[], mine: number): Promise<void> {
+  const lines = new Table(files.length, (await classifier).card, TOP, (file) => void show(file));
+  table = lines;
+  for (const file of files) {
+    const bitmap = await decode(file).catch(() => undefined);
+    const answer = bitmap && (await classify(bitmap).catch(reason));
+    if (mine === turn) {
+      if (!bitmap || !answer) lines.fail(file, UNREADABLE);
+      else if (typeof answer === "string") lines.fail(file, answer);
+      else lines.add(file, bitmap, answer.answer);
+    }
+    bitmap?.close();
+    if (mine !== turn) return;
+  }
+  view.say(lines.tally);
+}
+
 async function classifyFrame(): Promise<void> {
   const mine = turn;
   if (elements.video.videoWidth === 0) return; // no frame has come yet
-  const result = await classify(elements.video);
+  const start = performance.now();
+  const { answer, pixels } = await classify(elements.video);
   if (mine !== turn) return;
-  view.showResult(result);
-  const { label } = result.top[0];
   const now = performance.now();
+  pace.add(now, now - start);
+  const top = answer.scores.slice(0, TOP);
+  view.showResult({ top, sure: answer.sure, pixels, times: { frame: pace.time, rate: pace.rate } });
+  const { label } = top[0];
   if (label === announced.label || now - announced.at < ANNOUNCE_EVERY) return;
   announced = { label, at: now };
-  view.announce(result.top, result.sure);
+  view.announce(top, answer.sure);
 }
 
-async function classify(source: ImageBitmap | HTMLVideoElement, decoded?: number): Promise<view.Result> {
+interface Classified {
+  readonly answer: Answer;
+  readonly pixels: Uint8Array;
+  /** Milliseconds that it took to resize the picture. */
+  readonly resize: number;
+}
+
+async function classify(source: ImageBitmap | HTMLVideoElement): Promise<Classified> {
   const network = await classifier;
   const start = performance.now();
   const pixels = toPixels(new CanvasPicture(source), network.size);
   const resize = performance.now() - start;
-  const { scores, sure, milliseconds } = await network.classify(pixels);
-  const times = { ...(decoded !== undefined && { decode: decoded }), resize, network: milliseconds };
-  return { top: scores.slice(0, TOP), sure, pixels, times };
+  return { answer: await network.classify(pixels), pixels, resize };
 }
 
 async function startCamera(): Promise<void> {
-  const mine = stopCamera();
+  const mine = begin();
   announced = { label: "", at: -ANNOUNCE_EVERY };
+  pace = new Pace();
   try {
     if (!(await camera.start())) return;
     elements.camera.textContent = "Stop the camera";
     view.showVideo();
   } catch (error) {
     if (mine !== turn) return; // a picture came while the browser asked for leave
-    stopCamera();
+    begin();
     view.showProblem(`The camera cannot be used: ${reason(error)}`);
   }
 }
 
-/** Leaves the stage empty for what comes next, whose turn it returns. */
-function stopCamera(): number {
-  camera.stop();
-  elements.camera.textContent = "Use the camera";
-  view.clear();
-  return ++turn;
+function nameOf(file: File): string {
+  return file.name || "pasted picture";
 }
 
 function reason(error: unknown): string {
@@ -102,12 +174,16 @@ function reason(error: unknown): string {
 }
 
 listen(elements.file, {
-  file: (file) => void classifyFile(file),
+  files: (files) => void classifyFiles(files),
   nothing: () => view.showProblem("That was no picture file. Save the picture first, then drop or choose the file."),
 });
 elements.camera.addEventListener("click", () => {
-  if (camera.running) stopCamera();
+  if (camera.running) begin();
   else void startCamera();
+});
+elements.network.addEventListener("change", () => void change());
+elements.save.addEventListener("click", () => {
+  if (table) save(table.csv, "predictions.csv");
 });
 if (!Camera.available) {
   elements.camera.disabled = true;
@@ -115,6 +191,8 @@ if (!Camera.available) {
 }
 
 try {
+  view.showChoice(await cards);
+  view.showCard((await cards)[0]);
   await classifier;
   view.showState("Ready.");
   if (!needsToken() && (await keepOffline())) view.showState("Ready. Works offline, too.");

@@ -1,15 +1,16 @@
-/** The ways by which a file comes to the page: chosen, dropped or pasted. */
+/** The ways by which files come to the page: chosen, dropped or pasted. */
 
 export interface Listener {
-  file(file: File): void;
+  /** One file or several. */
+  files(files: readonly File[]): void;
   /** Something was dropped or pasted that is no file. */
   nothing(): void;
 }
 
 export function listen(input: HTMLInputElement, listener: Listener): void {
   input.addEventListener("change", () => {
-    const file = input.files?.[0];
-    if (file) listener.file(file);
+    const files = [...(input.files ?? [])];
+    if (files.length > 0) listener.files(files);
     input.value = ""; // the same file may be chosen again
   });
   listenToPaste(listener);
@@ -38,7 +39,7 @@ function listenToDrop(listener: Listener): void {
 }
 
 function take(data: DataTransfer | null, listener: Listener): void {
-  const file = data?.files[0];
-  if (file) listener.file(file);
+  const files = [...(data?.files ?? [])];
+  if (files.length > 0) listener.files(files);
   else listener.nothing();
 }

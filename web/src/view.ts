@@ -1,15 +1,24 @@
 /** What people see and hear of an answer. */
 
-import { type Card, figures, sizeOf } from "./card";
+import { type Card, choice, figures, sizeOf } from "./card";
 import type { Score } from "./classifier";
 import { elements } from "./elements";
 import { middleSquare } from "./transform";
 
-/** Milliseconds that each step took; decoding only where there was a file. */
+/** Milliseconds that each step took. */
 export interface Times {
+  /** Only where there was a file. */
   readonly decode?: number;
   readonly resize: number;
   readonly network: number;
+}
+
+/** The camera's, in place of those of its single frames. */
+export interface FrameTimes {
+  /** Milliseconds from a frame to its answer. */
+  readonly frame: number;
+  /** Frames a second; undefined at the beginning. */
+  readonly rate: number | undefined;
 }
 
 export interface Result {
@@ -17,18 +26,26 @@ export interface Result {
   /** Whether the largest logit reaches the threshold of the network, if it has one. */
   readonly sure: boolean;
   readonly pixels: Uint8Array;
-  readonly times: Times;
+  readonly times: Times | FrameTimes;
 }
 
-const percent = new Intl.NumberFormat("en", {
+export const percent = new Intl.NumberFormat("en", {
   style: "percent",
   minimumFractionDigits: 1,
   maximumFractionDigits: 1,
 });
+export const number = new Intl.NumberFormat("en");
+const tenths = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const significant = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 /** A picture with fewer pixels on a side is shown as squares, not blurred. */
 const PIXELATED_BELOW = 128;
 const LARGEST_SHOWN = 1024;
+
+/** The networks that can be chosen, where there are several. */
+export function showChoice(cards: readonly Card[]): void {
+  elements.network.replaceChildren(...cards.map((card, index) => new Option(choice(card), String(index))));
+  elements.choice.hidden = cards.length < 2;
+}
 
 export function showCard(card: Card): void {
   const size = sizeOf(card);
@@ -46,6 +63,12 @@ export function showState(text: string): void {
 
 export function showProblem(text: string): void {
   elements.problem.textContent = text;
+}
+
+/** The table of many pictures, away. */
+export function hideTable(): void {
+  elements.many.hidden = true;
+  elements.rows.replaceChildren();
 }
 
 /** The stage, empty: neither picture nor camera, nor an answer, nor a problem. */
@@ -89,19 +112,35 @@ export function showResult({ top, sure, pixels, times }: Result): void {
   elements.unsure.textContent = `Not sure: looks most like ${top[0].label}.`;
   elements.scores.querySelectorAll("li").forEach((item, rank) => showScore(item, top[rank]));
   drawPixels(pixels);
-  elements.times.replaceChildren(
-    ...(times.decode === undefined ? [] : entry("Decoding", duration(times.decode))),
-    ...entry("Resizing", duration(times.resize)),
-    ...entry("Network", duration(times.network)),
-  );
+  elements.times.replaceChildren(...("frame" in times ? frameTimes(times) : stepTimes(times)));
   elements.waiting.hidden = true;
   elements.result.hidden = false;
+}
+
+function stepTimes({ decode, resize, network }: Times): HTMLElement[] {
+  return [
+    ...(decode === undefined ? [] : entry("Decoding", duration(decode))),
+    ...entry("Resizing", duration(resize)),
+    ...entry("Network", duration(network)),
+  ];
+}
+
+function frameTimes({ frame, rate }: FrameTimes): HTMLElement[] {
+  return [
+    ...entry("A picture takes", duration(frame)),
+    ...(rate === undefined ? [] : entry("Pictures a second", tenths.format(rate))),
+  ];
+}
+
+/** Says a sentence to whoever hears the page. */
+export function say(text: string): void {
+  elements.announcement.textContent = text;
 }
 
 /** Says the answer to whoever hears the page. */
 export function announce([best, ...others]: readonly Score[], sure: boolean): void {
   const rest = others.map(({ label, score }) => `${label} ${percent.format(score)}`).join(", ");
-  elements.announcement.textContent = `${sure ? "" : "Not sure: looks most like "}${best.label}, ${percent.format(best.score)}. Then ${rest}.`;
+  say(`${sure ? "" : "Not sure: looks most like "}${best.label}, ${percent.format(best.score)}. Then ${rest}.`);
 }
 
 /** A line of the list; fewer classes than lines leave the last ones hidden. */
