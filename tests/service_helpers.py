@@ -129,10 +129,12 @@ def serving(
     access: Access | None = None,
     page: Mapping[str, bytes] | None = None,
     classifier: Classifier | None = None,
+    others: Mapping[str, Classifier] | None = None,
 ) -> Iterator[Client]:
     """A service that runs until the context ends, by default with the model of tests/files/tiny.onnx."""
     limits = limits or ServiceLimits()
-    service = Service(classifier or Classifier(TINY), limits, access, page)
+    models = {"tiny": classifier or Classifier(TINY), **(others or {})}
+    service = Service(models, limits, access, page)
     with server.listen("127.0.0.1", 0) as listener:
         running = server.configured(service, limits, quiet=True)
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})

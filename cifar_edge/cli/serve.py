@@ -2,7 +2,9 @@
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +12,9 @@ from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.verbosity import note, quiet, tell
 from cifar_edge.errors import CifarEdgeError
 from cifar_edge.messages import reason
+
+if TYPE_CHECKING:
+    from cifar_edge.runs.resolve import Resolved
 
 TOKEN_VARIABLE = "CIFAR_EDGE_TOKEN"
 _TOKEN = re.compile(r"[!-~]{16,512}")
@@ -41,7 +46,7 @@ def _names(context: click.Context, parameter: click.Parameter, given: tuple[str,
 
 
 @click.command("serve")
-@click.argument("model", metavar="[MODEL]", required=False)
+@click.argument("models", metavar="[MODEL]...", nargs=-1)
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port.")
 @click.option(
@@ -70,7 +75,7 @@ def _names(context: click.Context, parameter: click.Parameter, given: tuple[str,
 )
 @click.option("--workers", metavar="N", type=click.IntRange(1, 256), help="Threads that classify.  [default: cores]")
 def command(
-    model: str | None,
+    models: tuple[str, ...],
     host: str,
     port: int,
     token: str | None,
@@ -81,10 +86,11 @@ def command(
 ) -> None:
     """Classify images over HTTP, until Ctrl+C or SIGTERM.
 
-    POST /v1/predict takes one or several images, GET /v1/model describes the model, GET /healthz says ok, and
-    /openapi.json describes all paths. Without MODEL the model is that of predict.
+    POST /v1/predict takes one or several images, GET /v1/models describes the models, GET /healthz says ok, and
+    /openapi.json describes all paths. Without MODEL the model is that of predict. Of several the first answers, and
+    another one where a request names it: /v1/predict?model=NAME.
 
-    / is the web page of cifar-edge web with the same model, if the page was built before.
+    / is the web page of cifar-edge web with the same models, if the page was built before.
 
     By default only this machine can reach the service. Any other ADDRESS needs a token, or --no-auth. Clients use that
     ADDRESS, or a name that --allow-host allows. --quiet logs the address and errors, but no requests.
@@ -106,8 +112,8 @@ def command(
         raise click.UsageError("a token is 16 to 512 visible ASCII characters; `openssl rand -hex 16` makes one.")
     wanted = ServiceLimits(workers=workers or cores())
     limits = server.fitted(wanted)
-    resolved = resolve_model(model)
-    classifier = Classifier(resolved)
+    resolved = _named([(name, resolve_model(name)) for name in models or (None,)])
+    classifiers = {name: Classifier(each) for name, each in resolved.items()}
     with server.listen(host, port) as listener:
         if not server.is_loopback(listener) and token is None and not no_auth:
             raise click.UsageError(
@@ -115,8 +121,10 @@ def command(
             )
         hosts = server.own_names(listener, host) | set(names)
         access = Access(token, hosts, server.has_any_address(listener), origins)
-        service = Service(classifier, limits, access, _page(resolved.path, secured=token is not None))
-        note(f"model: {resolved}")
+        files = [each.path for each in resolved.values()]
+        service = Service(classifiers, limits, access, _page(files, secured=token is not None))
+        for each in resolved.values():
+            note(f"model: {each}")
         if limits.connections < wanted.connections:
             note(f"connections: at most {limits.connections:,}, because of the limit of open files (ulimit -n)")
         tell(f"serving at {server.url(listener)}; Ctrl+C stops it")
@@ -126,14 +134,25 @@ def command(
         os._exit(0)  # Python would wait for threads that decode abandoned images
 
 
-def _page(model: Path, secured: bool) -> dict[str, bytes] | None:
-    """The files of the web page with ``model``; None if the page was not built, or cannot be read."""
+def _named(models: "Sequence[tuple[str | None, Resolved]]") -> "dict[str, Resolved]":
+    """The models by their names: the last part of what was given, else of the file without its suffix."""
+    named: dict[str, Resolved] = {}
+    for given, resolved in models:
+        name = os.fsencode(Path(given).name if given else resolved.path.stem).decode(errors="replace")
+        if name in named:
+            raise click.UsageError(f"two models are called {name!r}; serve files or runs of different names.")
+        named[name] = resolved
+    return named
+
+
+def _page(models: Sequence[Path], secured: bool) -> dict[str, bytes] | None:
+    """The files of the web page with ``models``; None if the page was not built, or cannot be read."""
     from cifar_edge.web.build import found_page
     from cifar_edge.web.site import site_files
 
     try:
         if built := found_page():
-            return site_files(built, [model], keep_models=not secured)[1]
+            return site_files(built, models, keep_models=not secured)[1]
     except (OSError, CifarEdgeError) as error:
         tell(f"serving without the web page: {reason(error)}")
     return None

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cifar_edge.service import request_id
 from cifar_edge.service.log import ACCESS
 from cifar_edge.service.problems import Problem, busy
 
@@ -62,25 +63,27 @@ class Access:
 
 
 class Shield:
-    """Outermost middleware: checks Host and Origin, adds `SECURITY_HEADERS` to every response, and logs it."""
+    """Outermost middleware: checks Host and Origin, adds `SECURITY_HEADERS` and the id to a response, and logs it."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app, self._access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
+        started, headers = False, Headers(scope=scope)
+        request = request_id.begin(headers.get(request_id.HEADER))
 
         async def secured(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                headers = MutableHeaders(scope=message)
+                sent = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
+                    sent.setdefault(name, value)
+                sent[request_id.HEADER] = request
                 _log(scope, message["status"])
             await send(message)
 
-        problem = self._refused(Headers(scope=scope))
+        problem = self._refused(headers)
         try:
             await (self._app if problem is None else problem.response())(scope, receive, secured)
         except asyncio.CancelledError:  # uvicorn cancels what is not done when the service has to stop

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cifar_edge.runtime.classifier import Classifier
+from cifar_edge.service import request_id
 from cifar_edge.service.access import Access, Authorized, Shield
 from cifar_edge.service.answers import Answers
 from cifar_edge.service.bodies import Bodies, boundary_of, images_of
@@ -28,10 +29,11 @@ HEALTH = "/healthz"
 
 
 class Service:
-    """Answers requests with one model.
+    """Answers requests with one model or several.
 
     Args:
-        classifier: used by several threads at once, which onnxruntime allows.
+        models: name -> model. The first one answers where a request names none; each is used by several threads at
+            once, which onnxruntime allows.
         limits: limits on size, number and time.
         access: who may use it.
         page: the files of the web page for ``/``, name -> content; None shows how to get them.
@@ -39,18 +41,16 @@ class Service:
 
     def __init__(
         self,
-        classifier: Classifier,
+        models: Mapping[str, Classifier],
         limits: ServiceLimits,
         access: Access | None = None,
         page: Mapping[str, bytes] | None = None,
     ) -> None:
         access = access or Access()
-        self._classifier, self._limits = classifier, limits
+        self._models, self._limits = dict(models), limits
         self._bodies, self._pool = Bodies(limits), Pool(limits)
-        self._model = classifier.metadata.to_record()
-        self._document = document(
-            classifier.labels, limits, secured=access.token is not None, threshold=classifier.threshold
-        )
+        self._default = next(iter(self._models))
+        self._document = document(self._models, limits, secured=access.token is not None)
         self.app: ASGIApp = Shield(_Door(self._starlette(access, page), limits), access)
         """The ASGI application."""
 
@@ -61,7 +61,8 @@ class Service:
     def _starlette(self, access: Access, page: Mapping[str, bytes] | None) -> Starlette:
         guards = [Middleware(Authorized, access)]
         routes: list[BaseRoute] = [
-            Route("/v1/predict", _taking(self._predict, "top"), methods=["POST"], middleware=guards),
+            Route("/v1/predict", _taking(self._predict, "top", "model"), methods=["POST"], middleware=guards),
+            Route("/v1/models", _taking(self._list_models), middleware=guards),
             Route("/v1/model", _taking(self._describe_model), middleware=guards),
             Route(HEALTH, _taking(_healthy)),
             Route("/openapi.json", _taking(self._openapi)),
@@ -71,7 +72,8 @@ class Service:
             CORSMiddleware,
             allow_origins=access.origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization"],
+            allow_headers=["Authorization", request_id.HEADER],
+            expose_headers=[request_id.HEADER],
         )
         app = Starlette(routes=routes, middleware=[cors] if access.origins else [], exception_handlers=HANDLERS)
         app.router.redirect_slashes = False  # one URL for each resource
@@ -79,20 +81,30 @@ class Service:
 
     async def _predict(self, request: Request) -> Response:
         boundary = boundary_of(request.headers.get("content-type"))
-        top = _top(request)
+        top, model = _top(request), self._model(request)
         async with self._bodies.read(request) as body:
             images = (lambda: [body]) if boundary is None else partial(images_of, body, boundary, self._limits.images)
-            answers = Answers(self._classifier, images, top, self._limits.image)
+            answers = Answers(model, images, top, self._limits.image)
             await self._pool.run(answers)
         predictions = answers.records
         if all("error" in record for record in predictions):
             detail = "no image could be read; predictions has the reason for each"
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, predictions=predictions)
-        model, precision = self._model["model"], self._model["precision"]
-        return JSONResponse({"model": model, "precision": precision, "predictions": predictions})
+        about = model.metadata
+        return JSONResponse({"model": about.model, "precision": about.precision, "predictions": predictions})
+
+    def _model(self, request: Request) -> Classifier:
+        model = self._models.get(request.query_params.get("model", self._default))
+        if model is None:
+            raise Problem(HTTPStatus.BAD_REQUEST, "no model of this service has that name; /v1/models lists them")
+        return model
+
+    async def _list_models(self, request: Request) -> Response:
+        models = [{"name": name, **model.metadata.to_record()} for name, model in self._models.items()]
+        return JSONResponse({"models": models})
 
     async def _describe_model(self, request: Request) -> Response:
-        return JSONResponse(self._model)
+        return JSONResponse(self._models[self._default].metadata.to_record())
 
     async def _openapi(self, request: Request) -> Response:
         return JSONResponse(self._document)

@@ -1,8 +1,13 @@
-"""The log of the service on stderr: a line for each request, and errors; clients cannot fill a disk with it cheaply."""
+"""The log of the service on stderr: a line for each request, and errors; clients cannot fill a disk with it cheaply.
+
+Each line has the id of the request that caused it.
+"""
 
 import logging
 from time import monotonic
 from typing import Any
+
+from cifar_edge.service.request_id import WithRequestId
 
 ACCESS = logging.getLogger("cifar_edge.service.access")
 """Logs a line for each response."""
@@ -30,8 +35,9 @@ def log_config(quiet: bool) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": {"format": "%(asctime)s %(message)s"}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "filters": {"request": {"()": WithRequestId}},
+        "formatters": {"line": {"format": "%(asctime)s %(request_id)s %(message)s"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request"]}},
         "loggers": {
             "cifar_edge.service": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
             "cifar_edge.service.access": {"level": "WARNING" if quiet else "INFO"},

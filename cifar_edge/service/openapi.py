@@ -1,9 +1,10 @@
 """The OpenAPI 3.1.0 document of the service, written by hand; tests compare it with the service (schemathesis)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cifar_edge import __version__
+from cifar_edge.runtime.classifier import Classifier
 from cifar_edge.runtime.results import ANSWER_FIELDS, CLASS_FIELDS, UNKNOWN
 from cifar_edge.service.bodies import FIELD, FORM, RAW
 from cifar_edge.service.limits import ServiceLimits
@@ -16,16 +17,15 @@ MOST_CLASSES = 1000
 Json = dict[str, Any]
 
 
-def document(labels: Sequence[str], limits: ServiceLimits, secured: bool, threshold: float | None = None) -> Json:
+def document(models: Mapping[str, Classifier], limits: ServiceLimits, secured: bool) -> Json:
     """The OpenAPI document of a service.
 
     Args:
-        labels: the class names of its model.
+        models: name -> model, the one that answers by default first.
         limits: its limits, which the document states.
         secured: whether ``/v1/`` needs a token.
-        threshold: of its model, on the largest logit; None for none.
     """
-    schemas = _schemas(labels, threshold)
+    schemas = _schemas(list(models.values()))
     components: Json = {"schemas": schemas}
     if secured:
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
@@ -47,12 +47,22 @@ def document(labels: Sequence[str], limits: ServiceLimits, secured: bool, thresh
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": {
-            "/v1/predict": {"post": _predict(limits) | security | {"responses": guarded | _predict_responses(limits)}},
+            "/v1/predict": {
+                "post": _predict(limits, list(models)) | security | {"responses": guarded | _predict_responses(limits)}
+            },
+            "/v1/models": {
+                "get": security
+                | {
+                    "operationId": "models",
+                    "summary": "All models, as their files describe them; the first one answers by default.",
+                    "responses": {"200": _json("The models.", "Models")} | guarded,
+                }
+            },
             "/v1/model": {
                 "get": security
                 | {
                     "operationId": "model",
-                    "summary": "The model, as its file describes it.",
+                    "summary": "The model that answers by default, as its file describes it.",
                     "responses": {"200": _json("The model.", "Model")} | guarded,
                 }
             },
@@ -76,7 +86,7 @@ def document(labels: Sequence[str], limits: ServiceLimits, secured: bool, thresh
     }
 
 
-def _predict(limits: ServiceLimits) -> Json:
+def _predict(limits: ServiceLimits, names: Sequence[str]) -> Json:
     image = {"type": "string", "contentMediaType": "image/*", "minLength": 1}
     form = {
         "type": "object",
@@ -104,7 +114,13 @@ def _predict(limits: ServiceLimits) -> Json:
                 "in": "query",
                 "description": "Number of classes to return, the most probable first.",
                 "schema": {"type": "integer", "minimum": 1, "maximum": MOST_CLASSES, "default": 1},
-            }
+            },
+            {
+                "name": "model",
+                "in": "query",
+                "description": "Name of the model that answers.",
+                "schema": {"enum": list(names), "default": names[0]},
+            },
         ],
         "requestBody": {
             "required": True,
@@ -117,7 +133,7 @@ def _predict_responses(limits: ServiceLimits) -> Json:
     unread = _json("None of the images could be read.", "Unread", MEDIA_TYPE)
     return {
         "200": _json("At least one image was classified; the others have an error.", "Predictions"),
-        "400": _problem("No body, a wrong form, too many images, a wrong `top`, or an unknown query parameter."),
+        "400": _problem("No body, a wrong form, too many images, a wrong `top`, an unknown model or query parameter."),
         "408": _problem(f"The body took more than {limits.body_seconds:g} seconds."),
         "413": _problem("The body is too large."),
         "415": _problem("The body is neither an image nor a form."),
@@ -125,15 +141,19 @@ def _predict_responses(limits: ServiceLimits) -> Json:
     }
 
 
-def _schemas(labels: Sequence[str], threshold: float | None) -> Json:
+def _schemas(models: Sequence[Classifier]) -> Json:
+    labels = list(dict.fromkeys(label for model in models for label in model.labels))
+    most = max(len(model.labels) for model in models)
+    thresholds = [model.threshold for model in models if model.threshold is not None]
     number = {"type": "integer", "minimum": 0, "description": "Number of the image in the request."}
-    of_model: Json = {"label": {"enum": list(labels)}, "index": {"maximum": len(labels) - 1}}
+    of_model: Json = {"label": {"enum": labels}, "index": {"maximum": most - 1}}
     named = {name: {**schema, **of_model.get(name, {})} for name, schema in CLASS_FIELDS.items()}
     answer = {name: {**schema, **of_model.get(name, {})} for name, schema in ANSWER_FIELDS.items()}
-    if threshold is not None:
+    if thresholds:
+        least = f"{thresholds[0]:g}" if len(models) == 1 else "the model's threshold"
         answer["label"] = {
             "enum": [*labels, UNKNOWN],
-            "description": f"{UNKNOWN} if the largest logit is below {threshold:g}.",
+            "description": f"{UNKNOWN} if the largest logit is below {least}.",
         }
         answer["index"] = {**answer["index"], "type": ["integer", "null"]}
     error = {"image": number, "error": {"type": "string", "description": "Why it could not be read."}}
@@ -142,6 +162,17 @@ def _schemas(labels: Sequence[str], threshold: float | None) -> Json:
     either = [{"$ref": "#/components/schemas/Prediction"}, {"$ref": "#/components/schemas/ImageError"}]
     numbers = {"parameters": "integer", "macs": "integer", "test_images": "integer", "temperature": "number"}
     texts = ("model", "weights_sha256", "created", "input_layout", "pixel_map", "resize_rule")
+    text = {"type": "string"}
+    about = {
+        **dict.fromkeys(texts, text),
+        **{name: {"type": kind} for name, kind in numbers.items()},
+        "precision": {"enum": ["fp32", "int8"]},
+        "labels": {"type": "array", "items": text},
+        "test_accuracy": {"type": ["number", "null"]},
+        "versions": {"type": "object", "additionalProperties": text},
+        "contract": {"type": "integer"},
+    }
+    optional = {"size": {"enum": list(IMAGE_SIZES)}, "threshold": {"type": ["number", "null"]}}
     return {
         "ClassScore": _object(named),
         "Prediction": _object({"image": number, **answer, "top": top}),
@@ -157,17 +188,9 @@ def _schemas(labels: Sequence[str], threshold: float | None) -> Json:
         "Unread": _object(
             {**problem, "predictions": {"type": "array", "items": {"$ref": "#/components/schemas/ImageError"}}}
         ),
-        "Model": _object(
-            {
-                **{name: {"type": "string"} for name in texts},
-                **{name: {"type": kind} for name, kind in numbers.items()},
-                "precision": {"enum": ["fp32", "int8"]},
-                "labels": {"type": "array", "items": {"type": "string"}},
-                "test_accuracy": {"type": ["number", "null"]},
-                "versions": {"type": "object", "additionalProperties": {"type": "string"}},
-                "contract": {"type": "integer"},
-            },
-            optional={"size": {"enum": list(IMAGE_SIZES)}, "threshold": {"type": ["number", "null"]}},
+        "Model": _object(about, optional),
+        "Models": _object(
+            {"models": {"type": "array", "minItems": 1, "items": _object({"name": text, **about}, optional)}}
         ),
         "Health": _object({"status": {"const": "ok"}}),
     }

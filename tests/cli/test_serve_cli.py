@@ -71,11 +71,13 @@ def test_it_starts_logs_and_stops(image_files: list[Path], number: signal.Signal
         assert said == f"model: {TINY}\nserving at http://127.0.0.1:{port}; Ctrl+C stops it\n"
         assert client.predict(image_files[0].read_bytes()).status == 200
         assert client.predict(b"not an image").status == 422
-        client.ask("GET", "/healthz?" + "x" * 10_000).problem(400)
+        long = client.ask("GET", "/healthz?" + "x" * 10_000)
+        long.problem(400)
         running.send_signal(number)
         first, second, third, last = ended(running)
-    assert re.fullmatch(r'[-0-9:, ]+ 127\.0\.0\.1:\d+ - "POST /v1/predict HTTP/1\.1" 200', first)
+    assert re.fullmatch(r'[-0-9:, ]+ [0-9a-f]{16} 127\.0\.0\.1:\d+ - "POST /v1/predict HTTP/1\.1" 200', first)
     assert second.endswith(" 422")
+    assert third.split()[2] == long.headers["x-request-id"]
     assert third.endswith('xxx... HTTP/1.1" 400')
     assert len(third) < 300  # the log grows with requests, not with what strangers put into them
     assert last == "stopped; requests: 3"

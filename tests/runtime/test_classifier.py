@@ -234,6 +234,6 @@ def test_a_models_threshold_makes_answers_unknown_in_every_output(tmp_path: Path
     assert json.loads(cifar_edge(*arguments, "--json").stdout)[0]["label"] == "unknown"
     assert cifar_edge(*arguments).stdout.startswith(f"unknown ({answer.label}?)")
     assert json.loads(cifar_edge(*arguments, "--json", "--threshold", "none").stdout)[0]["label"] == answer.label
-    schema = document(classifier.labels, ServiceLimits(), False, classifier.threshold)["components"]["schemas"]
+    schema = document({"tiny": classifier}, ServiceLimits(), secured=False)["components"]["schemas"]
     assert schema["Prediction"]["properties"]["label"]["enum"] == [*classifier.labels, "unknown"]
     assert schema["Prediction"]["properties"].keys() == {"image", *record}

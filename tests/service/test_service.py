@@ -185,6 +185,18 @@ def test_the_model_is_described(client: Client) -> None:
     assert (answer.status, answer.json) == (200, json.loads(Classifier(TINY).metadata.to_json()))
 
 
+@pytest.mark.parametrize("given", [None, "", "x" * 65, "a b", "a/b", "\xe4", "deploy-7_of.9"])
+def test_every_answer_has_the_id_of_its_request(client: Client, given: str | None) -> None:
+    """The client's own if it is a plain word; else one of ours, another each time."""
+    headers = {} if given is None else {"X-Request-ID": given}
+    ids = [client.ask("GET", path, headers=headers).headers["x-request-id"] for path in ("/healthz", "/nothing")]
+    if given == "deploy-7_of.9":
+        assert ids == [given, given]
+    else:
+        assert all(re.fullmatch("[0-9a-f]{16}", each) for each in ids)
+        assert ids[0] != ids[1]
+
+
 def test_health_and_start_page(client: Client) -> None:
     assert client.ask("GET", "/healthz").json == {"status": "ok"}
     assert client.ask("HEAD", "/healthz").status == 200
@@ -195,11 +207,11 @@ def test_health_and_start_page(client: Client) -> None:
 
 def test_its_own_description(client: Client) -> None:
     described = client.ask("GET", "/openapi.json").json
-    labels = Classifier(TINY).labels
+    models = {"tiny": Classifier(TINY)}
     assert described == json.loads(
-        json.dumps(document(labels, ServiceLimits(images=3, body_bytes=100_000), secured=False))
+        json.dumps(document(models, ServiceLimits(images=3, body_bytes=100_000), secured=False))
     )
-    assert set(described["paths"]) == {"/v1/predict", "/v1/model", "/healthz", "/openapi.json"}
+    assert set(described["paths"]) == {"/v1/predict", "/v1/models", "/v1/model", "/healthz", "/openapi.json"}
     names = set(re.findall('"#/components/schemas/(.*?)"', json.dumps(described)))
     assert names <= set(described["components"]["schemas"])
 
@@ -275,7 +287,11 @@ def test_damage_in_the_middle_of_a_body_ends_the_connection(client: Client) -> N
 @pytest.mark.parametrize("header", [None, TOKEN, f"Basic {TOKEN}", "Bearer", f"Bearer {TOKEN}x", "Bearer \xff\xfe"])
 def test_the_api_needs_the_token(secured: Client, contents: list[bytes], header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header}
-    for answer in (secured.ask("GET", "/v1/model", headers=headers), secured.predict(contents[0], PNG | headers)):
+    for answer in (
+        secured.ask("GET", "/v1/model", headers=headers),
+        secured.ask("GET", "/v1/models", headers=headers),
+        secured.predict(contents[0], PNG | headers),
+    ):
         assert "Authorization: Bearer TOKEN" in answer.problem(401)
         assert answer.headers["www-authenticate"] == "Bearer"
 
