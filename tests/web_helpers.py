@@ -3,7 +3,7 @@
 import io
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from click.testing import CliRunner
 from conftest import CHECKOUT
 from PIL import Image
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import FilePayload, Locator, Page
 
 from cifar_edge.cli.main import main
 
@@ -99,6 +99,12 @@ class PagePerson:
 
     def choose(self, content: bytes, name: str = "image.png", kind: str = "image/png") -> None:
         self.page.set_input_files("#file", {"name": name, "mimeType": kind, "buffer": content})
+
+    def choose_many(self, files: Mapping[str, bytes]) -> None:
+        """Choose files of these names and contents at once."""
+        self.page.set_input_files(
+            "#file", [FilePayload(name=name, mimeType="image/png", buffer=content) for name, content in files.items()]
+        )
 
     def drop(self, content: bytes, name: str = "image.png", kind: str = "image/png") -> None:
         self._transfer("drop", content, name, kind)

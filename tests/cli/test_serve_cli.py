@@ -177,7 +177,7 @@ def test_a_page_that_cannot_be_read_is_told_and_does_without(
 
     for found in (lambda: tmp_path / "missing", homeless):
         monkeypatch.setattr(build, "found_page", found)
-        assert serve._page(TINY, secured=False) is None
+        assert serve._page([TINY], secured=False) is None
         said = capsys.readouterr().err
         assert said.startswith("serving without the web page: ")
         assert len(said.splitlines()) == 1

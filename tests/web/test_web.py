@@ -63,9 +63,7 @@ def test_many_pictures_are_a_table_and_a_csv_file(
     """The columns and values of `predict --csv --top 3`; a name that a spreadsheet would compute is only text."""
     page = person.page
     files = {f"=1+{index}.png": path.read_bytes() for index, path in enumerate(image_files)} | {"notes.txt": b"No."}
-    page.set_input_files(
-        "#file", [{"name": name, "mimeType": "image/png", "buffer": content} for name, content in files.items()]
-    )
+    person.choose_many(files)
     expect(page.locator("#tally")).to_contain_text(f"{len(files)} pictures: ")
     expect(page.locator("#tally")).to_contain_text("without an answer 1.")
     expect(person.announcement).to_contain_text(f"{len(files)} pictures: ")
@@ -213,12 +211,11 @@ def test_accessibility_rules(browser: Browser, host: Host, cat: bytes, scheme: s
         person = PagePerson(page)
         person.open(host.url)
         page.evaluate(axe)
-        many = [{"name": f"{index}.png", "mimeType": "image/png", "buffer": cat} for index in range(3)]
         for act in (
             lambda: None,
             lambda: person.classify(cat),
             lambda: person.choose(b"bad"),
-            lambda: page.set_input_files("#file", many),
+            lambda: person.choose_many({f"{number}.png": cat for number in range(3)}),
         ):
             act()
             page.wait_for_timeout(300)  # colours are in transition
