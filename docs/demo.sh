@@ -1,22 +1,46 @@
 #!/usr/bin/env bash
-# The whole story on the embedded sample of CIFAR-10, in a temporary folder: what `make demo` runs.
+# From sixty photographs to a classifier for every device: what `make demo` runs.
+#
+#     docs/demo.sh [FOLDER]    writes into FOLDER, by default build/demo, in place of what an earlier demo left there
 set -euo pipefail
 
 docs=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-cp -R "$docs/images" "$folder"
+folder=${1:-build/demo}
+rm -rf "$folder"
+mkdir -p "$folder"
 cd "$folder"
 unset "${!CIFAR_EDGE_@}" # no model or data set of the user's
 
-step() {
-  printf '\n$ %s\n' "$*"
+steps=6
+done=0
+step() { # its heading, with a bar
+  done=$((done + 1))
+  local bar
+  bar=$(printf '%*s' $((done * 4)) '' | tr ' ' '#')
+  printf '\n[%-*s] %d of %d: %s\n' $((steps * 4)) "$bar" "$done" "$steps" "$*"
+}
+run() {
+  printf '$ %s\n' "$*"
   "$@"
 }
 
-step cifar-edge train --data sample --epochs 20 --set batch_size=25
-step cifar-edge export --quantize
-step cifar-edge predict images/cat.png images/frog.png images/ship.png
+step "photographs of two classes that no released model has, 60 to learn from and 250 to be judged by"
+run python "$docs/photos.py"
 
-printf '\nSome hundred images teach a network little. The released one has seen all 50,000:\n'
-step cifar-edge predict --model gn-cnn images/{airplane,automobile,bird,cat,deer,dog,frog,horse,ship,truck}.png
+step "the released network learns the new classes, some seconds a line"
+run cifar-edge train --data photos
+
+step "export to int8, held against PyTorch, and to C, held against int8; nothing is written if one differs too much"
+run cifar-edge export --quantize --target c --out export
+
+step "photographs that it has never seen"
+cp "$docs"/images/{airplane,bird,deer,frog,ship,truck}.png "$docs/images/chelsea.jpg" .
+run cifar-edge predict --model export/gn-cnn.int8.onnx airplane.png bird.png deer.png frog.png ship.png truck.png chelsea.jpg
+
+step "one of them by that C, compiled on this machine"
+run cifar-edge predict --model export/gn-cnn.int8.onnx --engine c chelsea.jpg || echo "No C compiler here: left out."
+
+step "a web page of it, which needs no server of yours"
+run cifar-edge web export/gn-cnn.int8.onnx --out site || echo "The page could not be built here: left out."
+
+exec python "$docs/demo_end.py" "$folder" "$SECONDS"

@@ -4,7 +4,7 @@
 
 Each form is used for all norms of a network; the networks are freshly initialised, which costs the same as trained. All
 forms of a network take turns within one run, batch 1, one thread. Prints a table for each network and writes
-benchmarks/groupnorm/forms.csv. docs/groupnorm.md says what follows from it.
+benchmarks/groupnorm/forms.csv. docs/folding.md says what follows from it.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     python -m benchmarks.training.speed [MODEL...]
 
 Every way trains the same network by SGD on the same images, all ways in turns within one run, after a warm-up that is
-not counted (a compiler's time among it). Results go to benchmarks/training/speed.csv; docs/performance.md says
+not counted (a compiler's time among it). Results go to benchmarks/training/speed.csv; docs/training.md says
 what follows.
 """
 

@@ -1,6 +1,6 @@
 """The fp32 ONNX graph of a PyTorch network, with norms in the form that onnxruntime runs fastest.
 
-That form was found by measurement: see docs/groupnorm.md and benchmarks/groupnorm/forms.py.
+That form was found by measurement: see docs/folding.md and benchmarks/groupnorm/forms.py.
 """
 
 from collections.abc import Callable, Mapping

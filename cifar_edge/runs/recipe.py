@@ -147,7 +147,7 @@ class Recipe:
     """Arithmetic of forward and backward: ``bf16`` (autocast), ``fp32``, or ``auto``, which depends on the machine."""
 
     compile: bool = False
-    """Compile the step with ``torch.compile`` on a GPU. Ignored on a CPU, where it is slower (docs/performance.md)."""
+    """Compile the step with ``torch.compile`` on a GPU. Ignored on a CPU, where it is slower (docs/training.md)."""
 
     fold: FoldRecipe = FoldRecipe()
     """The fine-tuning after the training."""

@@ -20,9 +20,9 @@ def examples_in_help(name: str) -> list[str]:
 
 
 def examples_in(page: Path) -> list[str]:
-    """Lines that a reader would type: in a block, after a prompt or `step`, or alone between backticks."""
+    """Lines that a reader would type: in a block, after a prompt or `run`, or alone between backticks."""
     text = page.read_text()
-    lines = re.findall(r"^(?:\S*\$ |step |    )(cifar-edge .+)$", text, re.MULTILINE)
+    lines = re.findall(r"^(?:\S*\$ |run |    )(cifar-edge .+)$", text, re.MULTILINE)
     return lines + [code.replace("\\|", "|") for code in re.findall(r"`([^`\n]*\bcifar-edge [^`\n]+)`", text)]
 
 

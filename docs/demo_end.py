@@ -1,0 +1,56 @@
+"""The end of `make demo`, in its folder: what came of it, and the page at an address until Enter is pressed.
+
+python docs/demo_end.py FOLDER SECONDS    FOLDER as the visitor knows it, SECONDS that the demo took
+"""
+
+import json
+import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files, and prints no line for each."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Print nothing."""
+
+
+def summary(report: Path, folder: str, seconds: str) -> str:
+    """What was made, and how good it is, from the export's report.json."""
+    rows = {row["precision"]: row for row in json.loads(report.read_text())["rows"]}
+    lines = [
+        f"{name}: right on {round(row['accuracy']['value'] * row['accuracy']['images'])} "
+        f"of {row['accuracy']['images']} photographs that it never saw, in {row['size'] / 1000:.1f} kB"
+        for name, row in rows.items()
+    ]
+    return "\n".join(
+        [
+            "",
+            f"Done in {seconds} s.",
+            *lines,
+            f"what you made       {folder}/export: .onnx files, the folder gn-cnn.c for microcontrollers, report.md",
+            "your own classes    cifar-edge train --data DIR, with DIR/CLASS/*.jpg; docs/own-classes.md",
+        ]
+    )
+
+
+def main(folder: str, seconds: str) -> None:
+    """Print the summary; serve the page while somebody is there to look at it."""
+    print(summary(Path("export", "report.json"), folder, seconds))
+    if not Path("site").is_dir():
+        return
+    if not sys.stdin.isatty():
+        print(f"the page            python -m http.server --directory {folder}/site --bind 127.0.0.1")
+        return
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory="site")) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        print(f"the page            http://127.0.0.1:{server.server_port}/ until you press Enter", flush=True)
+        sys.stdin.readline()
+        server.shutdown()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
