@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/installed
 .PHONY: help demo docs notebook test test-all lint wheel clean
 
 help:
-	@echo "make demo      train, export and predict on a sample of CIFAR-10, in a temporary folder"
+	@echo "make demo      own classes from sixty photographs to int8, C and a web page, in build/demo: a minute"
 	@echo "make test      everything CI runs: lint, types, import rule, documentation, tests, wheel and sdist"
 	@echo "make test-all  that, the web page in a browser (needs Chromium), load on the service"
 	@echo "make lint      the quick part of make test: style, types, import rule"

@@ -31,7 +31,7 @@ def summary(report: Path, folder: str, seconds: str) -> str:
             "",
             f"Done in {seconds} s.",
             *lines,
-            f"what you made       {folder}/export: .onnx files, the folder gn-cnn.c for microcontrollers, report.md",
+            f"what you made       {folder}/export: .onnx files, the folder photos.c for microcontrollers, report.md",
             "your own classes    cifar-edge train --data DIR, with DIR/CLASS/*.jpg; docs/own-classes.md",
         ]
     )

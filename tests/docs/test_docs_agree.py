@@ -50,7 +50,7 @@ def parse(arguments: list[str]) -> None:
         click.UsageError: it is wrong usage.
     """
     name, *rest = arguments
-    context = click.Context(main, info_name="cifar-edge")
+    context = click.Context(main, info_name="cifar-edge", **main.context_settings)
     command: click.Command = main
     if name.startswith("-"):
         rest = arguments

@@ -17,7 +17,7 @@ DOCS = sorted((CHECKOUT / "docs").glob("*.md"))
 TRACKED = subprocess.run(["git", "ls-files", "*.md"], cwd=CHECKOUT, capture_output=True, text=True, check=False).stdout
 PAGES = [CHECKOUT / name for name in TRACKED.split()] or [*CHECKOUT.glob("*.md"), *DOCS]
 
-PROGRAMS = {
+PROGRAMS: dict[str, dict[str, Any]] = {
     "api.md": {"upload": b"no image"},
     "integer-network.md": {},
     "predict.md": {"camera": lambda: load_dataset("sample").test_images[:3]},
