@@ -95,7 +95,7 @@ class ModelMetadata:
         versions: library name -> version (torch, onnx, onnxruntime).
         created: time of the export, ISO 8601, UTC.
         temperature: divisor of the logits before the softmax, which calibrates the scores: of answers with score 0.8,
-            about 80 % are correct (Guo et al. 2017, arXiv:1706.04599). 1 if none was fitted. Worker do not change.
+            about 80 % are correct (Guo et al. 2017, arXiv:1706.04599). 1 if none was fitted. The classes do not change.
         size: height and width of the input, one of `IMAGE_SIZES`.
         threshold: an answer is "not sure" if its largest logit is below this; None for no threshold. It is on logits,
             not on scores, so that a target with int32 logits compares integers (`IntegerNetwork.logit_scale`).

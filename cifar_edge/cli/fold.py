@@ -57,7 +57,7 @@ def command(
     if is_released(folder):
         raise ModelError(f"{run} is a released model, which is never written to; give a run")
     trained = load_network(folder)
-    dataset = load_again(trained.data, data, offline, holdout, strict, trained.size)
+    dataset = load_again(trained.data, data, offline, holdout, strict, trained.size, Run(folder).recipe.source_size)
     accuracy_name = "validation" if Run(folder).summary.holdout_images else "test"
     with (
         interruptible("the run has not changed; fold it again") as stop,

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,40 +54,41 @@ def load(
     strict: bool = False,
     size: int | None = None,
     source_size: int | None = None,
+    split_rule: int | None = None,
 ) -> "Dataset":
     """Load the dataset with images of ``size``, None for the default one; ``source_size`` is for resized crops.
 
-    What is fetched is reported on stderr, with a bar on a terminal.
+    An image folder is split by ``split_rule``, None for today's. What is fetched is reported on stderr, with a bar on
+    a terminal.
 
     Raises:
         DataError: as `cifar_edge.data.load_dataset`.
     """
     from cifar_edge.data import load_dataset
+    from cifar_edge.data.dataset import SPLIT_RULE
     from cifar_edge.runtime.quiet import silence_pillow
     from cifar_edge.spec import IMAGE_SIZE
 
     silence_pillow()
-    size = IMAGE_SIZE if size is None else size
+    load_it = partial(
+        load_dataset,
+        data,
+        size=IMAGE_SIZE if size is None else size,
+        holdout=holdout,
+        strict=strict,
+        source_size=source_size,
+        split_rule=SPLIT_RULE if split_rule is None else split_rule,
+        offline=offline,
+    )
     if quiet() or not sys.stderr.isatty():
-        return load_dataset(
-            data, size=size, holdout=holdout, strict=strict, source_size=source_size, offline=offline, report=note
-        )
+        return load_it(report=note)
     status = StatusLine()
 
     def progress(transfer: "Transfer") -> None:
         status.show(f"{bar(transfer.done, transfer.total)} {transfer}")
 
     try:
-        return load_dataset(
-            data,
-            size=size,
-            holdout=holdout,
-            strict=strict,
-            source_size=source_size,
-            offline=offline,
-            report=status.line,
-            progress=progress,
-        )
+        return load_it(report=status.line, progress=progress)
     finally:
         status.clear()
 
@@ -108,7 +110,7 @@ def load_again(
     """
     from cifar_edge.data import location
     from cifar_edge.data.folder.layout import has_classes, is_split
-    from cifar_edge.data.reference import change, check_holdout
+    from cifar_edge.data.reference import change, check_holdout, split_rule_of
     from cifar_edge.data.sample import NAME
     from cifar_edge.errors import DataError
     from cifar_edge.messages import display_name
@@ -126,7 +128,7 @@ def load_again(
     path = location(data)
     if holdout is None and path is not None and has_classes(path) and not is_split(path):
         holdout = reference.holdout
-    dataset = load(data, offline, holdout, strict, size, source_size)
+    dataset = load(data, offline, holdout, strict, size, source_size, split_rule_of(reference))
     if reference.folder is not None and (changed := change(reference, dataset)):
         note(f"note: {changed}")
     return dataset

@@ -6,7 +6,6 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from cifar_edge.measure.metrics import Estimate
     from cifar_edge.runs.dataset import DatasetReference
     from cifar_edge.runs.epochs import EpochRecord
+    from cifar_edge.runs.progress import CrossValidated
     from cifar_edge.runs.recipe import Recipe
     from cifar_edge.runs.summary import RunSummary
     from cifar_edge.training.callbacks import Callbacks
@@ -153,12 +153,7 @@ def command(
                 _write_preview(recipe, dataset, preview)
                 return
             measured = None if folds is None else _cross_validated(recipe, dataset, folds, device)
-            summary = begin(recipe, dataset, folder, device, tensorboard, folder_to_write)
-            if measured is not None:
-                summary = replace(
-                    summary, cross_validated_accuracy=measured.value, cross_validated_images=measured.images
-                )
-                Run(folder).write_summary(summary)
+            summary = begin(recipe, dataset, folder, device, tensorboard, folder_to_write, measured)
         record = {**summary.to_record(), "folder": str(folder)}
         say(json.dumps(record, indent=2) if as_json else summary_text(summary, folder))
 
@@ -173,7 +168,8 @@ def _write_preview(recipe: "Recipe", dataset: "Dataset", file: Path) -> None:
     note(f"{file}: training images as the network sees them, each with an augmented version below it")
 
 
-def _cross_validated(recipe: "Recipe", dataset: "Dataset", folds: int, device: str) -> "Estimate":
+def _cross_validated(recipe: "Recipe", dataset: "Dataset", folds: int, device: str) -> "CrossValidated":
+    from cifar_edge.runs.progress import CrossValidated
     from cifar_edge.training.cross_validation import cross_validate
 
     def report(fold: int, right: "Estimate") -> None:
@@ -181,7 +177,8 @@ def _cross_validated(recipe: "Recipe", dataset: "Dataset", folds: int, device: s
 
     note(f"cross-validation: {folds} trainings, each without one {folds}th of the {len(dataset.train_labels):,} images")
     with interruptible("the cross-validation is lost; begin it again") as stop:
-        return cross_validate(recipe, dataset, folds, device=device, stop=stop, report=report)
+        measured = cross_validate(recipe, dataset, folds, device=device, stop=stop, report=report)
+    return CrossValidated(measured.value, measured.images)
 
 
 def begin(
@@ -191,6 +188,7 @@ def begin(
     device: str,
     tensorboard: bool,
     folder_to_write: Callable[[Path], Path],
+    cross_validated: "CrossValidated | None" = None,
 ) -> "RunSummary":
     """Train in a new run and return its summary; `joined` yields ``folder_to_write``."""
     with needs("train"):
@@ -203,7 +201,7 @@ def begin(
         reporting(_accuracy_name(recipe), recipe.epochs, recipe.fold.epochs, stop) as callbacks,
         _logged(callbacks, written, recipe, tensorboard) as callbacks,
     ):
-        return train(recipe, dataset, written, device=device, callbacks=callbacks)
+        return train(recipe, dataset, written, device=device, callbacks=callbacks, cross_validated=cross_validated)
 
 
 def go_on(

@@ -13,6 +13,10 @@ Images = ndarray[Any, dtype[uint8]]
 """uint8 ``[N, S, S, 3]``, RGB, of one size S."""
 Labels = ndarray[Any, dtype[int64]]
 """int64 ``[N]``, indices into the class names."""
+SPLIT_RULE = 3
+"""Number of the rule that orders and splits an image folder: by the bytes of its files, so that the size of the images
+does not matter. Rule 2 went by their pixels, and its runs go on by it; rule 1 by the bytes, and kept duplicates."""
+PIXELS_RULE = 2
 Report = Callable[[str], None]
 """Called with each line that a person should read while data is fetched or decoded."""
 
@@ -65,8 +69,10 @@ class Dataset:
         folder: absolute path of the image folder, or of the CSV file that names the images; None for CIFAR-10.
         holdout: share of the images held out as test images, in (0, 1); None where the dataset has its own split.
         other: folder of images of no class; None where there is none.
+        split_rule: number of the rule that ordered and split an image folder; None for CIFAR-10.
         names: SHA-256 of an image's pixels (see `image_digests`) -> its file, relative to the folder; empty
             for CIFAR-10.
+        contents: the same -> SHA-256 of the bytes of its file, in hexadecimal: equal at every size.
         train_sources: the training images at a larger size, to take crops from, uint8 ``[N, L, L, 3]``; None where they
             were not asked for.
     """
@@ -81,7 +87,9 @@ class Dataset:
     folder: Path | None = None
     holdout: float | None = None
     other: Path | None = None
+    split_rule: int | None = None
     names: Mapping[str, str] = field(default_factory=dict, repr=False)
+    contents: Mapping[str, str] = field(default_factory=dict, repr=False)
     train_sources: Images | None = None
 
     @property

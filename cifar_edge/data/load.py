@@ -14,7 +14,7 @@ from cifar_edge.data.cifar10.dataset_spec import CIFAR10, DatasetSpec
 from cifar_edge.data.cifar10.fetch import fetch
 from cifar_edge.data.cifar10.formats import find, read
 from cifar_edge.data.cifar10.transfer import Progress, Transfer
-from cifar_edge.data.dataset import Dataset, Images, Report
+from cifar_edge.data.dataset import SPLIT_RULE, Dataset, Images, Report
 from cifar_edge.data.folder.image_folder import load_image_folder
 from cifar_edge.data.folder.layout import has_classes, has_images, refused
 from cifar_edge.data.folder.table import is_table
@@ -70,6 +70,7 @@ def load_dataset(
     holdout: float | None = None,
     strict: bool = False,
     source_size: int | None = None,
+    split_rule: int = SPLIT_RULE,
     offline: bool = False,
     report: Callable[[str], None] = ignore,
     progress: Progress | None = None,
@@ -85,6 +86,7 @@ def load_dataset(
         holdout: share of the images of an image folder without ``train/`` and ``test/`` that become test images.
         strict: raise where an image cannot be read or lies in two classes, instead of leaving it out.
         source_size: height and width of the `Dataset.train_sources` of an image folder; None for none.
+        split_rule: number of the rule that orders and splits an image folder, `SPLIT_RULE` or that of an earlier run.
         offline: raise instead of using the network.
         report: called with each line that a person should read while data is fetched or decoded.
         progress: called several times a second during a download; without it, ``report`` gets a line now and then.
@@ -96,7 +98,7 @@ def load_dataset(
     variable = os.environ.get(DATA_VARIABLE) if data is None else None
     try:
         chosen = data if data is not None else variable or None
-        return resized(_load(chosen, size, holdout, strict, source_size, offline, report, progress), size)
+        return resized(_load(chosen, size, holdout, strict, source_size, split_rule, offline, report, progress), size)
     except DataError as error:
         if variable:
             raise DataError(f"${DATA_VARIABLE}: {error}") from error
@@ -109,6 +111,7 @@ def _load(
     holdout: float | None,
     strict: bool,
     source_size: int | None,
+    split_rule: int,
     offline: bool,
     report: Report,
     progress: Progress | None,
@@ -125,7 +128,13 @@ def _load(
             raise DataError(problem)
         if found is None:
             return load_image_folder(
-                path, size=size, holdout=holdout, strict=strict, source_size=source_size, report=report
+                path,
+                size=size,
+                holdout=holdout,
+                strict=strict,
+                source_size=source_size,
+                split_rule=split_rule,
+                report=report,
             )
     if holdout is not None and given and path is not None and path.is_file():
         raise DataError(

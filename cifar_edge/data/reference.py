@@ -3,13 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from cifar_edge.data.dataset import Dataset
+from cifar_edge.data.dataset import PIXELS_RULE, SPLIT_RULE, Dataset
 from cifar_edge.errors import DataError
 from cifar_edge.messages import display_name
 from cifar_edge.runs.dataset import DatasetReference, Fingerprints
-
-SPLIT_RULE = 2
-"""Number of the rule that orders and splits an image folder. Rule 1 went by the bytes of files, and kept duplicates."""
 
 
 def reference_to(dataset: Dataset) -> DatasetReference:
@@ -18,7 +15,7 @@ def reference_to(dataset: Dataset) -> DatasetReference:
         return DatasetReference(dataset.name, dataset.source)
     fingerprints = Fingerprints.of(dataset.arrays())
     return DatasetReference(
-        dataset.name, dataset.source, str(dataset.folder), dataset.holdout, fingerprints, SPLIT_RULE
+        dataset.name, dataset.source, str(dataset.folder), dataset.holdout, fingerprints, dataset.split_rule
     )
 
 
@@ -32,13 +29,18 @@ def check_holdout(reference: DatasetReference, holdout: float | None) -> None:
         raise DataError(f"--holdout {holdout:g}, but the training kept {reference.holdout:g}; leave it out")
 
 
+def split_rule_of(reference: DatasetReference) -> int:
+    """The rule by which to load the image folder of a run again: its own, or today's if its own is no longer known."""
+    return PIXELS_RULE if reference.split_rule == PIXELS_RULE else SPLIT_RULE
+
+
 def check_split_rule(reference: DatasetReference) -> None:
-    """Refuse to go on with a training whose image folder was ordered and split by another rule.
+    """Refuse to go on with a training whose image folder was ordered and split by a rule that is no longer known.
 
     Raises:
-        DataError: the rule was another one.
+        DataError: it was.
     """
-    if reference.split_rule not in {None, SPLIT_RULE}:
+    if reference.split_rule not in {None, PIXELS_RULE, SPLIT_RULE}:
         raise DataError(
             f"an earlier version split {display_name(reference.name)} by another rule, into other test images and in "
             "another order, so this training cannot go on; train anew"
@@ -56,7 +58,7 @@ def change(reference: DatasetReference, dataset: Dataset) -> str | None:
         return None if same else f"{shown} is not what was trained on, {reference.name}"
     if dataset.folder is None:
         return f"{shown} is not what was trained on, {reference.name}"
-    if reference.split_rule != SPLIT_RULE:
+    if reference.split_rule != dataset.split_rule:
         leak = ", so images that were trained on may now count as test images" if reference.holdout is not None else ""
         return f"{shown} is split by another rule than when it was trained on{leak}"
     then, now = asdict(reference.sha256), asdict(Fingerprints.of(dataset.arrays()))

@@ -18,8 +18,11 @@ from cifar_edge.messages import display_name
 from cifar_edge.training.phases import training_images
 
 USEFUL = 3
-"""By default a threshold is written only where it refuses at least this many times the share of other images as of test
-images. One that refuses both alike only takes answers away."""
+"""By default a threshold is written only where it refuses at least this many times the share of other images as of the
+validation images that it was chosen by. One that refuses both alike only takes answers away."""
+USEFUL_BY_TRAINING_IMAGES = 0.5
+"""Share of the other images that it has to refuse where training images choose it. Those are known better than new
+images, of which it refuses more; how many more is not known, since test images decide nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +35,7 @@ class Calibration:
         source: what ``other`` is, for people to read.
         chosen_by: what ``known`` is, for people to read.
         kept: share of ``known`` that the threshold keeps.
-        always: whether it is written even if it is not useful (`USEFUL`).
+        useful: share of ``other`` that it has to refuse to be written; 0 writes it in any case.
     """
 
     known: Images
@@ -40,12 +43,12 @@ class Calibration:
     source: str
     chosen_by: str
     kept: float = KEPT
-    always: bool = False
+    useful: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A threshold that was tried on test images.
+    """A threshold, and what it does on test images, which decide nothing.
 
     Attributes:
         threshold: on the largest logit; None if it is of no use and is not written.
@@ -97,22 +100,23 @@ def calibration(
     """
     images, _, validation = training_images(dataset, holdout, torch.device("cpu"))
     known: Images = (images if validation is None else validation[0]).numpy()
+    least = USEFUL_BY_TRAINING_IMAGES if validation is None else USEFUL * (1 - KEPT)
     chosen_by = f"{len(known):,} {'training' if validation is None else 'validation'} images"
-    share, always = (KEPT, False) if kept is None else (kept, True)
+    share, useful = (KEPT, least) if kept is None else (kept, 0.0)
     folder = other or dataset.other
     if folder is not None:
         others = load_other(folder, dataset.size, report)
-        return Calibration(known, others, display_name(folder.name), chosen_by, share, always)
+        return Calibration(known, others, display_name(folder.name), chosen_by, share, useful)
     sample = load_sample()
     strange = np.array([sample.labels[label] not in set(dataset.labels) for label in sample.test_labels])
     if not strange.any():
         raise ExportError("a threshold of a network for CIFAR-10 is judged by images of no class: give --other DIR")
     others = resized(sample, dataset.size).test_images[strange]
-    return Calibration(known, others, "CIFAR-10", chosen_by, share, always)
+    return Calibration(known, others, "CIFAR-10", chosen_by, share, useful)
 
 
 def choose(logits: Callable[[npt.NDArray[np.uint8]], Logits], test: Logits, images: Calibration) -> Chosen:
-    """Choose the threshold of one file, and try it on test images.
+    """Choose the threshold of one file, and say what it does on test images.
 
     Args:
         logits: of pixels, as the file computes them.
@@ -122,6 +126,5 @@ def choose(logits: Callable[[npt.NDArray[np.uint8]], Logits], test: Logits, imag
     threshold = threshold_keeping(logits(images.known), images.kept)
     unknown = measure_unknown(test, logits(images.other), threshold)
     assert unknown.own is not None
-    useful = unknown.own.refused >= USEFUL * max(1 - unknown.own.kept, 1 - images.kept)
     chosen_by = f"{images.kept:.0%} of {images.chosen_by}"
-    return Chosen(threshold if useful or images.always else None, unknown, images.source, chosen_by)
+    return Chosen(threshold if unknown.own.refused >= images.useful else None, unknown, images.source, chosen_by)

@@ -3,13 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from cifar_edge.json_values import number, text
+from cifar_edge.json_values import count, mapping, number, text
 from cifar_edge.runs.dataset import DatasetReference
 from cifar_edge.runs.epochs import PHASES, EpochRecord
 from cifar_edge.runs.reading import time_of
 from cifar_edge.runs.recipe import Recipe
+
+
+class CrossValidated(NamedTuple):
+    """Accuracy, in [0, 1], on so many training images, each judged by a network that was trained without it."""
+
+    accuracy: float
+    images: int
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,7 @@ class Progress:
         environment: what else the weights depend on, bit for bit: see `cifar_edge.training.state.environment`.
         created: when the run began.
         seconds: how long it has been trained.
+        cross_validated: what was measured before the training began; None if nothing was.
     """
 
     phase: str
@@ -33,6 +41,7 @@ class Progress:
     environment: dict[str, Any]
     created: datetime
     seconds: float
+    cross_validated: CrossValidated | None = None
 
     def to_record(self) -> dict[str, Any]:
         """As JSON values."""
@@ -44,6 +53,7 @@ class Progress:
             "environment": self.environment,
             "created": self.created.isoformat(),
             "seconds": self.seconds,
+            "cross_validated": self.cross_validated and self.cross_validated._asdict(),
         }
 
 
@@ -63,4 +73,12 @@ def progress_of(record: Mapping[str, Any]) -> Progress:
         environment=dict(record["environment"]),
         created=created,
         seconds=number(record["seconds"]),
+        cross_validated=_cross_validated(record.get("cross_validated")),
     )
+
+
+def _cross_validated(value: object) -> CrossValidated | None:
+    if value is None:
+        return None
+    record = mapping(value)
+    return CrossValidated(number(record["accuracy"], high=1.0), count(record["images"]))

@@ -16,6 +16,7 @@ from cifar_edge.runs.summary import RunSummary
 from cifar_edge.training.callbacks import Callbacks
 from cifar_edge.training.loop import logits_of
 from cifar_edge.training.machine import choose_device, memory_for, resolve_precision
+from cifar_edge.training.origins import check_cross_validation
 from cifar_edge.training.phases import Phases
 
 
@@ -42,13 +43,15 @@ def cross_validate(
         report: called after each fold with its number, from 1, and its accuracy.
 
     Raises:
-        TrainingError: a class has fewer training images than there are folds; or as `cifar_edge.training.run.train`.
+        TrainingError: a class has fewer training images than there are folds; the recipe learns from a run that was
+            trained on these images; or as `cifar_edge.training.run.train`.
         Interrupted: ``stop`` was true.
     """
     sizes = np.bincount(dataset.train_labels, minlength=len(dataset.labels))
     if sizes.min() < folds:
         name = dataset.labels[int(sizes.argmin())]
         raise TrainingError(f"{folds} folds, but {name} has only {sizes.min()} training images; give fewer folds")
+    check_cross_validation(recipe, dataset)
     where = choose_device(device)
     recipe = resolve_precision(recipe, where)
     fold_of = _folds(dataset.train_labels, folds)

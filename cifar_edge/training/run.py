@@ -22,6 +22,7 @@ from cifar_edge.models import build
 from cifar_edge.models.summary import summarize
 from cifar_edge.runs.epochs import EpochRecord
 from cifar_edge.runs.lock import held
+from cifar_edge.runs.progress import CrossValidated
 from cifar_edge.runs.recipe import KEYS, Recipe
 from cifar_edge.runs.run import FAILURE, FOLD_METRICS, RECIPE, STATE, Run
 from cifar_edge.runs.summary import RunSummary
@@ -32,6 +33,7 @@ from cifar_edge.training.distributed import batch_worker, this_worker
 from cifar_edge.training.initial import folded_beginning
 from cifar_edge.training.loop import UnfitState, logits_of
 from cifar_edge.training.machine import choose_device, memory_for, resolve_precision
+from cifar_edge.training.origins import origins, warnings_of_test_images
 from cifar_edge.training.phases import Phases, accuracy_of, check_classes, check_size, teacher_folders, training_images
 from cifar_edge.training.state import (
     RunState,
@@ -49,7 +51,13 @@ _FOLDING_LOSS = 1.0
 
 
 def train(
-    recipe: Recipe, dataset: Dataset, folder: Path, *, device: str = "auto", callbacks: Callbacks | None = None
+    recipe: Recipe,
+    dataset: Dataset,
+    folder: Path,
+    *,
+    device: str = "auto",
+    callbacks: Callbacks | None = None,
+    cross_validated: CrossValidated | None = None,
 ) -> RunSummary:
     """Train by ``recipe`` and write the run into ``folder``; returns its summary.
 
@@ -63,6 +71,7 @@ def train(
         folder: holds no run yet; it is made if it is missing.
         device: one of `cifar_edge.training.machine.DEVICES`.
         callbacks: called with progress.
+        cross_validated: the accuracy that was measured before, to be written into the summary.
 
     Raises:
         TrainingError: ``folder`` already holds a run, no training images are left besides the validation images, the
@@ -85,6 +94,7 @@ def train(
         environment=_environment(recipe, where),
         created=_now(),
         seconds=0.0,
+        cross_validated=cross_validated,
     )
     with memory_for(recipe):
         phases = Phases(recipe, dataset, folder, where, callbacks or Callbacks(), state)
@@ -95,6 +105,8 @@ def train(
             # The state first, so that every folder that holds a recipe can be resumed.
             save_state(folder, state)
             run.write_recipe(recipe)
+            for line in warnings_of_test_images(recipe, dataset):
+                phases.callbacks.note(f"warning: {line}")
             if recipe.steps_per_epoch:
                 _announce(phases)
             return _finish(phases, state)
@@ -207,7 +219,7 @@ def fold_run(
         )
         earlier = run.metrics(FOLD_METRICS) if continued and (folder / FOLD_METRICS).exists() else []
         run.write_metrics([*earlier, *phases.records], FOLD_METRICS)
-        write_trained_on(folder, dataset)  # runs of early versions do not have it
+        write_trained_on(folder, dataset, origins(recipe))  # runs of early versions do not have it
         run.write_summary(summary)
         run.write_recipe(recipe)
     return summary
@@ -279,6 +291,8 @@ def _finish(phases: Phases, state: RunState) -> RunSummary:
         test_images=len(phases.test[1]),
         device=torch.cuda.get_device_name() if phases.device.type == "cuda" else "cpu",
         threads=torch.get_num_threads(),
+        cross_validated_accuracy=state.cross_validated and state.cross_validated.accuracy,
+        cross_validated_images=state.cross_validated and state.cross_validated.images,
         data=reference_to(dataset),
         versions={name: version(name) for name in ("torch", "numpy", "safetensors")},
     )
@@ -292,7 +306,7 @@ def _finish(phases: Phases, state: RunState) -> RunSummary:
     )
     summary = replace(summary, finished=_now(), seconds=phases.seconds())
     phases.run.write_metrics(phases.records)
-    write_trained_on(folder, dataset)
+    write_trained_on(folder, dataset, origins(recipe))
     phases.run.write_summary(summary)
     (folder / STATE).unlink(missing_ok=True)
     return summary

@@ -291,3 +291,16 @@ def test_a_split_of_an_earlier_rule_is_reported_and_not_trained_on(
 def test_a_trained_network_remembers_its_dataset(run_of_pets: Path, pets: Path) -> None:
     trained: TrainedNetwork = load_network(run_of_pets)
     assert (trained.data.name, trained.data.folder, trained.data.holdout) == ("my pets", str(pets), 0.3)
+
+
+def test_folding_takes_its_crops_from_where_the_training_did(pets: Path, tmp_path: Path) -> None:
+    recipe = Recipe(model="gn-cnn-nano", epochs=1, batch_size=8, resized_crop=0.5)
+    dataset = load_dataset(pets, holdout=0.3, source_size=recipe.source_size)
+    folders = [tmp_path / "runs" / name for name in ("a", "b")]
+    train(recipe, dataset, folders[0])
+    shutil.copytree(folders[0], folders[1])
+    fold_run(folders[0], dataset, epochs=1)
+    done = cifar_edge("fold", folders[1], "--epochs", "1")
+    assert done.exit_code == 0, done.stderr
+    first, second = (Run(folder).weights(folded=True).read_bytes() for folder in folders)
+    assert first == second

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from export_helpers import write_run
@@ -13,6 +14,7 @@ from PIL import Image
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.data.reference import reference_to
+from cifar_edge.export.threshold import calibration, choose
 from cifar_edge.runs.summary import RunSummary
 from cifar_edge.runtime.model import load
 
@@ -57,6 +59,22 @@ def test_a_threshold_goes_from_the_export_to_every_answer(run: Path, tmp_path: P
     assert "unknown" not in {answer["label"] for answer in plain}
     shown = command("predict", "--model", model, test[unknown.index(True)]).stdout
     assert shown.startswith(f"unknown ({plain[unknown.index(True)]['label']}?)")
+
+
+@pytest.mark.parametrize(
+    ("holdout", "keep", "refused", "written"),
+    [(50, None, 4, True), (50, None, 2, False), (0, None, 11, True), (0, None, 9, False), (0, 0.95, 0, True)],
+)
+def test_test_images_do_not_decide_whether_there_is_a_threshold(
+    sample: Dataset, tmp_path: Path, holdout: int, keep: float | None, refused: int, written: bool
+) -> None:
+    write_images(tmp_path, {"strange": range(20)}, sample)
+    images = calibration(sample, holdout, keep, tmp_path / "strange", print)
+    known = np.linspace(1, 2, len(images.known))[:, None] * np.array([1.0, -1.0])
+    others = np.where(np.arange(20) < refused, 0.5, 3.0)[:, None] * np.array([1.0, -1.0])
+    for test in (known, others):  # test images that are known well, or as badly as the others
+        chosen = choose(lambda pixels: known if len(pixels) == len(known) else others, test, images)
+        assert (chosen.threshold is not None) is written
 
 
 def test_evaluate_says_how_many_others_each_threshold_refuses(run: Path, tmp_path: Path, sample: Dataset) -> None:

@@ -1,6 +1,7 @@
 """`train` on an image folder: what it begins with, its size and length, the preview, and cross-validation."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,13 @@ from PIL import Image
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.data.folder import image_folder
+from cifar_edge.errors import DataError, Interrupted
+from cifar_edge.runs.progress import CrossValidated
 from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.run import Run
+from cifar_edge.training.callbacks import Callbacks
 from cifar_edge.training.own_images import recipe_for_images, with_steps
+from cifar_edge.training.run import train as start
 
 SHORT = ("--epochs", "2", "--set", "steps_per_epoch=2")
 
@@ -135,6 +140,62 @@ def test_cross_validation_judges_each_training_image_once(photographs: Path, tmp
     assert summary["cross_validated_images"] == summary["train_images"] == 29
     assert summary["cross_validated_accuracy"] > 0.8
     assert Run(tmp_path / "runs" / "own").whole_summary().cross_validated_images == 29
+
+
+def test_a_run_that_knows_the_images_is_no_beginning_for_a_fair_test(photographs: Path, tmp_path: Path) -> None:
+    first = train("--data", photographs, "--holdout", "0.3", *SHORT, "--name", "first")
+    assert "was trained on" not in first.stderr
+    other = ("--data", photographs, "--holdout", "0.6", "--size", "32", "--init", "runs/first")
+    refused = train(*other, *SHORT, "--cross-validate", "2")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    known = len(load_dataset(photographs, holdout=0.6).train_labels)  # by the bytes, the smaller share is a part of it
+    assert refused.stderr.splitlines()[-1] == (
+        f"Error: runs/first was trained on {known} of the {known} training images, and would be judged by them; leave "
+        "--cross-validate out, or learn from another run"
+    )
+    said = train(*other, *SHORT, "--name", "second")
+    assert said.exit_code == 0, said.stderr
+    assert (
+        f"warning: runs/first was trained on {29 - known} of the {42 - known} test images, so the test" in said.stderr
+    )
+    judged = CliRunner().invoke(main, ["export", "runs/second", "--keep", "none"])
+    assert f"left out: {29 - known} of {42 - known} test images" in judged.stderr
+
+
+def test_a_released_model_knows_cifar_10() -> None:
+    done = train("--data", "sample", "--init", "released", "--cross-validate", "2", *SHORT)
+    assert done.exit_code == 1
+    assert "gn-cnn was trained on" in done.stderr.splitlines()[-1]
+
+
+def test_what_was_cross_validated_survives_an_interruption(photographs: Path, tmp_path: Path) -> None:
+    dataset = load_dataset(photographs, size=32, holdout=0.3)
+    recipe = recipe_for_images("gn-cnn", [28]).with_values(epochs=2, steps_per_epoch=2)
+    with pytest.raises(Interrupted):
+        start(
+            recipe,
+            dataset,
+            tmp_path / "runs" / "own",
+            callbacks=Callbacks(stop=lambda: True),
+            cross_validated=CrossValidated(0.75, 29),
+        )
+    done = train("--resume", "own", "--json")
+    assert done.exit_code == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["cross_validated_accuracy"], summary["cross_validated_images"]) == (0.75, 29)
+
+
+def test_a_file_that_changes_while_it_is_read_is_an_error(photographs: Path) -> None:
+    path = sorted((photographs / "ship").iterdir())[0]
+    shutil.copy(path, path.with_name("copy.jpg"))
+
+    def report(line: str) -> None:
+        if line.startswith("counted once"):  # said after the first reading
+            for each in (photographs / "ship").iterdir():
+                each.write_bytes(b"no image any more")
+
+    with pytest.raises(DataError, match=r"changes while it is read: .*; try again when it is complete"):
+        load_dataset(photographs, size=64, holdout=0.3, source_size=96, report=report)
 
 
 def test_crops_are_taken_from_larger_images(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,11 +34,13 @@ class Decoded:
     Attributes:
         pixels: uint8 ``[files, S, S, 3]``, RGB; zeros where a file cannot be read.
         digests: SHA-256 of each file's pixels, in hexadecimal; empty where the file cannot be read.
+        contents: SHA-256 of each file's bytes, likewise.
         unreadable: one line for each file that cannot be read: its name relative to the root, and the reason.
     """
 
     pixels: Images
     digests: tuple[str, ...]
+    contents: tuple[str, ...]
     unreadable: tuple[str, ...]
 
 
@@ -79,7 +81,7 @@ def decode(root: Path, files: Sequence[ImageFile], size: int, report: Report) ->
     unreadable = (
         f"{display_name(file.name)}: {each.error}" for file, each in zip(files, read, strict=True) if each.error
     )
-    return Decoded(pixels, digests, tuple(unreadable))
+    return Decoded(pixels, digests, tuple(content.hex() for content in contents), tuple(unreadable))
 
 
 def _read_all(

@@ -12,7 +12,7 @@ class Deduplicated:
     """The positions of files, sorted by what becomes of them.
 
     Attributes:
-        kept: one file of each image, in ascending order of the SHA-256 of its pixels.
+        kept: one file of each image, in ascending order of their keys.
         in_one_class: groups of duplicates in one class and one split; the first file is kept.
         in_both_splits: a kept test file, and a training file of the same pixels, for each such image.
         in_several_classes: one file from each class, for each image in several classes; none of its files is kept.
@@ -24,18 +24,19 @@ class Deduplicated:
     in_several_classes: tuple[tuple[int, ...], ...]
 
 
-def deduplicate(files: Sequence[ImageFile], digests: Sequence[str]) -> Deduplicated:
+def deduplicate(files: Sequence[ImageFile], digests: Sequence[str], keys: Sequence[str]) -> Deduplicated:
     """Keep one file of each image; an image among the test files counts as a test image.
 
     Args:
         files: those of one image folder.
         digests: SHA-256 of each file's pixels, in hexadecimal; empty for an unreadable file, which is skipped.
+        keys: what images are ordered by: an image by the least key of its files.
     """
     order = sorted(
         (index for index, digest in enumerate(digests) if digest),
         key=lambda index: (digests[index], files[index].split != "test", files[index].label, files[index].name),
     )
-    kept: list[int] = []
+    kept: list[tuple[str, int]] = []
     in_one_class: list[tuple[int, ...]] = []
     in_both_splits: list[tuple[int, ...]] = []
     in_several_classes: list[tuple[int, ...]] = []
@@ -45,10 +46,16 @@ def deduplicate(files: Sequence[ImageFile], digests: Sequence[str]) -> Deduplica
         if len(by_label) > 1:
             in_several_classes.append(tuple(by_label[label] for label in sorted(by_label)))
             continue
-        kept.append(same[0])
+        kept.append((min(keys[index] for index in same), same[0]))
         other_split = next((index for index in same if files[index].split != files[same[0]].split), None)
         if other_split is not None:
             in_both_splits.append((same[0], other_split))
         elif len(same) > 1:
             in_one_class.append(tuple(same))
-    return Deduplicated(tuple(kept), tuple(in_one_class), tuple(in_both_splits), tuple(in_several_classes))
+    kept.sort()
+    return Deduplicated(
+        tuple(index for _, index in kept),
+        tuple(in_one_class),
+        tuple(in_both_splits),
+        tuple(in_several_classes),
+    )

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cifar_edge.data.dataset import Dataset, Images, Labels, Report
+from cifar_edge.data.dataset import PIXELS_RULE, SPLIT_RULE, Dataset, Images, Labels, Report
 from cifar_edge.data.folder.class_balance import class_warnings
 from cifar_edge.data.folder.decoding import Decoded, decode
 from cifar_edge.data.folder.duplicates import Deduplicated, deduplicate
 from cifar_edge.data.folder.folders import ImageFile, list_images
-from cifar_edge.data.folder.layout import HIDDEN_OTHER, OTHER, SPLITS, is_split, other_folder
+from cifar_edge.data.folder.layout import HIDDEN_OTHER, OTHER, SPLITS, is_split, misplaced_other, other_folder
 from cifar_edge.data.folder.table import base_folder, is_table
 from cifar_edge.errors import DataError
 from cifar_edge.messages import display_name, listed
@@ -29,13 +29,20 @@ _NAMED = 3
 
 
 def load_image_folder(
-    root: Path, *, size: int, holdout: float | None, strict: bool, report: Report, source_size: int | None = None
+    root: Path,
+    *,
+    size: int,
+    holdout: float | None,
+    strict: bool,
+    report: Report,
+    source_size: int | None = None,
+    split_rule: int = SPLIT_RULE,
 ) -> Dataset:
     """Load ``train/CLASS/*`` and ``test/CLASS/*``, or ``CLASS/*`` split by ``holdout``, or what a table names.
 
     Duplicates count as one image: a test image, if one of them is a test file. In two classes, none is kept. With
-    ``holdout`` the pixels of an image decide whether it is a test image: see `held_out`. Images are ordered by the
-    SHA-256 of their pixels, so that classes are mixed, and file names do not matter.
+    ``holdout`` the bytes of its file decide whether an image is a test image: see `held_out`. Images are ordered by the
+    SHA-256 of these, so that classes are mixed, and neither file names nor ``size`` matter.
 
     Args:
         root: the image folder, or the CSV file (`cifar_edge.data.folder.table`).
@@ -44,12 +51,13 @@ def load_image_folder(
         strict: raise where an image cannot be read or lies in two classes, instead of leaving it out.
         source_size: height and width of `Dataset.train_sources`; None for none. They are left out where they would take
             more than `MOST_SOURCE_BYTES`.
+        split_rule: `SPLIT_RULE`, or `PIXELS_RULE` for a run of an earlier version: the pixels in place of the bytes.
         report: called with lines on what is read and left out, and with warnings of small or uneven classes.
 
     Raises:
         DataError: as `cifar_edge.data.folder.folders.list_images`; a class has no readable training or test image;
             with ``strict``, an image cannot be read or lies in two classes; ``holdout`` is missing, or there are
-            ``train/`` and ``test/`` already.
+            ``train/`` and ``test/`` already; a file changes while it is read.
     """
     shown = display_name(str(root))
     split = is_split(root)
@@ -66,11 +74,15 @@ def load_image_folder(
         report(f"{other.name}/ holds images of no class: a threshold is judged by them, nothing is trained on them")
     elif not split and OTHER in listing.labels:
         report(f"{OTHER}/ counts as a class; images of no class belong into {HIDDEN_OTHER}/")
+    if misplaced := misplaced_other(root, split):
+        there = f"ignored, since {HIDDEN_OTHER}/ belongs beside train/ and test/"
+        report(f"{listed([f'{name}/' for name in misplaced], _NAMED)}: {there}")
     if listing.stray:
         report(f"ignoring what is not an image in a class: {listed(listing.stray, _NAMED)}")
     decoded = decode(base_folder(root), listing.files, size, report)
     _report_unreadable(decoded, shown, strict, report)
-    found = deduplicate(listing.files, decoded.digests)
+    keys = decoded.digests if split_rule == PIXELS_RULE else decoded.contents
+    found = deduplicate(listing.files, decoded.digests, keys)
     _report_duplicates(found, listing.files, shown, strict, report)
     files = [listing.files[index] for index in found.kept]
     labels = np.array([file.label for file in files], np.int64)
@@ -84,7 +96,10 @@ def load_image_folder(
     sources = None
     if source_size is not None and border * source_size**2 * IMAGE_CHANNELS <= MOST_SOURCE_BYTES:
         training = [file for file, held in zip(files, test, strict=True) if not held]
-        sources = decode(base_folder(root), training, source_size, lambda line: None).pixels
+        again = decode(base_folder(root), training, source_size, lambda line: None)
+        if again.unreadable:
+            raise DataError(f"{shown} changes while it is read: {again.unreadable[0]}; try again when it is complete")
+        sources = again.pixels
     dataset = Dataset(
         name=display_name(root.resolve().stem if is_table(root) else root.resolve().name),
         labels=listing.labels,
@@ -96,7 +111,9 @@ def load_image_folder(
         folder=root.resolve(),
         holdout=holdout,
         other=other,
+        split_rule=split_rule,
         names={decoded.digests[index]: listing.files[index].name for index in found.kept},
+        contents={decoded.digests[index]: decoded.contents[index] for index in found.kept},
         train_sources=sources,
     )
     for line in class_warnings(dataset):
@@ -105,13 +122,13 @@ def load_image_folder(
 
 
 def held_out(labels: Labels, holdout: float) -> Mask:
-    """Which images are test images, bool ``[n]``: in each class, those whose pixels have the smallest SHA-256.
+    """Which images are test images, bool ``[n]``: in each class, those whose files have the smallest SHA-256.
 
-    Their share is the same in every class, rounded, but at least one image and never all. The pixels decide, not names
-    or a seed, so adding an image moves at most one other image of its class to the other split.
+    Their share is the same in every class, rounded, but at least one image and never all. The files decide, not names,
+    the size of the images or a seed, so adding an image moves at most one other image of its class to the other split.
 
     Args:
-        labels: int64 ``[n]``, class indices, in ascending order of the images' SHA-256.
+        labels: int64 ``[n]``, class indices, in ascending order of the SHA-256.
         holdout: the share, in (0, 1).
     """
     test = np.zeros(len(labels), np.bool_)

@@ -59,6 +59,13 @@ def other_folder(root: Path, split: bool) -> Path | None:
     return next((root / name for name in names if (root / name).is_dir()), None)
 
 
+def misplaced_other(root: Path, split: bool) -> list[str]:
+    """Folders ``_other`` inside ``train/`` and ``test/``, relative to ``root``: they are no classes, and not used."""
+    if not split or is_table(root):
+        return []
+    return [f"{name}/{HIDDEN_OTHER}" for name in SPLITS if (root / name / HIDDEN_OTHER).is_dir()]
+
+
 def _is_split(root: Path) -> bool:
     names = [name for name in folders(root) if name != HIDDEN_OTHER]
     parts = {name: _Contents.of(root / name) for name in names if name.casefold() in SPLITS}

@@ -35,6 +35,13 @@ def test_without_train_and_test_other_is_a_class_and_the_underscore_makes_it_non
     assert not any("ignoring" in line for line in lines)
 
 
+def test_inside_train_they_are_not_used_and_a_line_says_so(tmp_path: Path, sample: Dataset) -> None:
+    root = write_images(tmp_path, {**SPLIT, "train/_other": range(20, 25)}, sample)
+    dataset, lines = reported_by(root)
+    assert (dataset.labels, dataset.other, len(dataset.train_images)) == (("cat", "dog"), None, 9)
+    assert lines[0] == "train/_other/: ignored, since _other/ belongs beside train/ and test/"
+
+
 def test_they_are_read_from_all_folders_below(tmp_path: Path, sample: Dataset) -> None:
     write_images(tmp_path, {"a": range(3), "b/c": range(3, 5), ".hidden": range(5, 6)}, sample)
     (tmp_path / "b" / "broken.png").write_bytes(b"no image")

@@ -12,7 +12,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from cifar_edge.data import Dataset, image_digests, load_dataset
+from cifar_edge.data.dataset import PIXELS_RULE
 from cifar_edge.data.folder.image_folder import held_out
+from cifar_edge.data.reference import change, reference_to
 from cifar_edge.errors import DataError
 from cifar_edge.runs.dataset import Fingerprints
 
@@ -46,16 +48,40 @@ def test_every_class_is_tested_by_the_same_share(tmp_path: Path, sample: Dataset
     assert np.bincount(dataset.train_labels).tolist() == [32, 32, 2, 32]
 
 
-def test_the_pixels_of_an_image_decide_its_split(tmp_path: Path, sample: Dataset) -> None:
+def test_the_bytes_of_a_file_decide_its_split(tmp_path: Path, sample: Dataset) -> None:
     root = write_images(tmp_path / "a", {"cat": range(10), "dog": range(10, 30)}, sample)
     before = load_dataset(root, holdout=0.3)
+    for number, (label, share) in enumerate((("cat", 3), ("dog", 6))):
+        files = sorted((root / label).iterdir(), key=lambda path: hashlib.sha256(path.read_bytes()).digest())
+        names = before.names_of(before.test_images[before.test_labels == number])
+        assert names == [f"{label}/{path.name}" for path in files[:share]]
+    for index, path in enumerate(sorted((root / "cat").iterdir())):
+        path.rename(path.with_name(f"renamed {index}.png"))
+    assert Fingerprints.of(load_dataset(root, holdout=0.3).arrays()) == Fingerprints.of(before.arrays())
+
+
+def test_the_split_is_the_same_at_every_size(tmp_path: Path, sample: Dataset) -> None:
+    root = write_images(tmp_path, {"cat": range(20), "dog": range(20, 40)}, sample)
+    sides = []
+    for size in (32, 48, 96):
+        dataset = load_dataset(root, size=size, holdout=0.4)
+        sides.append((dataset.names_of(dataset.train_images), dataset.names_of(dataset.test_images)))
+    assert sides[0] == sides[1] == sides[2]
+
+
+def test_an_earlier_rule_goes_by_pixels(tmp_path: Path, sample: Dataset) -> None:
+    root = write_images(tmp_path, {"cat": range(10), "dog": range(10, 30)}, sample)
+    before = load_dataset(root, holdout=0.3, split_rule=PIXELS_RULE)
     for number, (members, share) in enumerate(((range(10), 3), (range(10, 30), 6))):
         smallest = sorted(image_digests(sample.train_images[members]))[:share]
         assert set(image_digests(before.test_images[before.test_labels == number])) == set(smallest)
-    for index, path in enumerate(sorted((root / "cat").iterdir())):
-        saved_anew(path, path.with_name(f"renamed {index}.png"))
+    for path in sorted((root / "cat").iterdir()):
+        saved_anew(path, path.with_name(f"copy of {path.name}"))
         path.unlink()
-    assert Fingerprints.of(load_dataset(root, holdout=0.3).arrays()) == Fingerprints.of(before.arrays())
+    again = load_dataset(root, holdout=0.3, split_rule=PIXELS_RULE)
+    assert Fingerprints.of(again.arrays()) == Fingerprints.of(before.arrays())
+    assert change(reference_to(before), again) is None
+    assert "another rule" in str(change(reference_to(before), load_dataset(root, holdout=0.3)))
 
 
 images_and_share = (
@@ -100,7 +126,10 @@ def test_duplicates_are_one_image_in_one_split(tmp_path: Path, sample: Dataset) 
     for index in range(20):
         saved_anew(root / "cat" / f"{index}.png", root / "cat" / f"{index} (1).png")
     dataset, lines = reported_by(root, holdout=0.5)
-    assert Fingerprints.of(dataset.arrays()) == Fingerprints.of(before.arrays())
+    images = np.concatenate([dataset.train_images, dataset.test_images])
+    assert sorted(image_digests(images)) == sorted(
+        image_digests(np.concatenate([before.train_images, before.test_images]))
+    )
     assert lines[-1].startswith("counted once, because their pixels are equal: cat/")
     assert lines[-1].endswith(" (20 in all)")
     assert " (1).png = cat/" in lines[-1]
@@ -199,5 +228,6 @@ def test_every_image_keeps_its_label(tmp_path: Path) -> None:
         for image, label in zip(images, labels.tolist(), strict=True)
     ]
     assert sorted(found) == [(number, number % 3) for number in range(60)]
-    assert list(image_digests(dataset.train_images)) == sorted(image_digests(dataset.train_images))
-    assert list(image_digests(dataset.test_images)) == sorted(image_digests(dataset.test_images))
+    for images in (dataset.train_images, dataset.test_images):
+        files = [hashlib.sha256((tmp_path / str(name)).read_bytes()).digest() for name in dataset.names_of(images)]
+        assert files == sorted(files)

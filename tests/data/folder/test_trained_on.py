@@ -144,7 +144,7 @@ def test_training_and_folding_keep_the_record(pets: Path, tmp_path: Path, sample
     dataset, folder = load_dataset(pets), tmp_path / "runs" / "trained"
     train(Recipe(epochs=1, batch_size=8, holdout=4), dataset, folder)
     kept = (folder / TRAINED_ON).read_bytes()
-    assert len(kept) == 8 * 16, "eight bytes an image, validation images included"
+    assert len(kept) == 16 * 16, "sixteen bytes an image, validation images included"
     moved(pets, 8, "frog")
     write_images(pets, {"train/frog": of_class(sample, "frog", 1, start=20)}, sample)
     assert without_trained_on(load_dataset(pets), folder)[1] == 8
@@ -152,3 +152,22 @@ def test_training_and_folding_keep_the_record(pets: Path, tmp_path: Path, sample
     (folder / TRAINED_ON).unlink()
     fold_run(folder, dataset, epochs=1)
     assert (folder / TRAINED_ON).read_bytes() == kept
+
+
+def test_it_is_known_at_another_size_by_its_file(pets: Path, trained: Path) -> None:
+    for path in sorted((pets / "train" / "ship").iterdir())[:3]:
+        path.rename(pets / "test" / "ship" / f"moved {path.name}")
+    assert without_trained_on(load_dataset(pets, size=48), trained)[1] == 3
+
+
+def test_what_a_run_was_made_from_counts_as_trained_on(
+    pets: Path, trained: Path, tmp_path: Path, sample: Dataset
+) -> None:
+    later = tmp_path / "runs" / "later"
+    later.mkdir()
+    for path in (pets / "train" / "ship").iterdir():
+        path.rename(pets / "test" / "ship" / f"moved {path.name}")
+    write_images(pets, {"train/ship": of_class(sample, "ship", 1, start=20)}, sample)
+    dataset = load_dataset(pets)
+    write_trained_on(later, dataset, [trained])
+    assert without_trained_on(dataset, later)[1] == 8
