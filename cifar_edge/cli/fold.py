@@ -45,6 +45,8 @@ def command(
 
     Example: cifar-edge fold runs/20261123-043639-gn-cnn --epochs 20 --set fold.contrast=0.5
     """
+    from cifar_edge.data.reference import check_split_rule
+
     with needs("train"):
         from cifar_edge.training.checkpoint import load_network
         from cifar_edge.training.machine import limit_threads
@@ -57,6 +59,7 @@ def command(
     if is_released(folder):
         raise ModelError(f"{run} is a released model, which is never written to; give a run")
     trained = load_network(folder)
+    check_split_rule(trained.data)
     dataset = load_again(trained.data, data, offline, holdout, strict, trained.size, Run(folder).recipe.source_size)
     accuracy_name = "validation" if Run(folder).summary.holdout_images else "test"
     with (

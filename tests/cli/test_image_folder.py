@@ -1,6 +1,7 @@
 """Image folders through the real command line, from training to predictions."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,11 +29,13 @@ from cifar_edge.export.targets.onnx import integer_graph
 from cifar_edge.folding.fold import can_fold, fold
 from cifar_edge.models import MODELS, build
 from cifar_edge.runs.dataset import Fingerprints
+from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.run import Run
 from cifar_edge.runtime.model import load, run
 from cifar_edge.training.checkpoint import TrainedNetwork, load_network, save_folded, save_weights
 from cifar_edge.training.mistakes import draw_misclassified
 from cifar_edge.training.plots import draw_confusion
+from cifar_edge.training.run import fold_run, train
 
 LABELS = ("$100 'gold'", "Żaba zielona", "飞机")
 TRAIN = ("--epochs", "2", "--fold-epochs", "1", "--name", "own")
