@@ -50,6 +50,12 @@ if TYPE_CHECKING:
     help="Begin with the folded network of this run, with the 'released' one, or with 'none'.  [default: released on "
     "an image folder, else none]",
 )
+@click.option(
+    "--teacher",
+    metavar="MODEL",
+    help="Learn from this run or released model too, or from efficientnet-lite0, which has ImageNet weights and suits "
+    "photographs.",
+)
 @set_option("Change one key of the recipe, such as fold.epochs=5")
 @click.option("--name", help="Write to runs/NAME.  [default: the time and the network]")
 @click.option("--resume", metavar="RUN", help="Go on with an unfinished run, a folder or a name under runs.")
@@ -80,6 +86,7 @@ def command(
     size: int | None,
     file: Path | None,
     init: str | None,
+    teacher: str | None,
     settings: tuple[str, ...],
     name: str | None,
     resume: str | None,
@@ -112,6 +119,7 @@ def command(
             "--size": size,
             "--recipe": file,
             "--init": init,
+            "--teacher": teacher,
             "--cross-validate": folds,
             "--preview": preview,
             "--set": settings or None,
@@ -139,7 +147,14 @@ def command(
 
             folder, summary = go_on(resume, device, load_its_data, folder_to_write)
         else:
-            changes = {"model": model, "epochs": epochs, "fold.epochs": fold_epochs, "seed": seed, "size": size}
+            changes = {
+                "model": model,
+                "epochs": epochs,
+                "fold.epochs": fold_epochs,
+                "seed": seed,
+                "size": size,
+                "teacher": teacher,
+            }
             asked = {key: value for key, value in changes.items() if value is not None}
             options = Options(model, file, init, settings, asked, data)
             recipe = recipe_of(options)

@@ -57,6 +57,7 @@ def recipe_of(options: Options) -> "Recipe":
     from cifar_edge.models import default_recipe
     from cifar_edge.runs.recipe import Recipe
     from cifar_edge.training.own_images import recipe_for_images, released_beginning
+    from cifar_edge.training.pretrained import EFFICIENTNET_LITE0, TEMPERATURE
 
     folder = image_folder(options.data)
     model = options.model or "gn-cnn"
@@ -74,6 +75,8 @@ def recipe_of(options: Options) -> "Recipe":
         recipe = recipe_for_images(init, shorter_sides(folder) if folder is not None else [])
     else:
         recipe = default_recipe(model)
+    if options.changes.get("teacher") == EFFICIENTNET_LITE0:
+        recipe = recipe.with_values(temperature=TEMPERATURE)
     recipe = recipe.updated(options.settings).changed(dict(options.changes))
     if options.init is None and recipe.init and options.file is None:
         note(f"beginning with the released {recipe.model} (--init none begins with random weights)")

@@ -135,7 +135,8 @@ class Recipe:
     teacher: str | tuple[str, ...] = ""
     """Run or released model to distil from; empty for none (Hinton et al. 2015, arXiv:1503.02531). With several
     teachers, in a list, their probabilities are averaged. With ``mixup`` a teacher classifies the images unmixed, and
-    its probabilities are mixed like the labels."""
+    its probabilities are mixed like the labels. ``efficientnet-lite0`` is one with ImageNet weights
+    (`cifar_edge.training.pretrained`)."""
 
     distillation_weight: float = 0.9
     """Share of the distillation loss if there is a teacher; the rest is cross-entropy."""

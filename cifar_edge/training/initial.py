@@ -64,7 +64,7 @@ def _features(layers: nn.Sequential, images: Tensor) -> Tensor:
     return torch.cat([layers(pixels_to_input(part)) for part in images.split(_BATCH)])
 
 
-def ridge_head(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+def ridge_head(features: Tensor, labels: Tensor, classes: int, ridge: float = _RIDGE) -> tuple[Tensor, Tensor]:
     """Weight ``[classes, width]`` and bias ``[classes]`` of a ridge regression of the classes on ``features``.
 
     All classes count alike, however many images they have.
@@ -73,12 +73,13 @@ def ridge_head(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, 
         features: float32 ``[n, width]``.
         labels: int64 ``[n]``.
         classes: number of classes.
+        ridge: penalty on the squared weights of standardised features, where all images together weigh 1.
     """
     mean, deviation = features.mean(0), features.std(0, correction=0) + 1e-3
     columns = F.pad((features - mean) / deviation, (0, 1), value=1.0).double()
     sizes = torch.bincount(labels, minlength=classes).clamp_min(1)
     weights = (1.0 / sizes.double())[labels][:, None] / classes
-    penalty = torch.full((columns.shape[1],), _RIDGE, dtype=torch.float64, device=features.device)
+    penalty = torch.full((columns.shape[1],), ridge, dtype=torch.float64, device=features.device)
     penalty[-1] = 1e-9  # the bias is not held small
     targets = _LOGIT * (2.0 * F.one_hot(labels, classes).double() - 1.0)
     moments = columns.T @ (weights * columns) + torch.diag(penalty)

@@ -28,6 +28,7 @@ from cifar_edge.training.callbacks import Callbacks
 from cifar_edge.training.checkpoint import load_network, network_of, read_weights, save_folded, save_weights
 from cifar_edge.training.initial import folded_beginning, initial_network
 from cifar_edge.training.loop import Diverged, Epoch, Snapshot, fit, logits_of
+from cifar_edge.training.pretrained import EFFICIENTNET_LITE0, pretrained_teacher
 from cifar_edge.training.state import RunState, save_state
 from cifar_edge.training.step import Step
 from cifar_edge.training.teacher import Teacher
@@ -56,6 +57,7 @@ class Phases:
 
     Raises:
         ModelError: the recipe's teacher is not a trained network.
+        MissingExtra: it is the one with ImageNet weights, whose packages are not installed.
         TrainingError: images and recipe differ in size, the teacher has other classes or another size, or no training
             images are left besides the validation images.
     """
@@ -76,10 +78,24 @@ class Phases:
         sources = replace(dataset, train_images=sources_of(recipe, dataset))
         self.sources = training_images(sources, recipe.holdout, device)[0]
         self.test = _tensors(dataset.test_images, dataset.test_labels, device)
-        self.teacher = _teacher(recipe, dataset.labels, device, callbacks)
+        self.teacher = self._teacher()
         self.run, self.state = Run(folder), state
         self.folded: FoldedNetwork | None = None
         self.records: list[EpochRecord] = list(state.records) if state else []
+
+    def _teacher(self) -> Teacher | None:
+        recipe, labels = self.recipe, self.dataset.labels
+        names = [name for name in recipe.teachers if name != EFFICIENTNET_LITE0]
+        networks: list[nn.Module] = []
+        for name, trained in zip(names, map(load_network, teacher_folders(recipe)), strict=True):
+            if trained.labels != labels:
+                raise TrainingError(f"the teacher {name} has other classes: {listed(trained.labels)}")
+            if trained.size != recipe.size:
+                raise TrainingError(f"the teacher {name} has size {trained.size}, the recipe has {recipe.size}")
+            networks.append(trained.network.to(self.device))
+        if EFFICIENTNET_LITE0 in recipe.teachers:
+            networks.append(pretrained_teacher(self.images, self.labels, len(labels), recipe.flip))
+        return Teacher(networks, recipe, self.callbacks.note) if networks else None
 
     def seconds(self) -> float:
         """How long the run has been trained, interruptions not counted."""
@@ -125,7 +141,7 @@ class Phases:
             if index == 1:  # the first one also sets up what later ones find
                 began = time.monotonic()
             batch = augmented_by(recipe, self.sources[:count], torch.Generator().manual_seed(index))
-            step(batch, self.labels[:count], 0.0)
+            step(batch, self.labels[:count], 0.0, teacher_logits=self.teacher.logits(batch) if self.teacher else None)
         step.loss.item()  # waits for a GPU
         seconds = (time.monotonic() - began) / _TIMED_STEPS
         return seconds * recipe.epochs * (recipe.steps_per_epoch or len(self.images) // count)
@@ -278,13 +294,13 @@ def check_size(size: int, dataset: Dataset) -> None:
 
 
 def teacher_folders(recipe: Recipe) -> list[Path]:
-    """The folders of the recipe's teachers.
+    """The folders of the recipe's teachers, but for the one with ImageNet weights, which has none.
 
     Raises:
         ModelError: there is no such run or model.
     """
     try:
-        return [resolve_run(name).path for name in recipe.teachers]
+        return [resolve_run(name).path for name in recipe.teachers if name != EFFICIENTNET_LITE0]
     except ModelError as error:
         raise ModelError(f"the recipe's teacher: {error}") from error
 
@@ -296,13 +312,3 @@ def accuracy_of(logits: Tensor, labels: Tensor) -> float:
 
 def _tensors(images: Any, labels: Any, device: torch.device) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
-
-
-def _teacher(recipe: Recipe, labels: tuple[str, ...], device: torch.device, callbacks: Callbacks) -> Teacher | None:
-    trained = [load_network(folder) for folder in teacher_folders(recipe)]
-    for name, teacher in zip(recipe.teachers, trained, strict=True):
-        if teacher.labels != labels:
-            raise TrainingError(f"the teacher {name} has other classes: {listed(teacher.labels)}")
-        if teacher.size != recipe.size:
-            raise TrainingError(f"the teacher {name} has size {teacher.size}, the recipe has {recipe.size}")
-    return Teacher([teacher.network.to(device) for teacher in trained], recipe, callbacks.note) if trained else None

