@@ -20,7 +20,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cifar-edge needs Python 3.11 or newer: make PYTHON=...")'
 	@echo "Installing into $(VENV): 6 GB, most of it torch, a few minutes the first time."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,serve,hub,ray,tensorboard,notebook,docs,litert,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,serve,hub,ray,tensorboard,notebook,docs,litert,teacher,dev]'
 	@touch $@
 
 demo: $(INSTALLED)
