@@ -99,6 +99,8 @@ class ModelMetadata:
         size: height and width of the input, one of `IMAGE_SIZES`.
         threshold: an answer is "not sure" if its largest logit is below this; None for no threshold. It is on logits,
             not on scores, so that a target with int32 logits compares integers (`IntegerNetwork.logit_scale`).
+        normalization: the map from pixels that the network was trained with, such as ``(p - 120) / 60``, where that is
+            another than ``pixel_map``: its first layer makes up for the difference. None where they are the same.
     """
 
     model: str
@@ -114,6 +116,7 @@ class ModelMetadata:
     temperature: float = 1.0
     size: int = IMAGE_SIZE
     threshold: float | None = None
+    normalization: str | None = None
 
     @property
     def contract(self) -> int:
@@ -130,6 +133,8 @@ class ModelMetadata:
         record = {**asdict(self), "contract": self.contract, **_promises(self.size)}
         if self.contract == 1:
             del record["size"], record["threshold"]
+        if self.normalization is None:
+            del record["normalization"]
         return record
 
     def to_json(self) -> str:
@@ -156,6 +161,7 @@ class ModelMetadata:
         if type(contract) is not int or contract not in CONTRACT_VERSIONS:
             known_versions = " and ".join(map(str, CONTRACT_VERSIONS))
             raise ContractError(f"it has contract version {contract!r}, but this cifar-edge knows {known_versions}")
+        record = {"normalization": None} | record
         later: dict[str, Any] = {"size": IMAGE_SIZE, "threshold": None}
         record = record | later if contract == 1 else later | record
         known = {field.name: record[field.name] for field in fields(cls) if field.name in record}
@@ -216,6 +222,7 @@ _JSON_TYPES: Mapping[str, Any] = {
     "temperature": (float, int),
     "size": int,
     "threshold": (float, int, type(None)),
+    "normalization": (str, type(None)),
 }
 
 _COUNTS = ("parameters", "macs", "test_images")

@@ -1,5 +1,6 @@
 """Networks as others publish them, in plain PyTorch."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -103,14 +104,56 @@ def mobilenet_v1(width: float = 0.25) -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Dropout(0.1), nn.Flatten(), nn.Linear(channels[-1], 10))
 
 
-def vgg_group_norm() -> nn.Module:
-    """A small VGG (Simonyan & Zisserman 2015, arXiv:1409.1556) with GroupNorm, and two Linear layers."""
+def vgg(norm: Callable[[int], nn.Module]) -> nn.Module:
+    """A small VGG (Simonyan & Zisserman 2015, arXiv:1409.1556) with norms, and two Linear layers."""
     layers: list[nn.Module] = []
     before = 3
     for width in (16, 32, 64):
         for _ in range(2):
-            layers += [nn.Conv2d(before, width, 3, padding=1), nn.GroupNorm(8, width), nn.ReLU(inplace=True)]
+            layers += [nn.Conv2d(before, width, 3, padding=1), norm(width), nn.ReLU(inplace=True)]
             before = width
         layers.append(nn.MaxPool2d(2))
     classifier = [nn.Flatten(), nn.Linear(64 * 16, 64), nn.ReLU(), nn.Dropout(), nn.Linear(64, 10)]
     return nn.Sequential(*layers, *classifier)
+
+
+class _Inverted(nn.Module):
+    """An inverted residual (Sandler et al. 2018, arXiv:1801.04381)."""
+
+    def __init__(self, before: int, after: int, expansion: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        inner = before * expansion
+        self.expand = nn.Sequential(nn.Conv2d(before, inner, 1, bias=False), nn.BatchNorm2d(inner), nn.ReLU6())
+        depthwise = nn.Conv2d(inner, inner, kernel, stride, kernel // 2, groups=inner, bias=False)
+        self.depthwise = nn.Sequential(depthwise, nn.BatchNorm2d(inner), nn.ReLU6())
+        self.project = nn.Sequential(nn.Conv2d(inner, after, 1, bias=False), nn.BatchNorm2d(after))
+        self.skips = stride == 1 and before == after
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.project(self.depthwise(self.expand(x)))
+        return x + found if self.skips else found
+
+
+_STAGES = (
+    (8, 1, [(1, 3)]),
+    (16, 2, [(3, 7), (5, 3), (5, 7), (4, 5)]),
+    (24, 2, [(5, 5), (5, 5), (5, 5)]),
+    (40, 2, [(5, 3), (6, 7), (4, 5)]),
+    (48, 1, [(5, 5), (5, 7), (5, 3)]),
+    (96, 2, [(5, 3), (6, 7), (5, 3)]),
+)
+"""Width, stride of the first, and (expansion, kernel) of each inverted residual."""
+
+
+def mcunet(classes: int = 10) -> nn.Module:
+    """A network of MCUNet's kind (Lin et al. 2020, arXiv:2007.10319), one stride left out for images of 32x32.
+
+    Inverted residuals with kernels of 3, 5 and 7 and other expansions in each, as its search finds them.
+    """
+    layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU6()]
+    before = 16
+    for width, stride, blocks in _STAGES:
+        for index, (expansion, kernel) in enumerate(blocks):
+            layers.append(_Inverted(before, width, expansion, kernel, stride if index == 0 else 1))
+            before = width
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, classes))

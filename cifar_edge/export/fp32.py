@@ -12,6 +12,7 @@ from onnx import ModelProto, helper, numpy_helper
 from onnxscript import opset20
 from torch import nn
 
+from cifar_edge.errors import ExportError
 from cifar_edge.export.graphs import TO_NCHW, input_size, pixel_input, strip
 from cifar_edge.spec import (
     IMAGE_CHANNELS,
@@ -53,14 +54,25 @@ def group_norm(x: Any, groups: int, weight: Any, bias: Any, eps: float = 1e-5, c
     return op.BatchNormalization(restored, weight, bias, _floats(0.0, channels), _floats(1.0, channels), epsilon=0.0)
 
 
-def global_average_pool(x: Any, output_size: Any) -> Any:
-    """AdaptiveAvgPool2d(1) as GlobalAveragePool, which has an int8 kernel; PyTorch's exporter writes a ReduceMean."""
-    return op.GlobalAveragePool(x)
+def adaptive_average_pool(x: Any, output_size: Any) -> Any:
+    """AdaptiveAvgPool2d as a pool of one window, which has an int8 kernel; PyTorch's exporter writes a ReduceMean.
+
+    Raises:
+        ExportError: the windows would be of different sizes.
+    """
+    before, after = list(x.shape[2:]), [int(size) for size in output_size]
+    if after == [1, 1]:
+        return op.GlobalAveragePool(x)
+    if any(size % windows for size, windows in zip(before, after, strict=True)):
+        sizes = ["x".join(map(str, each)) for each in (before, after)]
+        raise ExportError(f"an adaptive pool from {sizes[0]} to {sizes[1]} has windows of different sizes")
+    window = [size // windows for size, windows in zip(before, after, strict=True)]
+    return op.AveragePool(x, kernel_shape=window, strides=window)
 
 
 TRANSLATIONS: Translations = {
     torch.ops.aten.group_norm.default: group_norm,
-    torch.ops.aten.adaptive_avg_pool2d.default: global_average_pool,
+    torch.ops.aten.adaptive_avg_pool2d.default: adaptive_average_pool,
 }
 """The operators that this export writes differently from PyTorch's exporter."""
 

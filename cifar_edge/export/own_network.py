@@ -271,7 +271,9 @@ def _conversions(trained: TrainedNetwork, graph: nn.Module, quantized: Quantized
 
 
 def _about(trained: TrainedNetwork, network: nn.Module) -> ModelMetadata:
-    costs = summarize(network, trained.size)
+    assert isinstance(trained.network, nn.Sequential)
+    input_map, costs = trained.network[0], summarize(network, trained.size)
+    assert isinstance(input_map, InputMap)
     return ModelMetadata(
         model=trained.name,
         precision="fp32",
@@ -284,6 +286,7 @@ def _about(trained: TrainedNetwork, network: nn.Module) -> ModelMetadata:
         versions={"torch": torch.__version__, "onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         size=trained.size,
+        normalization=input_map.text,
     )
 
 

@@ -29,6 +29,8 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 FITTED_NORMS = (nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm2d)
 """Norms that depend on each image, so that they are fitted."""
 
+NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d)
+"""Modules that compute nothing in evaluation mode."""
 CLIPS = (nn.ReLU, nn.Hardtanh)
 """ReLU6 is a Hardtanh."""
 LARGEST_CLIP = 1e30
@@ -41,6 +43,7 @@ ADVICE: Mapping[str, str] = {
     "cat": "add the branches, with a 1x1 convolution where their channels differ, and train again",
     "softmax": "leave it out: the network returns logits",
     "attention": "write convolutions, and train again",
+    "permute": "move the channels by permute(0, 2, 3, 1), and back by permute(0, 3, 1, 2)",
     "other": "docs/own-network.md lists the layers that are",
 }
 
@@ -71,6 +74,7 @@ _KINDS = (
     (("attention", "matmul", "bmm", "einsum"), "attention"),
     (("mul", "div", "sub"), "mul"),
     (("cat", "stack", "split", "chunk"), "cat"),
+    (("permute", "transpose", "movedim", "swapaxes"), "permute"),
 )
 """Parts of names -> the advice."""
 
@@ -90,8 +94,8 @@ def forms(
     Raises:
         Refused: there are none.
     """
-    module = target if isinstance(target, nn.Module) else _module(target, arguments, settings)
-    if isinstance(module, _NOTHING):
+    module = module_of(target, arguments, settings)
+    if isinstance(module, NOTHING):
         return []
     if len(shape) not in (2, 4):
         raise Refused(f"a {type(module).__name__} of an input of {len(shape)} dimensions", ADVICE["other"])
@@ -232,8 +236,10 @@ def _filled(module: nn.Module, tensors: Mapping[str, Any]) -> nn.Module:
 # Functions and methods.
 
 
-def _module(target: object, arguments: Sequence[Any], settings: Mapping[str, Any]) -> nn.Module:
-    """The module that does what a function or a method does."""
+def module_of(target: object, arguments: Sequence[Any], settings: Mapping[str, Any]) -> nn.Module:
+    """The module that does what a module, a function or a method does; see `forms`."""
+    if isinstance(target, nn.Module):
+        return target
     name = target if isinstance(target, str) else getattr(target, "__name__", "")
     for targets, names, build in _FUNCTIONS:
         if any(each is target or each == name for each in targets):
@@ -302,7 +308,11 @@ def _batch_norm(bound: dict[str, Any]) -> nn.Module:
     return _filled(made.eval(), bound)
 
 
-_NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d)
+def _layer_norm(bound: dict[str, Any]) -> nn.Module:
+    shape, eps = list(bound["normalized_shape"]), bound.get("eps", 1e-5)
+    return _filled(nn.LayerNorm(shape, eps, elementwise_affine="weight" in bound, bias="bias" in bound), bound)
+
+
 _MAX_POOL = "kernel_size stride padding dilation ceil_mode"
 _AVERAGE_POOL = "kernel_size stride padding ceil_mode count_include_pad divisor_override"
 _FUNCTIONS: tuple[tuple[tuple[object, ...], str, Build], ...] = (
@@ -324,6 +334,7 @@ _FUNCTIONS: tuple[tuple[tuple[object, ...], str, Build], ...] = (
     ((F.pad,), "pad mode value", _pad),
     ((F.conv2d,), "weight bias stride padding dilation groups", _conv2d),
     ((F.linear,), "weight bias", _linear),
+    ((F.layer_norm,), "normalized_shape weight bias eps", _layer_norm),
     ((F.batch_norm,), "running_mean running_var weight bias training momentum eps", _batch_norm),
 )
 """Functions, or names of functions and methods; the names of their arguments behind the input; the module of these."""

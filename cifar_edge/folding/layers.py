@@ -1,4 +1,4 @@
-"""The modules of a folded network that are not PyTorch's own."""
+"""The modules of a traced or a folded network that are not PyTorch's own."""
 
 from torch import Tensor, nn
 
@@ -22,6 +22,14 @@ class Residual(nn.Module):
         """``[batch, channels, height, width]`` in and out."""
         total: Tensor = self.layers(x) + self.shortcut(x)
         return total
+
+
+class ChannelLayerNorm(nn.LayerNorm):
+    """LayerNorm over the channels of each pixel (Ba et al. 2016, arXiv:1607.06450)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[batch, channels, height, width]`` in and out."""
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 
 
 class Shift(nn.Module):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from cifar_edge.errors import ExportError
+from cifar_edge.folding import channels_last
 from cifar_edge.folding.forms import ADDS, ADVICE, Refused, forms
 from cifar_edge.folding.layers import Residual
 from cifar_edge.messages import reason
@@ -133,6 +134,7 @@ class _Tree:
         self._seen: set[fx.Node] = set()
         self._dominators: dict[fx.Node, tuple[fx.Node, int]] = {}  # with the number of those before it
         self._called: set[nn.Module] = set()
+        self._last: set[fx.Node] = set()  # those whose channels a permute has moved last
         self._steps: dict[fx.Node, tuple[list[nn.Module], fx.Node]] = {}
 
     def trace(self) -> Trace:
@@ -150,6 +152,8 @@ class _Tree:
                 for other in known[1:]:
                     dominator = self._common(dominator, other)
                 self._dominators[node] = dominator, self._dominators[dominator][1] + 1
+                if not self._last.isdisjoint(known):
+                    self._last.add(node)
                 if node.name in self._shapes and node.op != "output" and node.target not in ADDS:
                     self._steps[node] = self._step(node)  # in their order, so that the first one is refused
         return Trace(self._chain(output.args[0], start), self._names)
@@ -194,7 +198,8 @@ class _Tree:
     def _residual(self, node: fx.Node) -> tuple[list[nn.Module], fx.Node]:
         """The sum that ``node`` is, and the node that it begins at."""
         ends = self._inputs(node)
-        if len(ends) != len(node.args) or node.kwargs or len({self._shapes[each.name] for each in ends}) > 1:
+        kinds = {(self._shapes[each.name], each in self._last) for each in ends}
+        if len(ends) != len(node.args) or node.kwargs or len(kinds) > 1:
             raise _refusal(node, Refused("an add of anything but two outputs of one shape", ADVICE["add"]))
         fork = self._dominators[node][0]
         first, second = (self._chain(end, fork) for end in ends)
@@ -215,7 +220,12 @@ class _Tree:
             if len(inputs) != 1 or node.args[:1] != (inputs[0],):
                 raise Refused.of(target)
             arguments, settings = fx.node.map_arg((node.args[1:], dict(node.kwargs)), self._constant)
-            made = forms(target, arguments, settings, self._shapes[inputs[0].name], self._shapes[node.name])
+            if target in channels_last.PERMUTES:
+                self._last ^= {node}
+                made = channels_last.permuted(arguments, settings, last=node in self._last)
+            else:
+                build = channels_last.forms if node in self._last else forms
+                made = build(target, arguments, settings, self._shapes[inputs[0].name], self._shapes[node.name])
         except Refused as error:
             raise _refusal(node, error) from error
         self._names.update(dict.fromkeys(made, _name(node)))

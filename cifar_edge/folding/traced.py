@@ -47,9 +47,22 @@ class InputMap(nn.Module):
         self.scale = nn.Parameter((1 / (PIXEL_SCALE * deviations)).float(), requires_grad=False)
         self.shift = nn.Parameter(((PIXEL_ZERO_POINT - means) / deviations).float(), requires_grad=False)
 
+    @property
+    def text(self) -> str | None:
+        """``(p - mean) / std``; None where it is the edge contract's map."""
+        if set(self.mean) == {PIXEL_ZERO_POINT} and set(self.std) == {1 / PIXEL_SCALE}:
+            return None
+        return f"(p - {_numbers(self.mean)}) / {_numbers(self.std)}"
+
     def forward(self, x: Tensor) -> Tensor:
         """``[batch, 3, S, S]`` in and out."""
         return x * self.scale + self.shift
+
+
+def _numbers(values: Sequence[float]) -> str:
+    """One number, or one a channel."""
+    texts = [f"{value:.6g}" for value in values]
+    return texts[0] if len(set(values)) == 1 else f"[{', '.join(texts)}]"
 
 
 @dataclass(frozen=True, slots=True)

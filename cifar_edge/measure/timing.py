@@ -1,5 +1,6 @@
 """Times models in turn within one run, so that a drift of the machine affects all of them."""
 
+import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ LARGE_RUNS = 3
 
 _SINGLE_WARM_UP = 10
 _LARGE_WARM_UP = 1
+_LONGEST = 30.0
+"""Seconds after which `time_alternately` makes do with fewer rounds, once for one image and once for many."""
+_LEAST_ROUNDS = 3
 
 Key = TypeVar("Key")
 
@@ -67,11 +71,14 @@ def time_alternately(
     Args:
         sessions: name -> session that keeps the edge contract, with its own number of threads.
         images: uint8 ``[n, S, S, 3]``, at least one; the batches repeat them.
-        rounds: number of rounds, in each of which every session has its turn.
+        rounds: number of rounds, in each of which every session has its turn; fewer, but three, where networks are so
+            large that these would take more than half a minute.
     """
     batch = np.resize(images, (LARGE_BATCH, *images.shape[1:]))
-    singles = time_singles({name: session_run(session, images[:1]) for name, session in sessions.items()}, rounds)
-    batches = time_batches({name: session_run(session, batch) for name, session in sessions.items()}, rounds)
+    one = {name: session_run(session, images[:1]) for name, session in sessions.items()}
+    many = {name: session_run(session, batch) for name, session in sessions.items()}
+    singles = take_turns(one, rounds, SINGLE_RUNS, _SINGLE_WARM_UP, _LONGEST)
+    batches = take_turns(many, rounds, LARGE_RUNS, _LARGE_WARM_UP, _LONGEST)
     latencies = {name: Latency.of(seconds) for name, seconds in singles.items()}
     return {
         name: Timing(
@@ -100,15 +107,18 @@ def time_batches(calls: Mapping[Key, Callable[[], object]], rounds: int = ROUNDS
 
 
 def take_turns(
-    calls: Mapping[Key, Callable[[], object]], rounds: int, runs: int, warm_up: int
+    calls: Mapping[Key, Callable[[], object]], rounds: int, runs: int, warm_up: int, longest: float = math.inf
 ) -> dict[Key, list[float]]:
     """Seconds that each call took, in the order it was made.
 
     In each of ``rounds`` rounds every call has its turn, in the order of ``calls``: ``warm_up`` times untimed, then
-    ``runs`` times timed.
+    ``runs`` times timed. After ``longest`` seconds no other round begins, but three are made.
     """
     seconds: dict[Key, list[float]] = {key: [] for key in calls}
-    for _ in range(rounds):
+    begun = perf_counter()
+    for number in range(rounds):
+        if number >= _LEAST_ROUNDS and perf_counter() - begun > longest:
+            break
         for key, call in calls.items():
             for _ in range(warm_up):
                 call()

@@ -172,7 +172,11 @@ def _schemas(models: Sequence[Classifier]) -> Json:
         "versions": {"type": "object", "additionalProperties": text},
         "contract": {"type": "integer"},
     }
-    optional = {"size": {"enum": list(IMAGE_SIZES)}, "threshold": {"type": ["number", "null"]}}
+    optional = {
+        "size": {"enum": list(IMAGE_SIZES)},
+        "threshold": {"type": ["number", "null"]},
+        "normalization": {"type": "string"},
+    }
     return {
         "ClassScore": _object(named),
         "Prediction": _object({"image": number, **answer, "top": top}),

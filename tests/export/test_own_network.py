@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,13 @@ import cifar_edge.export as edge
 from cifar_edge import Classifier
 from cifar_edge.data import Dataset
 from cifar_edge.errors import CifarEdgeError, ExportError
+from cifar_edge.export.fp32 import network_graph, with_pixels
+from cifar_edge.export.graphs import serialize
 from cifar_edge.export.quantize import quantize
 from cifar_edge.export.targets import TARGETS, target_options, write_targets
 from cifar_edge.folding.traced import fold_network
 from cifar_edge.integer import Conv, IntegerNetwork
+from cifar_edge.runtime.model import load, run
 from cifar_edge.spec import ModelMetadata
 
 
@@ -135,6 +140,7 @@ def test_from_a_network_to_files(sample: Dataset, network: nn.Module, tmp_path: 
     }
     for precision in ("fp32", "int8"):
         classifier = Classifier(tmp_path / "out" / f"mine.{precision}.onnx")
+        assert classifier.metadata.normalization == "(p - 120) / 60"
         found = [classifier.predict(image).label for image in sample.test_images[:50]]
         wanted = [sample.labels[index] for index in answers(network, sample.test_images[:50]).argmax(1)]
         assert np.mean([one == other for one, other in zip(found, wanted, strict=True)]) > 0.9
@@ -158,9 +164,10 @@ def test_debug_names_the_modules_of_the_network(sample: Dataset, network: nn.Mod
     assert signals.advice in signals.to_table()
 
 
-def test_finetuning_recovers_what_fitted_norms_lose(sample: Dataset) -> None:
+@pytest.mark.parametrize("norm", [partial(nn.GroupNorm, 4), partial(nn.InstanceNorm2d, affine=True)])
+def test_finetuning_recovers_what_fitted_norms_lose(sample: Dataset, norm: Callable[[int], nn.Module]) -> None:
     torch.manual_seed(0)
-    network = trained(Network(lambda channels: nn.GroupNorm(4, channels)), sample)
+    network = trained(Network(norm), sample)
     folded = edge.fold(network, sample.train_images, mean=MEAN, std=STD)
     data = sample.train_images, sample.train_labels
     tuned = edge.finetune(folded, data, teacher=network, epochs=4)
@@ -224,6 +231,39 @@ BAD_IMAGES: dict[str, Callable[[np.ndarray[Any, Any]], object]] = {
 def test_images_of_another_form_are_one_line(sample: Dataset, network: nn.Module, message: str) -> None:
     with pytest.raises(ExportError, match=message):
         edge.fold(network, BAD_IMAGES[message](sample.train_images))  # type: ignore[arg-type]
+
+
+def larger(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.pad(images, ((0, 0), (8, 8), (8, 8), (0, 0)))
+
+
+LATER: dict[str, Callable[[edge.Quantized, np.ndarray[Any, Any], np.ndarray[Any, Any]], object]] = {
+    "finetune": lambda made, images, labels: edge.finetune(made.folded, (images, labels), epochs=1),
+    "quantize": lambda made, images, labels: edge.quantize(made.folded, images),
+    "debug": lambda made, images, labels: edge.debug(made, images),
+    "export": lambda made, images, labels: edge.export(made, "out", test=(images, labels)),
+}
+
+
+@pytest.mark.parametrize("step", LATER)
+def test_images_of_another_size_are_one_line_in_each_step(
+    sample: Dataset, network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folded = edge.fold(network, sample.train_images, mean=MEAN, std=STD)
+    made = edge.quantize(folded, sample.train_images[:8])
+    with pytest.raises(ExportError, match="images are 48x48 pixels; S is 32"):
+        LATER[step](made, larger(sample.train_images[:8]), sample.train_labels[:8])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pool_of_several_windows_is_exported(sample: Dataset) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d((2, 5)), nn.Flatten(), nn.Linear(40, 10)).eval()
+    about = replace(metadata(sample.labels), precision="fp32")
+    file = serialize(with_pixels(network_graph(network, 32)), about)
+    found = run(load(file).session, sample.test_images[:20])
+    assert np.abs(found - edge.torch_logits(network, sample.test_images[:20])).max() < 1e-4
 
 
 @pytest.mark.parametrize(

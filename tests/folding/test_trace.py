@@ -78,9 +78,28 @@ class Stems(nn.Module):
         return logits.mean((2, 3))
 
 
+class ChannelsLast(nn.Module):
+    """A residual whose Linear layers read channels that come last, as in ConvNeXt, with a norm or none."""
+
+    def __init__(self, norm: Callable[[int], nn.Module] = lambda channels: nn.Identity()) -> None:
+        super().__init__()
+        self.stem, self.depthwise = nn.Conv2d(3, 16, 4, 4), nn.Conv2d(16, 16, 3, padding=1, groups=16)
+        self.norm, self.grow, self.shrink = norm(16), nn.Linear(16, 24), nn.Linear(24, 16)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        inner = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
+        inner = self.shrink(F.relu(self.grow(inner)))
+        x = x + torch.permute(inner, [0, -1, 1, 2])
+        logits: Tensor = self.head(F.relu(x).mean((2, 3)))
+        return logits
+
+
 NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
     "functions": Functions,
     "stems": Stems,
+    "channels last": ChannelsLast,
     "resnet18": partial(resnet18, num_classes=10),
     "mobilenet": partial(mobilenet_v2, num_classes=10, width_mult=0.35),
 }
@@ -137,6 +156,18 @@ def test_fitted_norms_keep_most_classes(sample: Dataset) -> None:
     assert np.mean(found.argmax(1) == wanted.argmax(1)) > 0.5
 
 
+@pytest.mark.parametrize("norm", [nn.LayerNorm, partial(nn.LayerNorm, elementwise_affine=False)])
+def test_a_norm_between_permutes_is_fitted(sample: Dataset, norm: Callable[[int], nn.Module]) -> None:
+    torch.manual_seed(0)
+    network = ChannelsLast(norm)
+    train(network, sample)
+    network.eval()
+    made = folded(network, sample)
+    traced, wanted = (torch_logits(each, sample.test_images) for each in (made.origin.traced, made.origin.network))
+    assert np.abs(traced - wanted).max() < 1e-4 * np.abs(wanted).max()
+    assert np.mean(torch_logits(made, sample.test_images).argmax(1) == wanted.argmax(1)) > 0.8
+
+
 def test_layers_have_the_names_of_their_modules(sample: Dataset) -> None:
     made = folded(with_statistics(resnet18(num_classes=10), sample), sample)
     names = [name for name in made.origin.names if name]
@@ -186,6 +217,11 @@ class Twice(nn.Module):
         return cast(Tensor, self.same(self.same(x)))
 
 
+class Transpose(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.transpose(1, 2)
+
+
 class Crossing(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -203,6 +239,15 @@ class InPlace(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.a(self.relu(x)) + x)
+
+
+class Permute(nn.Module):
+    def __init__(self, *order: int) -> None:
+        super().__init__()
+        self.order = order
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(*self.order)
 
 
 class Constant(nn.Module):
@@ -225,6 +270,9 @@ REFUSED = {
     "then: a Conv2d that pads by reflect": nn.Conv2d(8, 8, 3, padding=1, padding_mode="reflect"),
     "then: a MaxPool2d with ceil_mode": nn.MaxPool2d(3, 2, ceil_mode=True),
     "then: an adaptive pool from 32x32 to 7x7": nn.AdaptiveAvgPool2d(7),
+    "then: a permute to .0, 1, 3, 2. .* permute.0, 2, 3, 1.,": Permute(0, 1, 3, 2),
+    "then: a transpose .* move the channels by permute": Transpose(),
+    "then.1: a MaxPool2d of channels that come last": nn.Sequential(Permute(0, 2, 3, 1), nn.MaxPool2d(2)),
     "then: a Softmax .* leave it out": nn.Softmax(1),
     "then: a clip to a range without 0": nn.Hardtanh(1.0, 2.0),
     "then: a batch norm without running": nn.BatchNorm2d(8, track_running_stats=False),

@@ -70,6 +70,12 @@ def test_calls_take_turns_and_warm_up_calls_are_not_counted() -> None:
     assert min(seconds["a"] + seconds["b"]) >= 0
 
 
+def test_slow_calls_take_three_turns() -> None:
+    made: list[str] = []
+    take_turns({name: partial(made.append, name) for name in "ab"}, rounds=9, runs=1, warm_up=0, longest=0.0)
+    assert made == list("ab" * 3)
+
+
 def test_models_take_turns_and_each_is_called_as_told(sample: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     from cifar_edge.measure import benchmark as module
 

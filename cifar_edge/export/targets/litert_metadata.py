@@ -64,7 +64,9 @@ def _tensor_metadata(pixels: Quantization, metadata: ModelMetadata, *, scores: b
     """
     tables = _Tables()
     labels = tables.table({0: tables.text(LABELS), 2: _TENSOR_AXIS_LABELS})
-    pixel_map = tables.table({0: tables.floats(pixels.zero_point), 1: tables.floats(1 / float(pixels.scale))})
+    # Android's tools normalize pixels by this and then quantize them as the tensor says, so both have to be one map,
+    # whatever the network was trained with: what comes out is the pixel.
+    normalization = tables.table({0: tables.floats(pixels.zero_point), 1: tables.floats(1 / float(pixels.scale))})
     image = tables.table(
         {
             0: tables.text(INPUT_NAME),
@@ -73,7 +75,7 @@ def _tensor_metadata(pixels: Quantization, metadata: ModelMetadata, *, scores: b
                 f"{resize_rule(metadata.size)}. Another way to resize gives other pixels, and some other classes."
             ),
             3: tables.table({0: _IMAGE, 1: tables.table({0: _RGB})}),
-            4: tables.vector(tables.table({0: _NORMALIZATION, 1: pixel_map})),
+            4: tables.vector(tables.table({0: _NORMALIZATION, 1: normalization})),
         }
     )
     answer = tables.table(
