@@ -77,7 +77,7 @@ def command(
         if name == "resnet8":
             if folder is None:
                 raise click.UsageError("resnet8 needs --resnet8 FOLDER.")
-            network = ResNet8(folder / "pretrainedResnet.tflite").eval()
+            network: nn.Module = ResNet8(folder / "pretrainedResnet.tflite").eval()
             official = folder / "pretrainedResnet_quant.tflite"
             subject = Subject(name, network, "published", load_dataset(), (0.0,) * 3, (1.0,) * 3, official)
         elif name == "efficientnet-lite0":

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +31,7 @@ _TIMED = 100
 """Images that each file classifies in turn, since one image again and again makes branches predictable."""
 
 Images = npt.NDArray[np.uint8]
-Call = Callable[[Images], object]
+Call = Callable[[Images], Any]
 
 
 @dataclass(frozen=True)
