@@ -166,7 +166,8 @@ def test_sums_of_two_products_fit_into_int16(graph: ModelProto) -> None:
 
 @pytest.mark.parametrize("damaged", [1, 4, 6])
 def test_debug_finds_the_damaged_layer(folded: FoldedNetwork, exact: ModelProto, sample: Dataset, damaged: int) -> None:
-    scales = iter(range(8))
+    convolutions = sum(isinstance(module, nn.Conv2d) for module in folded.modules())
+    scales = iter(range(convolutions + 1))
 
     def one_too_large(histogram: Histogram) -> float:
         return least_error_scale(histogram) * (10 if next(scales) == damaged else 1)
@@ -174,7 +175,7 @@ def test_debug_finds_the_damaged_layer(folded: FoldedNetwork, exact: ModelProto,
     int8 = integer_graph(quantize(folded.layers, sample.train_images, choose_scale=one_too_large, fit=False))
     signals = layer_signals(exact, int8, sample.test_images)
     assert [signal.layer for signal in signals] == [
-        *(f"convolution {index}" for index in range(1, 8)),
+        *(f"convolution {index + 1}" for index in range(convolutions)),
         "average pool 1 to logits",
     ]
     assert max(signals, key=lambda signal: signal.added).layer == f"convolution {damaged + 1}"
