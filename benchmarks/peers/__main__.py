@@ -1,24 +1,26 @@
 """A trained network in every runtime there is for it, and MLPerf Tiny's ResNet-8: accuracy, size and speed.
 
-    pip install -c constraints.txt '.[train,bench]'
+    pip install -c constraints.txt '.[train,peers]'
     python -m benchmarks.peers --resnet8 pretrainedResnet_quant.tflite
 
 MODEL is a released model or a run, exported in both precisions; without it the released gn-cnn. torch.compile needs a
-C++ compiler. pretrainedResnet_quant.tflite is in the repository mlcommons/tiny, in the folder
+C++ compiler, and our C a C compiler. A peer that cannot run here is left out, and named with the reason.
+pretrainedResnet_quant.tflite is in the repository mlcommons/tiny, in the folder
 benchmark/training/image_classification/trained_models; its SHA-256 is
 3c002613d1b2475eb51dd78dfb85a546c8ae658dee71cf6ade43b022fe205415.
 
 Every peer takes the same pixels, uint8 NHWC, and answers with logits; that is what is timed, its own conversions
-included. All take turns within one run: latency of one image with one thread, then throughput of batches of 64 with
-two. Accuracy is that of the very function whose latency is measured, on all test images, one at a time.
+included. All take turns within one run, with one thread: latency of one image, another one each time, then throughput
+of batches of 64. Accuracy is that of the very function whose latency is measured, on all test images, one at a time.
 
 Prints the table of docs/peers.md, writes benchmarks/peers/results.csv and docs/peers.png.
 """
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 from typing import get_args
@@ -28,23 +30,28 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import results_file
+from benchmarks.peers.desktop import compiled, eager, in_onnxruntime, in_openvino, usual_tools
+from benchmarks.peers.devices import in_executorch, in_mnn, in_ncnn
+from benchmarks.peers.ours import exported_network, in_c, in_litert, in_our_runtime, ours_in_openvino
+from benchmarks.peers.peer import Classify, Logits, Peer, Pixels
 from benchmarks.peers.report import Result, plot, table
-from benchmarks.peers.runtimes import Classify, Peer, Pixels, ours, ours_in_openvino, pytorch, resnet8, usual_tools
+from benchmarks.peers.resnet8 import resnet8
 from cifar_edge.cli.loading import data_options, load
 from cifar_edge.data import Dataset
-from cifar_edge.errors import CifarEdgeError, ModelError
+from cifar_edge.errors import CannotRun, CifarEdgeError, MissingExtra, ModelError
 from cifar_edge.files import replacing
 from cifar_edge.measure.metrics import accuracy
 from cifar_edge.measure.timing import LARGE_BATCH, Latency, machine, time_batches, time_singles
 from cifar_edge.runs.resolve import DEFAULT_MODEL, precisions_beside, resolve_model, resolve_run
 from cifar_edge.spec import Precision
-from cifar_edge.training.checkpoint import load_network
+from cifar_edge.training.checkpoint import TrainedNetwork, load_network
 
 RESULTS = Path(__file__).with_name("results.csv")
 PLOT = Path(__file__).parents[2] / "docs" / "peers.png"
-THREADS = 2
-"""Of the throughput; latency is measured with one."""
+THREADS = 1
 ROUNDS = 100
+TIMED_IMAGES = 1_000
+"""One image again and again would let the processor predict every branch."""
 
 
 @click.command()
@@ -77,14 +84,35 @@ def run(model: str, resnet8_file: Path, dataset: Dataset) -> list[Result]:
             f"{model} is not exported in both precisions; run `cifar-edge export {model} --quantize` first"
         )
     with tempfile.TemporaryDirectory() as folder:
-        peers = [
-            *pytorch(trained),
-            *usual_tools(trained, dataset.train_images, Path(folder)),
-            resnet8(resnet8_file),
-            ours_in_openvino(files[-1], trained),
-            *(ours(file, trained) for file in files),
-        ]
-        return measure(peers, dataset)
+        return measure(list(_found(_peers(trained, files, resnet8_file, dataset, Path(folder)))), dataset)
+
+
+def _peers(
+    trained: TrainedNetwork, files: Sequence[Path], resnet8_file: Path, dataset: Dataset, folder: Path
+) -> Iterator[Callable[[], Peer]]:
+    """What makes each peer, our int8 file last."""
+    images, int8 = dataset.train_images, files[-1]
+    yield from (partial(make, trained) for make in (eager, compiled))
+    tools = usual_tools(trained, images, folder)
+    yield from (partial(in_onnxruntime, file) for file in tools)
+    yield from (partial(in_openvino, file) for file in tools if file.compared)
+    yield partial(resnet8, resnet8_file)
+    if trained.folded is not None:
+        name = f"{trained.name}, folded"
+        yield partial(in_mnn, trained.folded, name, folder)
+        yield partial(in_executorch, trained.folded, name, images)
+    yield partial(in_ncnn, int8, exported_network(int8, trained))
+    yield from (partial(of, int8, trained) for of in (ours_in_openvino, in_litert, in_c))
+    yield from (partial(in_our_runtime, file, trained) for file in files)
+
+
+def _found(makers: Iterable[Callable[[], Peer]]) -> Iterator[Peer]:
+    """The peers that can run here; the others are named on stderr."""
+    for make in makers:
+        try:
+            yield make()
+        except (ModuleNotFoundError, MissingExtra, CannotRun) as error:
+            click.echo(f"left out: {error}", err=True)
 
 
 def measure(peers: Sequence[Peer], dataset: Dataset) -> list[Result]:
@@ -94,46 +122,58 @@ def measure(peers: Sequence[Peer], dataset: Dataset) -> list[Result]:
         ModelError: a peer answers otherwise in batches than one image at a time, so that its throughput means nothing.
     """
     images, labels = dataset.test_images, dataset.test_labels
-    singles = {peer.name: peer.start(1, 1) for peer in peers}
-    classes = {name: _classes(classify, images) for name, classify in singles.items()}
-    latencies = {
-        name: Latency.of(seconds)
-        for name, seconds in time_singles(
-            {name: partial(classify, images[:1]) for name, classify in singles.items()}, ROUNDS
-        ).items()
-    }
     batch = images[:LARGE_BATCH]
+    singles = {peer.name: peer.start(THREADS, 1) for peer in peers}
     batches = {peer.name: peer.start(THREADS, LARGE_BATCH) for peer in peers}
     for name, classify in batches.items():
         # Not exactly: quantize_dynamic scales activations by the extremes of the whole batch.
-        if np.mean(classify(batch).argmax(axis=1) == classes[name][:LARGE_BATCH]) < 0.9:
+        if np.mean(classify(batch).argmax(axis=1) == _classes(singles[name], batch)) < 0.9:
             raise ModelError(f"{name} answers otherwise in a batch of {LARGE_BATCH}")
-    throughput = time_batches({name: partial(classify, batch) for name, classify in batches.items()}, ROUNDS)
-    results = []
-    for peer in peers:
-        right = accuracy(int(np.count_nonzero(classes[peer.name] == labels)), len(labels))
-        latency = latencies[peer.name]
-        results.append(
-            Result(
-                name=peer.name,
-                network=peer.network.name,
-                runtime=peer.runtime,
-                precision=peer.precision,
-                parameters=peer.network.parameters,
-                macs=peer.network.macs,
-                size=peer.size,
-                accuracy=right.value,
-                accuracy_low=round(right.low, 4),
-                accuracy_high=round(right.high, 4),
-                images=right.images,
-                p50_us=round(latency.p50_seconds * 1e6, 1),
-                p99_us=round(latency.p99_seconds * 1e6, 1),
-                ratio=round(latency.p50_seconds / latencies[peers[-1].name].p50_seconds, 2),
-                images_per_second=round(LARGE_BATCH / median(throughput[peer.name])),
-                machine=machine(),
-            )
+    timed = images[:TIMED_IMAGES]
+    single_seconds = time_singles({name: _one_by_one(classify, timed) for name, classify in singles.items()}, ROUNDS)
+    batch_seconds = time_batches({name: partial(classify, batch) for name, classify in batches.items()}, ROUNDS)
+    ours = median(single_seconds[peers[-1].name])
+    return [
+        _result(
+            peer,
+            int(np.count_nonzero(_classes(singles[peer.name], images) == labels)),
+            len(labels),
+            Latency.of(single_seconds[peer.name]),
+            ours,
+            LARGE_BATCH / median(batch_seconds[peer.name]),
         )
-    return results
+        for peer in peers
+    ]
+
+
+def _result(
+    peer: Peer, right: int, images: int, latency: Latency, our_seconds: float, images_per_second: float
+) -> Result:
+    right_share = accuracy(right, images)
+    return Result(
+        name=peer.name,
+        network=peer.network.name,
+        runtime=peer.runtime,
+        precision=peer.precision,
+        parameters=peer.network.parameters,
+        macs=peer.network.macs,
+        size=peer.size,
+        accuracy=right_share.value,
+        accuracy_low=round(right_share.low, 4),
+        accuracy_high=round(right_share.high, 4),
+        images=right_share.images,
+        p50_us=round(latency.p50_seconds * 1e6, 1),
+        p99_us=round(latency.p99_seconds * 1e6, 1),
+        ratio=round(latency.p50_seconds / our_seconds, 2),
+        images_per_second=round(images_per_second),
+        machine=machine(),
+    )
+
+
+def _one_by_one(classify: Classify, images: Pixels) -> Callable[[], Logits]:
+    """A call that classifies the next one of ``images``, again and again."""
+    turns = cycle([images[index : index + 1] for index in range(len(images))])
+    return lambda: classify(next(turns))
 
 
 def _classes(classify: Classify, images: Pixels) -> npt.NDArray[np.intp]:

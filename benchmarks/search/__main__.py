@@ -96,9 +96,9 @@ def time_candidates(specs: Sequence[str], resnet8: Path | None, rounds: int) -> 
         spec: session_run(_int8_session(spec, images[:64]), images[:1]) for spec in specs
     }
     if resnet8:
-        from benchmarks.peers import runtimes
+        from benchmarks.peers.resnet8 import resnet8 as peer
 
-        calls[_RESNET8] = partial(runtimes.resnet8(resnet8).start(1, 1), images[:1])
+        calls[_RESNET8] = partial(peer(resnet8).start(1, 1), images[:1])
     return {name: median(seconds) for name, seconds in time_singles(calls, rounds).items()}
 
 

@@ -1,4 +1,4 @@
-"""What benchmarks/peers/ publishes: its table, its plot, and that docs/peers.md shows its results."""
+"""What benchmarks/peers/ publishes: its table, its plot, that docs/peers.md shows its results; and peers of our files."""
 
 from dataclasses import replace
 
@@ -9,7 +9,15 @@ from conftest import CHECKOUT
 pytest.importorskip("matplotlib")
 
 from benchmarks import results_file
+from benchmarks.peers.devices import in_ncnn
+from benchmarks.peers.ncnn_files import ncnn_files
+from benchmarks.peers.ours import exported_network, in_c, in_litert, in_our_runtime
 from benchmarks.peers.report import Result, pareto_front, plot, table
+from cifar_edge.data import load_dataset
+from cifar_edge.errors import CannotRun
+from cifar_edge.integer import IntegerNetwork
+from cifar_edge.runs.resolve import precisions_beside, resolve_model, resolve_run
+from cifar_edge.training.checkpoint import load_network
 
 FAST = Result(
     name="cifar-edge, int8",
@@ -58,3 +66,48 @@ def test_the_documentation_shows_the_measured_results() -> None:
     assert table(results) in text
     words = " ".join(text.split())
     assert all(result.runtime in words and result.machine in words for result in results)
+
+
+def test_our_integers_answer_alike_in_every_runtime() -> None:
+    trained, images = load_network(resolve_run("gn-cnn").path), load_dataset("sample").test_images
+    file = precisions_beside(resolve_model("gn-cnn").path)[-1]
+    peers = [make(file, trained) for make in (in_our_runtime, in_litert, in_c)]
+    classes = [peer.start(1, len(images))(images).argmax(axis=1) for peer in peers]
+    assert (classes[1] == classes[0]).mean() > 0.99
+    np.testing.assert_array_equal(classes[2], classes[0])
+    assert {peer.network for peer in peers} == {exported_network(file, trained)}
+    assert len({(peer.name, peer.runtime) for peer in peers}) == 3
+
+
+@pytest.mark.parametrize("model", ["gn-cnn", "gn-cnn-nano"])
+def test_ncnn_has_nearly_the_same_answers(model: str) -> None:
+    pytest.importorskip("ncnn")
+    trained, images = load_network(resolve_run(model).path), load_dataset("sample").test_images
+    file = precisions_beside(resolve_model(model).path)[-1]
+    peer = in_ncnn(file, exported_network(file, trained))
+    ours = in_our_runtime(file, trained).start(1, len(images))(images)
+    theirs = peer.start(1, len(images))(images)
+    assert theirs.shape == ours.shape
+    assert (theirs.argmax(axis=1) == ours.argmax(axis=1)).mean() > 0.95
+    np.testing.assert_allclose(theirs, ours, atol=1.5)
+
+
+def test_the_files_for_ncnn_hold_the_weights_and_join_the_layers() -> None:
+    network = IntegerNetwork.from_onnx(precisions_beside(resolve_model("gn-cnn-nano").path)[-1])
+    files = ncnn_files(network)
+    magic, counts, *lines = files.graph.splitlines()
+    layers, blobs = map(int, counts.split())
+    assert magic == "7767517"
+    assert layers == len(lines) == blobs
+    assert [line.split()[0] for line in lines] == [
+        "Input", "Convolution", "Convolution", "ConvolutionDepthWise", "Convolution", "Pooling", "InnerProduct",
+    ]  # fmt: skip
+    given = [line.split()[4] for line in lines[1:]]
+    assert given == ["image", *(line.split()[5] for line in lines[1:-1])]
+    assert all(layer.weights.tobytes() in files.numbers for layer in network.layers[:4])
+
+
+def test_a_layer_that_is_not_written_for_ncnn_is_named() -> None:
+    network = IntegerNetwork.from_onnx(precisions_beside(resolve_model("s8-batch").path)[-1])
+    with pytest.raises(CannotRun, match="MaxPool is not written for ncnn"):
+        ncnn_files(network)

@@ -1,0 +1,177 @@
+"""The usual tools of a PC: PyTorch, onnxruntime and OpenVINO, with what they make of a network."""
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import torch
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from torch import nn
+
+from benchmarks.peers.peer import CALIBRATION_IMAGES, IMAGE_SHAPE, Classify, Logits, Network, Peer, Pixels
+from cifar_edge.models.pixels import PixelNetwork
+from cifar_edge.spec import INPUT_NAME, OUTPUT_NAME
+from cifar_edge.training.checkpoint import TrainedNetwork
+
+
+def eager(trained: TrainedNetwork) -> Peer:
+    """The GroupNorm network in PyTorch, as it was trained."""
+    return _in_pytorch("PyTorch eager", trained, lambda module: module)
+
+
+def compiled(trained: TrainedNetwork) -> Peer:
+    """The GroupNorm network in PyTorch, compiled."""
+    return _in_pytorch("torch.compile", trained, partial(torch.compile, dynamic=False))
+
+
+def _in_pytorch(name: str, trained: TrainedNetwork, prepared: Callable[[nn.Module], Any]) -> Peer:
+    pixels = PixelNetwork(trained.network).eval()
+
+    def start(threads: int, batch: int) -> Classify:
+        torch.set_num_threads(threads)
+        return _without_gradients(prepared(pixels))
+
+    network = Network.of(trained.name, trained.network)
+    return Peer(name, network, f"torch {torch.__version__}", "fp32", trained.weights.stat().st_size, start)
+
+
+@dataclass(frozen=True)
+class ToolFile:
+    """An ``.onnx`` file that a usual tool wrote.
+
+    Attributes:
+        tool: its name.
+        network: what is in the file.
+        path: of the file.
+        precision: of most of its arithmetic.
+        compared: whether OpenVINO runs it too; its own strength is the float network, and one that was quantised well.
+    """
+
+    tool: str
+    network: Network
+    path: Path
+    precision: str
+    compared: bool = True
+
+
+def usual_tools(trained: TrainedNetwork, training_images: Pixels, folder: Path) -> list[ToolFile]:
+    """What the usual tools make of the network; the files go to ``folder``.
+
+    Each tool with its defaults, and quantize_static also "tuned", as its documentation advises: with preprocessing,
+    uint8 activations, int8 weights per channel, and only convolutions and linear layers quantised. Where the network
+    has a folded form, that is tried too, to tell what folding brings from what `cifar-edge export` makes of it.
+    """
+    fp32, dynamic, static, tuned = (folder / f"{name}.onnx" for name in ("fp32", "dynamic", "static", "tuned"))
+    network = Network.of(trained.name, trained.network)
+    _export(trained.network, fp32)
+    quantize_dynamic(fp32, dynamic)
+    quantize_static(fp32, static, _CalibrationImages(training_images))
+    _quantize_tuned(fp32, tuned, training_images)
+    files = [
+        ToolFile("torch.onnx.export", network, fp32, "fp32"),
+        ToolFile("quantize_dynamic", network, dynamic, "int8", compared=False),
+        ToolFile("quantize_static", network, static, "int8", compared=False),
+        ToolFile("quantize_static tuned", network, tuned, "int8"),
+    ]
+    if trained.folded is not None:
+        folded, folded_tuned = folder / "folded.onnx", folder / "folded-tuned.onnx"
+        _export(trained.folded, folded)
+        _quantize_tuned(folded, folded_tuned, training_images)
+        network = Network.of(f"{trained.name}, folded", trained.folded)
+        files.append(ToolFile("folded, quantize_static tuned", network, folded_tuned, "int8"))
+    return files
+
+
+def _without_gradients(module: Callable[[torch.Tensor], torch.Tensor]) -> Classify:
+    @torch.inference_mode()
+    def classify(images: Pixels) -> Logits:
+        logits: Logits = module(torch.from_numpy(images)).numpy()
+        return logits
+
+    return classify
+
+
+def _export(network: nn.Module, file: Path) -> None:
+    torch.onnx.export(
+        PixelNetwork(network).eval(),
+        (torch.zeros(2, *IMAGE_SHAPE, dtype=torch.uint8),),
+        file,
+        input_names=[INPUT_NAME],
+        output_names=[OUTPUT_NAME],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        external_data=False,  # quant_pre_process does not find weights in a file of their own
+        verbose=False,
+    )
+
+
+def _quantize_tuned(fp32: Path, target: Path, training_images: Pixels) -> None:
+    prepared = target.with_suffix(".prepared.onnx")
+    quant_pre_process(fp32, prepared, skip_symbolic_shape=True)
+    quantize_static(
+        prepared,
+        target,
+        _CalibrationImages(training_images),
+        op_types_to_quantize=["Conv", "Gemm"],
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+    )
+
+
+class _CalibrationImages(CalibrationDataReader):  # type: ignore[misc] # onnxruntime ships no types
+    """The first `CALIBRATION_IMAGES` training images, one at a time."""
+
+    def __init__(self, images: Pixels) -> None:
+        self._images: Iterator[Pixels] = (images[index : index + 1] for index in range(CALIBRATION_IMAGES))
+
+    def get_next(self) -> dict[str, Pixels] | None:
+        image = next(self._images, None)
+        return None if image is None else {INPUT_NAME: image}
+
+
+def in_onnxruntime(file: ToolFile) -> Peer:
+    """A usual tool's file in onnxruntime."""
+
+    def start(threads: int, batch: int) -> Classify:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 3  # it warns of shapes that quantize_static left in the file
+        # As in cifar-edge: threads that spin would take the processor from whichever peer has the next turn.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        session = onnxruntime.InferenceSession(file.path, options, providers=["CPUExecutionProvider"])
+        return lambda images: session.run([OUTPUT_NAME], {INPUT_NAME: images})[0]
+
+    runtime = f"onnxruntime {onnxruntime.__version__}"
+    size = file.path.stat().st_size
+    return Peer(f"onnxruntime, {file.tool}", file.network, runtime, file.precision, size, start)
+
+
+def in_openvino(file: ToolFile) -> Peer:
+    """The same in OpenVINO, with a fixed batch, which suits it, and without copies of what goes in and comes out.
+
+    Raises:
+        ModuleNotFoundError: OpenVINO is not installed.
+    """
+    openvino: Any = importlib.import_module("openvino")
+
+    def start(threads: int, batch: int) -> Classify:
+        core = openvino.Core()
+        model = core.read_model(file.path)
+        model.reshape({INPUT_NAME: [batch, *IMAGE_SHAPE]})
+        hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+        request = core.compile_model(model, "CPU", hints).create_infer_request()
+        return lambda images: request.infer([images], share_inputs=True, share_outputs=True)[0]
+
+    precision = file.precision
+    if precision == "fp32":
+        # It computes a float network in the precision that it chooses for this processor.
+        chosen = str(openvino.Core().get_property("CPU", "INFERENCE_PRECISION_HINT").to_string())
+        precision = {"f32": "fp32"}.get(chosen, chosen)
+    runtime = f"openvino {version('openvino')}"
+    return Peer(f"OpenVINO, {file.tool}", file.network, runtime, precision, file.path.stat().st_size, start)
