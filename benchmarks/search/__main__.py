@@ -32,8 +32,8 @@ from cifar_edge.export.quantize import quantize
 from cifar_edge.export.targets.onnx import integer_graph
 from cifar_edge.files import replacing
 from cifar_edge.folding.gn_cnn import unfitted
+from cifar_edge.measure.processor import cpuinfo, int8_instructions
 from cifar_edge.measure.timing import machine, session_run, time_singles
-from cifar_edge.models.gn_cnn import GN_CNN_LAYERS
 from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.resolve import resolve_run
 from cifar_edge.training.checkpoint import load_network
@@ -43,7 +43,6 @@ from cifar_edge.training.run import training_images
 from cifar_edge.training.teacher import Teacher
 
 PLOT = Path(__file__).parents[2] / "docs" / "search.png"
-RELEASED = search_space.write(GN_CNN_LAYERS)
 HOLDOUT = 5_000
 PROXY = Recipe(epochs=16)
 ROUNDS = 50
@@ -70,19 +69,32 @@ def main() -> None:
 @click.option("--resnet8", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="As in benchmarks.peers.")
 @click.option("--rounds", type=click.IntRange(min=1), default=ROUNDS, show_default=True)
 def latency(specs: tuple[str, ...], resnet8: Path | None, rounds: int) -> None:
-    """Time the int8 graphs of SPECS, or of all networks in the CSV file, in alternation; latencies go there."""
+    """Time the int8 graphs of SPECS, or of all networks in the CSV file, in alternation; latencies go there.
+
+    They go into the column of the kind of processor that this is.
+    """
     wanted = [search_space.canonical(spec) for spec in specs] or [row.spec for row in search_results.read()]
-    seconds = time_candidates(list(dict.fromkeys([RELEASED, *wanted])), resnet8, rounds)
+    seconds = time_candidates(list(dict.fromkeys([search_results.REFERENCE, *wanted])), resnet8, rounds)
     peer = seconds.pop(_RESNET8, None)
-    to_released = {spec: round(time / seconds[RELEASED], 3) for spec, time in seconds.items()}
+    to_reference = {spec: round(time / seconds[search_results.REFERENCE], 3) for spec, time in seconds.items()}
     to_resnet8 = {spec: round(time / peer, 3) for spec, time in seconds.items()} if peer else {}
-    search_results.set_latencies(to_released, to_resnet8)
+    if has_vnni():
+        search_results.set_latencies({"latency_ratio": to_reference, "latency_ratio_resnet8": to_resnet8})
+    else:
+        search_results.set_latencies({"latency_ratio_avx2": to_reference})
     click.echo(f"{machine()}, onnxruntime {onnxruntime.__version__}, one thread, batch 1, median", err=True)
-    click.echo(f"{'us':>6} {'gn-cnn':>6} {_RESNET8:>8} {'MACs':>7} {'parameters':>10}  spec")
+    click.echo(f"{'us':>6} {'ratio':>6} {_RESNET8:>8} {'MACs':>7} {'parameters':>10} {'RAM':>8}  spec")
     for spec, time in sorted(seconds.items(), key=lambda item: item[1]):
-        parameters, macs = search_space.costs(spec)
-        ratios = f"{to_released[spec]:6.3f} {to_resnet8.get(spec, '-'):>8}"
-        click.echo(f"{time * 1e6:6.1f} {ratios} {macs / 1e6:6.2f}M {parameters:>10,}  {spec}")
+        costs = search_space.costs(spec)
+        ratios = f"{to_reference[spec]:6.3f} {to_resnet8.get(spec, '-'):>8}"
+        sizes = f"{costs.macs / 1e6:6.2f}M {costs.parameters:>10,} {costs.activation_bytes / 1000:5.1f} kB"
+        click.echo(f"{time * 1e6:6.1f} {ratios} {sizes}  {spec}")
+
+
+def has_vnni() -> bool:
+    """Whether this processor computes int8 by VNNI; onnxruntime's kernels, and so the ratios, are others without."""
+    instructions = int8_instructions(cpuinfo()) or {}
+    return instructions.get("AVX-512 VNNI", False) or instructions.get("AVX-VNNI", False)
 
 
 def time_candidates(specs: Sequence[str], resnet8: Path | None, rounds: int) -> dict[str, float]:
@@ -188,11 +200,12 @@ def _accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 @main.command()
 def plot() -> None:
-    """Draw accuracy against latency of all rows of the CSV file into docs/search.png."""
+    """Draw all rows of the CSV file, the released networks and published ones into docs/search.png."""
+    from benchmarks.search.others import published, released_networks
     from benchmarks.search.plot import draw
 
     with replacing(PLOT) as temporary:
-        draw(search_results.read()).savefig(temporary, dpi=120)
+        draw(search_results.read(), released_networks(), published()).savefig(temporary, dpi=120)
     click.echo(PLOT)
 
 

@@ -1,22 +1,39 @@
-"""The search's plot: accuracy against latency."""
+"""The search's plot: accuracy against latency, and what came of it among published networks."""
 
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
+from benchmarks.search.others import Known
 from benchmarks.search.results import Row
 
 _COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown", "tab:pink", "tab:olive")
 
 
-def draw(rows: Sequence[Row]) -> Figure:
+def draw(rows: Sequence[Row], released: Sequence[Known], published: Sequence[Known]) -> Figure:
+    """The search above; below it the networks that came of it among published ones, by what they cost."""
+    figure = Figure(figsize=(11, 10), layout="constrained")
+    (above,), (below,) = figure.subfigures(2, 1, squeeze=False, height_ratios=(6, 4))
+    _draw_search(above, rows)
+    for axes, cost, label in zip(
+        below.subplots(1, 2, sharey=True),
+        ("macs", "parameters"),
+        ("multiply-accumulates for one image", "parameters"),
+        strict=True,
+    ):
+        _draw_known(axes, released, published, cost)
+        axes.set_xlabel(label)
+    below.axes[0].set_ylabel("accuracy on test images (%)")
+    return figure
+
+
+def _draw_search(figure: SubFigure, rows: Sequence[Row]) -> None:
     """Validation accuracy against latency, with a colour for each number of epochs, filled for those with a teacher.
 
     For each colour, a line joins the Pareto front of networks without a teacher; these are numbered, and named at the
     side. Rows without a latency are left out.
     """
-    figure = Figure(figsize=(11, 6), layout="constrained")
     axes = figure.add_subplot()
     timed = [row for row in rows if row.latency_ratio is not None]
     names: list[str] = []
@@ -30,13 +47,34 @@ def draw(rows: Sequence[Row]) -> Figure:
             axes.scatter(*_points(taught), s=36, color=colour, label=f"{epochs} epochs, with a teacher")
         _draw_front(axes, pareto_front(alone), colour, names)
     _draw_resnet8(axes, timed)
-    axes.set_xlabel("latency of the int8 graph, one image, one thread; released gn-cnn = 1")
+    axes.set_xlabel("latency of the int8 graph, one image, one thread, VNNI; gn-cnn during the search = 1")
     axes.set_ylabel("accuracy on held-out training images (%)")
     axes.grid(visible=True, alpha=0.3)
     figure.legend(loc="outside right upper")
     listed = "\n".join(f"{number}  {name}" for number, name in enumerate(names, 1))
     figure.text(0.995, 0.06, listed, ha="right", va="bottom", multialignment="left", size=6.5)
-    return figure
+
+
+def _draw_known(axes: Axes, released: Sequence[Known], published: Sequence[Known], cost: str) -> None:
+    """Test accuracy against a cost, and a line at the cost of a network whose accuracy is unknown."""
+    for networks, colour, marker in ((released, "tab:red", "s"), (published, "tab:blue", "o")):
+        for network in networks:
+            where = getattr(network, cost)
+            if where is None:
+                continue
+            if network.test_accuracy is None:
+                axes.axvline(where, color="grey", linestyle=":", linewidth=1)
+                style = {"rotation": 90, "ha": "right", "size": 8, "color": "grey"}
+                axes.text(
+                    where, 0.02, f"{network.name}, accuracy unknown ", style, transform=axes.get_xaxis_transform()
+                )
+                continue
+            point = (where, network.test_accuracy * 100)
+            axes.scatter(*point, s=49, color=colour, marker=marker)
+            axes.annotate(network.name, point, (0, 7), textcoords="offset points", ha="center", size=9, color=colour)
+    axes.set_xscale("log")
+    axes.margins(x=0.15, y=0.15)
+    axes.grid(visible=True, which="both", alpha=0.3)
 
 
 def pareto_front(rows: Sequence[Row]) -> list[Row]:

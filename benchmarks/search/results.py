@@ -11,6 +11,8 @@ from cifar_edge.errors import RecipeError
 from cifar_edge.runs.recipe import Recipe
 
 RESULTS = Path(__file__).with_name("results.csv")
+REFERENCE = "c32k4s2,n32,n32,n32s2,n32,n28,p64"
+"""What gn-cnn was during the search. Latencies are ratios to its own, and so stay when gn-cnn changes."""
 
 SETTINGS = (
     "epochs",
@@ -29,6 +31,8 @@ SETTINGS = (
 """Keys of the recipe that a training may vary; each has a column. All other keys have the defaults of `Recipe`."""
 LIGHT = ("brightness", "contrast")
 """More such keys, whose columns hold text, such as ``[0.6, 1.4]``; empty for none."""
+LATENCIES = ("latency_ratio", "latency_ratio_avx2", "latency_ratio_resnet8")
+"""Columns that `set_latencies` fills."""
 TEACHING = ("distillation_weight", "temperature")
 """More such keys, for trainings with a teacher."""
 
@@ -90,9 +94,11 @@ class Row(Training):
         device: the one it was trained on.
         parameters: of the network as trained, with GroupNorm and all branches.
         macs: multiply-accumulates of the folded network, for one image.
-        latency_ratio: median latency of the int8 graph, one image, one thread, divided by that of the released gn-cnn
-            in the same run; None until it is measured.
-        latency_ratio_resnet8: the same, divided by that of MLPerf Tiny's int8 ResNet-8 in LiteRT.
+        activation_bytes: of the int8 network, where each layer keeps only the rows that it needs.
+        latency_ratio: on a processor with VNNI, median latency of the int8 graph, one image, one thread, divided by
+            that of `REFERENCE` in the same run; None until it is measured.
+        latency_ratio_avx2: the same on one with AVX2 alone.
+        latency_ratio_resnet8: the first, divided by that of MLPerf Tiny's int8 ResNet-8 in LiteRT.
     """
 
     held_out_accuracy: float
@@ -100,7 +106,9 @@ class Row(Training):
     device: str
     parameters: int
     macs: int
+    activation_bytes: int
     latency_ratio: float | None = None
+    latency_ratio_avx2: float | None = None
     latency_ratio_resnet8: float | None = None
 
     @property
@@ -126,30 +134,34 @@ def append(training: Training, accuracies: tuple[float, float], device: str) -> 
     Raises:
         CifarEdgeError: the file is damaged, or cannot be written.
     """
-    parameters, macs = search_space.costs(training.spec)
     held_out, train = accuracies
     row = Row(
         **asdict(training),
         held_out_accuracy=round(held_out, 4),
         train_accuracy=round(train, 4),
         device=device,
-        parameters=parameters,
-        macs=macs,
+        **asdict(search_space.costs(training.spec)),
     )
     for other in read():
         if other.spec == row.spec:
-            row = _with_latency(row, other.latency_ratio, other.latency_ratio_resnet8)
+            row = replace(row, **{name: getattr(other, name) for name in LATENCIES})
     results_file.append(RESULTS, row)
     return row
 
 
-def set_latencies(to_released: Mapping[str, float], to_resnet8: Mapping[str, float]) -> None:
-    """Write latency ratios, by spec, into the rows of these networks; other ratios do not change.
+def set_latencies(ratios: Mapping[str, Mapping[str, float]]) -> None:
+    """Write latency ratios into the rows; other ratios do not change.
+
+    Args:
+        ratios: one of `LATENCIES` -> spec -> ratio.
 
     Raises:
         CifarEdgeError: the file is damaged, or cannot be written.
     """
-    rows = [_with_latency(row, to_released.get(row.spec), to_resnet8.get(row.spec)) for row in read()]
+    rows = []
+    for row in read():
+        new: dict[str, Any] = {name: found[row.spec] for name, found in ratios.items() if row.spec in found}
+        rows.append(replace(row, **new))
     results_file.write(RESULTS, Row, rows)
 
 
@@ -165,11 +177,3 @@ def recipe_of(settings: Sequence[str], base: Recipe) -> Recipe:
         if name not in known:
             raise RecipeError(f"the search does not vary {name!r}; it varies {', '.join(known)}")
     return base.updated(settings)
-
-
-def _with_latency(row: Row, to_released: float | None, to_resnet8: float | None) -> Row:
-    return replace(
-        row,
-        latency_ratio=row.latency_ratio if to_released is None else to_released,
-        latency_ratio_resnet8=row.latency_ratio_resnet8 if to_resnet8 is None else to_resnet8,
-    )

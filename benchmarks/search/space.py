@@ -16,13 +16,13 @@ shapes allow. All networks have GroupNorm, ReLU, the pool and the classifier: se
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-import torch
+import numpy as np
 
 from cifar_edge.errors import ModelError
+from cifar_edge.export.quantize import quantize
 from cifar_edge.folding.gn_cnn import unfitted
-from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.models.gn_cnn import GnCnn, Layer
 from cifar_edge.models.summary import summarize
 from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE
@@ -94,16 +94,31 @@ def candidate(spec: str, group_size: int = GROUP_SIZE) -> GnCnn:
         raise ModelError(f"{spec!r}: {error}") from error
 
 
-def costs(spec: str) -> tuple[int, int]:
-    """Parameters of the network as trained, and multiply-accumulates of the folded network.
+@dataclass(frozen=True)
+class Costs:
+    """What a network costs, whatever its weights.
+
+    Attributes:
+        parameters: of the network as trained, with GroupNorm and all branches.
+        macs: multiply-accumulates of the folded network, for one image.
+        activation_bytes: of the int8 network, where each layer keeps only the rows that it needs.
+    """
+
+    parameters: int
+    macs: int
+    activation_bytes: int
+
+
+def costs(spec: str) -> Costs:
+    """The costs of a network.
 
     Raises:
         ModelError: as for `parse`.
     """
-    with torch.device("meta"):
-        network = candidate(spec, group_size=1)  # neither depends on the group size
-        folded: FoldedNetwork = unfitted(network)
-    return summarize(network).parameters, summarize(folded).macs
+    network = candidate(spec, group_size=1).eval().requires_grad_(False)  # nothing here depends on the group size
+    image = np.zeros((1, IMAGE_SIZE, IMAGE_SIZE, IMAGE_CHANNELS), np.uint8)
+    integers = quantize(unfitted(network).layers, image, fit=False).summary()
+    return Costs(summarize(network).parameters, integers.macs, integers.activation_bytes)
 
 
 def _layer(word: str, channels: int) -> Layer:

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from benchmarks import results_file
 from benchmarks.search import __main__ as search
-from benchmarks.search import plot
+from benchmarks.search import others, plot
 from benchmarks.search import results as search_results
 from benchmarks.search import space as search_space
 from benchmarks.search.results import Row
 from cifar_edge.data import Dataset
 from cifar_edge.errors import DataError, ModelError
+from cifar_edge.export.quantize import quantize
 from cifar_edge.folding.fold import fold
 from cifar_edge.models.gn_cnn import (
     GN_CNN_DW_LAYERS,
@@ -118,13 +119,14 @@ def test_every_row_costs_what_it_says(spec: str, sample: Dataset) -> None:
     network = GnCnn(10, search_space.parse(spec), group_size=4).eval().requires_grad_(False)
     folded = fold(network, torch.from_numpy(sample.train_images[:4]))
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    costs = {(row.parameters, row.macs) for row in ROWS if row.spec == spec}
-    assert costs == {(parameters, count_macs(folded))}
+    activation_bytes = quantize(folded.layers, sample.train_images[:4], fit=False).summary().activation_bytes
+    costs = {(row.parameters, row.macs, row.activation_bytes) for row in ROWS if row.spec == spec}
+    assert costs == {(parameters, count_macs(folded), activation_bytes)}
 
 
 def test_the_rows_are_sound() -> None:
     assert len({row.training for row in ROWS}) == len(ROWS)
-    released = [row for row in ROWS if row.spec == search.RELEASED]
+    released = [row for row in ROWS if row.spec == search_results.REFERENCE]
     assert {row.latency_ratio for row in released} == {1.0}
     for row in ROWS:
         assert search_space.canonical(row.spec) == row.spec
@@ -195,7 +197,11 @@ def test_latencies_go_into_the_rows(results: Path) -> None:
     _train(SMALL)
     timed = _run("latency", "c16k4s4,n16s2", "--rounds", "1")
     assert timed.exit_code == 0, timed.output
-    assert {line.split()[-1] for line in timed.stdout.splitlines()} == {"spec", "c16k4s4,n16s2", search.RELEASED}
+    assert {line.split()[-1] for line in timed.stdout.splitlines()} == {
+        "spec",
+        "c16k4s4,n16s2",
+        search_results.REFERENCE,
+    }
     assert results_file.read(results, Row)[0].latency_ratio is None
     assert _run("latency", "--rounds", "1").exit_code == 0
     (row,) = results_file.read(results, Row)
@@ -237,10 +243,32 @@ def test_the_front_is_what_nothing_beats() -> None:
 
 
 def test_the_plot_shows_every_row() -> None:
-    (axes,) = plot.draw(ROWS).axes
-    shown = np.concatenate([np.asarray(dots.get_offsets()) for dots in axes.collections])
+    released, published = others.released_networks(), others.published()
+    search_axes, macs, parameters = plot.draw(ROWS, released, published).axes
+    shown = np.concatenate([np.asarray(dots.get_offsets()) for dots in search_axes.collections])
     wanted = np.array([(row.latency_ratio, row.held_out_accuracy * 100) for row in ROWS])
     np.testing.assert_allclose(shown[np.lexsort(shown.T)], wanted[np.lexsort(wanted.T)])
+    for axes, cost in ((macs, "macs"), (parameters, "parameters")):
+        points = [tuple(np.asarray(dots.get_offsets())[0]) for dots in axes.collections]
+        known = [network for network in (*released, *published) if getattr(network, cost) and network.test_accuracy]
+        assert points == [(getattr(network, cost), (network.test_accuracy or 0) * 100) for network in known]
+        assert [text.get_text() for text in axes.texts if "unknown" in text.get_text()]
+
+
+def test_the_released_networks_are_within_their_bounds() -> None:
+    known = {network.name: network for network in others.released_networks()}
+    assert {"gn-cnn", "gn-cnn-nano"} <= set(known)
+    for network in known.values():
+        assert network.parameters < 50_000
+        assert 0.8 < (network.test_accuracy or 0) < 1
+
+
+@pytest.mark.parametrize("row", others.elsewhere(), ids=lambda row: row.spec)
+def test_what_was_measured_elsewhere_costs_what_it_says(row: others.Elsewhere) -> None:
+    costs = search_space.costs(row.spec)
+    assert search_space.canonical(row.spec) == row.spec
+    assert (costs.macs, costs.activation_bytes) == (row.macs, row.activation_bytes)
+    assert (row.epochs is None) == (row.held_out_accuracy is None)
 
 
 def test_the_documentation_shows_the_rows() -> None:
@@ -252,4 +280,6 @@ def test_the_documentation_shows_the_rows() -> None:
     lines = (CHECKOUT / "docs" / "search.md").read_text().splitlines()
     shown = [line for line in lines if line.startswith("| `")]
     assert len(shown) > 20
-    assert set(shown) <= rows
+    assert set(others.table(others.elsewhere()).splitlines()[2:]) <= set(shown)
+    assert set(shown) <= rows | set(others.table(others.elsewhere()).splitlines())
+    assert others.known_table(others.published()) in "\n".join(lines)
