@@ -15,6 +15,8 @@
 #define KERNELS "dsp"
 #elif defined(NETWORK_NEON)
 #define KERNELS "neon"
+#elif defined(NETWORK_ASIMD)
+#define KERNELS "asimd"
 #else
 #define KERNELS "generic"
 #endif

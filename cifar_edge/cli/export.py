@@ -237,7 +237,7 @@ def _export_file(
     with needs("train"):
         from cifar_edge.cli.next_step import next_steps
         from cifar_edge.export.from_file import export_file
-        from cifar_edge.export.report import outcome_line, top
+        from cifar_edge.export.report import outcome_lines
         from cifar_edge.export.targets import target_options
 
     folder = out or file.parent
@@ -247,9 +247,8 @@ def _export_file(
         say(json.dumps({"folder": str(folder), "targets": records}, indent=2))
         return
     for name, target in written.items():
-        files = ", ".join(dict.fromkeys(top(file) for file in target.files))
-        for outcome in target.outcomes:
-            say(outcome_line(name, files, outcome))
+        for line in outcome_lines(name, target.files, target.outcomes):
+            say(line)
     for line in next_steps(folder, {name: target.files for name, target in written.items()}):
         note(line)
 
