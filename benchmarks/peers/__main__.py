@@ -10,8 +10,8 @@ benchmark/training/image_classification/trained_models; its SHA-256 is
 3c002613d1b2475eb51dd78dfb85a546c8ae658dee71cf6ade43b022fe205415.
 
 Every peer takes the same pixels, uint8 NHWC, and answers with logits; that is what is timed, its own conversions
-included. All take turns within one run, with one thread: latency of one image, another one each time, then throughput
-of batches of 64. Accuracy is that of the very function whose latency is measured, on all test images, one at a time.
+included. All take turns within one run, one image at a time, another one each time, with one thread. Accuracy is that
+of the very function whose latency is measured, on all test images.
 
 Prints the table of docs/peers.md, writes benchmarks/peers/results.csv and docs/peers.png.
 """
@@ -41,14 +41,13 @@ from cifar_edge.data import Dataset
 from cifar_edge.errors import CannotRun, CifarEdgeError, MissingExtra, ModelError
 from cifar_edge.files import replacing
 from cifar_edge.measure.metrics import accuracy
-from cifar_edge.measure.timing import LARGE_BATCH, Latency, machine, time_batches, time_singles
+from cifar_edge.measure.timing import machine, time_singles
 from cifar_edge.runs.resolve import DEFAULT_MODEL, precisions_beside, resolve_model, resolve_run
 from cifar_edge.spec import Precision
 from cifar_edge.training.checkpoint import TrainedNetwork, load_network
 
 RESULTS = Path(__file__).with_name("results.csv")
 PLOT = Path(__file__).parents[2] / "docs" / "peers.png"
-THREADS = 1
 ROUNDS = 100
 TIMED_IMAGES = 1_000
 """One image again and again would let the processor predict every branch."""
@@ -116,58 +115,35 @@ def _found(makers: Iterable[Callable[[], Peer]]) -> Iterator[Peer]:
 
 
 def measure(peers: Sequence[Peer], dataset: Dataset) -> list[Result]:
-    """Measure ``peers`` side by side; the last one is our int8 file, which the others are compared with.
-
-    Raises:
-        ModelError: a peer answers otherwise in batches than one image at a time, so that its throughput means nothing.
-    """
+    """Measure ``peers`` side by side; the last one is our int8 file, which the others are compared with."""
     images, labels = dataset.test_images, dataset.test_labels
-    batch = images[:LARGE_BATCH]
-    singles = {peer.name: peer.start(THREADS, 1) for peer in peers}
-    batches = {peer.name: peer.start(THREADS, LARGE_BATCH) for peer in peers}
-    for name, classify in batches.items():
-        # Not exactly: quantize_dynamic scales activations by the extremes of the whole batch.
-        if np.mean(classify(batch).argmax(axis=1) == _classes(singles[name], batch)) < 0.9:
-            raise ModelError(f"{name} answers otherwise in a batch of {LARGE_BATCH}")
+    started = {peer.name: peer.start() for peer in peers}
     timed = images[:TIMED_IMAGES]
-    single_seconds = time_singles({name: _one_by_one(classify, timed) for name, classify in singles.items()}, ROUNDS)
-    batch_seconds = time_batches({name: partial(classify, batch) for name, classify in batches.items()}, ROUNDS)
-    ours = median(single_seconds[peers[-1].name])
-    return [
-        _result(
-            peer,
-            int(np.count_nonzero(_classes(singles[peer.name], images) == labels)),
-            len(labels),
-            Latency.of(single_seconds[peer.name]),
-            ours,
-            LARGE_BATCH / median(batch_seconds[peer.name]),
+    seconds = time_singles({name: _one_by_one(classify, timed) for name, classify in started.items()}, ROUNDS)
+    p50 = {name: median(found) for name, found in seconds.items()}
+    results = []
+    for peer in peers:
+        right = int(np.count_nonzero(_classes(started[peer.name], images) == labels))
+        share = accuracy(right, len(labels))
+        results.append(
+            Result(
+                name=peer.name,
+                network=peer.network.name,
+                runtime=peer.runtime,
+                precision=peer.precision,
+                parameters=peer.network.parameters,
+                macs=peer.network.macs,
+                size=peer.size,
+                accuracy=share.value,
+                accuracy_low=round(share.low, 4),
+                accuracy_high=round(share.high, 4),
+                images=share.images,
+                p50_us=round(p50[peer.name] * 1e6, 1),
+                ratio=round(p50[peer.name] / p50[peers[-1].name], 2),
+                machine=machine(),
+            )
         )
-        for peer in peers
-    ]
-
-
-def _result(
-    peer: Peer, right: int, images: int, latency: Latency, our_seconds: float, images_per_second: float
-) -> Result:
-    right_share = accuracy(right, images)
-    return Result(
-        name=peer.name,
-        network=peer.network.name,
-        runtime=peer.runtime,
-        precision=peer.precision,
-        parameters=peer.network.parameters,
-        macs=peer.network.macs,
-        size=peer.size,
-        accuracy=right_share.value,
-        accuracy_low=round(right_share.low, 4),
-        accuracy_high=round(right_share.high, 4),
-        images=right_share.images,
-        p50_us=round(latency.p50_seconds * 1e6, 1),
-        p99_us=round(latency.p99_seconds * 1e6, 1),
-        ratio=round(latency.p50_seconds / our_seconds, 2),
-        images_per_second=round(images_per_second),
-        machine=machine(),
-    )
+    return results
 
 
 def _one_by_one(classify: Classify, images: Pixels) -> Callable[[], Logits]:

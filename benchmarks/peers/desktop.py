@@ -33,8 +33,8 @@ def compiled(trained: TrainedNetwork) -> Peer:
 def _in_pytorch(name: str, trained: TrainedNetwork, prepared: Callable[[nn.Module], Any]) -> Peer:
     pixels = PixelNetwork(trained.network).eval()
 
-    def start(threads: int, batch: int) -> Classify:
-        torch.set_num_threads(threads)
+    def start() -> Classify:
+        torch.set_num_threads(1)
         return _without_gradients(prepared(pixels))
 
     network = Network.of(trained.name, trained.network)
@@ -138,12 +138,10 @@ class _CalibrationImages(CalibrationDataReader):  # type: ignore[misc] # onnxrun
 def in_onnxruntime(file: ToolFile) -> Peer:
     """A usual tool's file in onnxruntime."""
 
-    def start(threads: int, batch: int) -> Classify:
+    def start() -> Classify:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3  # it warns of shapes that quantize_static left in the file
-        # As in cifar-edge: threads that spin would take the processor from whichever peer has the next turn.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         session = onnxruntime.InferenceSession(file.path, options, providers=["CPUExecutionProvider"])
         return lambda images: session.run([OUTPUT_NAME], {INPUT_NAME: images})[0]
 
@@ -160,11 +158,11 @@ def in_openvino(file: ToolFile) -> Peer:
     """
     openvino: Any = importlib.import_module("openvino")
 
-    def start(threads: int, batch: int) -> Classify:
+    def start() -> Classify:
         core = openvino.Core()
         model = core.read_model(file.path)
-        model.reshape({INPUT_NAME: [batch, *IMAGE_SHAPE]})
-        hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+        model.reshape({INPUT_NAME: [1, *IMAGE_SHAPE]})
+        hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": 1}
         request = core.compile_model(model, "CPU", hints).create_infer_request()
         return lambda images: request.infer([images], share_inputs=True, share_outputs=True)[0]
 

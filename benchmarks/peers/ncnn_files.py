@@ -7,6 +7,7 @@ of weights are those of the network. Codes of activations are int8 with zero poi
 """
 
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class NcnnFiles:
 
     def chain(self, layers: tuple[Layer, ...], blob: str, given: Quantization) -> tuple[str, Quantization]:
         """Write ``layers`` behind ``blob``; the last blob, and the quantization that it has in our network."""
-        for layer, following in zip(layers, (*layers[1:], None), strict=True):
+        for layer, following in zip_longest(layers, layers[1:]):
             if isinstance(layer, Conv):
                 blob = self._convolution(layer, blob, given, codes=isinstance(following, Conv))
             elif isinstance(layer, AveragePool) and layer.kernel is None:

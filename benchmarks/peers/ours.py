@@ -74,8 +74,8 @@ def _network(metadata: ModelMetadata, trained: TrainedNetwork) -> Network:
 def _peer(
     name: str, runtime: str, content: bytes, metadata: ModelMetadata, trained: TrainedNetwork, engine: str = ONNXRUNTIME
 ) -> Peer:
-    def start(threads: int, batch: int) -> Classify:
-        session = load(content, threads, engine=engine).session
+    def start() -> Classify:
+        session = load(content, engine=engine).session
         return lambda images: session.run([OUTPUT_NAME], {INPUT_NAME: images})[0]
 
     return Peer(name, _network(metadata, trained), runtime, metadata.precision, len(content), start)

@@ -12,12 +12,11 @@ from cifar_edge.models.summary import summarize
 from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE
 
 Pixels = npt.NDArray[np.uint8]
-"""uint8 ``[batch, 32, 32, 3]``."""
+"""uint8 ``[n, 32, 32, 3]``."""
 Logits = npt.NDArray[Any]
-"""``[batch, 10]``, in whatever type the runtime gives them: only which one is the largest counts here."""
+"""``[1, 10]``, in whatever type the runtime gives them: only which one is the largest counts here."""
 Classify = Callable[[Pixels], Logits]
-Start = Callable[[int, int], Classify]
-"""Threads and batch -> a function that classifies batches of that size."""
+"""Classifies one image."""
 
 IMAGE_SHAPE = (IMAGE_SIZE, IMAGE_SIZE, IMAGE_CHANNELS)
 CALIBRATION_IMAGES = 1024
@@ -48,7 +47,7 @@ class Peer:
         runtime: the library that runs it, and its version.
         precision: of most of its arithmetic.
         size: bytes of the weights or of the model.
-        start: gets it ready.
+        start: gets it ready, with one thread.
     """
 
     name: str
@@ -56,4 +55,4 @@ class Peer:
     runtime: str
     precision: str
     size: int
-    start: Start
+    start: Callable[[], Classify]

@@ -22,21 +22,20 @@ class Result:
     accuracy_high: float
     images: int
     p50_us: float
-    p99_us: float
     ratio: float
-    images_per_second: int
     machine: str
 
 
 def table(results: Sequence[Result]) -> str:
     """The results as markdown."""
     lines = [
-        "| | network | precision | parameters | MACs | size | accuracy | p50 | ratio | batch 64 |",
-        "|---|---|---|--:|--:|--:|--:|--:|--:|--:|",
+        "| | runtime | network | precision | parameters | MACs | size | accuracy | p50 | ratio |",
+        "|---|---|---|---|--:|--:|--:|--:|--:|--:|",
     ]
     for result in results:
         cells = [
             result.name,
+            result.runtime,
             result.network,
             result.precision,
             f"{result.parameters:,}",
@@ -45,7 +44,6 @@ def table(results: Sequence[Result]) -> str:
             f"{result.accuracy:.2%}",
             f"{result.p50_us:.1f} us",
             f"{result.ratio:.2f}",
-            f"{result.images_per_second:,}/s",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

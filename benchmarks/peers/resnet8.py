@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.peer import IMAGE_SHAPE, Classify, Logits, Network, Peer, Pixels
+from benchmarks.peers.peer import Classify, Logits, Network, Peer, Pixels
 from cifar_edge.errors import ModelError
 
 RESNET8_SHA256 = "3c002613d1b2475eb51dd78dfb85a546c8ae658dee71cf6ade43b022fe205415"
@@ -30,11 +30,10 @@ def resnet8(file: Path) -> Peer:
     if (found := hashlib.sha256(content).hexdigest()) != RESNET8_SHA256:
         raise ModelError(f"{file} is not pretrainedResnet_quant.tflite: its SHA-256 is {found}, not {RESNET8_SHA256}")
 
-    def start(threads: int, batch: int) -> Classify:
-        interpreter = interpreters.Interpreter(model_content=content, num_threads=threads)
+    def start() -> Classify:
+        interpreter = interpreters.Interpreter(model_content=content, num_threads=1)
         source = interpreter.get_input_details()[0]["index"]
         target = interpreter.get_output_details()[0]["index"]
-        interpreter.resize_tensor_input(source, [batch, *IMAGE_SHAPE])
         interpreter.allocate_tensors()
 
         def classify(images: Pixels) -> Logits:

@@ -110,7 +110,7 @@ def time_candidates(specs: Sequence[str], resnet8: Path | None, rounds: int) -> 
     if resnet8:
         from benchmarks.peers.resnet8 import resnet8 as peer
 
-        calls[_RESNET8] = partial(peer(resnet8).start(1, 1), images[:1])
+        calls[_RESNET8] = partial(peer(resnet8).start(), images[:1])
     return {name: median(seconds) for name, seconds in time_singles(calls, rounds).items()}
 
 

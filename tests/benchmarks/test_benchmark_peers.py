@@ -33,9 +33,7 @@ FAST = Result(
     accuracy_high=0.8981,
     images=10_000,
     p50_us=39.04,
-    p99_us=44.0,
     ratio=1.0,
-    images_per_second=31_878,
     machine="a machine",
 )
 EXACT = replace(FAST, name="exact", accuracy=0.9, p50_us=100.0)
@@ -50,7 +48,7 @@ def test_the_front_holds_what_nothing_beats_in_both() -> None:
 
 def test_a_line_of_the_table() -> None:
     assert table([FAST]).splitlines()[-1] == (
-        "| cifar-edge, int8 | gn-cnn | int8 | 49,158 | 6.9 M | 53 kB | 89.21% | 39.0 us | 1.00 | 31,878/s |"
+        "| cifar-edge, int8 | onnxruntime 1.32.0 | gn-cnn | int8 | 49,158 | 6.9 M | 53 kB | 89.21% | 39.0 us | 1.00 |"
     )
 
 
@@ -73,7 +71,8 @@ def test_our_integers_answer_alike_in_every_runtime() -> None:
     trained, images = load_network(resolve_run("gn-cnn").path), load_dataset("sample").test_images
     file = precisions_beside(resolve_model("gn-cnn").path)[-1]
     peers = [make(file, trained) for make in (in_our_runtime, in_litert, in_c)]
-    classes = [peer.start(1, len(images))(images).argmax(axis=1) for peer in peers]
+    started = [peer.start() for peer in peers]
+    classes = np.array([[classify(image[None]).argmax() for image in images] for classify in started])
     assert (classes[1] == classes[0]).mean() > 0.99
     np.testing.assert_array_equal(classes[2], classes[0])
     assert {peer.network for peer in peers} == {exported_network(file, trained)}
@@ -86,8 +85,10 @@ def test_ncnn_has_nearly_the_same_answers(model: str) -> None:
     trained, images = load_network(resolve_run(model).path), load_dataset("sample").test_images
     file = precisions_beside(resolve_model(model).path)[-1]
     peer = in_ncnn(file, exported_network(file, trained))
-    ours = in_our_runtime(file, trained).start(1, len(images))(images)
-    theirs = peer.start(1, len(images))(images)
+    ours, theirs = (
+        np.array([classify(image[None]).reshape(10) for image in images])
+        for classify in (in_our_runtime(file, trained).start(), peer.start())
+    )
     assert theirs.shape == ours.shape
     assert (theirs.argmax(axis=1) == ours.argmax(axis=1)).mean() > 0.95
     np.testing.assert_allclose(theirs, ours, atol=1.5)
