@@ -9,6 +9,7 @@ COMMANDS = [
     "runs",
     "fold",
     "export",
+    "report",
     "predict",
     "evaluate",
     "benchmark",

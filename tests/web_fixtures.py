@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import CHECKOUT
 from playwright.sync_api import Browser, Page
-from web_helpers import PagePerson, Watched, write
+from web_helpers import PagePerson, Watched, install_sources, write
 
 from benchmarks.web.browser import Host, chromium, serving
 from cifar_edge import Classifier
@@ -28,6 +28,13 @@ def host(site: Path) -> Iterator[Host]:
 def browser() -> Iterator[Browser]:
     with chromium() as browser:
         yield browser
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The program of axe-core, which checks the rules of WCAG that a program can check."""
+    sources = install_sources(tmp_path_factory.mktemp("web"))
+    return (sources / "node_modules" / "axe-core" / "axe.min.js").read_text()
 
 
 @pytest.fixture

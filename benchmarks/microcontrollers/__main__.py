@@ -7,7 +7,7 @@ r"""Instructions, memory and flash of the networks in C, on processors of microc
 Compiles what `cifar-edge export --quantize --target c` writes by gcc at -O2, runs it on images of the embedded sample,
 compares every logit with the integer network's, and counts instructions with a plugin of qemu 7.2 (Debian 12): the
 difference between a program that runs one image and one that runs three. Counted instructions are not cycles.
-A model that is not released has weights that nobody trained, which take the same instructions.
+gn-cnn is the released model; the others have weights that nobody trained, which take the same instructions.
 
 Prints the tables of docs/microcontrollers.md and writes benchmarks/microcontrollers/results.csv.
 """
@@ -38,7 +38,7 @@ from cifar_edge import c
 from cifar_edge.c.tables import array
 from cifar_edge.data import load_dataset
 from cifar_edge.export.quantize import quantize
-from cifar_edge.files import zoo
+from cifar_edge.files import released
 from cifar_edge.folding.fold import fold
 from cifar_edge.integer import IntegerNetwork
 from cifar_edge.models import build
@@ -76,26 +76,26 @@ class Line:
 
 @click.command()
 @click.argument("models", nargs=-1, type=click.Choice(MODELS))
-@click.option("--on", "names", multiple=True, type=click.Choice([each.name for each in PROCESSORS]))
-def main(models: tuple[str, ...], names: tuple[str, ...]) -> None:
-    """Measure MODELS, by default all, on every processor or on those named; other lines of the file stay."""
-    processors = [each for each in PROCESSORS if not names or each.name in names]
-    for processor in processors:
+def main(models: tuple[str, ...]) -> None:
+    """Measure MODELS, by default all, on every processor."""
+    for processor in PROCESSORS:
         if programs := missing(processor):
             raise click.UsageError(f"{processor.name} needs {', '.join(programs)}.")
-    lines = {(line.model, line.processor): line for line in results_file.read(RESULTS, Line)}
-    for name in models or MODELS:
-        lines |= {(name, line.processor): line for line in measured(name, processors)}
-    order = [(name, each.name) for name in MODELS for each in PROCESSORS]
-    results_file.write(RESULTS, Line, [lines[key] for key in order if key in lines])
-    lines_in_order = results_file.read(RESULTS, Line)
-    click.echo("\n\n".join(table(lines_in_order) for table in TABLES))
+    before = results_file.read(RESULTS, Line)
+    lines: list[Line] = []
+    for name in MODELS:
+        if models and name not in models:
+            lines += [line for line in before if line.model == name]
+        else:
+            lines += measured(name)
+    results_file.write(RESULTS, Line, lines)
+    click.echo("\n\n".join(table(lines) for table in (instructions_table, memory_table, rates_table)))
 
 
 def network_called(name: str) -> IntegerNetwork:
     """The released integers, or those of a network with drawn weights."""
-    if (file := zoo() / f"export/{name}/{name}.int8.onnx").exists():
-        return IntegerNetwork.from_onnx(file)
+    if name == "gn-cnn":
+        return IntegerNetwork.from_onnx(released("export/gn-cnn/gn-cnn.int8.onnx"))
     images = load_dataset("sample").train_images
     torch.manual_seed(0)
     folded = fold(build(name).eval(), torch.tensor(images[:128]))
@@ -228,27 +228,6 @@ def rates_table(lines: Sequence[Line]) -> str:
     return "\n".join(text)
 
 
-RASPBERRY_PIS = (
-    ("Zero 2 W", "Cortex-A53", "Cortex-A53", 1000),
-    ("3 B+", "Cortex-A53", "Cortex-A53", 1400),
-    ("4 B", "Cortex-A72", "Cortex-A72", 1800),
-    ("5", "Cortex-A76, with dot product", "aarch64", 2400),
-)
-"""Board, its core, the one in `PROCESSORS` whose instructions are counted for it, and its highest clock in MHz."""
-
-
-def raspberry_pi_table(lines: Sequence[Line]) -> str:
-    """Estimated milliseconds an image in C on one core, at one and at two cycles an instruction."""
-    of = {(line.processor, line.model): line for line in lines}
-    text = ["| Raspberry Pi | core | MHz | kernels | " + " | ".join(MODELS) + " |"]
-    text.append("|---|---|--:|---|" + "--:|" * len(MODELS))
-    for board, core, processor, mhz in RASPBERRY_PIS:
-        least = [of[processor, name].instructions / mhz / 1000 for name in MODELS]
-        cells = " | ".join(f"{each:.2f} to {2 * each:.2f}" for each in least)
-        text.append(f"| {board} | {core} | {mhz:,} | {of[processor, MODELS[0]].kernels} | {cells} |")
-    return "\n".join(text)
-
-
 def rate(chip: Chip, line: Line) -> str:
     """Estimated images a second on ``chip``, or what of it is too small for the network alone."""
     if chip.flash_kb and line.flash_bytes > 1000 * chip.flash_kb:
@@ -257,10 +236,6 @@ def rate(chip: Chip, line: Line) -> str:
         return "RAM"
     fastest = 1e6 * chip.mhz / line.instructions
     return " to ".join(f"{each:.0f}" if each >= 10 else f"{each:.1f}" for each in (fastest / 2, fastest))
-
-
-TABLES = (instructions_table, memory_table, rates_table, raspberry_pi_table)
-"""The last one is that of docs/raspberry-pi.md."""
 
 
 if __name__ == "__main__":

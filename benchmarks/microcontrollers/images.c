@@ -15,8 +15,6 @@
 #define KERNELS "dsp"
 #elif defined(NETWORK_NEON)
 #define KERNELS "neon"
-#elif defined(NETWORK_ASIMD)
-#define KERNELS "asimd"
 #else
 #define KERNELS "generic"
 #endif

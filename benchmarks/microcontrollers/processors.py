@@ -40,12 +40,6 @@ def _cortex(core: str, board: str, floats: str, code: int = 0, data: int = 0x200
     return Processor(f"Cortex-{core}", "arm-none-eabi-", tuple(options), emulator, (code, data))
 
 
-def _cortex_a(core: str) -> Processor:
-    """One without the dot product, under Linux."""
-    name = f"cortex-{core.lower()}"
-    return Processor(f"Cortex-{core}", "aarch64-linux-gnu-", (f"-mcpu={name}",), ("qemu-aarch64", "-cpu", name))
-
-
 def _rv32imac() -> Processor:
     """With picolibc, on qemu's board ``virt``, whose memory begins at 0x80000000."""
     options = ("-march=rv32imac", "-mabi=ilp32", "--specs=picolibc.specs", "--crt0=hosted", "--oslib=semihost")
@@ -63,8 +57,6 @@ PROCESSORS = (
     _cortex("M33", "mps2-an505", "fpv5-sp-d16", 0x10000000, 0x38000000),
     _cortex("M55", "mps3-an547", "auto", 0x10000000, 0x30000000),
     Processor("aarch64", "aarch64-linux-gnu-", ("-march=armv8.2-a+dotprod",), ("qemu-aarch64",)),
-    _cortex_a("A53"),
-    _cortex_a("A72"),
     _rv32imac(),
     Processor("rv64gc", "riscv64-linux-gnu-", ("-march=rv64gc",), ("qemu-riscv64",)),
 )

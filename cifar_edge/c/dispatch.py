@@ -7,14 +7,13 @@ from cifar_edge.c.kernels import Kernels
 X86, ARM = ("x86_64", "AMD64"), ("aarch64", "arm64", "ARM64")
 """Names of processor families, as `platform.machine` and CMake have them."""
 
-FAMILIES = {"avx512vnni": X86, "avx2": X86, "neon": ARM, "asimd": ARM}
+FAMILIES = {"avx512vnni": X86, "avx2": X86, "neon": ARM}
 """Name of the kernels that are chosen when a library runs -> the processor family that they are for."""
 
 _CHECKS = {
     "avx512vnni": "has(0xe6, 1u << 16 | 1u << 30 | 1u << 31, 1u << 11)",  # F, BW, VL; VNNI
     "avx2": "has(6, 1u << 5, 0)",
     "neon": "has_dot_product()",
-    "asimd": "1",
 }
 """Name of kernels -> expression in ``dispatch.c``: whether the processor and its operating system run them."""
 
@@ -27,6 +26,7 @@ def values(chosen: Mapping[str, Kernels]) -> dict[str, str]:
         "VARIANTS_OF_X86": _cmake(known, X86),
         "VARIANTS_OF_ARM": _cmake(known, ARM),
         "ANY_X86": _any(known, X86),
+        "ANY_ARM": _any(known, ARM),
         "VARIANTS": "".join(f"{_where(name)}DEFINE({name})\n#endif\n" for name in known),
         "CHECKS": "".join(
             f"{_where(name)}  if ({_CHECKS[name]}) chosen = &variant_{name};\n#endif\n" for name in reversed(known)

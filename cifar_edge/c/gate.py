@@ -31,34 +31,19 @@ def run(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.NDArra
         CannotRun: there is no C compiler.
         GateFailed: the compiler or the program fails, or two sets of kernels differ.
     """
-    answers = {name: run_kernels(name, files, images) for name in variants(files)}
+    command = compiler()
+    if command is None:
+        raise CannotRun("there is no C compiler; install gcc or clang, name one in CC, or pip install ziglang")
+    answers: dict[str, npt.NDArray[np.int32]] = {}
+    with TemporaryDirectory() as folder:
+        sources = write_sources(files, Path(folder))
+        for name, flags in variants(files).items():
+            program = build(command, sources, Path(folder) / name, flags)
+            answers[name] = logits_of(program, images)
     for name, logits in answers.items():
         if not np.array_equal(logits, answers[GENERIC]):
             raise GateFailed(f"the kernels {name} of the target c give other logits than plain C; nothing was written")
     return answers[GENERIC]
-
-
-def run_kernels(name: str, files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
-    """The int32 logits that the C computes, compiled with the kernels ``name``; see `run`.
-
-    Raises:
-        CannotRun: there is no C compiler, or this processor does not run these kernels.
-        GateFailed: the compiler or the program fails.
-    """
-    command, flags = compiler(), variants(files).get(name)
-    if command is None:
-        raise CannotRun("there is no C compiler; install gcc or clang, name one in CC, or pip install ziglang")
-    if flags is None:
-        raise CannotRun("this processor does not run them")
-    with TemporaryDirectory() as folder:
-        program = build(command, write_sources(files, Path(folder)), Path(folder) / name, flags)
-        return logits_of(program, images)
-
-
-def kernels_in(files: Mapping[str, bytes]) -> list[str]:
-    """The sets of kernels in ``files``: plain C first, then those of `KERNELS`."""
-    ends = {name: f"_{kernels.template}" for name, kernels in KERNELS.items()}
-    return [GENERIC, *(name for name, end in ends.items() if any(file.endswith(end) for file in files))]
 
 
 def compiler() -> list[str] | None:
@@ -78,9 +63,9 @@ def variants(files: Mapping[str, bytes]) -> dict[str, tuple[str, ...]]:
         processor = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
         processor = set()
-    for name in kernels_in(files)[1:]:
-        if KERNELS[name].runs_on in processor:
-            found[name] = KERNELS[name].flags
+    for name, kernels in KERNELS.items():
+        if kernels.runs_on in processor and any(file.endswith(f"_{kernels.template}") for file in files):
+            found[name] = kernels.flags
     return found
 
 

@@ -64,18 +64,9 @@ KERNELS: dict[str, Kernels] = {
         packing="signed_blocks",
         floats=True,
         template="neon.h",
-        shared="arm64.h",
+        shared=None,
         flags=("-march=armv8.2-a+dotprod",),
         runs_on="asimddp",
-    ),
-    "asimd": Kernels(
-        condition=f"defined(__aarch64__) && defined(__ARM_NEON) && {_LITTLE}",
-        packing="signed_quads",
-        floats=True,
-        template="asimd.h",
-        shared="arm64.h",
-        flags=(),
-        runs_on="asimd",
     ),
     "helium": Kernels(
         condition=f"defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1) && defined(__GNUC__) && {_LITTLE}",
@@ -154,21 +145,13 @@ def _pairs(step: Step) -> Packed:
 
 def _signed_pairs(step: Step) -> Packed:
     """``[out / 2, rows * columns * in / 16, 2, 16]`` for codes less 128; depthwise as `_plain`."""
-    return _plain(step) if step.kind == "depthwise" else _signed_windows(step, 2)
-
-
-def _signed_quads(step: Step) -> Packed:
-    """``[out / 4, rows * columns * in / 16, 4, 16]`` for codes less 128; depthwise as `_plain`."""
-    return _plain(step) if step.kind == "depthwise" else _signed_windows(step, 4)
-
-
-def _signed_windows(step: Step, block: int) -> Packed:
-    """``[out / block, rows * columns * in / 16, block, 16]`` for codes less 128, with zeros up to multiples."""
     plain = _plain(step).weights
+    if step.kind == "depthwise":
+        return _plain(step)
     flat = plain.reshape(len(plain), -1)
-    padded = np.pad(flat, ((0, -len(flat) % block), (0, -flat.shape[1] % 16)))
-    blocks = padded.reshape(-1, block, padded.shape[1] // 16, 16).transpose(0, 2, 1, 3)
-    return Packed(blocks, np.arange(len(padded)), offset=128)
+    padded = np.pad(flat, ((0, -len(flat) % 2), (0, -flat.shape[1] % 16)))
+    pairs = padded.reshape(-1, 2, padded.shape[1] // 16, 16).transpose(0, 2, 1, 3)
+    return Packed(pairs, np.arange(len(padded)), offset=128)
 
 
 def _grouped(step: Step, block: int) -> Packed:
@@ -192,7 +175,6 @@ PACKINGS: dict[str, Callable[[Step], Packed]] = {
     "signed_blocks": _signed_blocks,
     "pairs": _pairs,
     "signed_pairs": _signed_pairs,
-    "signed_quads": _signed_quads,
 }
 """Name of a packing of weights -> what packs those of a convolution."""
 
@@ -210,14 +192,9 @@ def column_bytes(steps: Sequence[Step]) -> int:
 
 
 def is_wide(step: Step) -> bool:
-    """Whether two neighbouring products of codes and weights of ``step`` may exceed 16 bits.
-
-    Two products of signed codes, anywhere, may do so if there are weights of -128.
-    """
-    if step.kind not in PACKED or step.weights is None:
+    """Whether two neighbouring products of codes and weights of ``step`` may exceed 16 bits."""
+    if step.kind not in PACKED:
         return False
-    if (step.weights == -128).any():
-        return True
     pairs = _blocks(step).weights.astype(np.int64).reshape(-1, 2)
     most, least = pairs.clip(0, None).sum(1).max(), pairs.clip(None, 0).sum(1).min()
     return bool(255 * most >= 2**15 or 255 * least < -(2**15))

@@ -95,7 +95,6 @@ def _record(costs: "Sequence[Cost]", threads: int, batch: int) -> dict[str, Any]
         "batch": batch,
         "machine": machine(),
         "versions": _versions(costs),
-        "fastest": _fastest(costs).name,
         "models": [{**asdict(cost), "path": str(cost.path)} for cost in costs],
     }
 
@@ -116,15 +115,9 @@ def text_report(costs: "Sequence[Cost]", threads: int, batch: int) -> str:
         "",
         "session.run, p50",
         *_rows(costs, _bars(costs)),
-        *([f"fastest here: {_fastest(costs).name}"] if len(costs) > 1 else []),
         "",
     ]
     return "\n".join([*lines, *_notes(costs, threads, batch, machine())])
-
-
-def _fastest(costs: "Sequence[Cost]") -> "Cost":
-    """The one with the least latency, by the median."""
-    return min(costs, key=lambda cost: cost.session_run.p50_seconds)
 
 
 def _microseconds(latency: "Latency") -> list[str]:

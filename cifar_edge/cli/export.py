@@ -14,8 +14,10 @@ import click
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.loading import image_folder_options, load_unseen
 from cifar_edge.cli.own_network import export_own, own_network_options
+from cifar_edge.cli.report import write_own_report
 from cifar_edge.cli.verbosity import note, say, tell
 from cifar_edge.files import is_released
+from cifar_edge.messages import display_name
 from cifar_edge.spec import is_model_name
 
 if TYPE_CHECKING:
@@ -210,14 +212,17 @@ def command(
         debug=_print_signals if debug else None,
         stem=name or _default_stem(resolved.path, trained.name),
     )
-    _say(report, target, as_json)
+    _say(report, target, as_json, write_own_report(resolved.path, dataset, target))
 
 
-def _say(report: "Report", folder: Path, as_json: bool) -> None:
-    """Print the report, and on stderr what to do next."""
+def _say(report: "Report", folder: Path, as_json: bool, page: Path | None = None) -> None:
+    """Print the report, and on stderr what to do next; ``page`` is the report to look at."""
     from cifar_edge.cli.next_step import next_steps
 
-    say(json.dumps({**report.to_dict(), "folder": str(folder)}, indent=2) if as_json else report.to_table())
+    record = {**report.to_dict(), "folder": str(folder), "report": page and str(page)}
+    say(json.dumps(record, indent=2) if as_json else report.to_table())
+    if page is not None:
+        note(f"wrote {display_name(str(page))}: all of it to look at in a browser")
     deployed = [row.file for row in report.rows if row.file is not None and row.precision == report.deploy]
     for line in next_steps(folder, {**report.targets, "onnx": deployed}):
         note(line)
@@ -237,7 +242,7 @@ def _export_file(
     with needs("train"):
         from cifar_edge.cli.next_step import next_steps
         from cifar_edge.export.from_file import export_file
-        from cifar_edge.export.report import outcome_lines
+        from cifar_edge.export.report import outcome_line, top
         from cifar_edge.export.targets import target_options
 
     folder = out or file.parent
@@ -247,8 +252,9 @@ def _export_file(
         say(json.dumps({"folder": str(folder), "targets": records}, indent=2))
         return
     for name, target in written.items():
-        for line in outcome_lines(name, target.files, target.outcomes):
-            say(line)
+        files = ", ".join(dict.fromkeys(top(file) for file in target.files))
+        for outcome in target.outcomes:
+            say(outcome_line(name, files, outcome))
     for line in next_steps(folder, {name: target.files for name, target in written.items()}):
         note(line)
 

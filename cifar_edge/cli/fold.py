@@ -1,6 +1,5 @@
 """`cifar-edge fold`: fold the norms of a finished run, so that its int8 export is fast."""
 
-import json
 from pathlib import Path
 
 import click
@@ -9,7 +8,8 @@ from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.interruption import interruptible
 from cifar_edge.cli.loading import image_folder_options, load_again
 from cifar_edge.cli.recipe_option import set_option
-from cifar_edge.cli.train import reporting, summary_text
+from cifar_edge.cli.report import write_own_report
+from cifar_edge.cli.train import reporting, summary_json, summary_text
 from cifar_edge.cli.verbosity import say
 from cifar_edge.errors import ModelError
 from cifar_edge.files import is_released
@@ -75,5 +75,5 @@ def command(
             device=device,
             callbacks=callbacks,
         )
-    record = {**summary.to_record(), "folder": str(folder)}
-    say(json.dumps(record, indent=2) if as_json else summary_text(summary, folder))
+    report = write_own_report(folder, dataset)
+    say(summary_json(summary, folder, report) if as_json else summary_text(summary, folder, report))

@@ -21,6 +21,7 @@ from cifar_edge.cli import (
     fold,
     info,
     predict,
+    report,
     runs,
     serve,
     summary,
@@ -112,5 +113,20 @@ def main() -> None:
     """
 
 
-for _module in (train, runs, fold, export, predict, evaluate, benchmark, serve, web, verify_c, data, summary, info):
+for _module in (
+    train,
+    runs,
+    fold,
+    export,
+    report,
+    predict,
+    evaluate,
+    benchmark,
+    serve,
+    web,
+    verify_c,
+    data,
+    summary,
+    info,
+):
     main.add_command(with_options(_module.command))

@@ -16,6 +16,8 @@ from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.interruption import interruptible
 from cifar_edge.cli.loading import image_folder_options, load, load_again
 from cifar_edge.cli.recipe_option import set_option
+from cifar_edge.cli.report import NAME as REPORT_PAGE
+from cifar_edge.cli.report import write_own_report
 from cifar_edge.cli.size_option import size_option
 from cifar_edge.cli.verbosity import note, quiet, say
 from cifar_edge.messages import one_line
@@ -145,7 +147,7 @@ def command(
             def load_its_data(reference: "DatasetReference", recipe: "Recipe") -> "Dataset":
                 return load_again(reference, data, offline, holdout, strict, recipe.size, recipe.source_size)
 
-            folder, summary = go_on(resume, device, load_its_data, folder_to_write)
+            folder, summary, report = go_on(resume, device, load_its_data, folder_to_write)
         else:
             changes = {
                 "model": model,
@@ -169,8 +171,8 @@ def command(
                 return
             measured = None if folds is None else _cross_validated(recipe, dataset, folds, device)
             summary = begin(recipe, dataset, folder, device, tensorboard, folder_to_write, measured)
-        record = {**summary.to_record(), "folder": str(folder)}
-        say(json.dumps(record, indent=2) if as_json else summary_text(summary, folder))
+            report = write_own_report(folder, dataset)
+        say(summary_json(summary, folder, report) if as_json else summary_text(summary, folder, report))
 
 
 def _write_preview(recipe: "Recipe", dataset: "Dataset", file: Path) -> None:
@@ -224,8 +226,8 @@ def go_on(
     device: str,
     load: "Callable[[DatasetReference, Recipe], Dataset]",
     folder_to_write: Callable[[Path], Path],
-) -> "tuple[Path, RunSummary]":
-    """Resume a run, or note that it is finished; returns its folder and its summary."""
+) -> "tuple[Path, RunSummary, Path | None]":
+    """Resume a run, or note that it is finished; returns its folder, its summary and its report, if it has one."""
     with needs("train"):
         from cifar_edge.training.run import resume
         from cifar_edge.training.state import load_state
@@ -237,7 +239,8 @@ def go_on(
     if run.is_finished and not (folder / STATE).exists():
         summary = run.whole_summary()
         note(f"{folder} is finished: there is nothing to go on with")
-        return folder, summary
+        page = folder / REPORT_PAGE
+        return folder, summary, page if page.exists() else None
     state = load_state(folder)
     recipe, done = state.recipe, f"{len(state.records)} epochs are done"
     dataset = load(state.data, recipe)
@@ -249,7 +252,8 @@ def go_on(
         reporting(_accuracy_name(recipe), recipe.epochs, recipe.fold.epochs, stop) as callbacks,
         _logged(callbacks, written, recipe, has_log) as callbacks,
     ):
-        return folder, resume(written, dataset, device=device, callbacks=callbacks)
+        summary = resume(written, dataset, device=device, callbacks=callbacks)
+    return folder, summary, write_own_report(folder, dataset)
 
 
 @contextmanager
@@ -267,8 +271,13 @@ def _resume_hint(folder: Path) -> str:
     return f"go on with: cifar-edge train --resume {shlex.quote(str(folder))}"
 
 
-def summary_text(summary: "RunSummary", folder: Path) -> str:
-    """The summary of a run as text."""
+def summary_json(summary: "RunSummary", folder: Path, report: Path | None) -> str:
+    """The summary of a run as JSON, with its folder and the path of its report."""
+    return json.dumps({**summary.to_record(), "folder": str(folder), "report": report and str(report)}, indent=2)
+
+
+def summary_text(summary: "RunSummary", folder: Path, report: Path | None) -> str:
+    """The summary of a run as text, with the path of its report if there is one."""
     from cifar_edge.measure.metrics import accuracy as accuracy_of
 
     lines = []
@@ -291,6 +300,8 @@ def summary_text(summary: "RunSummary", folder: Path) -> str:
     lines.append(f"{'parameters':<22}{summary.parameters:,}")
     lines.append(f"{'time':<22}{summary.seconds:.0f} s on {summary.device}")
     lines.append(f"{'run':<22}{folder}")
+    if report is not None:
+        lines.append(f"{'report':<22}{report}")
     return "\n".join(lines)
 
 

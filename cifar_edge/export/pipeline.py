@@ -1,7 +1,6 @@
 """The whole export of a trained network: convert, compare, measure, then write the files."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from cifar_edge.data.dataset import Dataset
-from cifar_edge.errors import CannotRun, ExportError
+from cifar_edge.errors import ExportError
 from cifar_edge.export.conversion import Conversion, Convert, conversions, has_integers
 from cifar_edge.export.debug import LayerSignal, layer_signals
 from cifar_edge.export.folder import REPORT_TEXT, model_file, replacing_export
@@ -206,10 +205,8 @@ def _report(
     stem: str,
 ) -> Report:
     sessions = {export.conversion.name: load(export.content).session for export in judged}
-    for name, target in written.items():
-        if (session := TARGETS[name].session) is not None:
-            with suppress(CannotRun):
-                sessions[name] = session(target.files, judged[-1].content)
+    others = {name: TARGETS[name].session for name in written}
+    sessions |= {name: session(written[name].files) for name, session in others.items() if session is not None}
     timings = time_alternately(sessions, dataset.test_images)
     about = judged[0].conversion.about
     return Report(

@@ -2,8 +2,8 @@
 
 import json
 import textwrap
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from cifar_edge.export.accuracy_drop import AccuracyDrop
@@ -13,9 +13,6 @@ from cifar_edge.export.threshold import Chosen
 from cifar_edge.measure.metrics import Estimate
 from cifar_edge.measure.timing import LARGE_BATCH, Timing
 from cifar_edge.spec import Precision
-
-_COMMANDS = {"c": " (--engine c)"}
-"""Target -> how this package runs int8 so, where that is not by its file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,27 +125,14 @@ class Report:
             why += f", but {self.accuracy_drop.refusal()}"
         return "; ".join([why, *self._speeds()])
 
-    @property
-    def fastest_target(self) -> str:
-        """The target in which int8 has the least latency here, of those that were timed: ``onnx`` or another."""
-        return min(self._latencies(), key=lambda name: self._latencies()[name])
-
-    def _latencies(self) -> dict[str, float]:
-        others = {name: gate.timing for name, gate in self.target_gates.items() if gate.timing is not None}
-        return {"onnx": self.rows[-1].timing.p50_seconds} | {
-            name: timing.p50_seconds for name, timing in others.items()
-        }
-
     def _speeds(self) -> list[str]:
         """How fast int8 is in each target that was timed, beside onnxruntime."""
-        latencies = self._latencies()
-        int8 = latencies.pop("onnx")
-        lines = []
-        for name, seconds in latencies.items():
-            least = ", the least here" if name == self.fastest_target else ""
-            how = _COMMANDS.get(name, "")
-            lines.append(f"as {name}{how} int8 takes {seconds / int8:.2f} times as long as in onnxruntime{least}")
-        return lines
+        int8 = self.rows[-1].timing.p50_seconds
+        return [
+            f"as {name} int8 takes {gate.timing.p50_seconds / int8:.2f} times as long as in onnxruntime"
+            for name, gate in self.target_gates.items()
+            if gate.timing is not None
+        ]
 
     def _comparison(self) -> str:
         fp32, int8 = self.rows[0], self.rows[-1]
@@ -167,7 +151,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values: sizes in bytes, times in seconds, proportions as fractions of 1."""
-        return {**asdict(self), "deploy": self.deploy, "fastest_target": self.fastest_target, "reason": self.reason}
+        return {**asdict(self), "deploy": self.deploy, "reason": self.reason}
 
     def to_markdown(self) -> str:
         """The content of ``report.md``."""
@@ -215,9 +199,9 @@ class Report:
     def _others(self) -> list[str]:
         """A line for each program that reads the files of a target, for files that are not in the table."""
         return [
-            line
+            outcome_line(name, ", ".join(dict.fromkeys(top(file) for file in self.targets[name])), outcome)
             for name, gate in self.target_gates.items()
-            for line in outcome_lines(name, self.targets[name], gate.outcomes)
+            for outcome in gate.outcomes
         ] + [
             f"{name}: p50 {p50}, p99 {p99}, batch {LARGE_BATCH} {batch}"
             for name, gate in self.target_gates.items()
@@ -248,16 +232,7 @@ def top(file: str) -> str:
     return folder + slash
 
 
-def outcome_lines(target: str, files: Iterable[str], outcomes: Iterable[Outcome]) -> list[str]:
-    """How the ``files`` of a target compare with int8: a line for all programs of which the same is to be said."""
-    shown = ", ".join(dict.fromkeys(map(top, files)))
-    alike: dict[Outcome, list[str]] = {}
-    for outcome in outcomes:
-        alike.setdefault(replace(outcome, runner=""), []).append(outcome.runner)
-    return [_outcome_line(target, shown, replace(each, runner=", ".join(names))) for each, names in alike.items()]
-
-
-def _outcome_line(target: str, files: str, outcome: Outcome) -> str:
+def outcome_line(target: str, files: str, outcome: Outcome) -> str:
     """How the ``files`` of a target compare with int8 in one program."""
     if outcome.agreement is None:
         return f"{target}: {files} was not compared here in {outcome.runner}: {outcome.not_compared}"

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import nn
 
 from cifar_edge.data.dataset import Dataset, Images
@@ -54,15 +55,16 @@ def draw_misclassified(
     wrong = mistakes(dataset, logits)[: _ROWS * _COLUMNS]
     maps = None if network is None or not len(wrong) else activation_maps(network, dataset.test_images[wrong])
     columns = _COLUMNS if maps is None else 2 * _COLUMNS
-    figure = Figure(figsize=(1.5 * columns, 9) if maps is not None else (8, 9), layout="constrained")
+    rows = max(1, -(-len(wrong) // _COLUMNS))
+    figure = Figure(figsize=(12 if maps is not None else 8, 0.6 + 2.1 * rows), layout="constrained")
     figure.suptitle(f"Surest mistakes of {title} on the test images: what each was taken for (score), what it is")
-    cells = figure.subplots(_ROWS, columns).flatten()
+    cells = figure.subplots(rows, columns).flatten()
     for axes in cells:
         axes.axis("off")
     confidence = scores(logits)
     for number, index in enumerate(wrong.tolist()):
         said, true = predicted[index], dataset.test_labels[index]
-        image, name = _original(dataset, index)
+        image, name = original(dataset, index)
         heading = f"taken for {short(dataset.labels[said])} ({confidence[index]:.0%})\n{short(dataset.labels[true])}"
         first: Axes = cells[number if maps is None else 2 * number]
         first.imshow(image, interpolation="nearest")
@@ -89,15 +91,27 @@ def _draw_map(axes: Axes, image: Images, evidence: npt.NDArray[np.float32]) -> N
     axes.set_title("what spoke for it", fontsize=7)
 
 
-def _original(dataset: Dataset, index: int) -> tuple[Images, str]:
-    """A test image as its file has it, and the file's name; without a file, as the network sees it, and no name."""
+def original(dataset: Dataset, index: int) -> tuple[Images, str]:
+    """A test image as its file has it, and the file's name; without a file, as the network sees it, and no name.
+
+    The image is uint8 ``[s, s, 3]``, RGB: the square that the network sees, of at most 224 pixels a side, and never
+    enlarged beyond its file.
+
+    Args:
+        dataset: it is one of its test images.
+        index: its position.
+    """
     image = dataset.test_images[index]
     (name,) = dataset.names_of(image[None])
     if name is None or dataset.folder is None:
         return image, ""
+    path = base_folder(dataset.folder) / name
     try:
-        return read_pixels(base_folder(dataset.folder) / name, size=max(_SHOWN_SIZE, dataset.size)), name
-    except ImageError:  # moved or changed since it was read
+        shown = read_pixels(path, size=max(_SHOWN_SIZE, dataset.size))
+        with Image.open(path) as file:
+            side = max(min(file.size), dataset.size)
+        return (shown if side >= len(shown) else read_pixels(path, size=side)), name
+    except (ImageError, OSError):  # moved or changed since it was read
         return image, name
 
 

@@ -61,13 +61,12 @@ def draw_curves(path: Path, records: "Sequence[EpochRecord]", accuracy_name: str
         accuracies.plot(epochs, seen, color="C0", marker=marker, label="augmented training images")
         accuracies.plot(epochs, [record.accuracy for record in part], color="C1", marker=marker, label=accuracy_name)
         if first > 1:
-            for axes in (losses, accuracies):
+            for axes, height in ((losses, 0.95), (accuracies, 0.02)):  # where no curve is
                 axes.axvline(first - 0.5, color="grey", linestyle=":")
-                axes.annotate(
-                    " norms folded", (first - 0.5, 0.02), xycoords=("data", "axes fraction"), color="grey", fontsize=8
-                )
+                place = (first - 0.5, height)
+                axes.annotate(" norms folded", place, xycoords=("data", "axes fraction"), color="grey", fontsize=8)
     handles, names = accuracies.get_legend_handles_labels()
-    accuracies.legend(handles[:2], names[:2], loc="center right", frameon=False)
+    figure.legend(handles[:2], names[:2], loc="outside lower right", ncols=2, frameon=False)
     accuracies.yaxis.set_major_formatter(PercentFormatter(1.0))
     for axes, title in ((losses, "loss on augmented training images"), (accuracies, "accuracy")):
         axes.set_title(title)

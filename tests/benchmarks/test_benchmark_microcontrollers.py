@@ -14,7 +14,6 @@ from benchmarks.microcontrollers.__main__ import (
     measured,
     memory_table,
     network_called,
-    raspberry_pi_table,
     rates_table,
 )
 from benchmarks.microcontrollers.processors import PROCESSORS, missing
@@ -28,7 +27,6 @@ def test_the_page_has_the_results() -> None:
     assert len(LINES) == len(MODELS) * len(PROCESSORS)
     for table in (instructions_table, memory_table, rates_table):
         assert table(LINES) in page
-    assert raspberry_pi_table(LINES) in (CHECKOUT / "docs" / "raspberry-pi.md").read_text()
 
 
 def test_the_results_are_of_the_released_network() -> None:

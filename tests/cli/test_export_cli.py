@@ -47,6 +47,7 @@ def test_json_is_the_report(run_folder: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     printed = json.loads(result.stdout)
     assert printed.pop("folder") == str(tmp_path / "elsewhere")
+    assert printed.pop("report") == str(tmp_path / "elsewhere" / "report.html")
     assert printed == json.loads((tmp_path / "elsewhere" / "report.json").read_text())
     assert not (run_folder / "export").exists()
 

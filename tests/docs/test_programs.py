@@ -1,6 +1,5 @@
 """The programs of the pages that need no cifar-edge: they run as printed, and their pixels are ours, bit for bit."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 from conftest import CHECKOUT
 from PIL import Image, ImageOps
@@ -36,7 +34,6 @@ def program(page: str, language: str = "python") -> str:
 ONNX = program("deploy.md")
 LITERT = ONNX.split("session = ")[0] + program("litert.md")
 C = program("deploy.md", "c")
-CPP = program("deploy.md", "cpp")
 JAVASCRIPT = program("deploy.md", "js")
 
 # Stands in for the network: prints the pixels that the program in C gives it.
@@ -137,42 +134,6 @@ def test_the_program_in_c(photos: list[Path], tmp_path: Path) -> None:
     Image.open(PHOTO).save(ppm)
     assert subprocess.run([program, ppm], capture_output=True, check=True).stdout == b"cat\n"
     assert subprocess.run([program, PHOTO], check=False).returncode == 1
-
-
-CPP_COMPILER = ["g++", "-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror"]
-
-
-@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
-def test_the_pixels_of_the_program_in_cpp(photos: list[Path], tmp_path: Path) -> None:
-    printer = CPP.replace("#include <onnxruntime_cxx_api.h>\n", "").split("\n  Ort::Env")[0]
-    (tmp_path / "pixels.cpp").write_text(f"{printer}\n  std::cout.write((char *)image.data(), image.size());\n}}\n")
-    subprocess.run([*CPP_COMPILER, "-o", "pixels", "pixels.cpp"], cwd=tmp_path, check=True)
-    ppm = tmp_path / "photo.ppm"
-    for path in photos:
-        image = ImageOps.exif_transpose(Image.open(path))
-        if image.has_transparency_data:
-            continue
-        image.convert("RGB").save(ppm)
-        printed = subprocess.run([tmp_path / "pixels", ppm], capture_output=True, check=True).stdout
-        assert printed == read_pixels(path).tobytes(), path
-    assert subprocess.run([tmp_path / "pixels", PHOTO], check=False).returncode == 1
-
-
-@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
-def test_the_program_in_cpp(tmp_path: Path) -> None:
-    """With headers where the compiler finds them (CPLUS_INCLUDE_PATH), and the library of the Python package."""
-    header = ["g++", "-fsyntax-only", "-include", "onnxruntime_cxx_api.h", "-xc++", os.devnull]
-    if subprocess.run(header, capture_output=True).returncode:
-        pytest.skip("needs the headers of onnxruntime")
-    library, *_ = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")
-    (tmp_path / "classify.cpp").write_text(CPP)
-    shutil.copy(MODEL, tmp_path)
-    (tmp_path / "libonnxruntime.so.1").symlink_to(library)
-    line = ["g++", "-std=c++17", "-O2", "-o", "classify", "classify.cpp", "libonnxruntime.so.1", "-Wl,-rpath,."]
-    subprocess.run(line, cwd=tmp_path, check=True)
-    Image.open(PHOTO).save(tmp_path / "photo.ppm")
-    done = subprocess.run(["./classify", "photo.ppm"], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout == "cat\n"
 
 
 @pytest.mark.network

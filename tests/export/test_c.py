@@ -206,8 +206,7 @@ def test_without_a_compiler_it_is_not_compared(
     file = released(f"export/gn-cnn/{INT8}")
     result = CliRunner().invoke(main, ["export", str(file), "--target", "c", "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.stderr
-    assert "not compared here in C, C with avx512vnni," in result.stdout
-    assert ": there is no C compiler; install gcc or clang" in result.stdout
+    assert "not compared here in C: there is no C compiler; install gcc or clang" in result.stdout
     assert (tmp_path / "out" / "gn-cnn.c" / "gn_cnn.c").exists()
 
 

@@ -18,8 +18,7 @@ from cifar_edge.integer import IntegerNetwork
 
 LINUX = [
     ("aarch64-linux-gnu-gcc", "qemu-aarch64", ["-march=armv8.2-a+dotprod"], "NEON"),
-    ("aarch64-linux-gnu-gcc", "qemu-aarch64 -cpu cortex-a53", [], "ASIMD"),
-    ("aarch64-linux-gnu-gcc", "qemu-aarch64 -cpu cortex-a72", ["-DGN_CNN_GENERIC"], ""),
+    ("aarch64-linux-gnu-gcc", "qemu-aarch64", [], ""),
     ("riscv64-linux-gnu-gcc", "qemu-riscv64", [], ""),
     ("s390x-linux-gnu-gcc", "qemu-s390x", [], ""),
 ]
@@ -70,11 +69,11 @@ def check_kernels(folder: Path, compiler: list[str], kernels: str) -> None:
 
 @pytest.mark.parametrize(("compiler", "emulator", "options", "kernels"), LINUX)
 def test_linux(folder: Path, tmp_path: Path, compiler: str, emulator: str, options: list[str], kernels: str) -> None:
-    needs(compiler, emulator.split()[0])
+    needs(compiler, emulator)
     check_kernels(folder, [compiler, *options], kernels)
     program = tmp_path / "selftest"
     subprocess.run([compiler, *BUILD, *options, "-static", "-o", program, "selftest.c"], cwd=folder, check=True)
-    printed = subprocess.run([*emulator.split(), program], capture_output=True, text=True).stdout
+    printed = subprocess.run([emulator, program], capture_output=True, text=True).stdout
     assert printed.splitlines()[-1] == "ok", printed
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from service_helpers import serving as service_serving
-from web_helpers import PagePerson, Pixels, Watched, install_sources, photos, png, write
+from web_helpers import PagePerson, Pixels, Watched, photos, png, write
 
 from benchmarks.web.browser import Host, serving
 from cifar_edge import Classifier
@@ -27,13 +27,6 @@ WAITING = """async () => {
     const registration = await navigator.serviceWorker.ready;
     while (!registration.waiting) await new Promise((resolve) => setTimeout(resolve, 50));
 }"""
-
-
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The program of axe-core, which checks the rules of WCAG that a program can check."""
-    sources = install_sources(tmp_path_factory.mktemp("web"))
-    return (sources / "node_modules" / "axe-core" / "axe.min.js").read_text()
 
 
 # Every way in

@@ -38,7 +38,7 @@ static int has(uint32_t registers, uint32_t wanted_b, uint32_t wanted_c) {
 }
 #endif
 
-#if defined(NETWORK_WITH_NEON)
+#if @ANY_ARM@
 #if defined(__linux__)
 #include <sys/auxv.h>
 static int has_dot_product(void) { return (getauxval(AT_HWCAP) >> 20 & 1u) != 0; }

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_edge.c import COptions
+from cifar_edge.c import run as run_c
 from cifar_edge.errors import ExportError
 from cifar_edge.export.folder import renamed
 from cifar_edge.export.targets import c, litert, onnx
@@ -27,8 +28,8 @@ class Target:
         options: class of the options: a frozen dataclass in which every field has a default.
         runners: the programs that read the files; the gate compares each with the network.
         figures: network and files -> what the files cost on a device, as JSON values for ``report.json``.
-        session: the files, and the ``.onnx`` file of the same integers -> what runs them, called as onnxruntime's
-            ``InferenceSession``, to be timed beside it, or `CannotRun`; None if they are not timed.
+        session: the files -> what runs them, called as onnxruntime's ``InferenceSession``, to be timed beside it; None
+            if they are not timed.
         next_step: what to do with the files, where ``{path}`` is the file, or the folder that they lie in.
     """
 
@@ -36,7 +37,7 @@ class Target:
     options: Callable[[], Any]
     runners: tuple[Runner, ...]
     figures: Callable[[IntegerNetwork, Files], Mapping[str, Any]] = lambda network, files: {}
-    session: Callable[[Files, bytes], Any] | None = None
+    session: Callable[[Files], Any] | None = None
     next_step: str = ""
 
 
@@ -64,7 +65,7 @@ TARGETS: dict[str, Target] = {
     ALWAYS: Target(
         onnx.write, onnx.OnnxOptions, (Runner("onnxruntime", onnx.run, images=GATE_IMAGES),), next_step=_PREDICT
     ),
-    "c": Target(c.write, COptions, c.RUNNERS, c.figures, c.session, next_step="compile it as {path}/README.md says"),
+    "c": Target(c.write, COptions, (Runner("C", run_c),), c.figures, next_step="compile it as {path}/README.md says"),
     "onnx-float-head": Target(
         onnx.write_float_head,
         onnx.OnnxOptions,
@@ -147,6 +148,6 @@ def write_targets(
         taken = {file for others in written.values() for file in others.files} & files.keys()
         if taken:
             raise ExportError(f"two targets write {', '.join(sorted(taken))}; export them into two folders")
-        outcomes = tuple(check(name, runner, files, reference) for runner in target.runners if runner.reads(files))
+        outcomes = tuple(check(name, runner, files, reference) for runner in target.runners)
         written[name] = Written(files, outcomes, target.figures(network, files))
     return written

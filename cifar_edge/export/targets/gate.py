@@ -48,14 +48,12 @@ class Runner:
         run: files, images -> their logits. It raises `CannotRun` on a machine that cannot run the files.
         tolerance: None if its logits are those of the integer network, bit for bit.
         images: the most images to compare on; None for all.
-        reads: whether it is a program for these files.
     """
 
     name: str
     run: Callable[[Files, Images], Logits]
     tolerance: Tolerance | None = None
     images: int | None = None
-    reads: Callable[[Files], bool] = lambda files: True
 
 
 @dataclass(frozen=True, slots=True)

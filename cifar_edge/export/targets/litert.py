@@ -57,7 +57,7 @@ def write(network: IntegerNetwork, metadata: ModelMetadata, options: LitertOptio
     }
 
 
-def session(files: Mapping[str, bytes], onnx_content: bytes = b"") -> Session:
+def session(files: Mapping[str, bytes]) -> Session:
     """The file in LiteRT, with XNNPACK."""
     (content,) = files.values()
     return Session(content)

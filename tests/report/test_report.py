@@ -1,0 +1,220 @@
+"""`cifar-edge report`: what the page says is what the files say, and what a run lacks is told."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from image_folder_helpers import write_images
+from run_helpers import unfinished
+
+from cifar_edge.cli.main import main
+from cifar_edge.data import Dataset
+from cifar_edge.errors import ModelError
+from cifar_edge.files import released
+from cifar_edge.measure.metrics import accuracy_difference
+from cifar_edge.report import classify, located, report_page, subject_of
+from cifar_edge.report.exported import read_exported
+from cifar_edge.report.figures import difference, percent
+from cifar_edge.training.checkpoint import load_network
+
+HOSTILE = "<b>&'cat"
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def called(*arguments: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, list(arguments))
+    assert result.exit_code == code, result.output
+    return result
+
+
+class Text(HTMLParser):
+    """What a page shows: its text, its images, and the elements that are still open at its end."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.open: list[str] = []
+        self.feed(page)
+        self.text = " ".join(" ".join(self.parts).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag != "script"
+        if tag == "img":
+            self.images.append(dict(attrs))
+        elif tag not in {"meta", "br", "link"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.parts.append(data)
+
+
+def read(file: str | Path) -> Text:
+    page = Text(Path(file).read_text())
+    assert page.open == []
+    return page
+
+
+def test_a_released_model_with_all_it_has(sample: Dataset) -> None:
+    assert called("report", "gn-cnn", "--data", "sample").stdout == "report.html\n"
+    page = read("report.html")
+    trained = load_network("gn-cnn")
+    tested = classify(trained, sample)
+    wrong = int((~tested.right).sum())
+    assert percent(tested.evaluation.accuracy.value) in page.text
+    assert f"{wrong} test images are in a wrong class" in page.text
+    assert len(page.images) == 2 * min(wrong, 40)  # each with its map
+    report = json.loads((released("export/gn-cnn") / "report.json").read_text())
+    for row in report["rows"]:
+        assert percent(row["accuracy"]["value"]) in page.text
+        assert f"{row['timing']['p50_seconds'] * 1e6:.1f} µs" in page.text
+    for label, recall in zip(sample.labels, tested.evaluation.recall, strict=True):
+        assert f"{label} " in page.text
+        assert percent(float(recall), 1) in page.text
+    assert all(image["alt"] for image in page.images)
+    assert "cifar-edge train --recipe recipe.toml" in page.text
+
+
+def test_everything_is_in_the_file() -> None:
+    called("report", "gn-cnn", "--data", "sample")
+    page = Path("report.html").read_text()
+    assert {address[:5] for address in re.findall(r'(?:src|href)="([^"#][^"]*)"', page)} == {"data:"}
+    assert not re.search(r"url\(|@import|https?:", page)
+    assert "default-src &#x27;none&#x27;" in page or "default-src 'none'" in page
+
+
+def test_the_recipe_in_the_page_is_the_recipe(tmp_path: Path) -> None:
+    called("report", "s8-group", "--data", "sample")
+    (encoded,) = re.findall(r'href="data:text/plain;charset=utf-8;base64,([^"]+)"', Path("report.html").read_text())
+    import base64
+
+    from cifar_edge.runs.recipe import Recipe
+
+    (tmp_path / "recipe.toml").write_bytes(base64.b64decode(encoded))
+    assert Recipe.from_file(tmp_path / "recipe.toml") == located("s8-group")[0].recipe
+
+
+def test_two_runs_side_by_side(sample: Dataset) -> None:
+    called("report", "gn-cnn", "s8-group", "--data", "sample", "--out", "two.html")
+    page = read("two.html")
+    one, other = (classify(load_network(name), sample) for name in ("gn-cnn", "s8-group"))
+    assert difference(accuracy_difference(one.right, other.right)) in page.text
+    assert f"Only gn-cnn is right: {np.count_nonzero(one.right & ~other.right)} images" in page.text
+    assert f"Only s8-group is right: {np.count_nonzero(other.right & ~one.right)} images" in page.text
+    assert "learning_rate 0.15 0.1" in page.text
+
+
+def test_runs_that_were_tested_on_other_images_are_not_paired(sample: Dataset, tmp_path: Path) -> None:
+    run, export = located("gn-cnn")
+    trained = load_network("gn-cnn")
+    tested = classify(trained, sample)
+    fewer = classify(
+        trained,
+        Dataset(
+            sample.name,
+            sample.labels,
+            sample.train_images,
+            sample.train_labels,
+            sample.test_images[:50],
+            sample.test_labels[:50],
+            sample.source,
+        ),
+    )
+    page = report_page([subject_of(run, export, tested), subject_of(run, export, fewer)])
+    (tmp_path / "page.html").write_text(page)
+    assert "was tested on other images than gn-cnn" in read(tmp_path / "page.html").text
+
+
+def test_a_run_that_is_not_finished_shows_what_it_has() -> None:
+    unfinished(Path("runs/early"), 7, "2026-11-28T04:00:00")
+    assert called("report", "early").stdout == "runs/early/report.html\n"
+    page = read("runs/early/report.html")
+    assert "It is not finished, 7 epochs so far: cifar-edge train --resume runs/early goes on." in page.text
+    assert "cifar-edge export runs/early --quantize makes it." in page.text
+    assert "runs/early was not tried on its test images" in page.text
+
+
+def test_train_fold_and_export_write_it(sample: Dataset) -> None:
+    """On photographs of classes whose names are HTML, kept larger than the network sees them."""
+    cats, dogs = (np.flatnonzero(sample.train_labels == sample.labels.index(name)).tolist() for name in ("cat", "dog"))
+    folders = {
+        f"train/{HOSTILE}": cats[:12],
+        "train/dog": dogs[:12],
+        f"test/{HOSTILE}": cats[12:20],
+        "test/dog": dogs[12:20],
+    }
+    root = write_images(Path("photos"), folders, sample)
+    arguments = ["--epochs", "1", "--fold-epochs", "1", "--set", "steps_per_epoch=1", "--set", "batch_size=8"]
+    done = called("train", "--data", str(root), *arguments, "--set", "warmup=0", "--name", "pets", "--json")
+    assert json.loads(done.stdout)["report"] == "runs/pets/report.html"
+    page = read("runs/pets/report.html")
+    assert "cifar-edge export runs/pets --quantize makes it." in page.text
+    assert HOSTILE in page.text
+    assert f"--data {(root).resolve()}" in page.text
+    done = called("export", "pets", "--quantize", "--keep", "none", "--max-drop", "100", "--json")
+    assert json.loads(done.stdout)["report"] == "runs/pets/report.html"
+    page = read("runs/pets/report.html")
+    assert "pets.int8.onnx" in page.text
+    assert "RAM on a microcontroller" in page.text
+    assert "test/dog/" in page.text or f"test/{HOSTILE}/" in page.text  # names of the files
+    done = called("fold", "pets", "--epochs", "1")
+    assert "report                runs/pets/report.html\n" in done.stdout
+    shutil.rmtree(root)
+    called("report", "pets")
+    assert "the images it was trained on are no longer in" in read("runs/pets/report.html").text
+    called("report", "pets", "--data", str(root), code=1)
+
+
+def test_epochs_of_a_later_folding(tmp_path: Path) -> None:
+    """They follow those of the first if it went on from it, and else take their place."""
+    run = shutil.copytree(released("models/s8-group"), tmp_path / "run")
+    head, first = (run / "metrics.csv").read_text().splitlines()[:2]
+    fold = first.replace("train,", "fold,")
+    (run / "metrics.csv").write_text("\n".join([head, first, fold, fold]))
+    (run / "fold-metrics.csv").write_text("\n".join([head, fold, fold, fold]))
+    summary = json.loads((run / "summary.json").read_text())
+    for epochs, expected in ((5, 6), (3, 4)):
+        (run / "summary.json").write_text(json.dumps(summary | {"fold_epochs": epochs}))
+        assert len(subject_of(*located(str(run)), None).records) == expected
+
+
+def test_a_file_that_is_no_report_is_not_written_over() -> None:
+    Path("report.html").write_text("<p>mine</p>")
+    assert "is not a report of cifar-edge" in called("report", "gn-cnn", "--data", "sample", code=1).stderr
+    assert Path("report.html").read_text() == "<p>mine</p>"
+    called("report", "gn-cnn", "--data", "sample", "--out", "other.html")
+    called("report", "gn-cnn", "--data", "sample", "--out", "other.html")
+    assert "a .html file" in called("report", "gn-cnn", "--out", "other.txt", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("rows", 3), ("rows", [{}]), ("machine", None), ("max_drop", "0.5"), ("target_gates", {"c": {"figures": []}})],
+)
+def test_a_damaged_report_of_an_export_is_told(key: str, value: object, tmp_path: Path) -> None:
+    record = json.loads((released("export/gn-cnn") / "report.json").read_text())
+    (tmp_path / "report.json").write_text(json.dumps(record | {key: value}))
+    with pytest.raises(ModelError, match=r"report.json is damaged: .*; export again"):
+        read_exported(tmp_path)
+
+
+def test_exports_of_all_released_models_are_read() -> None:
+    for name in ("gn-cnn", "s8-layer", "s8-group", "s8-batch"):
+        exported = read_exported(released(f"export/{name}"))
+        assert exported is not None
+        assert exported.int8 is not None
+        assert exported.int8.accuracy.images == 10000
+    assert read_exported(released("models/gn-cnn")) is None

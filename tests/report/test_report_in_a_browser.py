@@ -1,0 +1,81 @@
+"""Reports in real Chromium: from a file, without a network, for everyone, on a phone, in the dark and on paper."""
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from playwright.sync_api import Browser, Page, expect
+from web_helpers import Watched
+
+from cifar_edge.cli.main import main
+
+# npm fetches axe; Chromium must be installed.
+pytestmark = [pytest.mark.browser, pytest.mark.network]
+pytest_plugins = ["web_fixtures"]
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The reports of one model, and of two side by side."""
+    folder = tmp_path_factory.mktemp("reports")
+    made = {"one": ["gn-cnn"], "two": ["gn-cnn", "s8-group"]}
+    for name, models in made.items():
+        arguments = ["report", *models, "--data", "sample", "--out", str(folder / f"{name}.html")]
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+    return {name: folder / f"{name}.html" for name in made}
+
+
+@pytest.mark.parametrize("which", ["one", "two"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 1280])
+def test_accessibility_rules(
+    browser: Browser, reports: dict[str, Path], which: str, scheme: str, width: int, axe: str
+) -> None:
+    with browser.new_context(color_scheme="dark" if scheme == "dark" else "light") as context:
+        page = context.new_page()
+        page.set_viewport_size({"width": width, "height": 800})
+        page.goto(reports[which].as_uri())
+        page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+        page.evaluate(axe)
+        violations = page.evaluate("axe.run().then(({violations}) => violations)")
+        assert [(each["id"], each["nodes"][0]["html"]) for each in violations] == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_it_asks_for_nothing_and_shows_everything(watched: tuple[Page, Watched], reports: dict[str, Path]) -> None:
+    page, seen = watched
+    page.goto(reports["one"].as_uri())
+    page.evaluate("document.querySelectorAll('img').forEach((each) => { each.loading = 'eager'; })")
+    page.wait_for_function("[...document.images].every((each) => each.complete)")
+    assert page.evaluate("[...document.images].every((each) => each.naturalWidth > 0)")
+    assert page.evaluate("document.images.length") > 20
+    assert seen.errors == []
+    assert [url for url in seen.requested if not url.startswith(("file:", "data:"))] == []
+
+
+def test_the_sections_are_linked_and_the_recipe_can_be_saved(
+    watched: tuple[Page, Watched], reports: dict[str, Path], tmp_path: Path
+) -> None:
+    page, _ = watched
+    page.goto(reports["one"].as_uri())
+    for link in page.get_by_role("navigation").get_by_role("link").all():
+        link.click()
+        expect(page.get_by_role("heading", name=link.inner_text(), exact=True)).to_be_in_viewport()
+    with page.expect_download() as saving:
+        page.get_by_role("link", name="recipe.toml").click()
+    assert saving.value.suggested_filename == "recipe.toml"
+    saving.value.save_as(tmp_path / "recipe.toml")
+    assert 'model = "gn-cnn"' in (tmp_path / "recipe.toml").read_text()
+
+
+def test_it_prints_in_light_on_few_sheets(browser: Browser, reports: dict[str, Path]) -> None:
+    with browser.new_context(color_scheme="dark") as context:
+        page = context.new_page()
+        page.goto(reports["one"].as_uri())
+        sheets = page.pdf(format="A4")
+        assert 2 <= len(re.findall(rb"/Type\s*/Page\b", sheets)) <= 12
+        page.emulate_media(media="print")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        expect(page.get_by_role("navigation")).to_be_hidden()
