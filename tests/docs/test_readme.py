@@ -67,3 +67,25 @@ def test_the_program_works(checkout: Path, capsys: pytest.CaptureFixture[str]) -
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("cat 0.9")
     assert said[-1] == "missing.png missing.png: no such file"
+
+
+def section(title: str) -> str:
+    return README.split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+def test_the_figures_of_the_models_are_those_of_their_exports() -> None:
+    rows = [row for row in section("The models").splitlines() if "](models/" in row and row.startswith("|")]
+    assert rows
+    for row in rows:
+        (name,) = re.findall(r"\[(.+?)\]", row)
+        (report,) = re.findall(r"^\| int8 .*$", (CHECKOUT / "export" / name / "report.md").read_text(), re.MULTILINE)
+        for figure in re.findall(r"[\d.]+%|[\d.]+ us", row):
+            assert figure in report, f"{name}: {figure}"
+
+
+def test_the_figures_beside_others_are_those_of_their_page() -> None:
+    page = (CHECKOUT / "docs" / "peers.md").read_text().splitlines()
+    rows = re.findall(r"^\| .*\| ([\d.]+%) \| ([\d.]+ us) \| ([\d.]+) \|$", section("Beside others"), re.MULTILINE)
+    assert len(rows) >= 5
+    for row in rows:
+        assert any(all(f"| {figure} |" in line for figure in row) for line in page), row
