@@ -13,22 +13,6 @@ from cifar_edge.messages import reason
 from cifar_edge.model_file.reading import MAX_METADATA
 from cifar_edge.spec import IMAGE_CHANNELS, INPUT_NAME, METADATA_KEY, OUTPUT_NAME, SCORES_NAME, ModelMetadata
 
-_OPERATORS = (
-    "ADD",
-    "CONV_2D",
-    "DEPTHWISE_CONV_2D",
-    "DEQUANTIZE",
-    "FULLY_CONNECTED",
-    "MAX_POOL_2D",
-    "MEAN",
-    "MINIMUM",
-    "PAD",
-    "PADV2",
-    "QUANTIZE",
-    "SOFTMAX",
-)
-"""What `cifar_edge.export.targets.litert_graph` writes."""
-
 
 def load(content: bytes, threads: int) -> tuple["Session", ModelMetadata]:
     """Check a ``.tflite`` file and load it.
@@ -128,6 +112,8 @@ def _checked(content: bytes) -> ModelMetadata:
     """The metadata of the file, which holds one graph of known operators."""
     try:
         from ai_edge_litert import schema_py_generated as schema
+
+        from cifar_edge.runtime.litert_graph import OPERATORS, check_graph
     except ImportError as error:
         raise missing() from error
     try:
@@ -142,10 +128,14 @@ def _checked(content: bytes) -> ModelMetadata:
     if not text:
         raise ContractError(f"it has no {METADATA_KEY!r} metadata; make the file with `cifar-edge export`")
     names = {number: name for name, number in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
-    if others := sorted(names.get(code, str(code)) for code in codes if names.get(code) not in _OPERATORS):
+    if others := sorted(names.get(code, str(code)) for code in codes if names.get(code) not in OPERATORS):
         raise ContractError(f"it has {others[0]}, which `cifar-edge export` never writes")
     if graphs != 1:
         raise ContractError(f"it has {graphs} graphs; `cifar-edge export` writes one")
+    try:
+        check_graph(model)
+    except (struct.error, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError("its tables lead out of the file") from error
     try:
         return ModelMetadata.from_json(text.decode())
     except UnicodeDecodeError as error:

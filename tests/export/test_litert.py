@@ -19,7 +19,7 @@ from cifar_edge.export.targets import TARGETS, litert, target_options, write_tar
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.integer import AveragePool, Conv, IntegerNetwork, Linear, Quantization, Residual
 from cifar_edge.runtime.litert import Session
-from cifar_edge.runtime.model import run
+from cifar_edge.runtime.model import load, run
 from cifar_edge.spec import CIFAR10_LABELS, ModelMetadata
 
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
@@ -59,14 +59,14 @@ def test_every_layer_is_computed_as_in_the_integer_network(name: str, size: int)
         if runner.name == "tflite-micro":
             pytest.importorskip("tflite_micro")
         assert snr_db(runner.run(files, images), wanted) > least, runner.name
-    one = Session(files["file"])
+    one = load(files["file"]).session  # the graph is checked, then LiteRT has it
     assert np.array_equal(np.concatenate([run(one, image[None]) for image in images]), run(one, images))
 
 
 def test_zero_padding_is_the_zero_point_of_the_pixels(sample: Dataset) -> None:
     network = replace(integers(NETWORKS["residuals"], sample), pixels=Quantization(np.float32(1 / 64), 110))
     images = sample.test_images[:20]
-    assert snr_db(run(Session(file_of(network)), images), answers(network, images)) > 120
+    assert snr_db(run(load(file_of(network)).session, images), answers(network, images)) > 120
 
 
 def test_codes_are_limited_as_relu6_limits_them(sample: Dataset) -> None:

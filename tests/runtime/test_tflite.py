@@ -117,6 +117,32 @@ def with_other_input(content: bytes) -> bytes:
     return packed(model)
 
 
+def with_tensor(**changes: Any) -> Callable[[bytes], bytes]:
+    """With other fields of the first tensor of codes."""
+
+    def change(content: bytes) -> bytes:
+        model = schema.ModelT.InitFromPackedBuf(content)
+        tensor = model.subgraphs[0].tensors[1]
+        for name, value in changes.items():
+            setattr(tensor if hasattr(tensor, name) else tensor.quantization, name, value)
+        return packed(model)
+
+    return change
+
+
+def with_operator(**changes: Any) -> Callable[[bytes], bytes]:
+    """With other fields of the first convolution."""
+
+    def change(content: bytes) -> bytes:
+        model = schema.ModelT.InitFromPackedBuf(content)
+        operator = model.subgraphs[0].operators[1]
+        for name, value in changes.items():
+            setattr(operator if hasattr(operator, name) else operator.builtinOptions, name, value)
+        return packed(model)
+
+    return change
+
+
 def with_two_graphs(content: bytes) -> bytes:
     model = schema.ModelT.InitFromPackedBuf(content)
     model.subgraphs *= 2
@@ -146,6 +172,18 @@ def packed(model: Any) -> bytes:
             r"its input is 'pixels' uint8 \[1, 32, 32, 3\]; the contract requires 'image'",
         ),
         (with_two_graphs, ContractError, "it has 2 graphs"),
+        (with_tensor(zeroPoint=[262144]), ContractError, "it has a zero point that is not from -128 to 127"),
+        (with_tensor(scale=[1e-43]), ContractError, "it has a scale that is not from 1e-15 to 1e"),
+        (with_tensor(scale=[1.0, 1.0]), ContractError, "it has 2 scales and 1 zero points for a shape of"),
+        (with_tensor(shape=[1, 2**20, 2**20, 3]), ContractError, "it has a tensor of type 9 and shape"),
+        (with_tensor(buffer=999), ContractError, "it refers to number 999 of 2"),
+        (with_tensor(buffer=1), ContractError, "it has a constant of 1,536 bytes for 3,072"),
+        (with_tensor(isVariable=True), ContractError, "it has a tensor that is variable"),
+        (with_operator(inputs=[1, 2]), ContractError, "it has a CONV_2D of other inputs"),
+        (with_operator(inputs=[30, 2, 3]), ContractError, "it has a CONV_2D of other inputs"),
+        (with_operator(inputs=[1, 2, -1]), ContractError, "it refers to number -1 of 31"),
+        (with_operator(outputs=[0]), ContractError, "it has a CONV_2D of other outputs"),
+        (with_operator(strideW=0), ContractError, r"it has a CONV_2D of sizes \[0, 2, 1, 1\]"),
         (lambda content: written(scores=True), ContractError, "its output is scores.* export it without --scores"),
         (lambda content: written(size=48), ContractError, r"the contract requires 'image' uint8 \[1, 48, 48, 3\]"),
         (lambda content: content[:30_000], ModelError, "damaged or not a LiteRT model"),
