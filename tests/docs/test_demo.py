@@ -1,0 +1,35 @@
+"""`make demo`: what a visitor sees, from the photographs to the page."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import CHECKOUT, ENTRY_POINT
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_the_demo_ends_with_a_classifier_that_is_right(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    path = [str(ENTRY_POINT.parent), str(Path(sys.executable).parent), os.environ["PATH"]]
+    environment = {**os.environ, "PATH": os.pathsep.join(path), "PYTHONPATH": str(CHECKOUT)}
+    done = subprocess.run(
+        [CHECKOUT / "docs" / "demo.sh", tmp_path / "demo"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [int(number) for number in re.findall(r"\] (\d) of 6: ", done.stdout)] == [1, 2, 3, 4, 5, 6]
+    end = done.stdout.split("\nDone in ")[1]
+    right = re.findall(r"(fp32|int8): right on (\d+) of 250 photographs", end)
+    assert [name for name, _ in right] == ["fp32", "int8"]
+    assert all(int(count) > 0.9 * 250 for _, count in right)
+    assert (tmp_path / "demo" / "export" / "photos.int8.onnx").is_file()
+    assert (tmp_path / "demo" / "export" / "photos.c").is_dir()
+    assert ("the page" in end) == (tmp_path / "demo" / "site").is_dir()
