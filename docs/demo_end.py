@@ -32,6 +32,7 @@ def summary(report: Path, folder: str, seconds: str) -> str:
             f"Done in {seconds} s.",
             *lines,
             f"what you made       {folder}/export: .onnx files, the folder photos.c for microcontrollers, report.md",
+            f"look at it          {folder}/runs/photos/report.html: curves, mistakes as photographs, gates, sizes",
             "your own classes    cifar-edge train --data DIR, with DIR/CLASS/*.jpg; docs/own-classes.md",
         ]
     )
