@@ -34,7 +34,7 @@ notebook: $(INSTALLED)
 	$(BIN)/python notebooks/execute.py notebooks/cifar_10_gn.ipynb
 
 test: lint docs
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not browser and not service'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not browser and not service and not thorough'
 	@echo "Left out: the web page in a browser, heavy load on the service. make test-all runs them, where Chromium is installed."
 
 test-all: lint docs
