@@ -2,6 +2,7 @@
 
     python -m benchmarks.search latency c32k4s2,n32,n40s2,n40 c24k4s2,n24,n24,n48s2,d,p64
     python -m benchmarks.search accuracy c32k4s2,n32,n40s2,n40 --set epochs=16
+    python -m benchmarks.search instructions
     python -m benchmarks.search plot
 
 space.py says how a network is written. Each training is one line of benchmarks/search/results.csv, added when it is
@@ -79,9 +80,9 @@ def latency(specs: tuple[str, ...], resnet8: Path | None, rounds: int) -> None:
     to_reference = {spec: round(time / seconds[search_results.REFERENCE], 3) for spec, time in seconds.items()}
     to_resnet8 = {spec: round(time / peer, 3) for spec, time in seconds.items()} if peer else {}
     if has_vnni():
-        search_results.set_latencies({"latency_ratio": to_reference, "latency_ratio_resnet8": to_resnet8})
+        search_results.set_ratios({"latency_ratio": to_reference, "latency_ratio_resnet8": to_resnet8})
     else:
-        search_results.set_latencies({"latency_ratio_avx2": to_reference})
+        search_results.set_ratios({"latency_ratio_avx2": to_reference})
     click.echo(f"{machine()}, onnxruntime {onnxruntime.__version__}, one thread, batch 1, median", err=True)
     click.echo(f"{'us':>6} {'ratio':>6} {_RESNET8:>8} {'MACs':>7} {'parameters':>10} {'RAM':>8}  spec")
     for spec, time in sorted(seconds.items(), key=lambda item: item[1]):
@@ -105,7 +106,7 @@ def time_candidates(specs: Sequence[str], resnet8: Path | None, rounds: int) -> 
     """
     images = load_dataset("sample").train_images
     calls: dict[str, Callable[[], object]] = {
-        spec: session_run(_int8_session(spec, images[:64]), images[:1]) for spec in specs
+        spec: session_run(_session(int8_model(spec, images[:64])), images[:1]) for spec in specs
     }
     if resnet8:
         from benchmarks.peers.resnet8 import resnet8 as peer
@@ -114,14 +115,33 @@ def time_candidates(specs: Sequence[str], resnet8: Path | None, rounds: int) -> 
     return {name: median(seconds) for name, seconds in time_singles(calls, rounds).items()}
 
 
-def _int8_session(spec: str, images: np.ndarray[Any, np.dtype[np.uint8]]) -> onnxruntime.InferenceSession:
-    """A session with the int8 graph of an untrained network, which is as fast as a trained one."""
+def int8_model(spec: str, images: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
+    """The int8 graph of an untrained network, which is as fast as a trained one."""
     torch.manual_seed(0)
     network = unfitted(search_space.candidate(spec)).eval().requires_grad_(False)
-    model = integer_graph(quantize(network.layers, images, fit=False))
+    content: bytes = integer_graph(quantize(network.layers, images, fit=False)).SerializeToString()
+    return content
+
+
+def _session(model: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+@main.command()
+@click.argument("specs", nargs=-1)
+def instructions(specs: tuple[str, ...]) -> None:
+    """Count the instructions of SPECS, or of all networks in the CSV file, for AVX2 alone; ratios go there."""
+    from benchmarks.search.instructions import count
+
+    wanted = [search_space.canonical(spec) for spec in specs] or [row.spec for row in search_results.read()]
+    images = load_dataset("sample").train_images[:64]
+    counts = count({spec: int8_model(spec, images) for spec in dict.fromkeys([search_results.REFERENCE, *wanted])})
+    ratios = {spec: round(found / counts[search_results.REFERENCE], 3) for spec, found in counts.items()}
+    search_results.set_ratios({"instructions_ratio_avx2": ratios})
+    for spec, found in sorted(counts.items(), key=lambda item: item[1]):
+        click.echo(f"{found / 1e6:6.3f}M {ratios[spec]:6.3f}  {spec}")
 
 
 @main.command()

@@ -31,8 +31,8 @@ SETTINGS = (
 """Keys of the recipe that a training may vary; each has a column. All other keys have the defaults of `Recipe`."""
 LIGHT = ("brightness", "contrast")
 """More such keys, whose columns hold text, such as ``[0.6, 1.4]``; empty for none."""
-LATENCIES = ("latency_ratio", "latency_ratio_avx2", "latency_ratio_resnet8")
-"""Columns that `set_latencies` fills."""
+RATIOS = ("latency_ratio", "latency_ratio_avx2", "instructions_ratio_avx2", "latency_ratio_resnet8")
+"""Columns that `set_ratios` fills."""
 TEACHING = ("distillation_weight", "temperature")
 """More such keys, for trainings with a teacher."""
 
@@ -98,7 +98,8 @@ class Row(Training):
         latency_ratio: on a processor with VNNI, median latency of the int8 graph, one image, one thread, divided by
             that of `REFERENCE` in the same run; None until it is measured.
         latency_ratio_avx2: the same on one with AVX2 alone.
-        latency_ratio_resnet8: the first, divided by that of MLPerf Tiny's int8 ResNet-8 in LiteRT.
+        instructions_ratio_avx2: instructions for AVX2 alone, as instructions.py counts them, divided likewise.
+        latency_ratio_resnet8: the first latency, divided by that of MLPerf Tiny's int8 ResNet-8 in LiteRT.
     """
 
     held_out_accuracy: float
@@ -109,6 +110,7 @@ class Row(Training):
     activation_bytes: int
     latency_ratio: float | None = None
     latency_ratio_avx2: float | None = None
+    instructions_ratio_avx2: float | None = None
     latency_ratio_resnet8: float | None = None
 
     @property
@@ -144,16 +146,16 @@ def append(training: Training, accuracies: tuple[float, float], device: str) -> 
     )
     for other in read():
         if other.spec == row.spec:
-            row = replace(row, **{name: getattr(other, name) for name in LATENCIES})
+            row = replace(row, **{name: getattr(other, name) for name in RATIOS})
     results_file.append(RESULTS, row)
     return row
 
 
-def set_latencies(ratios: Mapping[str, Mapping[str, float]]) -> None:
-    """Write latency ratios into the rows; other ratios do not change.
+def set_ratios(ratios: Mapping[str, Mapping[str, float]]) -> None:
+    """Write ratios into the rows; others do not change.
 
     Args:
-        ratios: one of `LATENCIES` -> spec -> ratio.
+        ratios: one of `RATIOS` -> spec -> ratio.
 
     Raises:
         CifarEdgeError: the file is damaged, or cannot be written.
