@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -211,10 +212,20 @@ def test_latencies_go_into_the_rows(results: Path) -> None:
     assert results_file.read(results, Row)[1].latency_ratio == row.latency_ratio
 
 
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="needs valgrind")
+def test_instructions_are_counted(results: Path) -> None:
+    counted = _run("instructions", SMALL)
+    assert counted.exit_code == 0, counted.output
+    (_, small, spec), (_, reference, reference_spec) = (line.split() for line in counted.stdout.splitlines())
+    assert (spec, reference_spec, float(reference)) == (SMALL, search_results.REFERENCE, 1)
+    assert 0.05 < float(small) < 0.5
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ("latency", "c32,x8"),
+        ("instructions", "c32,x8"),
         ("accuracy", "c32k4s2,n30", "--data", "sample"),
         ("accuracy", "c8k4s4", "--set", "momentum=0.5", "--data", "sample"),
         ("accuracy", "c8k4s4", "--set", "crop=many", "--data", "sample"),
