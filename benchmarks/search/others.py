@@ -21,7 +21,7 @@ class Elsewhere:
 
     Attributes:
         spec: the network, see space.py.
-        macs: as in `benchmarks.search.results.Row`, as are the next three and both accuracies.
+        macs: as in `benchmarks.search.results.Row`, as are the next four and both accuracies.
         latency_ratio_litert: on a processor with VNNI, latency of the same integers in LiteRT, divided by that of
             `benchmarks.search.results.REFERENCE` in onnxruntime.
         epochs: with batch norm in place of GroupNorm, seed 0; None if it was not trained.
@@ -34,6 +34,7 @@ class Elsewhere:
     activation_bytes: int
     latency_ratio: float
     latency_ratio_avx2: float | None
+    instructions_ratio_avx2: float | None
     latency_ratio_litert: float | None
     epochs: int | None
     teachers: int
@@ -91,15 +92,18 @@ def released_networks() -> list[Known]:
 def table(candidates: Sequence[Elsewhere]) -> str:
     """The candidates in Markdown."""
     lines = [
-        "| network | MACs | RAM | VNNI | AVX2 | LiteRT, VNNI | epochs | teachers | light | held out |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|---|--:|",
+        "| network | MACs | RAM | VNNI | AVX2 | counted | LiteRT, VNNI | epochs | teachers | light | held out |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|---|--:|",
     ]
     for each in candidates:
         cells = [
             f"`{each.spec}`",
             f"{each.macs / 1e6:.2f} M",
             f"{each.activation_bytes / 1000:.1f} kB",
-            *(_ratio(ratio) for ratio in (each.latency_ratio, each.latency_ratio_avx2, each.latency_ratio_litert)),
+            _ratio(each.latency_ratio),
+            _ratio(each.latency_ratio_avx2),
+            _ratio(each.instructions_ratio_avx2),
+            _ratio(each.latency_ratio_litert),
             str(each.epochs or "-"),
             str(each.teachers),
             each.light,
