@@ -92,7 +92,7 @@ def _most_frequent(evaluation: Evaluation, shares: npt.NDArray[np.float64]) -> H
             element("strong", evaluation.labels[row]),
             " taken for ",
             element("strong", evaluation.labels[column]),
-            f": {wrong[row, column]:,} images, {figures.percent(shares[row, column], 1)} of the class",
+            f": {figures.images(int(wrong[row, column]))}, {figures.percent(shares[row, column], 1)} of the class",
         )
         for row, column in pairs
         if wrong[row, column]

@@ -33,7 +33,7 @@ def chart(
     title: str,
     about: str,
     lines: Sequence[Line],
-    write: Callable[[float], str],
+    write: Callable[[float, float], str],
     marks: Sequence[tuple[float, str]] = (),
     *,
     falls: bool = False,
@@ -44,7 +44,7 @@ def chart(
         title: what is drawn.
         about: the same in words, for those who do not see it.
         lines: over epochs, from 1.
-        write: how a value is written at the axis.
+        write: how a value is written at the axis, where the second number is the step between two of them.
         marks: epochs with a dotted line, and what it says.
         falls: whether the lines go down, so that there is room for words above them, not below.
     """
@@ -59,7 +59,7 @@ def chart(
     def down(y: float) -> float:
         return HEIGHT - _BOTTOM - (y - low) / (high - low) * (HEIGHT - _TOP - _BOTTOM)
 
-    grid = [_tick(tick, down(tick), write(tick)) for tick in ticks]
+    grid = [_tick(tick, down(tick), write(tick, ticks[1] - ticks[0])) for tick in ticks]
     epochs = [_epoch(epoch, across(epoch)) for epoch in _epoch_ticks(int(last))]
     curves = [_curve(line, across, down) for line in lines]
     height = _TOP + 10 if falls else HEIGHT - _BOTTOM - 6

@@ -40,7 +40,7 @@ def _losses(drawn: Sequence[tuple[int, Subject]]) -> Html:
         "Loss on augmented training images",
         "; ".join(about),
         lines,
-        lambda loss: f"{loss:g}",
+        lambda loss, step: f"{loss:g}",
         _foldings(drawn),
         falls=True,
     )
@@ -59,7 +59,12 @@ def _accuracies(drawn: Sequence[tuple[int, Subject]]) -> Html:
         f"to {figures.percent(subject.records[-1].accuracy)}"
         for _, subject in drawn
     ]
-    return chart("Accuracy", "; ".join(about), lines, lambda share: figures.percent(share, 0), _foldings(drawn))
+    return chart("Accuracy", "; ".join(about), lines, _share, _foldings(drawn))
+
+
+def _share(share: float, step: float) -> str:
+    """A share at an axis, with the decimals that tell it from its neighbours."""
+    return figures.percent(share, 0 if step > 0.0099 else 1 if step > 0.00099 else 2)
 
 
 def _legend_of_accuracy(drawn: Sequence[tuple[int, Subject]]) -> Html:

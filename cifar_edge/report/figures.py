@@ -34,9 +34,14 @@ def count(number: int | None) -> str:
     return NONE if number is None else f"{number:,}"
 
 
+def images(number: int) -> str:
+    """A number of images in words."""
+    return f"{number:,} image{'' if number == 1 else 's'}"
+
+
 def millions(number: int | None) -> str:
-    """Multiply-accumulates, as ``6.92 million``."""
-    return NONE if number is None else f"{number / 1e6:.2f} million"
+    """Millions, as ``6.92``."""
+    return NONE if number is None else f"{number / 1e6:.2f}"
 
 
 def kilobytes(number: float | None) -> str:

@@ -28,7 +28,10 @@ def mistakes(tested: Tested) -> Html:
     some = (
         f"{len(wrong):,} test images are in a wrong class" if len(wrong) > 1 else "One test image is in a wrong class"
     )
-    which = f"; the {len(shown)} of highest score are shown" if len(shown) < len(wrong) else ", highest score first"
+    if len(shown) < len(wrong):
+        some += f"; the {len(shown)} of highest score are shown"
+    elif len(wrong) > 1:
+        some += ", highest score first"
     maps = activation_maps(tested.network, tested.dataset.test_images[shown])
     how = (
         " Beside each lies a class-activation map of the predicted class less that of the true one: bright is what "
@@ -37,7 +40,7 @@ def mistakes(tested: Tested) -> Html:
         else " This network has no class-activation maps, since it does not end in a global average pool."
     )
     figures_of = [_mistake(tested, int(index), None if maps is None else maps[at]) for at, index in enumerate(shown)]
-    return join([element("p", f"{some}{which}.{how}"), element("div", *figures_of, class_="gallery")])
+    return join([element("p", f"{some}.{how}"), element("div", *figures_of, class_="gallery")])
 
 
 def _mistake(tested: Tested, index: int, maps: npt.NDArray[np.float32] | None) -> Html:
@@ -59,7 +62,7 @@ def disagreements(names: Sequence[str], one: Tested, other: Tested) -> Html:
     for name, right, wrong in ((names[0], one, other), (names[1], other, one)):
         only = np.flatnonzero(right.right & ~wrong.right)
         order = only[np.argsort(-scores(wrong.logits)[only], kind="stable")]
-        parts.append(element("h3", f"Only {name} is right: {len(only):,} images"))
+        parts.append(element("h3", f"Only {name} is right: {figures.images(len(only))}"))
         if len(only):
             shown = [_only_one(int(index), wrong) for index in order[:SHOWN_OF_A_PAIR]]
             parts.append(element("div", *shown, class_="gallery small"))

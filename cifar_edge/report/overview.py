@@ -32,7 +32,7 @@ def overview(subject: Subject) -> Html:
         facts.append(("RAM on a microcontroller", figures.kilobytes(subject.ram)))
     if summary.parameters is not None:
         facts.append(("parameters", figures.count(summary.parameters)))
-        facts.append(("multiply-accumulates", figures.millions(summary.macs)))
+        facts.append(("million MACs", figures.millions(summary.macs)))
     if summary.seconds is not None:
         facts.append(("training", figures.duration(summary.seconds)))
     if not subject.is_finished:
@@ -80,7 +80,7 @@ def comparison(subjects: Sequence[Subject]) -> Html:
         ("RAM on a microcontroller", lambda each: figures.kilobytes(each.ram)),
         ("flash there", lambda each: figures.kilobytes(each.flash)),
         ("parameters", lambda each: figures.count(each.summary.parameters)),
-        ("multiply-accumulates", lambda each: figures.millions(each.summary.macs)),
+        ("million MACs", lambda each: figures.millions(each.summary.macs)),
         ("training", lambda each: figures.duration(each.summary.seconds)),
     ]
     rows += [[name, *map(measure, subjects)] for name, measure in measures]

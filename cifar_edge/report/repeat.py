@@ -35,7 +35,7 @@ def repeat(subject: Subject) -> Html:
         [
             element("p", "Save ", link, ", then:"),
             element("pre", element("code", "\n".join(lines)), tabindex=0, role="region", aria_label="Commands"),
-            *_teachers(recipe),
+            *_needed(recipe),
             _changes(recipe),
             element(
                 "details",
@@ -57,11 +57,15 @@ def _data(subject: Subject) -> str:
     return f" --data {shlex.quote(data.folder)}{holdout}"
 
 
-def _teachers(recipe: Recipe) -> list[Html]:
-    if not recipe.teachers and not recipe.init:
-        return []
-    needed = [*recipe.teachers, *([recipe.init] if recipe.init else [])]
-    return [element("p", "It needs ", join([code(name) for name in needed], ", "), " too, which it learned from.")]
+def _needed(recipe: Recipe) -> list[Html]:
+    """The other runs that the training needs."""
+    lines = []
+    if recipe.init:
+        lines.append(element("p", "It begins with the network of ", code(recipe.init), "."))
+    if recipe.teachers:
+        teachers = join([code(name) for name in recipe.teachers], " and ")
+        lines.append(element("p", "It learns from ", teachers, ", which has to be there."))
+    return lines
 
 
 def _changes(recipe: Recipe) -> Html:

@@ -2,10 +2,13 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
+from cifar_edge.measure.accuracy import evaluate
 from cifar_edge.measure.metrics import Estimate
 from cifar_edge.report import figures
+from cifar_edge.report.answers import confusion
 from cifar_edge.report.charts import Line, chart, nice_ticks
 from cifar_edge.report.html import Html, element, join, table
 from cifar_edge.report.shades import EDGES, THEMES, Color, contrast, shade_class, shades
@@ -67,11 +70,26 @@ def test_ticks_are_round_and_span_the_values(low: float, high: float) -> None:
 
 def test_a_chart_has_its_legend_outside_and_its_words_in_it() -> None:
     lines = [Line("one", [[(1, 0.1), (2, 0.5)]], 0), Line("two", [[(1, 0.2)], [(2, 0.4)]], 1)]
-    made = chart("Title", "in words", lines, str, [(1.5, "half")])
+    made = chart("Title", "in words", lines, show, [(1.5, "half")])
     assert made.index("two") < made.index('<svg viewBox="0 0 440')
     assert 'aria-label="in words"' in made
     assert "half" in made
-    assert 'class="legend"' not in chart("Title", "in words", lines[:1], str)
+    assert 'class="legend"' not in chart("Title", "in words", lines[:1], show)
+
+
+def test_a_matrix_of_many_classes_is_drawn_and_its_confusions_are_listed() -> None:
+    labels = tuple(f"class {number}" for number in range(30))
+    truth = np.arange(300) % 30
+    logits = np.eye(30, dtype=np.float32)[np.where(truth == 3, 4, truth)]
+    made = confusion(evaluate(logits, truth, labels), "a run")
+    assert made.count("<rect") == 30
+    assert "class 3 taken for class 4: 100.0%" in made
+    assert "<strong>class 3</strong> taken for <strong>class 4</strong>: 10 images, 100.0% of the class" in made
+    assert "<table" not in made
+
+
+def show(value: float, step: float) -> str:
+    return f"{value:g}"
 
 
 def test_figures() -> None:
@@ -82,6 +100,6 @@ def test_figures() -> None:
     assert [figures.duration(seconds) for seconds in (48, 700, 9128)] == ["48 s", "12 min", "2 h 32 min"]
     assert (figures.kilobytes(55520), figures.millions(6922880), figures.count(None)) == (
         "55.5 kB",
-        "6.92 million",
+        "6.92",
         "\N{EN DASH}",
     )

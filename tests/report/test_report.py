@@ -112,8 +112,8 @@ def test_two_runs_side_by_side(sample: Dataset) -> None:
     page = read("two.html")
     one, other = (classify(load_network(name), sample) for name in ("gn-cnn", "s8-group"))
     assert difference(accuracy_difference(one.right, other.right)) in page.text
-    assert f"Only gn-cnn is right: {np.count_nonzero(one.right & ~other.right)} images" in page.text
-    assert f"Only s8-group is right: {np.count_nonzero(other.right & ~one.right)} images" in page.text
+    assert f"Only gn-cnn is right: {np.count_nonzero(one.right & ~other.right)} image" in page.text
+    assert f"Only s8-group is right: {np.count_nonzero(other.right & ~one.right)} image" in page.text
     assert "learning_rate 0.15 0.1" in page.text
 
 
