@@ -114,7 +114,8 @@ def test_two_runs_side_by_side(sample: Dataset) -> None:
     assert difference(accuracy_difference(one.right, other.right)) in page.text
     assert f"Only gn-cnn is right: {np.count_nonzero(one.right & ~other.right)} image" in page.text
     assert f"Only s8-group is right: {np.count_nonzero(other.right & ~one.right)} image" in page.text
-    assert "learning_rate 0.15 0.1" in page.text
+    recipes = [located(name)[0].recipe for name in ("gn-cnn", "s8-group")]
+    assert f"batch_size {recipes[0].batch_size} {recipes[1].batch_size}" in page.text
 
 
 def test_runs_that_were_tested_on_other_images_are_not_paired(sample: Dataset, tmp_path: Path) -> None:
@@ -212,7 +213,7 @@ def test_a_damaged_report_of_an_export_is_told(key: str, value: object, tmp_path
 
 
 def test_exports_of_all_released_models_are_read() -> None:
-    for name in ("gn-cnn", "s8-layer", "s8-group", "s8-batch"):
+    for name in ("gn-cnn", "gn-cnn-nano", "s8-layer", "s8-group", "s8-batch"):
         exported = read_exported(released(f"export/{name}"))
         assert exported is not None
         assert exported.int8 is not None
