@@ -31,16 +31,16 @@ step "the released network learns the new classes, some seconds a line"
 run cifar-edge train --data photos --name photos
 
 step "export to int8, held against PyTorch, and to C, held against int8; nothing is written if one differs too much"
-run cifar-edge export --quantize --target c --name photos --out export
+run cifar-edge export --quantize --target c
 
 step "photographs that it has never seen"
 cp "$docs"/images/{airplane,bird,deer,frog,ship,truck}.png "$docs/images/chelsea.jpg" .
-run cifar-edge predict --model export/photos.int8.onnx airplane.png bird.png deer.png frog.png ship.png truck.png chelsea.jpg
+run cifar-edge predict airplane.png bird.png deer.png frog.png ship.png truck.png chelsea.jpg
 
 step "one of them by that C, compiled on this machine"
-run cifar-edge predict --model export/photos.int8.onnx --engine c chelsea.jpg || echo "No C compiler here: left out."
+run cifar-edge predict --engine c chelsea.jpg || echo "No C compiler here: left out."
 
 step "a web page of it, which needs no server of yours"
-run cifar-edge web export/photos.int8.onnx --out site || echo "The page could not be built here: left out."
+run cifar-edge web --out site || echo "The page could not be built here: left out."
 
 exec python "$docs/demo_end.py" "$folder" "$SECONDS"

@@ -31,7 +31,7 @@ def summary(report: Path, folder: str, seconds: str) -> str:
             "",
             f"Done in {seconds} s.",
             *lines,
-            f"what you made       {folder}/export: .onnx files, the folder photos.c for microcontrollers, report.md",
+            f"what you made       {folder}/runs/photos/export: .onnx files, a folder of C for microcontrollers",
             f"look at it          {folder}/runs/photos/report.html: curves, mistakes as photographs, gates, sizes",
             "your own classes    cifar-edge train --data DIR, with DIR/CLASS/*.jpg; docs/own-classes.md",
         ]
@@ -40,7 +40,7 @@ def summary(report: Path, folder: str, seconds: str) -> str:
 
 def main(folder: str, seconds: str) -> None:
     """Print the summary; serve the page while somebody is there to look at it."""
-    print(summary(Path("export", "report.json"), folder, seconds))
+    print(summary(Path("runs/photos/export/report.json"), folder, seconds))
     if not Path("site").is_dir():
         return
     if not sys.stdin.isatty():

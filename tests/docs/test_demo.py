@@ -30,6 +30,7 @@ def test_the_demo_ends_with_a_classifier_that_is_right(tmp_path: Path) -> None:
     right = re.findall(r"(fp32|int8): right on (\d+) of 250 photographs", end)
     assert [name for name, _ in right] == ["fp32", "int8"]
     assert all(int(count) > 0.9 * 250 for _, count in right)
-    assert (tmp_path / "demo" / "export" / "photos.int8.onnx").is_file()
-    assert (tmp_path / "demo" / "export" / "photos.c").is_dir()
+    run = tmp_path / "demo" / "runs" / "photos"
+    assert (run / "report.html").is_file()
+    assert {"photos.int8.onnx", "photos.c"} <= {path.name for path in (run / "export").iterdir()}
     assert ("the page" in end) == (tmp_path / "demo" / "site").is_dir()
