@@ -20,7 +20,7 @@ from cifar_edge.training.phases import training_images
 USEFUL = 3
 """By default a threshold is written only where it refuses at least this many times the share of other images as of the
 validation images that it was chosen by. One that refuses both alike only takes answers away."""
-USEFUL_BY_TRAINING_IMAGES = 0.5
+USEFUL_BY_TRAINING_IMAGES = 0.8
 """Share of the other images that it has to refuse where training images choose it. Those are known better than new
 images, of which it refuses more; how many more is not known, since test images decide nothing."""
 

@@ -63,7 +63,7 @@ def test_a_threshold_goes_from_the_export_to_every_answer(run: Path, tmp_path: P
 
 @pytest.mark.parametrize(
     ("holdout", "keep", "refused", "written"),
-    [(50, None, 4, True), (50, None, 2, False), (0, None, 11, True), (0, None, 9, False), (0, 0.95, 0, True)],
+    [(50, None, 4, True), (50, None, 2, False), (0, None, 17, True), (0, None, 15, False), (0, 0.95, 0, True)],
 )
 def test_test_images_do_not_decide_whether_there_is_a_threshold(
     sample: Dataset, tmp_path: Path, holdout: int, keep: float | None, refused: int, written: bool

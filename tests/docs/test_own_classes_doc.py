@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from conftest import CHECKOUT
 
+from benchmarks.pictures.transfer import RESULTS, Line
+from benchmarks.results_file import read
 from cifar_edge.data import load_dataset
 
 PAGE = (CHECKOUT / "docs" / "own-classes.md").read_text()
@@ -25,3 +27,15 @@ def test_the_program_on_the_page_writes_the_digits(tmp_path: Path, monkeypatch: 
     for number, (label, train, test) in enumerate(shown):
         # Another zlib writes other bytes, and so another split of the same images.
         assert images.count(number) == int(train) + int(test), label
+
+
+def test_the_table_of_bigger_networks_is_what_was_measured() -> None:
+    lines = read(RESULTS, Line)
+    rows = re.findall(
+        r"^\|[^|]*\| (\d+)x\1 \| \**([\d.]+) %\** \| [\d.]+ \| ([\d.]+) MB \| ([\d.]+) ms \|$", PAGE, re.MULTILINE
+    )
+    measured = [
+        (str(line.size), f"{line.accuracy:.1%}"[:-1], f"{line.kilobytes / 1e3:.1f}", f"{line.microseconds / 1e3:.1f}")
+        for line in lines
+    ]
+    assert sorted(rows) == sorted(measured)
