@@ -9,6 +9,7 @@ from conftest import CHECKOUT
 pytest.importorskip("matplotlib")
 
 from benchmarks import results_file
+from benchmarks.peers import __main__ as peers_benchmark
 from benchmarks.peers.devices import in_ncnn
 from benchmarks.peers.ncnn_files import ncnn_files
 from benchmarks.peers.ours import exported_network, in_c, in_litert, in_our_runtime
@@ -77,6 +78,21 @@ def test_our_integers_answer_alike_in_every_runtime() -> None:
     np.testing.assert_array_equal(classes[2], classes[0])
     assert {peer.network for peer in peers} == {exported_network(file, trained)}
     assert len({(peer.name, peer.runtime) for peer in peers}) == 3
+
+
+def test_peers_are_measured_beside_our_int8_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers_benchmark, "ROUNDS", 1)
+    trained, dataset = load_network(resolve_run("gn-cnn-nano").path), load_dataset("sample")
+    files = precisions_beside(resolve_model("gn-cnn-nano").path)
+    results = peers_benchmark.measure([in_our_runtime(file, trained) for file in files], dataset)
+    assert [(each.name, each.images) for each in results] == [
+        ("cifar-edge, fp32", len(dataset.test_images)),
+        ("cifar-edge, int8", len(dataset.test_images)),
+    ]
+    assert results[-1].ratio == 1
+    assert results[0].parameters > results[1].parameters
+    assert all(each.accuracy_low < each.accuracy < each.accuracy_high for each in results)
+    assert all(each.accuracy > 0.7 and each.p50_us > 0 for each in results)
 
 
 @pytest.mark.parametrize("model", ["gn-cnn", "gn-cnn-nano"])
