@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cifar_edge.cli.completion import complete_model
 from cifar_edge.cli.verbosity import note, say
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ MEGABYTE = 1e6
 
 
 @click.command("benchmark")
-@click.argument("models", metavar="[MODEL]...", nargs=-1)
+@click.argument("models", metavar="[MODEL]...", nargs=-1, shell_complete=complete_model)
 @click.option(
     "--threads", default=1, show_default=True, metavar="N", type=click.IntRange(1, 256), help="Threads of a session."
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cifar_edge.cli.completion import complete_model
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.loading import image_folder_options, load
 from cifar_edge.cli.verbosity import note, say
@@ -25,11 +26,13 @@ _NAMED_ALIKE = 5
 @click.option(
     "--empty-cache",
     is_flag=True,
-    help="Remove decoded images and logits of teachers from the cache, and do nothing else; fetched data stays.",
+    help="Remove decoded images, logits of teachers and compiled C from the cache, and do nothing else; fetched data "
+    "stays.",
 )
 @click.option(
     "--model",
     metavar="MODEL",
+    shell_complete=complete_model,
     help="Then also list the images whose label this model confidently contradicts: likely wrong labels.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

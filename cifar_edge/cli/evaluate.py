@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cifar_edge.cli import loading
+from cifar_edge.cli.completion import complete_model
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.engine_option import engine_option
 from cifar_edge.cli.verbosity import note, say
@@ -26,8 +27,14 @@ CONFUSIONS = 10
 """Number of most frequent confusions that are listed if the whole matrix is too wide."""
 
 
+def _png(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    if value is not None and value.suffix.lower() != ".png":
+        raise click.BadParameter(f"{value.name} is not the name of a .png file.")
+    return value
+
+
 @click.command("evaluate")
-@click.argument("model", metavar="[MODEL]", required=False)
+@click.argument("model", metavar="[MODEL]", required=False, shell_complete=complete_model)
 @loading.image_folder_options
 @click.option(
     "--other",
@@ -39,6 +46,7 @@ CONFUSIONS = 10
     "--mistakes",
     metavar="FILE.png",
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=_png,
     help="Draw the surest mistakes: the photographs, and for a run, where in them the network saw what it said.",
 )
 @engine_option
@@ -121,8 +129,6 @@ def command(
 
 def _draw_mistakes(path: Path, dataset: "Dataset", logits: "Logits", title: str, run: Path | None) -> None:
     """Draw the surest mistakes; with maps by the network of ``run``, folded if it can be, as int8 was made of that."""
-    if path.suffix.lower() != ".png":
-        raise click.UsageError(f"--mistakes writes a .png file, not {path.name}.")
     with needs("train"):
         from cifar_edge.training.checkpoint import load_network
         from cifar_edge.training.mistakes import draw_misclassified

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cifar_edge.cli.completion import TARGETS, complete_run, complete_target
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.loading import image_folder_options, load_unseen
 from cifar_edge.cli.own_network import export_own, own_network_options
@@ -30,9 +31,9 @@ LAYERS_NAMED = 3
 """Number of layers, those that lose most, that --debug names last."""
 
 
-def _finite(context: click.Context, parameter: click.Parameter, value: float) -> float:
-    if not math.isfinite(value):
-        raise click.BadParameter(f"{value} is not a number of percentage points.")
+def _points(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    if not (math.isfinite(value) and value >= 0):
+        raise click.BadParameter(f"{value} is not a number of percentage points of 0 or more.")
     return value
 
 
@@ -56,7 +57,7 @@ def _stem(context: click.Context, parameter: click.Parameter, value: str | None)
 
 
 @click.command("export")
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=complete_run)
 @click.option("--quantize", is_flag=True, help="Make int8 as well, calibrated on training images.")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder to write to.  [default: see above]"
@@ -67,7 +68,7 @@ def _stem(context: click.Context, parameter: click.Parameter, value: str | None)
     type=float,
     default=0.5,
     show_default=True,
-    callback=_finite,
+    callback=_points,
     help="Percentage points that int8 may lose.",
 )
 @click.option(
@@ -75,7 +76,9 @@ def _stem(context: click.Context, parameter: click.Parameter, value: str | None)
     "targets",
     multiple=True,
     metavar="NAME",
-    help="Write int8 in this format as well; repeatable. ONNX is always written.",
+    shell_complete=complete_target,
+    help=f"Write int8 in this format as well: {', '.join(TARGETS[:-1])} or {TARGETS[-1]}; repeatable. ONNX is always "
+    "written.",
 )
 @click.option("--kernels", metavar="NAMES", help="Target c: kernels beside plain C, with commas.  [default: auto, all]")
 @click.option(

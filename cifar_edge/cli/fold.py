@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from cifar_edge.cli.completion import complete_own_run
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.interruption import interruptible
 from cifar_edge.cli.loading import image_folder_options, load_again
@@ -16,7 +17,7 @@ from cifar_edge.files import is_released
 
 
 @click.command("fold")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=click.Path(path_type=Path), shell_complete=complete_own_run)
 @click.option("--epochs", type=click.IntRange(min=1), default=5, show_default=True, help="Epochs of fine-tuning.")
 @click.option("--continue", "continued", is_flag=True, help="Fine-tune on from the run's folded network.")
 @set_option("Change one key of the fine-tuning, such as fold.contrast=0.5", only="fold.")

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from cifar_edge import __version__
+from cifar_edge.cli.installation import problems
 from cifar_edge.cli.verbosity import say
 
 WIDTH = 80
@@ -28,8 +29,8 @@ def command(as_json: bool) -> None:
     """Show versions, processor, cache, models and runs.
 
     It prints which packages of the extras are installed, which int8 instructions the processor has, and which model
-    predict would take, and why. It needs only the base install, loads no model, and does not fail if something is
-    missing.
+    predict would take, and why; last, what is wrong with the installation, and how to mend it. It needs only the base
+    install, loads no model, and does not fail if something is missing.
 
     Example: cifar-edge info
     """
@@ -46,6 +47,7 @@ def command(as_json: bool) -> None:
         "runs": _runs(),
         "predict": _predict(),
     }
+    record["problems"] = problems(record)
     say(json.dumps(record, indent=2) if as_json else text_report(record))
 
 
@@ -171,6 +173,9 @@ def text_report(record: dict[str, Any]) -> str:
         ("predict takes", predict["error"] if predict["model"] is None else _shown(predict["model"])),
         ("", predict["why"] or ""),
     ]
+    for each in record["problems"]:
+        lines += [("problem", _shown(each["problem"])), ("  mend it", _shown(each["mend"]))]
+    lines += [("problems", "none")] * (not record["problems"])
     return "\n".join(line for title, text in lines if text for line in _wrapped(title, text))
 
 

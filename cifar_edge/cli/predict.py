@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cifar_edge.cli.completion import complete_model
 from cifar_edge.cli.inputs import STDIN, Inputs
-from cifar_edge.cli.prediction_records import Csv, JsonArray, JsonLines, Writer, record
+from cifar_edge.cli.prediction_records import Csv, JsonArray, JsonLines, Writer, columns, record
 from cifar_edge.cli.prediction_text import lines
 from cifar_edge.cli.progress import Progress, alone_on_terminal
 from cifar_edge.cli.verbosity import error_text, note, quiet, writing_stdout
@@ -53,7 +54,12 @@ def _threshold(context: click.Context, parameter: click.Parameter, value: str | 
     callback=_threshold,
     help="Answer 'unknown' if the score is below P; with none, never.  [default: the model's own threshold]",
 )
-@click.option("--model", metavar="MODEL", help="A released name, a run, a folder or an .onnx or .tflite file.")
+@click.option(
+    "--model",
+    metavar="MODEL",
+    shell_complete=complete_model,
+    help="A released name, a run, a folder or an .onnx or .tflite file.",
+)
 @click.option("--json", "form", flag_value="json", help="Print JSON: an array with one record an input.")
 @click.option("--jsonl", "form", flag_value="jsonl", help="Print JSON Lines: one record a line, as they come.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV, as it comes.")
@@ -208,7 +214,7 @@ def _writer(form: str | None, out: Path | None, top: int) -> "Iterator[tuple[Wri
 
 def _to_stdout(form: str, top: int) -> Writer:
     if form == "csv":
-        return Csv(sys.stdout.buffer, top)
+        return Csv(sys.stdout.buffer, columns(top))
     return JsonArray(sys.stdout.buffer) if form == "json" else JsonLines(sys.stdout.buffer)
 
 

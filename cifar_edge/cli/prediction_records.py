@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from cifar_edge.errors import ImageError
@@ -96,12 +97,18 @@ class JsonLines:
 
 
 class Csv:
-    """Writes CSV (RFC 4180, but lines end with a line feed) in UTF-8, with a header."""
+    """Writes CSV (RFC 4180, but lines end with a line feed) in UTF-8.
 
-    def __init__(self, file: BinaryIO, top: int, with_header: bool = True) -> None:
-        self._file, self._top = file, top
+    Args:
+        file: to write to.
+        header: the columns, of `columns`.
+        with_header: whether to begin with them; False where the file has them already.
+    """
+
+    def __init__(self, file: BinaryIO, header: Sequence[str], with_header: bool = True) -> None:
+        self._file, self._header = file, header
         if with_header:
-            self._put(columns(top))
+            self._put(list(header))
 
     def write(self, said: Record) -> None:
         flat = dict(said)
@@ -109,7 +116,7 @@ class Csv:
             flat.setdefault("input_base64", base64.b64encode(said["input"].encode()).decode())
         for rank, candidate in enumerate(said.get("top", [])[1:], start=2):
             flat |= {f"{key}_{rank}": value for key, value in candidate.items()}
-        values = [flat.get(column) for column in columns(self._top)]
+        values = [flat.get(column) for column in self._header]
         self._put([inert(value) if isinstance(value, str) else value for value in values])
 
     def close(self) -> None:
@@ -118,6 +125,10 @@ class Csv:
     def _put(self, values: list[Any]) -> None:
         self._file.write(csv_line(values))
         self._file.flush()
+
+
+MAY_BE_MISSING = frozenset({*ANSWER_FIELDS, "input_base64"} - {"label"})
+"""Columns that a file of an earlier version may do without: records that are appended to it have its columns."""
 
 
 def columns(top: int) -> list[str]:

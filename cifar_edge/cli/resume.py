@@ -11,13 +11,17 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
-from cifar_edge.cli.prediction_records import Csv, JsonLines, Record, Writer, columns, csv_line, name_of
+from cifar_edge.cli.prediction_records import MAY_BE_MISSING, Csv, JsonLines, Record, Writer, columns, csv_line, name_of
 from cifar_edge.errors import CifarEdgeError
 from cifar_edge.files import try_lock
 from cifar_edge.runtime.inputs import Input
 
 _LONGEST_FIELD = (1 << 31) - 1
 """Most characters of a CSV field. Python's default is 131,072, and the error for a long name may be longer."""
+
+
+_LONGEST_HEADER = 1 << 16
+"""Most bytes of a CSV header."""
 
 
 class Done:
@@ -75,12 +79,23 @@ def resumed(path: Path, as_csv: bool, top: int) -> Iterator[tuple[Writer, Done]]
             if not try_lock(file):
                 raise CifarEdgeError(f"another process is writing to {path}")
             done = Done()
-            end = _read(path, file, columns(top) if as_csv else None, done)
+            header = _header(file, top) if as_csv else None
+            end = _read(path, file, header, done)
             file.truncate(end)
             file.seek(end)
-            yield (Csv(file, top, with_header=end == 0) if as_csv else JsonLines(file)), done
+            yield (JsonLines(file) if header is None else Csv(file, header, with_header=end == 0)), done
     except OSError as error:
         raise CifarEdgeError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _header(file: BinaryIO, top: int) -> list[str]:
+    """The columns of a CSV file: those of today, less those that an earlier version did not write."""
+    file.seek(0)
+    line = file.readline(_LONGEST_HEADER).removeprefix(codecs.BOM_UTF8)
+    today = columns(top)
+    own = line.decode(errors="replace").rstrip("\r\n").split(",")
+    known = [column for column in today if column in own or column not in MAY_BE_MISSING]
+    return known if line.endswith(b"\n") and own == known else today
 
 
 def _read(path: Path, file: BinaryIO, header: list[str] | None, done: Done) -> int:

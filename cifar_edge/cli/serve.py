@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cifar_edge.cli.completion import complete_model
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.verbosity import note, quiet, tell
 from cifar_edge.errors import CifarEdgeError
@@ -46,7 +47,7 @@ def _names(context: click.Context, parameter: click.Parameter, given: tuple[str,
 
 
 @click.command("serve")
-@click.argument("models", metavar="[MODEL]...", nargs=-1)
+@click.argument("models", metavar="[MODEL]...", nargs=-1, shell_complete=complete_model)
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port.")
 @click.option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cifar_edge.cli.completion import complete_summary
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.size_option import size_option
 from cifar_edge.cli.verbosity import say
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command("summary")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_summary)
 @size_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the layers that the table leaves out.")
 def command(name: str, size: int | None, as_json: bool) -> None:

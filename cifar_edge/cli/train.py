@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cifar_edge.cli.completion import complete_init, complete_network, complete_own_run
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.interruption import interruptible
 from cifar_edge.cli.loading import image_folder_options, load, load_again
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @click.command("train")
-@click.option("--model", metavar="NAME", help="Network to train.  [default: gn-cnn]")
+@click.option("--model", metavar="NAME", shell_complete=complete_network, help="Network to train.  [default: gn-cnn]")
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images, before any folding.")
 @click.option(
     "--fold-epochs", type=click.IntRange(min=0), help="Epochs of fine-tuning with the norms folded away; 0 for none."
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 @click.option(
     "--init",
     metavar="RUN",
+    shell_complete=complete_init,
     help="Begin with the folded network of this run, with the 'released' one, or with 'none'.  [default: released on "
     "an image folder, else none]",
 )
@@ -60,7 +62,12 @@ if TYPE_CHECKING:
 )
 @set_option("Change one key of the recipe, such as fold.epochs=5")
 @click.option("--name", help="Write to runs/NAME.  [default: the time and the network]")
-@click.option("--resume", metavar="RUN", help="Go on with an unfinished run, a folder or a name under runs.")
+@click.option(
+    "--resume",
+    metavar="RUN",
+    shell_complete=complete_own_run,
+    help="Go on with an unfinished run, a folder or a name under runs.",
+)
 @click.option(
     "--cross-validate",
     "folds",
@@ -130,6 +137,8 @@ def command(
         }
         if given := ", ".join(option for option, value in others.items() if value is not None):
             raise click.UsageError(f"--resume takes the run's own recipe; leave out {given}.")
+    if preview is not None and folds is not None:
+        raise click.UsageError("--preview trains nothing: leave out --cross-validate.")
     if any(setting.partition("=")[0].strip() == "model" for setting in settings):
         raise click.UsageError("--set changes the recipe of one network; give another with --model.")
     if name is not None and (Path(name).name != name or name in {"", ".", ".."}):
@@ -137,7 +146,7 @@ def command(
     from cifar_edge.runs.run import Run
 
     with needs("train"):
-        from cifar_edge.cli.train_recipe import Options, costs, recipe_of, with_budget
+        from cifar_edge.cli.train_recipe import Options, costs, init_setting, recipe_of, with_budget
         from cifar_edge.training.distributed import joined
         from cifar_edge.training.machine import limit_threads
     limit_threads()
@@ -158,6 +167,7 @@ def command(
                 "teacher": teacher,
             }
             asked = {key: value for key, value in changes.items() if value is not None}
+            init, settings = init_setting(init, settings)
             options = Options(model, file, init, settings, asked, data)
             recipe = recipe_of(options)
             folder = Path("runs", name or f"{datetime.now():%Y%m%d-%H%M%S}-{recipe.model}")

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from cifar_edge.cli.verbosity import note
 
 if TYPE_CHECKING:
@@ -38,6 +40,22 @@ class Options:
         """Whether they ask for fine-tuning after folding, which only a network with norms has."""
         asked = [setting.partition("=")[0].strip() for setting in self.settings]
         return "fold.epochs" in self.changes or any(key.startswith(("fold.", "fold_")) for key in asked)
+
+
+def init_setting(init: str | None, settings: Sequence[str]) -> tuple[str | None, tuple[str, ...]]:
+    """``--init`` and ``--set`` without ``--set init=RUN``, which is another way to say ``--init RUN``.
+
+    Raises:
+        UsageError: both are given.
+    """
+    from cifar_edge.runs.recipe import Recipe
+
+    asked = [setting for setting in settings if setting.partition("=")[0].strip() == "init" and "=" in setting]
+    if not asked:
+        return init, tuple(settings)
+    if init is not None:
+        raise click.UsageError("--init and --set init= say the same: leave out one of them.")
+    return Recipe().updated(asked).init or NONE, tuple(setting for setting in settings if setting not in asked)
 
 
 def recipe_of(options: Options) -> "Recipe":

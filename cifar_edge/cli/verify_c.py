@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cifar_edge.cli.completion import complete_model
 from cifar_edge.cli.verbosity import note, say
 
 if TYPE_CHECKING:
@@ -13,7 +14,12 @@ if TYPE_CHECKING:
 
 @click.command("verify-c")
 @click.argument("log", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
-@click.option("--model", metavar="MODEL", help="A released name, a run, a folder or an int8 .onnx file.")
+@click.option(
+    "--model",
+    metavar="MODEL",
+    shell_complete=complete_model,
+    help="A released name, a run, a folder or an int8 .onnx file.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(log: str, model: str | None, as_json: bool) -> None:
     """Compare what a board printed with the model.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cifar_edge.cli.completion import complete_model
 from cifar_edge.cli.verbosity import note, say
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _BESIDE = ("gn-cnn-nano",)
 
 
 @click.command("web")
-@click.argument("models", metavar="[MODEL]...", nargs=-1)
+@click.argument("models", metavar="[MODEL]...", nargs=-1, shell_complete=complete_model)
 @click.option(
     "--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Folder to write the page to."
 )

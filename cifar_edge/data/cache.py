@@ -8,11 +8,15 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from cifar_edge.c.library import FOLDER as COMPILED
 from cifar_edge.errors import CifarEdgeError, DataError
 from cifar_edge.files import try_lock
 
-IMAGE_FOLDERS, TEACHERS = COMPUTED = ("own", "teachers")
-"""Folders in the cache whose content can be computed again: decoded images, and logits of teachers."""
+IMAGE_FOLDERS, TEACHERS = "own", "teachers"
+"""Folders in the cache for decoded images, and for logits of teachers."""
+
+COMPUTED = (IMAGE_FOLDERS, TEACHERS, COMPILED)
+"""Folders in the cache whose content can be computed again."""
 
 _POLL_SECONDS = 0.2
 
@@ -30,7 +34,7 @@ def cache_folder() -> Path:
 
 
 def empty_cache() -> int:
-    """Remove what can be computed again: decoded images, and logits of teachers. Fetched data stays.
+    """Remove what can be computed again: decoded images, logits of teachers, and compiled C. Fetched data stays.
 
     Returns:
         The number of bytes freed.

@@ -195,6 +195,11 @@ def released_exports() -> dict[str, list[Path]]:
     return {name: Export(zoo() / EXPORT / name).files for name in _released_names(EXPORT)}
 
 
+def released_models() -> list[str]:
+    """The names of the released models."""
+    return _released_names("models")
+
+
 def _given_model(model: str | os.PathLike[str]) -> Resolved:
     if not os.fspath(model):  # Path("") would be the current folder
         raise ModelError("the name of the model is empty")

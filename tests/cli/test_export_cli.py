@@ -11,6 +11,8 @@ from export_helpers import write_run
 
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset
+from cifar_edge.export import pipeline
+from cifar_edge.export.pipeline import export_network
 from cifar_edge.runtime.model import load
 
 
@@ -74,8 +76,17 @@ def test_released_model_is_exported_elsewhere(trained: Path, tmp_path: Path, mon
     assert result.stderr.splitlines()[-1] == f"wrote {shown}; next: cifar-edge predict --model {shown} photo.jpg"
 
 
+@pytest.fixture
+def _demanding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gate demands that int8 gains 100 percentage points, which the command line does not let anyone ask for."""
+    monkeypatch.setattr(
+        pipeline, "export_network", lambda *given, **options: export_network(*given, **{**options, "max_drop": -100.0})
+    )
+
+
+@pytest.mark.usefixtures("_demanding")
 def test_debug_names_the_layers_that_lose_most(run_folder: Path) -> None:
-    result = export(run_folder, "--quantize", "--debug", "--max-drop=-100")
+    result = export(run_folder, "--quantize", "--debug")
     assert result.exit_code == 3, "it tells even if int8 fails its gate"
     lines = result.stderr.splitlines()
     first = lines.index("signal-to-noise ratio after each layer of int8, against float:") + 1
@@ -86,10 +97,11 @@ def test_debug_names_the_layers_that_lose_most(run_folder: Path) -> None:
     assert set(named) < set(layers)
 
 
+@pytest.mark.usefixtures("_demanding")
 def test_failed_gate_exits_3_and_keeps_the_earlier_export(run_folder: Path) -> None:
     assert export(run_folder).exit_code == 0
     before = {path.name: path.read_bytes() for path in (run_folder / "export").iterdir()}
-    result = export(run_folder, "--quantize", "--max-drop=-100")
+    result = export(run_folder, "--quantize")
     assert result.exit_code == 3
     assert result.stdout == ""
     assert result.stderr.splitlines()[-1].startswith("Error: int8 loses ")
@@ -107,6 +119,7 @@ def test_damaged_weights_are_one_line(run_folder: Path) -> None:
     ("arguments", "exit_code", "message"),
     [
         (["no-such-run"], 1, "is called 'no-such-run'"),
+        (["--max-drop=-1"], 2, "-1.0 is not a number of percentage points of 0 or more"),
         (["--max-drop", "nan"], 2, "nan is not a number of percentage points"),
         (["--name", "a/b"], 2, "'a/b' is not made of at most 100 letters, digits, '-', '_' and '.'"),
         (["--debug"], 2, "--debug is about int8, which only --quantize makes"),

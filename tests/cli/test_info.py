@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from tiny import TINY
 
 from cifar_edge import __version__
+from cifar_edge.cli.installation import fits
 from cifar_edge.cli.main import main
 from cifar_edge.measure.processor import int8_instructions, int8_verdict
 from cifar_edge.runtime.classifier import Classifier
@@ -141,6 +142,64 @@ def test_missing_packages_are_said_with_their_remedy(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(metadata, "requires", lambda name: [*declared, 'pyarrow>=15; extra == "hub"'])
     assert record()["extras"] == {"train": {"torch": None, "onnx": "1.0"}, "hub": {"pyarrow": "1.0"}}
     assert "  [train]       missing torch: pip install 'cifar-edge[train]'\n  [hub]         pyarrow 1.0\n" in info()
+
+
+@pytest.mark.parametrize(
+    ("version", "clauses", "fit"),
+    [
+        ("2.14.1", ">=2.14", True),
+        ("2.9.0", ">=2.14", False),
+        ("1.21.3", ">=1.18.1,!=1.21.*", False),
+        ("1.22", ">=1.18.1,!=1.21.*", True),
+        ("2.14.1+cu130", "==2.14.1", True),
+        ("2.14.1", "==2.14", False),
+        ("4.3", "~=4.1", True),
+        ("5.0", "~=4.1", False),
+        ("unheard-of", ">=1", True),
+    ],
+)
+def test_which_versions_fit(version: str, clauses: str, fit: bool) -> None:
+    assert fits(version, clauses) is fit
+
+
+def test_a_sound_installation_has_no_problems() -> None:
+    assert record()["problems"] == []
+    assert info().endswith("problems        none\n")
+
+
+def test_what_is_wrong_is_said_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib import metadata
+
+    versions = {"torch": "2.15.0", "torchvision": "0.29.1", "numpy": "1.20"}
+    needed = {
+        "cifar-edge": [
+            "numpy>=1.26",
+            'torch>=2.14; extra == "train"',
+            'onnx; extra == "train"',
+            'torchvision; extra == "train"',
+        ],
+        "torchvision": ["numpy", "torch==2.14.1"],
+    }
+
+    def version(name: str) -> str:
+        if name == "onnx":
+            raise metadata.PackageNotFoundError
+        return versions.get(name, "99")
+
+    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setattr(metadata, "requires", lambda name: needed.get(name))
+    Path("cache").write_text("a file")
+    monkeypatch.setenv("CIFAR_EDGE_DATA", "nowhere")
+    found = {each["problem"]: each["mend"] for each in record()["problems"]}
+    assert found == {
+        "numpy 1.20 does not fit: cifar-edge needs numpy>=1.26": "pip install 'numpy>=1.26'",
+        "onnx missing": "pip install 'cifar-edge[train]'",
+        "torch 2.15.0 does not fit: torchvision 0.29.1 needs torch==2.14.1": "pip install 'torch==2.14.1'",
+        f"the cache cannot be written: {Path('cache/cifar-edge').absolute()}": "mend the rights of that folder, or set "
+        "XDG_CACHE_HOME",
+        "$CIFAR_EDGE_DATA names no data: nowhere": "correct it, or unset CIFAR_EDGE_DATA",
+    }
+    assert "problem         onnx missing\n  mend it       pip install 'cifar-edge[train]'\n" in info()
 
 
 def test_it_fits_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -238,6 +238,16 @@ def test_what_cannot_be_gone_on_with() -> None:
     assert "columns" in predict("0.png", "--resume", "two.csv").stderr  # of one class
 
 
+def test_a_csv_of_an_earlier_version_keeps_its_columns() -> None:
+    Path("out.csv").write_text("version,input,model,label,score,error\n1,0.png,old,cat,0.5,\n")
+    result = predict("0.png", "1.png", "--resume", "out.csv")
+    assert result.exit_code == 0, result.stderr
+    header, first, second = csv.reader(Path("out.csv").read_text().splitlines())
+    assert header == ["version", "input", "model", "label", "score", "error"]
+    assert (first[1], first[2], second[1], len(second)) == ("0.png", "old", "1.png", 6)
+    assert "1 of these are from another model" in result.stderr
+
+
 def test_a_killed_command_loses_nothing(folder: Path) -> None:
     count = 3000
     (folder / "list").write_text("\n".join(f"./{'/.' * (number % 9)}/{number % 3}.png" for number in range(count)))

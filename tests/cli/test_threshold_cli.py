@@ -121,4 +121,4 @@ def test_evaluate_draws_the_mistakes(run: Path, tmp_path: Path) -> None:
     with Image.open(picture) as image:
         assert min(image.size) > 300
     result = command("evaluate", model, "--data", run.parent / "data", "--mistakes", tmp_path / "a.txt")
-    assert "--mistakes writes a .png file" in result.stderr
+    assert "is not the name of a .png file" in result.stderr

@@ -81,6 +81,8 @@ def test_a_saved_recipe_gives_the_same_weights(cifar_edge: RunCommand, trained: 
         ),
         (["train", "--recipe", "missing.toml"], 2, "cannot read the recipe missing.toml: No such file or directory"),
         (["train", "--epochs", "0"], 2, "not in the range"),
+        (["train", "--init", "none", "--set", "init=gn-cnn"], 2, "say the same"),
+        (["train", "--preview", "a.png", "--cross-validate", "2"], 2, "leave out --cross-validate"),
         (["train", "--name", "../x"], 2, "not a folder's name"),
         (["train", "--data", "sample", "--set", "holdout=500"], 1, "leaves none"),
         (["train", "--data", "sample", "--set", "teacher=nowhere"], 1, "the recipe's teacher: no file, run"),

@@ -100,7 +100,7 @@ def test_small_images_are_trained_on_for_the_epochs_asked_for(tmp_path: Path, sa
 
 
 def test_without_a_beginning_it_trains_as_ever(photographs: Path, tmp_path: Path) -> None:
-    for index, options in enumerate((("--init", "none", "--set", "fold.epochs=0"), ("--fold-epochs", "0"))):
+    for index, options in enumerate((("--set", "init=none", "--set", "fold.epochs=0"), ("--fold-epochs", "0"))):
         done = train("--data", photographs, "--holdout", "0.3", *options, "--epochs", "1", "--name", str(index))
         assert done.exit_code == 0, done.stderr
         recipe = Run(tmp_path / "runs" / str(index)).recipe

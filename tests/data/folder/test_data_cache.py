@@ -234,8 +234,10 @@ def test_the_cache_can_be_emptied(split: Path, cache: Path, tmp_path: Path) -> N
     load_dataset(split)
     (cache / "teachers").mkdir()
     (cache / "teachers" / "logits").write_bytes(b"1" * 1000)
+    (cache / "c").mkdir()
+    (cache / "c" / "library").write_bytes(b"2" * 2000)
     (cache / "cifar10.npz").write_bytes(b"fetched")
-    size = file_of(cache).stat().st_size + 1000
+    size = file_of(cache).stat().st_size + 3000
     done = CliRunner().invoke(main, ["data", "--empty-cache"])
     assert (done.exit_code, done.stdout) == (0, f"freed {size / 1e6:,.1f} MB in {cache}\n")
     assert [path.name for path in cache.iterdir()] == ["cifar10.npz"]
