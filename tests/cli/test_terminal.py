@@ -67,7 +67,9 @@ def test_any_name_is_shown_so_that_it_can_be_told(name: str) -> None:
 def test_names_and_labels(sample: Dataset) -> None:
     Image.fromarray(sample.test_images[0]).save(f"{HOSTILE}.png")
     labels = [f"{HOSTILE}{number}" for number in range(10)]
-    Path("hostile.onnx").write_bytes(tiny_model(metadata=changed_metadata(labels=labels, model=HOSTILE)))
+    Path("hostile.onnx").write_bytes(tiny_model(metadata=changed_metadata(labels=labels)))
+    Path("named.onnx").write_bytes(tiny_model(metadata=changed_metadata(model=HOSTILE)))
+    assert "its metadata has model = " in run("predict", "--model", "named.onnx", f"{HOSTILE}.png").stderr
     for form in ([], ["--csv"], ["--json"], ["--jsonl"]):
         result = run("predict", "--model", "hostile.onnx", f"{HOSTILE}.png", f"{HOSTILE}.gone", "--top", "9", *form)
         assert result.exit_code == 1
