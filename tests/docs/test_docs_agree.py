@@ -2,12 +2,11 @@
 
 import re
 import shlex
-import subprocess
 from pathlib import Path
 
 import click
 import pytest
-from conftest import CHECKOUT, ENTRY_POINT
+from conftest import CHECKOUT
 
 from cifar_edge.cli.main import main
 
@@ -126,21 +125,3 @@ def test_the_check_on_a_device_expects_what_the_card_says() -> None:
     (said,) = re.findall(r"the released int8 gn-cnn on (\d+)\)", (CHECKOUT / "docs" / "deploy.md").read_text())
     (card,) = re.findall(r"the embedded sample[^:]*?(\d+) \(int8\)", (CHECKOUT / "models/gn-cnn/README.md").read_text())
     assert said == card
-
-
-@pytest.mark.parametrize(("typed", "completed"), [("pre", "predict"), ("predict --thr", "--threshold")])
-def test_the_shell_completes_as_documented(typed: str, completed: str, tmp_path: Path) -> None:
-    """By the very line of docs/environment.md, in bash."""
-    (line,) = re.findall(r"echo '(eval .*bash_source.*)' >>", (CHECKOUT / "docs" / "environment.md").read_text())
-    words = shlex.split(f"cifar-edge {typed}")
-    program = f"""
-{line}
-COMP_WORDS=({shlex.join(words)}) COMP_CWORD={len(words) - 1}
-_cifar_edge_completion cifar-edge
-echo "${{COMPREPLY[@]}}"
-"""
-    variables = {"PATH": f"{ENTRY_POINT.parent}:/usr/bin:/bin"}
-    done = subprocess.run(
-        ["bash", "-c", program], cwd=tmp_path, env=variables, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout.split(), done.stderr) == (0, [completed], "")
