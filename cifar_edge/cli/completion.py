@@ -78,8 +78,13 @@ def complete_setting(only: str, incomplete: str) -> list[str]:
     key, equals, _ = incomplete.partition("=")
     if not equals:
         return _beginning((f"{key}=" for key in KEYS if key.startswith(only)), incomplete)
-    runs = [*_runs(), *released_models()] if key in {"init", "teacher"} else []
-    values = {bool: ["true", "false"]}.get(KEYS.get(key, str), list(PRECISIONS) if key == "precision" else runs)
+    values: Iterable[str] = ()
+    if KEYS.get(key) is bool:
+        values = ("true", "false")
+    elif key == "precision":
+        values = PRECISIONS
+    elif key in {"init", "teacher"}:
+        values = (*_runs(), *released_models())
     return _beginning((f"{key}={value}" for value in values), incomplete)
 
 

@@ -34,7 +34,7 @@ def command(as_json: bool) -> None:
 
     Example: cifar-edge info
     """
-    record = {
+    record: dict[str, Any] = {
         "version": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
