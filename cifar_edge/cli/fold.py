@@ -49,6 +49,7 @@ def command(
     from cifar_edge.data.reference import check_split_rule
 
     with needs("train"):
+        from cifar_edge.folding.fold import can_fold
         from cifar_edge.training.checkpoint import load_network
         from cifar_edge.training.machine import limit_threads
         from cifar_edge.training.run import fold_run
@@ -61,7 +62,8 @@ def command(
         raise ModelError(f"{run} is a released model, which is never written to; give a run")
     trained = load_network(folder)
     check_split_rule(trained.data)
-    dataset = load_again(trained.data, data, offline, holdout, strict, trained.size, Run(folder).recipe.source_size)
+    source_size = Run(folder).recipe.source_size if can_fold(trained.network) else None
+    dataset = load_again(trained.data, data, offline, holdout, strict, trained.size, source_size)
     accuracy_name = "validation" if Run(folder).summary.holdout_images else "test"
     with (
         interruptible("the run has not changed; fold it again") as stop,
