@@ -28,8 +28,8 @@ CONFUSIONS = 10
 
 
 def _png(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
-    if value is not None and value.suffix.lower() != ".png":
-        raise click.BadParameter(f"{value.name} is not the name of a .png file.")
+    if value is not None and Path(value).suffix.lower() != ".png":
+        raise click.BadParameter(f"{Path(value).name} is not the name of a .png file.")
     return value
 
 
