@@ -23,7 +23,7 @@ from cifar_edge.errors import CifarEdgeError, ModelError, RecipeError, TrainingE
 from cifar_edge.folding.batch_norm import with_batch_norm, without_batch_norm
 from cifar_edge.folding.fold import can_fold, fold
 from cifar_edge.folding.network import BatchNormNetwork, FoldedNetwork
-from cifar_edge.models.gn_cnn import GN_CNN_LAYERS
+from cifar_edge.models.gn_cnn import EARLIER_GN_CNN_LAYERS
 from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.resolve import resolve_run
 from cifar_edge.runs.run import Run
@@ -144,7 +144,7 @@ class Ablation:
             accuracy = None
         return Result(
             **asdict(case),
-            spec=search_space.write(GN_CNN_LAYERS),
+            spec=search_space.write(EARLIER_GN_CNN_LAYERS),
             train_epochs=self.recipe.epochs,
             mixup=self.recipe.mixup,
             weights_sha256=self.weights_sha256,

@@ -48,22 +48,24 @@ def command(name: str, size: int | None, as_json: bool) -> None:
     with needs("train"):
         from cifar_edge.folding.description import folded_network
         from cifar_edge.models import build, summarize
+        from cifar_edge.training.checkpoint import read_weights
     from cifar_edge.errors import ModelError, RecipeError
     from cifar_edge.runs.reading import NamedNetwork
     from cifar_edge.runs.resolve import named, resolve_run
     from cifar_edge.runs.run import Run
     from cifar_edge.spec import CIFAR10_LABELS, IMAGE_SIZE
 
-    network, int8 = NamedNetwork(name, CIFAR10_LABELS, IMAGE_SIZE), None
+    network, int8, weights = NamedNetwork(name, CIFAR10_LABELS, IMAGE_SIZE), None, None
     folder = named(name) if name else None
     if folder is not None and (Run(folder).is_begun or Run(folder).is_trained):
         run = Run(resolve_run(folder).path)
         network, int8 = run.network(), _int8_of(run)
+        weights = read_weights(run.weights()).state if run.is_trained else None
     side = size or network.size
     try:
         classes = len(network.labels)
         if network.layers is None:
-            summary = summarize(build(network.model, classes, side), side)
+            summary = summarize(build(network.model, classes, side, like=weights), side)
         else:
             summary = summarize(folded_network(network.layers, classes, side), side)
     except ValueError as error:

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from torch import nn
+from torch import Tensor, nn
 
 from cifar_edge.errors import ModelError, RecipeError
 from cifar_edge.messages import did_you_mean
 from cifar_edge.models.gn_cnn import (
-    GN_CNN_DW_LAYERS,
+    EARLIER_GN_CNN_LAYERS,
     GN_CNN_LAYERS,
     GN_CNN_MAX_LAYERS,
     GN_CNN_NANO_LAYERS,
@@ -29,10 +29,12 @@ class Family:
     Attributes:
         construct: number of classes and size S -> the untrained module; float32 ``[batch, 3, S, S]`` in, logits out.
         recipe: the default one, without the name; `default_recipe` adds that.
+        earlier: constructs what earlier versions of this package built by that name, so that their weights still load.
     """
 
     construct: Callable[[int, int], nn.Module]
     recipe: Recipe = field(default_factory=Recipe)
+    earlier: Callable[[int, int], nn.Module] | None = None
 
 
 _REFERENCE_RECIPE = Recipe(batch_size=64, learning_rate=0.1, crop=2, weight_decay=1e-4)
@@ -46,8 +48,7 @@ def _gn_cnn(layers: Sequence[Layer]) -> Callable[[int, int], nn.Module]:
 
 
 MODELS: Mapping[str, Family] = {
-    "gn-cnn": Family(_gn_cnn(GN_CNN_LAYERS), _GN_CNN_RECIPE),
-    "gn-cnn-dw": Family(_gn_cnn(GN_CNN_DW_LAYERS), _GN_CNN_RECIPE),
+    "gn-cnn": Family(_gn_cnn(GN_CNN_LAYERS), _GN_CNN_RECIPE, earlier=_gn_cnn(EARLIER_GN_CNN_LAYERS)),
     "gn-cnn-max": Family(_gn_cnn(GN_CNN_MAX_LAYERS), _GN_CNN_RECIPE),
     "gn-cnn-nano": Family(_gn_cnn(GN_CNN_NANO_LAYERS), _GN_CNN_RECIPE),
     "s8-layer": Family(partial(reference_network, norm=layer_norm), _REFERENCE_RECIPE),
@@ -83,10 +84,30 @@ def default_recipe(name: str) -> Recipe:
         raise RecipeError(str(error)) from error
 
 
-def build(name: str, classes: int = 10, size: int = IMAGE_SIZE) -> nn.Module:
+def build(
+    name: str, classes: int = 10, size: int = IMAGE_SIZE, *, like: Mapping[str, Tensor] | None = None
+) -> nn.Module:
     """A network for images of ``size``, with weights drawn from PyTorch's global generator.
+
+    Args:
+        name: one of `MODELS`.
+        classes: number of logits.
+        size: height and width of the images.
+        like: the weights that it is to have. If they are those of the network that an earlier version of this package
+            built by that name, that one is built.
 
     Raises:
         ModelError: no network has that name.
     """
-    return family(name).construct(classes, size)
+    known = family(name)
+    network = known.construct(classes, size)
+    if like is not None and known.earlier is not None and not _has_shapes(network, like):
+        earlier = known.earlier(classes, size)
+        if _has_shapes(earlier, like):
+            return earlier
+    return network
+
+
+def _has_shapes(network: nn.Module, weights: Mapping[str, Tensor]) -> bool:
+    own = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    return own == {name: tensor.shape for name, tensor in weights.items()}

@@ -143,7 +143,7 @@ def network_of(weights: Weights, path: Path) -> nn.Module:
     """
     if weights.layers is not None:
         return _described(weights, path)
-    network = build(weights.model, len(weights.labels), weights.size)
+    network = build(weights.model, len(weights.labels), weights.size, like=weights.state)
     _load_state(network, weights, path)
     return network
 

@@ -30,7 +30,7 @@ from cifar_edge.training.initial import folded_beginning, initial_network
 from cifar_edge.training.loop import Diverged, Epoch, Snapshot, fit, logits_of
 from cifar_edge.training.pretrained import EFFICIENTNET_LITE0, pretrained_teacher
 from cifar_edge.training.state import RunState, save_state
-from cifar_edge.training.step import Step
+from cifar_edge.training.step import Step, network_weights
 from cifar_edge.training.teacher import Teacher
 
 _HOLDOUT_SEED = 12345
@@ -153,7 +153,9 @@ class Phases:
         if recipe.init:
             folded = folded_beginning(recipe.init, recipe.model)
             return initial_network(folded, self.images, self.labels, classes)
-        return build(recipe.model, classes, recipe.size).to(self.device)
+        start = self.state.snapshot if self.state else None
+        begun = network_weights(start.tensors) if start else None
+        return build(recipe.model, classes, recipe.size, like=begun).to(self.device)
 
     def fold(
         self, network: nn.Module, summary: RunSummary, folded: FoldedNetwork | None = None

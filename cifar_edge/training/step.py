@@ -103,12 +103,9 @@ class Step:
         if state["calls"] < 0:
             raise ValueError("its number of steps is negative")
 
-        def part(name: str) -> dict[str, Tensor]:
-            return {key.removeprefix(name): tensor for key, tensor in state.items() if key.startswith(name)}
-
-        self.network.load_state_dict(part("network."))
-        self.ema.load_state_dict(part("average."))
-        for name, momentum in part("momentum.").items():
+        self.network.load_state_dict(network_weights(state))
+        self.ema.load_state_dict(_part(state, "average."))
+        for name, momentum in _part(state, "momentum.").items():
             parameter = parameters[name]
             buffer = torch.empty_like(parameter, requires_grad=False).copy_(momentum)
             self._optimizer_of(parameter).state[parameter]["momentum_buffer"] = buffer
@@ -235,6 +232,15 @@ class Step:
         difference = torch._foreach_sub(new, old)
         torch._foreach_mul_(difference, self._ema_weight)
         torch._foreach_add_(old, difference)
+
+
+def network_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of the network in what `Step.state` gave: name -> tensor."""
+    return _part(state, "network.")
+
+
+def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 
 def _floating_state(network: nn.Module) -> list[Tensor]:

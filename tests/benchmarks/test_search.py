@@ -21,7 +21,7 @@ from cifar_edge.errors import DataError, ModelError
 from cifar_edge.export.quantize import quantize
 from cifar_edge.folding.fold import fold
 from cifar_edge.models.gn_cnn import (
-    GN_CNN_DW_LAYERS,
+    EARLIER_GN_CNN_LAYERS,
     GN_CNN_LAYERS,
     GN_CNN_MAX_LAYERS,
     GN_CNN_NANO_LAYERS,
@@ -59,7 +59,7 @@ def test_even_kernels_too(layer: Layer) -> None:
 
 
 def test_what_the_words_mean() -> None:
-    assert search_space.parse("c32k4s2,n32,n32,n32s2,n32,n28,p64") == GN_CNN_LAYERS
+    assert search_space.parse("c32k4s2,n32,n32,n32s2,n32,n28,p64") == EARLIER_GN_CNN_LAYERS
     assert search_space.parse("c16,n24k5s2,d,dk5s2,p32s2") == (
         Layer(16, pointwise=True),
         Layer(24, kernel=5, stride=2),
@@ -77,7 +77,7 @@ def test_what_the_words_mean() -> None:
     )
 
 
-@pytest.mark.parametrize("layers", [GN_CNN_LAYERS, GN_CNN_DW_LAYERS, GN_CNN_MAX_LAYERS, GN_CNN_NANO_LAYERS])
+@pytest.mark.parametrize("layers", [GN_CNN_LAYERS, EARLIER_GN_CNN_LAYERS, GN_CNN_MAX_LAYERS, GN_CNN_NANO_LAYERS])
 def test_every_size_of_gn_cnn_can_be_written(layers: tuple[Layer, ...]) -> None:
     assert search_space.parse(search_space.write(layers)) == layers
 

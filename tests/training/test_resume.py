@@ -20,9 +20,12 @@ from safetensors.torch import load_file, save_file
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.errors import CifarEdgeError, DataError, Interrupted, ModelError, TrainingError
+from cifar_edge.models.registry import MODELS, Family
+from cifar_edge.models.summary import count_parameters
 from cifar_edge.runs.lock import held
 from cifar_edge.runs.recipe import FoldRecipe, Recipe
 from cifar_edge.training.callbacks import Callbacks
+from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.phases import Phases
 from cifar_edge.training.run import fold_run, resume, train
 from cifar_edge.training.state import load_state, save_state
@@ -148,6 +151,28 @@ def test_a_state_of_an_earlier_version_is_gone_on_with(tmp_path: Path, few: Data
     save_state(folder, replace(state, snapshot=replace(state.snapshot, tensors=tensors)))
     resume(folder, few)
     assert result(folder) == result(tmp_path / "whole")
+
+
+def test_a_run_of_the_earlier_gn_cnn_goes_on_as_that(
+    tmp_path: Path, few: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name has come to mean another network; runs keep theirs, from the state to the folded weights."""
+    recipe = SHORT.with_values(model="gn-cnn", fold=FoldRecipe(epochs=1))
+    earlier = MODELS["gn-cnn"].earlier
+    assert earlier is not None
+    with monkeypatch.context() as patch:
+        patch.setattr("cifar_edge.models.registry.MODELS", {"gn-cnn": Family(earlier)})
+        train(recipe, few, tmp_path / "whole")
+        folder = tmp_path / "parts"
+        with pytest.raises(Interrupted):
+            train(recipe, few, folder, callbacks=stopping_after(3))
+    resume(folder, few)
+    assert result(folder) == result(tmp_path / "whole")
+    loaded = load_network(folder)
+    assert loaded.folded is not None
+    assert (count_parameters(loaded.network), count_parameters(loaded.folded)) == (49_602, 49_158)
+    summary = CliRunner().invoke(main, ["summary", str(folder)], catch_exceptions=False).stdout
+    assert "49,602" in summary
 
 
 @pytest.fixture
