@@ -10,9 +10,12 @@ from benchmarks.cards.markdown import block, paragraph, table
 from benchmarks.cards.trainings import Training
 from cifar_edge.measure.timing import LARGE_BATCH
 from cifar_edge.models.summary import summarize
+from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.run import RECIPE
 
 TEACHER = "teacher.toml"
+FIRST = "first.toml"
+"""What a model was trained by first, where its folded network was then fine-tuned on by `RECIPE`."""
 
 
 def layers(model: Released) -> str:
@@ -47,8 +50,9 @@ def latency(model: Released) -> str:
 
 def training(model: Released) -> str:
     """How it was trained, and how to do that again."""
-    recipe, summary = model.recipe, model.summary
-    told = f"{recipe.epochs} epochs by [{RECIPE}]({RECIPE}), seed {recipe.seed}, on {summary.train_images:,} images"
+    last, summary = model.recipe, model.summary
+    named, recipe = _begun_by(model)
+    told = f"{recipe.epochs} epochs by [{named}]({named}), seed {recipe.seed}, on {summary.train_images:,} images"
     if recipe.augmented_copies:
         told += f" in {recipe.augmented_copies} augmented copies"
     if recipe.muon_learning_rate:
@@ -63,6 +67,9 @@ def training(model: Released) -> str:
         )
     if recipe.fold.epochs:
         told += f"; then its norms were folded, and the batch-norm form trained alike for {recipe.fold.epochs} epochs"
+    if named != RECIPE:
+        told += f", and for {last.fold.epochs} more by [{RECIPE}]({RECIPE})"
+        told += f", whose copies are shifted anew by up to {last.copy_shift} pixel each time" if last.copy_shift else ""
     on_cpu = summary.device == "cpu"
     processor = f"a CPU (threads: {summary.threads})" if on_cpu else f"one {summary.device}"
     torch_version = (summary.versions or {})["torch"]
@@ -75,6 +82,12 @@ def training(model: Released) -> str:
             )
     told = " ".join([told, *(summary.notes or ())])
     commands = [f"cifar-edge train --recipe models/{model.name}/{RECIPE}"]
+    if named != RECIPE:
+        commands = [
+            f"cifar-edge train --recipe models/{model.name}/{FIRST} --name again",
+            f"cp models/{model.name}/{RECIPE} runs/again/{RECIPE}",
+            f"cifar-edge fold runs/again --continue --epochs {last.fold.epochs}",
+        ]
     for index, teacher in reversed(list(enumerate(recipe.teachers))):
         seed = f" --seed {index}" if index else ""
         commands.insert(0, f"cifar-edge train --recipe models/{model.name}/{TEACHER}{seed} --name {Path(teacher).name}")
@@ -96,6 +109,12 @@ def training(model: Released) -> str:
             block("\n".join(released)),
         ]
     )
+
+
+def _begun_by(model: Released) -> tuple[str, Recipe]:
+    """The recipe that its training began by, and the name of its file."""
+    first = model.folder / FIRST
+    return (FIRST, Recipe.from_file(first)) if first.exists() else (RECIPE, model.recipe)
 
 
 def seeds(model: Released) -> str:

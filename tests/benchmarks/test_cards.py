@@ -141,8 +141,7 @@ def test_gn_cnn_holds_what_it_promises() -> None:
     assert int8.file is not None
     assert max(form.parameters for form in model.forms) <= 50_000
     assert int8.file.stat().st_size <= 60_000
-    assert model.report["rows"][-1]["accuracy"]["value"] >= 0.88
-    assert sorted(each.seed for each in model.trainings if each.model == "gn-cnn" and not each.holdout) == [0, 1, 2]
+    assert model.report["rows"][-1]["accuracy"]["value"] >= 0.895
 
 
 def test_gn_cnn_nano_fits_the_smallest_devices() -> None:

@@ -101,7 +101,6 @@ def test_recipes_of_earlier_versions_are_read_as_ever() -> None:
 
 def test_the_recipes_of_released_models_are_read() -> None:
     files = sorted((CHECKOUT / "models").glob("*/*.toml"))
-    assert Recipe.from_file(CHECKOUT / "models" / "gn-cnn" / "recipe.toml").fold.epochs == 300
     assert len([Recipe.from_file(file) for file in files]) > 3
 
 
