@@ -17,7 +17,7 @@ from cifar_edge.training.own_images import beginning
 _IMAGES = 512
 """Images that the statistics of the batch norms are of, so that activations of large images fit into memory."""
 _BATCH = 100
-_RIDGE = 0.1
+_RIDGE = 1.0
 _LOGIT = 2.0
 """What the closed form aims at: the logit of the right class, and with the sign turned that of each other class."""
 
