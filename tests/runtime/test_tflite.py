@@ -181,7 +181,7 @@ def packed(model: Any) -> bytes:
         (with_tensor(isVariable=True), ContractError, "it has a tensor that is variable"),
         (with_operator(inputs=[1, 2]), ContractError, "it has a CONV_2D of other inputs"),
         (with_operator(inputs=[30, 2, 3]), ContractError, "it has a CONV_2D of other inputs"),
-        (with_operator(inputs=[1, 2, -1]), ContractError, "it refers to number -1 of 31"),
+        (with_operator(inputs=[1, 2, -1]), ContractError, r"it refers to number -1 of \d+"),
         (with_operator(outputs=[0]), ContractError, "it has a CONV_2D of other outputs"),
         (with_operator(strideW=0), ContractError, r"it has a CONV_2D of sizes \[0, 2, 1, 1\]"),
         (lambda content: written(scores=True), ContractError, "its output is scores.* export it without --scores"),
