@@ -11,7 +11,6 @@ from click.shell_completion import CompletionItem
 
 NETWORKS = (
     "gn-cnn",
-    "gn-cnn-dw",
     "gn-cnn-max",
     "gn-cnn-nano",
     "s8-layer",

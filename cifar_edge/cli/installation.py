@@ -5,8 +5,10 @@ Only versions and records are read, nothing is loaded. So it takes no time, and 
 
 import os
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Set
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,11 @@ Problem = tuple[str, str]
 
 def problems(record: dict[str, Any]) -> list[dict[str, str]]:
     """The problems that the record of `cifar-edge info` shows: each a ``problem``, and how to ``mend`` it."""
+    extras: dict[str, dict[str, str | None]] = record["extras"]
+    shared = {name for name, count in Counter(chain.from_iterable(extras.values())).items() if count > 1}
     found = [
         *_of_packages("", record["packages"]),
-        *(each for extra, packages in record["extras"].items() for each in _of_packages(f"[{extra}]", packages)),
+        *(each for extra, packages in extras.items() for each in _of_packages(f"[{extra}]", packages, shared)),
         *_of_model(record["predict"]),
         *_of_cache(record["cache"]),
         *_of_data(record["data"]),
@@ -30,10 +34,13 @@ def problems(record: dict[str, Any]) -> list[dict[str, str]]:
     return [{"problem": problem, "mend": mend} for problem, mend in dict.fromkeys(found)]
 
 
-def _of_packages(extra: str, packages: dict[str, str | None]) -> Iterator[Problem]:
-    """Packages that are missing, though others of the extra are there, and those that do not fit together."""
+def _of_packages(extra: str, packages: dict[str, str | None], shared: Set[str] = frozenset()) -> Iterator[Problem]:
+    """Packages that are missing, though others of the extra are there, and those that do not fit together.
+
+    Those ``shared`` with another extra do not tell which one was installed.
+    """
     missing = [name for name, version in packages.items() if version is None]
-    if missing and (not extra or len(missing) < len(packages)):
+    if missing and (not extra or packages.keys() - missing - shared):
         yield f"{', '.join(missing)} missing", f"pip install 'cifar-edge{extra}'"
     for name, version in packages.items():
         if version is None:

@@ -39,7 +39,7 @@ def command(
     offline: bool,
     as_json: bool,
 ) -> None:
-    """Write a report to look at: one HTML file, which needs no network.
+    """Write a report to look at, in one HTML file without links.
 
     It shows the curves of the training, confusion matrix and classes, the wrong test images with what spoke for the
     mistake, files, gates, size, latency and RAM by target, the recipe and how to repeat it. What a run lacks is left

@@ -271,7 +271,7 @@ def test_a_pool_of_several_windows_is_exported(sample: Dataset) -> None:
     [
         ({"labels": ["cat"]}, "labels are 1 names"),
         ({"labels": ["cat"] * 10}, "different names"),
-        ({"name": "../x"}, "is not made of letters"),
+        ({"name": "../x"}, "is not made of at most 100 letters"),
         ({"targets": ["coreml"]}, "no target is called"),
         ({"test": None}, "is a pair"),
         ({"reference": nn.Linear(3, 3)}, "training mode"),

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset, load_dataset
+from cifar_edge.data.dataset import SPLIT_RULE
 from cifar_edge.errors import CifarEdgeError, DataError, Interrupted, ModelError, TrainingError
 from cifar_edge.models.registry import MODELS, Family
 from cifar_edge.models.summary import count_parameters
@@ -258,7 +259,7 @@ def test_other_images_are_refused(unfinished: Path, few: Dataset) -> None:
 
 
 def test_own_pictures_that_were_changed_are_refused(tmp_path: Path, few: Dataset) -> None:
-    folder, own = tmp_path / "run", replace(few, folder=Path("/pictures"))
+    folder, own = tmp_path / "run", replace(few, folder=Path("/pictures"), split_rule=SPLIT_RULE)
     with pytest.raises(Interrupted):
         train(SHORT.with_values(model="s8-group"), own, folder, callbacks=stopping_after(1))
     labels = few.train_labels.copy()
@@ -272,7 +273,7 @@ def test_own_pictures_that_were_changed_are_refused(tmp_path: Path, few: Dataset
 
 
 def test_own_pictures_of_an_earlier_rule_are_refused(tmp_path: Path, few: Dataset) -> None:
-    folder, own = tmp_path / "run", replace(few, folder=Path("/pictures"))
+    folder, own = tmp_path / "run", replace(few, folder=Path("/pictures"), split_rule=SPLIT_RULE)
     with pytest.raises(Interrupted):
         train(SHORT.with_values(model="s8-group"), own, folder, callbacks=stopping_after(1))
     state = load_state(folder)
@@ -282,7 +283,7 @@ def test_own_pictures_of_an_earlier_rule_are_refused(tmp_path: Path, few: Datase
 
 
 def test_classes_that_were_renamed_are_refused_once_there_are_weights(tmp_path: Path, few: Dataset) -> None:
-    folder, own = tmp_path / "run", replace(few, folder=Path("/pictures"))
+    folder, own = tmp_path / "run", replace(few, folder=Path("/pictures"), split_rule=SPLIT_RULE)
     renamed = replace(own, labels=("aircraft", *few.labels[1:]))
     with pytest.raises(Interrupted):
         train(SHORT.with_values(epochs=1, fold=FoldRecipe(epochs=1)), own, folder, callbacks=stopping_after(6))
