@@ -114,7 +114,8 @@ class Network(nn.Module):
 
 @pytest.mark.parametrize("examples", [6, pytest.param(30, marks=pytest.mark.thorough)])
 def test_all_targets_agree(sample: Dataset, examples: int) -> None:
-    @settings(max_examples=examples, deadline=None)
+    # The thorough test draws others each time; `make test` must not depend on chance.
+    @settings(max_examples=examples, deadline=None, derandomize=examples == 6)
     @given(
         blocks=st.lists(BLOCK, max_size=3),
         head=st.sampled_from(["features", "logits", "pool"]),
