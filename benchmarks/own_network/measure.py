@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 from ai_edge_litert.interpreter import Interpreter
-from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import nn
 
 import cifar_edge.export as edge
 from benchmarks.own_network.results import Line
+from benchmarks.quantize_static import quantize_tuned
 from cifar_edge.data import Dataset
 from cifar_edge.errors import GateFailed
 from cifar_edge.export.report import Report
@@ -23,9 +22,10 @@ from cifar_edge.export.targets import litert
 from cifar_edge.measure.timing import machine, session_run, take_turns
 from cifar_edge.models.summary import count_parameters
 from cifar_edge.runtime.model import load, run
-from cifar_edge.spec import INPUT_NAME
 
 _TARGETS = ("c", "litert")
+_OPERATORS = ("Conv", "Gemm", "Relu", "Clip", "Add", "MaxPool", "GlobalAveragePool")
+"""What quantize_static computes in integers."""
 _ROUNDS, _RUNS, _WARM_UP = 20, 20, 5
 _TIMED = 100
 """Images that each file classifies in turn, since one image again and again makes branches predictable."""
@@ -134,32 +134,12 @@ def _exported(
 
 def static(file: Path, images: Images) -> onnxruntime.InferenceSession:
     """What quantize_static makes of an ``.onnx`` file, tuned as its documentation advises, with one thread."""
-    prepared, target = file.with_suffix(".prepared.onnx"), file.with_suffix(".static.onnx")
-    quant_pre_process(file, prepared, skip_symbolic_shape=True)
-    quantize_static(
-        prepared,
-        target,
-        _CalibrationImages(images),
-        op_types_to_quantize=["Conv", "Gemm", "Relu", "Clip", "Add", "MaxPool", "GlobalAveragePool"],
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-    )
+    target = file.with_suffix(".static.onnx")
+    quantize_tuned(file, target, images, _OPERATORS)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3  # it warns of shapes that quantize_static left in the file
     return onnxruntime.InferenceSession(target, options, providers=["CPUExecutionProvider"])
-
-
-class _CalibrationImages(CalibrationDataReader):  # type: ignore[misc] # onnxruntime ships no types
-    """Images one at a time."""
-
-    def __init__(self, images: Images) -> None:
-        self._images = iter(images[:, None])
-
-    def get_next(self) -> dict[str, Images] | None:
-        image = next(self._images, None)
-        return None if image is None else {INPUT_NAME: image}
 
 
 def _call(session: object) -> Call:

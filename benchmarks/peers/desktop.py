@@ -1,7 +1,7 @@
 """The usual tools of a PC: PyTorch, onnxruntime and OpenVINO, with what they make of a network."""
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -10,14 +10,17 @@ from typing import Any
 
 import onnxruntime
 import torch
-from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_dynamic, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.quantization import quantize_dynamic, quantize_static
 from torch import nn
 
 from benchmarks.peers.peer import CALIBRATION_IMAGES, IMAGE_SHAPE, Classify, Logits, Network, Peer, Pixels
+from benchmarks.quantize_static import CalibrationImages, quantize_tuned
 from cifar_edge.models.pixels import PixelNetwork
 from cifar_edge.spec import INPUT_NAME, OUTPUT_NAME
 from cifar_edge.training.checkpoint import TrainedNetwork
+
+_OPERATORS = ("Conv", "Gemm")
+"""What quantize_static, tuned, computes in integers."""
 
 
 def eager(trained: TrainedNetwork) -> Peer:
@@ -68,11 +71,11 @@ def usual_tools(trained: TrainedNetwork, training_images: Pixels, folder: Path) 
     has a folded form, that is tried too, to tell what folding brings from what `cifar-edge export` makes of it.
     """
     fp32, dynamic, static, tuned = (folder / f"{name}.onnx" for name in ("fp32", "dynamic", "static", "tuned"))
-    network = Network.of(trained.name, trained.network)
+    network, calibration = Network.of(trained.name, trained.network), training_images[:CALIBRATION_IMAGES]
     _export(trained.network, fp32)
     quantize_dynamic(fp32, dynamic)
-    quantize_static(fp32, static, _CalibrationImages(training_images))
-    _quantize_tuned(fp32, tuned, training_images)
+    quantize_static(fp32, static, CalibrationImages(calibration))
+    quantize_tuned(fp32, tuned, calibration, _OPERATORS)
     files = [
         ToolFile("torch.onnx.export", network, fp32, "fp32"),
         ToolFile("quantize_dynamic", network, dynamic, "int8", compared=False),
@@ -82,7 +85,7 @@ def usual_tools(trained: TrainedNetwork, training_images: Pixels, folder: Path) 
     if trained.folded is not None:
         folded, folded_tuned = folder / "folded.onnx", folder / "folded-tuned.onnx"
         _export(trained.folded, folded)
-        _quantize_tuned(folded, folded_tuned, training_images)
+        quantize_tuned(folded, folded_tuned, calibration, _OPERATORS)
         network = Network.of(f"{trained.name}, folded", trained.folded)
         files.append(ToolFile("folded, quantize_static tuned", network, folded_tuned, "int8"))
     return files
@@ -108,31 +111,6 @@ def _export(network: nn.Module, file: Path) -> None:
         external_data=False,  # quant_pre_process does not find weights in a file of their own
         verbose=False,
     )
-
-
-def _quantize_tuned(fp32: Path, target: Path, training_images: Pixels) -> None:
-    prepared = target.with_suffix(".prepared.onnx")
-    quant_pre_process(fp32, prepared, skip_symbolic_shape=True)
-    quantize_static(
-        prepared,
-        target,
-        _CalibrationImages(training_images),
-        op_types_to_quantize=["Conv", "Gemm"],
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-    )
-
-
-class _CalibrationImages(CalibrationDataReader):  # type: ignore[misc] # onnxruntime ships no types
-    """The first `CALIBRATION_IMAGES` training images, one at a time."""
-
-    def __init__(self, images: Pixels) -> None:
-        self._images: Iterator[Pixels] = (images[index : index + 1] for index in range(CALIBRATION_IMAGES))
-
-    def get_next(self) -> dict[str, Pixels] | None:
-        image = next(self._images, None)
-        return None if image is None else {INPUT_NAME: image}
 
 
 def in_onnxruntime(file: ToolFile) -> Peer:
