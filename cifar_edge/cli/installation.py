@@ -23,7 +23,8 @@ Problem = tuple[str, str]
 def problems(record: dict[str, Any]) -> list[dict[str, str]]:
     """The problems that the record of `cifar-edge info` shows: each a ``problem``, and how to ``mend`` it."""
     extras: dict[str, dict[str, str | None]] = record["extras"]
-    shared = {name for name, count in Counter(chain.from_iterable(extras.values())).items() if count > 1}
+    counts = Counter(chain(record["packages"], *extras.values()))
+    shared = {name for name, count in counts.items() if count > 1}
     found = [
         *_of_packages("", record["packages"]),
         *(each for extra, packages in extras.items() for each in _of_packages(f"[{extra}]", packages, shared)),
@@ -35,25 +36,34 @@ def problems(record: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _of_packages(extra: str, packages: dict[str, str | None], shared: Set[str] = frozenset()) -> Iterator[Problem]:
-    """Packages that are missing, though others of the extra are there, and those that do not fit together.
+    """Packages that are missing, and those that do not fit together; nothing of an extra that was not installed.
 
-    Those ``shared`` with another extra do not tell which one was installed.
+    Packages ``shared`` with the base install or another extra do not tell whether it was.
     """
     missing = [name for name, version in packages.items() if version is None]
-    if missing and (not extra or packages.keys() - missing - shared):
+    if extra and not packages.keys() - missing - shared:
+        return
+    if missing:
         yield f"{', '.join(missing)} missing", f"pip install 'cifar-edge{extra}'"
     for name, version in packages.items():
         if version is None:
             continue
         for requirement in _requirements("cifar-edge"):
             wanted, clauses, marker = _parsed(requirement)
-            if wanted == _normal(name) and not re.search("dev|bench", marker) and not fits(version, clauses):
+            if wanted == _normal(name) and _counts(marker, extra) and not fits(version, clauses):
                 yield _misfit("cifar-edge", name, version, clauses)
         for requirement in _requirements(name):  # torchvision names the one torch that it was built for
             wanted, clauses, marker = _parsed(requirement)
             has = None if marker else _installed(wanted)
             if has is not None and not fits(has, clauses):
                 yield _misfit(f"{name} {version}", wanted, has, clauses)
+
+
+def _counts(marker: str, extra: str) -> bool:
+    """Whether a requirement with this marker is one of the base install, or of ``extra``, such as ``[train]``."""
+    return "extra" not in marker or (
+        bool(extra) and re.search(rf"""['"]{re.escape(extra[1:-1])}['"]""", marker) is not None
+    )
 
 
 def _misfit(who: str, package: str, version: str, clauses: str) -> Problem:
@@ -129,8 +139,9 @@ def _of_cache(cache: dict[str, Any]) -> Iterator[Problem]:
         yield "there is no folder for the cache", "set HOME or XDG_CACHE_HOME"
         return
     folder = Path(cache["path"])
-    there = next(each for each in (folder, *folder.parents) if each.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+    # os.access says no where a folder may not be looked into; Path.exists raises an error.
+    there = next((each for each in (folder, *folder.parents) if os.access(each, os.F_OK)), None)
+    if there is None or not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         yield f"the cache cannot be written: {folder}", "mend the rights of that folder, or set XDG_CACHE_HOME"
 
 

@@ -93,9 +93,9 @@ def recipe_of(options: Options) -> "Recipe":
         recipe = recipe_for_images(init, shorter_sides(folder) if folder is not None else [])
     else:
         recipe = default_recipe(model)
-    if options.changes.get("teacher") == EFFICIENTNET_LITE0:
-        recipe = recipe.with_values(temperature=TEMPERATURE)
     recipe = recipe.updated(options.settings).changed(dict(options.changes))
+    if EFFICIENTNET_LITE0 in recipe.teachers and options.file is None and "temperature" not in _asked(options):
+        recipe = recipe.with_values(temperature=TEMPERATURE)
     if options.init is None and recipe.init and options.file is None:
         note(f"beginning with the released {recipe.model} (--init none begins with random weights)")
     return recipe
@@ -105,10 +105,14 @@ def with_budget(recipe: "Recipe", options: Options, images: int) -> "Recipe":
     """``recipe`` with the number of steps for so many training images, unless an option says how long to train."""
     from cifar_edge.training.own_images import with_steps
 
-    asked = {setting.partition("=")[0].strip() for setting in options.settings} | set(options.changes)
-    if not recipe.init or options.file is not None or asked & {"epochs", "steps_per_epoch"}:
+    if not recipe.init or options.file is not None or _asked(options) & {"epochs", "steps_per_epoch"}:
         return recipe
     return with_steps(recipe, images)
+
+
+def _asked(options: Options) -> set[str]:
+    """The keys of the recipe that options set."""
+    return {setting.partition("=")[0].strip() for setting in options.settings} | set(options.changes)
 
 
 def costs(recipe: "Recipe", classes: int) -> str:

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from cifar_edge.c.library import FOLDER as COMPILED
 from cifar_edge.errors import CifarEdgeError, DataError
 from cifar_edge.files import try_lock
 
-IMAGE_FOLDERS, TEACHERS = "own", "teachers"
-"""Folders in the cache for decoded images, and for logits of teachers."""
+IMAGE_FOLDERS, TEACHERS, COMPILED = "own", "teachers", "c"
+"""Folders in the cache for decoded images, for logits of teachers, and for compiled C."""
 
 COMPUTED = (IMAGE_FOLDERS, TEACHERS, COMPILED)
 """Folders in the cache whose content can be computed again."""

@@ -72,7 +72,7 @@ class Dataset:
         split_rule: number of the rule that ordered and split an image folder; None for CIFAR-10.
         names: SHA-256 of an image's pixels (see `image_digests`) -> its file, relative to the folder; empty
             for CIFAR-10.
-        contents: the same -> SHA-256 of the bytes of its file, in hexadecimal: equal at every size.
+        contents: the same -> SHA-256 of the bytes of each file with these pixels, in hexadecimal: equal at every size.
         train_sources: the training images at a larger size, to take crops from, uint8 ``[N, L, L, 3]``; None where they
             were not asked for.
     """
@@ -89,7 +89,7 @@ class Dataset:
     other: Path | None = None
     split_rule: int | None = None
     names: Mapping[str, str] = field(default_factory=dict, repr=False)
-    contents: Mapping[str, str] = field(default_factory=dict, repr=False)
+    contents: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     train_sources: Images | None = None
 
     @property

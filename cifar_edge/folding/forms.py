@@ -237,7 +237,16 @@ def _filled(module: nn.Module, tensors: Mapping[str, Any]) -> nn.Module:
 
 
 def module_of(target: object, arguments: Sequence[Any], settings: Mapping[str, Any]) -> nn.Module:
-    """The module that does what a module, a function or a method does; see `forms`."""
+    """The module that does what a module, a function or a method does; see `forms`.
+
+    Args:
+        target: the module or function, or the name of the method.
+        arguments: of the call, without the tensor.
+        settings: its arguments by name.
+
+    Raises:
+        Refused: nothing here does the same.
+    """
     if isinstance(target, nn.Module):
         return target
     name = target if isinstance(target, str) else getattr(target, "__name__", "")

@@ -59,12 +59,17 @@ MODELS: Mapping[str, Family] = {
 }
 
 
+_OLD_NAMES = {"gn-cnn-dw": "gn-cnn"}
+"""Names of networks in earlier versions -> names today; runs with old names are read too."""
+
+
 def family(name: str) -> Family:
-    """The registered network of that name.
+    """The registered network of that name, which may be one of an earlier version.
 
     Raises:
         ModelError: no network has that name.
     """
+    name = _OLD_NAMES.get(name, name)
     if name not in MODELS:
         raise ModelError(
             f"no network is called {name!r}{did_you_mean(name, MODELS)}; there are {', '.join(sorted(MODELS))}"

@@ -21,7 +21,7 @@ from cifar_edge.runs.epochs import EpochRecord
 from cifar_edge.runs.exports import EXPORT, Export
 from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.resolve import named, resolve_run
-from cifar_edge.runs.run import FOLD_METRICS, RECIPE, SUMMARY, Run
+from cifar_edge.runs.run import RECIPE, SUMMARY, Run
 from cifar_edge.runs.summary import RunSummary
 from cifar_edge.training.checkpoint import TrainedNetwork
 
@@ -157,16 +157,10 @@ def subject_of(run: Run, export: Export, tested: Tested | None, untested: str = 
 
 
 def _records(run: Run) -> list[EpochRecord]:
-    """The epochs of a finished run, those of a later folding in place of the first one, or after it if it went on."""
-    records: list[EpochRecord] = []
+    """The epochs of a finished run, those of a later folding in place of the first one."""
     with suppress(ModelError):
-        records = run.metrics()
-    with suppress(ModelError):
-        later = run.metrics(FOLD_METRICS)
-        first = [record for record in records if record.phase == "fold"]
-        went_on = len(first) + len(later) <= (run.summary.fold_epochs or 0)
-        records = [record for record in records if went_on or record.phase == "train"] + later
-    return records
+        return [*(record for record in run.metrics() if record.phase == "train"), *run.fold_metrics()]
+    return []
 
 
 def _on_a_microcontroller(export: Export) -> tuple[int | None, int | None]:

@@ -169,6 +169,8 @@ class Recipe:
             raise RecipeError(f"patience = {self.patience} needs validation images: set holdout to their number")
         if self.steps_per_epoch and self.augmented_copies:
             raise RecipeError("augmented_copies are of whole passes over the images; leave steps_per_epoch = 0")
+        if self.copy_shift and not self.augmented_copies:
+            raise RecipeError(f"copy_shift = {self.copy_shift} shifts augmented copies: set augmented_copies")
         if self.precision not in PRECISIONS:
             raise RecipeError(f"precision = {self.precision!r} is not one of {', '.join(PRECISIONS)}")
 

@@ -210,6 +210,16 @@ class Run:
 
         return read_csv(self.path / name)
 
+    def fold_metrics(self) -> "list[EpochRecord]":
+        """The epochs of the last folding: of the run's own, or of `FOLD_METRICS` if it was folded after the training.
+
+        Raises:
+            ModelError: a file is damaged, or there is none.
+        """
+        if (self.path / FOLD_METRICS).exists():
+            return self.metrics(FOLD_METRICS)
+        return [record for record in self.metrics() if record.phase == "fold"]
+
     def write_metrics(self, records: "Sequence[EpochRecord]", name: str = METRICS, *, durable: bool = True) -> None:
         """Write the epochs as ``metrics.csv``, or as `FOLD_METRICS` if the run was folded after the training.
 

@@ -107,7 +107,10 @@ def fit(
         try:
             step.load_state(start.tensors)
         except ValueError as error:
-            raise UnfitState(f"the state does not fit the network: {reason(error)}") from error
+            raise UnfitState(
+                "the state does not fit the network, or what this began with is another today; train anew: "
+                f"{reason(error)}"
+            ) from error
         first, done = start.epoch + start.steps // steps, start.steps % steps
     for number in range(first, recipe.epochs + 1):
         if not done and ended():

@@ -107,10 +107,9 @@ def original(dataset: Dataset, index: int) -> tuple[Images, str]:
         return image, ""
     path = base_folder(dataset.folder) / name
     try:
-        shown = read_pixels(path, size=max(_SHOWN_SIZE, dataset.size))
         with Image.open(path) as file:
-            side = max(min(file.size), dataset.size)
-        return (shown if side >= len(shown) else read_pixels(path, size=side)), name
+            side = min(file.size)
+        return read_pixels(path, size=max(dataset.size, min(side, _SHOWN_SIZE))), name
     except (ImageError, OSError):  # moved or changed since it was read
         return image, name
 

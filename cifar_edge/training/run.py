@@ -210,6 +210,7 @@ def fold_run(
     if summary.temperature is not None:  # the int8 temperature was fitted to the previous folded weights
         kept = {precision: value for precision, value in summary.temperature.items() if precision != "int8"}
         summary = replace(summary, temperature=kept)
+    before = origins(recipe)
     with held(folder), memory_for(recipe):
         phases = Phases(recipe, dataset, folder, where, callbacks or Callbacks())
         summary, logits = phases.fold(trained.network.to(where), summary, trained.folded if continued else None)
@@ -217,12 +218,19 @@ def fold_run(
         plots.draw_predictions(
             folder, dataset, logits.cpu().numpy(), _deployed_name(recipe.model, summary), phases.folded
         )
-        earlier = run.metrics(FOLD_METRICS) if continued and (folder / FOLD_METRICS).exists() else []
-        run.write_metrics([*earlier, *phases.records], FOLD_METRICS)
-        write_trained_on(folder, dataset, origins(recipe))  # runs of early versions do not have it
+        run.write_metrics(_counted_on(run.fold_metrics() if continued else [], phases.records), FOLD_METRICS)
+        write_trained_on(folder, dataset, before)  # runs of early versions do not have it
         run.write_summary(summary)
         run.write_recipe(recipe)
     return summary
+
+
+def _counted_on(earlier: list[EpochRecord], later: list[EpochRecord]) -> list[EpochRecord]:
+    """The epochs of a folding and of what continued it, with epochs and seconds counted on."""
+    if not earlier:
+        return later
+    epochs, seconds = earlier[-1].epoch, earlier[-1].seconds
+    return [*earlier, *(replace(each, epoch=epochs + each.epoch, seconds=seconds + each.seconds) for each in later)]
 
 
 def _recipe_to_fold(before: Recipe, settings: Sequence[str], epochs: int) -> Recipe:
@@ -271,6 +279,7 @@ def _cannot_fold(name: str) -> str:
 def _finish(phases: Phases, state: RunState) -> RunSummary:
     """Do all remaining phases, measure, draw the plots, and write the summary, which ends the run."""
     recipe, dataset, folder = phases.recipe, phases.dataset, phases.folder
+    before = origins(recipe)  # now, since a teacher may be moved while this trains
     network = phases.train()
     logits = logits_of(network, phases.test[0])
     validation = phases.validation
@@ -306,7 +315,7 @@ def _finish(phases: Phases, state: RunState) -> RunSummary:
     )
     summary = replace(summary, finished=_now(), seconds=phases.seconds())
     phases.run.write_metrics(phases.records)
-    write_trained_on(folder, dataset, origins(recipe))
+    write_trained_on(folder, dataset, before)
     phases.run.write_summary(summary)
     (folder / STATE).unlink(missing_ok=True)
     return summary

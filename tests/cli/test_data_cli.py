@@ -12,8 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 from data_helpers import serving, small_spec
 
+from cifar_edge.c import library
 from cifar_edge.cli.loading import load
 from cifar_edge.cli.main import main
+from cifar_edge.data.cache import COMPILED
 from cifar_edge.data.sample import FOLDER, RECORD
 from cifar_edge.spec import CIFAR10_LABELS
 
@@ -87,3 +89,7 @@ def test_a_terminal_shows_a_bar_that_goes_away(tmp_path: Path, monkeypatch: pyte
     assert len(bars) > 3
     assert all(state.startswith("  [") and "B/s" in state and len(state) < 80 for state in bars)
     assert kept == f"verified and kept as {tmp_path / 'cache' / 'small.npz'}"
+
+
+def test_compiled_c_has_its_folder_in_the_cache() -> None:
+    assert COMPILED == library.FOLDER

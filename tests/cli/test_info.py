@@ -177,12 +177,15 @@ def test_what_is_wrong_is_said_with_its_remedy(monkeypatch: pytest.MonkeyPatch) 
             'torch>=2.14; extra == "train"',
             'onnx; extra == "train"',
             'torchvision; extra == "train"',
+            "onnxruntime>=1.18",
+            'onnxruntime>=100; extra == "hub"',  # which is not installed
+            'pyarrow>=15; extra == "hub"',
         ],
         "torchvision": ["numpy", "torch==2.14.1"],
     }
 
     def version(name: str) -> str:
-        if name == "onnx":
+        if name in {"onnx", "pyarrow"}:
             raise metadata.PackageNotFoundError
         return versions.get(name, "99")
 

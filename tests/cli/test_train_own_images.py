@@ -13,6 +13,7 @@ from image_folder_helpers import of_class, write_images
 from PIL import Image
 
 from cifar_edge.cli.main import main
+from cifar_edge.cli.train_recipe import Options, recipe_of
 from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.data.folder import image_folder
 from cifar_edge.errors import DataError, Interrupted
@@ -214,6 +215,21 @@ def test_a_teacher_with_imagenet_weights(photographs: Path, tmp_path: Path) -> N
     teacher = pretrained_teacher(images, labels, 2, mirrored=True)
     said = logits_of(teacher, torch.from_numpy(dataset.test_images)).argmax(1).numpy()
     assert (said == dataset.test_labels).mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("settings", "changes", "temperature"),
+    [
+        ([], {"teacher": "efficientnet-lite0"}, 1.0),
+        (["teacher=efficientnet-lite0"], {}, 1.0),
+        (["temperature=3"], {"teacher": "efficientnet-lite0"}, 3.0),
+        ([], {"teacher": "gn-cnn"}, 4.0),
+    ],
+)
+def test_the_temperature_suits_the_teacher(
+    photographs: Path, settings: list[str], changes: dict[str, object], temperature: float
+) -> None:
+    assert recipe_of(Options(None, None, None, settings, changes, str(photographs))).temperature == temperature
 
 
 def test_without_its_packages_one_line_says_what_to_install(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -217,6 +217,12 @@ def test_pixel_map_is_the_contracts() -> None:
     assert mapped[0, :, 1, 2].tolist() == [-2.0, 0.0, 127 / 64]
 
 
+def test_a_network_is_found_by_its_earlier_name() -> None:
+    earlier, today = build("gn-cnn-dw").state_dict(), build("gn-cnn").state_dict()
+    assert {name: tensor.shape for name, tensor in earlier.items()} == {n: tensor.shape for n, tensor in today.items()}
+    assert "gn-cnn-dw" not in MODELS
+
+
 def test_an_unknown_network_is_an_error() -> None:
     with pytest.raises(ModelError, match=r"no network is called 'gncnn'.*gn-cnn"):
         build("gncnn")

@@ -22,7 +22,7 @@ from cifar_edge.data import Dataset
 from cifar_edge.errors import ModelError, RecipeError, TrainingError
 from cifar_edge.runs.dataset import DatasetReference, Fingerprints
 from cifar_edge.runs.lock import held
-from cifar_edge.runs.run import FOLD_METRICS, Run
+from cifar_edge.runs.run import Run
 from cifar_edge.runs.summary import RunSummary
 from cifar_edge.spec import METADATA_KEY
 
@@ -110,8 +110,8 @@ def test_every_released_run_is_read_and_would_be_written_alike(folder: Path) -> 
     assert (network.model, network.labels, network.size) == (run.summary.model, run.summary.labels, 32)
     assert run.recipe.model == run.summary.model == folder.name
     assert run.data.name == "cifar10"
-    further = run.metrics(FOLD_METRICS) if (folder / FOLD_METRICS).exists() else []
-    assert len(run.metrics()) + len(further) == (run.summary.epochs or 0) + (run.summary.fold_epochs or 0)
+    assert sum(record.phase == "train" for record in run.metrics()) == run.summary.epochs
+    assert [record.epoch for record in run.fold_metrics()] == [*range(1, (run.summary.fold_epochs or 0) + 1)]
     assert run.weights().is_file()
     assert run.weights(folded=True).is_file() == bool(run.recipe.fold.epochs)
     status = run.status

@@ -113,12 +113,21 @@ def load_image_folder(
         other=other,
         split_rule=split_rule,
         names={decoded.digests[index]: listing.files[index].name for index in found.kept},
-        contents={decoded.digests[index]: decoded.contents[index] for index in found.kept},
+        contents=_contents(decoded),
         train_sources=sources,
     )
     for line in class_warnings(dataset):
         report(f"warning: {line}")
     return dataset
+
+
+def _contents(decoded: Decoded) -> dict[str, tuple[str, ...]]:
+    """Digest of pixels -> digests of all files with these. Files that are equal at one size may differ at another."""
+    files: dict[str, list[str]] = {}
+    for digest, content in zip(decoded.digests, decoded.contents, strict=True):
+        if digest:  # it can be read
+            files.setdefault(digest, []).append(content)
+    return {digest: tuple(each) for digest, each in files.items()}
 
 
 def held_out(labels: Labels, holdout: float) -> Mask:

@@ -14,8 +14,8 @@ from cifar_edge.files import read_bounded, write_bytes
 from cifar_edge.messages import display_name, reason
 
 TRAINED_ON = "trained-on.bin"
-"""A file in the folder of a run: the first 64 bits of two digests of each image, little-endian, in ascending order: of
-its pixels, and of the bytes of its file, by which it is found at another size. Early versions have only the first."""
+"""A file in the folder of a run: the first 64 bits of digests of each image, little-endian, in ascending order: of its
+pixels, and of the bytes of its files, by which it is found at another size. Early versions have only the first."""
 
 Mask = npt.NDArray[np.bool_]
 
@@ -42,7 +42,7 @@ def write_trained_on(folder: Path, dataset: Dataset, before: Sequence[Path] = ()
         ModelError: the digests of an earlier run are damaged.
     """
     if dataset.folder is not None:
-        each = [_digests(dataset, dataset.train_images).ravel(), *map(_read, before)]
+        each = [*_digests(dataset, dataset.train_images), *map(_read, before)]
         write_bytes(folder / TRAINED_ON, np.unique(np.concatenate(each)).tobytes())
 
 
@@ -62,9 +62,8 @@ def trained_on(dataset: Dataset, images: Images, folder: Path) -> Mask:
     Raises:
         ModelError: the file of digests is damaged.
     """
-    pixels, files = _digests(dataset, images).T
     known = _read(folder)
-    return np.isin(pixels, known) | np.isin(files, known)
+    return np.array([np.isin(each, known).any() for each in _digests(dataset, images)], np.bool_)
 
 
 def without_trained_on(dataset: Dataset, folder: Path) -> tuple[Dataset, int]:
@@ -107,8 +106,9 @@ def _read(folder: Path) -> Digests:
         raise ModelError(f"{name} is damaged ({reason(error)}); train anew, or copy the run again") from error
 
 
-def _digests(dataset: Dataset, images: Images) -> Digests:
-    """The digests of ``images`` of ``dataset``: of their pixels, and of their files; ``[n, 2]``."""
-    pixels = image_digests(images)
-    files = [dataset.contents.get(digest, digest) for digest in pixels]
-    return np.array([[int(digest[:_HEX_DIGITS], 16) for digest in each] for each in (pixels, files)], _KIND).T
+def _digests(dataset: Dataset, images: Images) -> list[Digests]:
+    """For each of ``images`` of ``dataset`` the digests of its pixels, and of all files with these pixels."""
+    return [
+        np.array([int(each[:_HEX_DIGITS], 16) for each in (digest, *dataset.contents.get(digest, ()))], _KIND)
+        for digest in image_digests(images)
+    ]

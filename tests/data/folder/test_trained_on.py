@@ -160,6 +160,28 @@ def test_it_is_known_at_another_size_by_its_file(pets: Path, trained: Path) -> N
     assert without_trained_on(load_dataset(pets, size=48), trained)[1] == 3
 
 
+def test_each_file_of_one_image_is_known_at_a_size_where_they_differ(tmp_path: Path, sample: Dataset) -> None:
+    """Two files that are equal at 32x32 count as one image there; at 128x128 either may be a test image."""
+    folder = tmp_path / "twins"
+    (folder / "cat").mkdir(parents=True)
+    write_images(folder, {"dog": of_class(sample, "dog", 8)}, sample)
+    for number, pixels in enumerate(of_class(sample, "cat", 8)):
+        large = sample.train_images[pixels].repeat(4, axis=0).repeat(4, axis=1)
+        Image.fromarray(large).save(folder / "cat" / f"{number}.png")
+        large[9, 9] ^= 1
+        Image.fromarray(large).save(folder / "cat" / f"{number} again.png")
+    small = load_dataset(folder, size=32, holdout=0.2)
+    assert len(small.train_images) + len(small.test_images) == 16
+    write_trained_on(tmp_path, small)
+    large_size = load_dataset(folder, size=128, holdout=0.4)
+    assert len(large_size.train_images) + len(large_size.test_images) == 24
+    names = [str(name) for name in large_size.names_of(large_size.test_images)]
+    trained = {str(name).replace(" again", "") for name in small.names_of(small.train_images)}
+    known = [name.replace(" again", "") in trained for name in names]
+    assert any("again" in name for name in names)
+    assert without_trained_on(large_size, tmp_path)[1] == sum(known)
+
+
 def test_what_a_run_was_made_from_counts_as_trained_on(
     pets: Path, trained: Path, tmp_path: Path, sample: Dataset
 ) -> None:
