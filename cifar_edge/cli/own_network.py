@@ -11,6 +11,7 @@ import click
 
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.loading import load
+from cifar_edge.cli.size_option import checked_size
 from cifar_edge.cli.verbosity import note, tell
 from cifar_edge.errors import ExportError, MissingExtra
 from cifar_edge.messages import display_name, reason
@@ -62,7 +63,12 @@ def own_network_options(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="NUMBER",
             help="With --network: what its input divides by.  [default: 64]",
         ),
-        click.option("--size", type=int, help="With --network: height and width of its images.  [default: 32]"),
+        click.option(
+            "--size",
+            type=int,
+            callback=checked_size,
+            help="With --network: height and width of its images, a multiple of 16 from 32 to 128.  [default: 32]",
+        ),
         click.option(
             "--finetune",
             type=click.IntRange(0),
@@ -116,7 +122,7 @@ def export_own(
     if own["weights"] is not None:
         load_weights(network, own["weights"])
     network.eval()
-    dataset = load(data, offline, holdout, strict, own["size"] or IMAGE_SIZE)
+    dataset = load(data, offline, holdout, strict, IMAGE_SIZE if own["size"] is None else own["size"])
     folder = out or Path("runs", f"{datetime.now():%Y%m%d-%H%M%S}-{file.stem}", "export")
     note(f"exporting {file.name} to {folder}, judged by {len(dataset.test_labels)} test images of {dataset.name}")
     input_map = {name: own[name] for name in ("mean", "std") if own[name] is not None}

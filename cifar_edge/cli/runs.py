@@ -27,8 +27,11 @@ def command(as_json: bool) -> None:
 
     Example: cifar-edge runs
     """
-    from cifar_edge.runs.run import RUNS, list_runs
+    from cifar_edge.messages import display_name
+    from cifar_edge.runs.run import RUNS, damaged_runs, list_runs
 
+    for each in damaged_runs():
+        note(f"warning: {display_name(str(each.path))} is not listed: its summary or state is damaged")
     runs = list_runs()
     if as_json:
         say(json.dumps([_record(run) for run in runs], indent=2))

@@ -9,7 +9,12 @@ _HELP = "Height and width of the images, a multiple of 16 from 32 to 128.  [defa
 """Written out, since `cifar_edge.spec` would make ``--help`` slower."""
 
 
-def _checked(context: click.Context, parameter: click.Parameter, value: int | None) -> int | None:
+def checked_size(context: click.Context, parameter: click.Parameter, value: int | None) -> int | None:
+    """The callback of an option that takes such a size.
+
+    Raises:
+        BadParameter: it is none.
+    """
     from cifar_edge.spec import IMAGE_SIZES
 
     if value is not None and value not in IMAGE_SIZES:
@@ -19,4 +24,4 @@ def _checked(context: click.Context, parameter: click.Parameter, value: int | No
 
 def size_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the option; None where it is not given."""
-    return click.option("--size", type=int, metavar="S", callback=_checked, help=_HELP)(command)
+    return click.option("--size", type=int, metavar="S", callback=checked_size, help=_HELP)(command)

@@ -53,12 +53,16 @@ def resolved_models(given: Sequence[str]) -> "list[Resolved]":
 
     Raises:
         ModelError: there is no such model.
+        UsageError: a file is given twice.
     """
     from cifar_edge.files import is_released
     from cifar_edge.runs.resolve import resolve_model
 
     if given:
-        return [resolve_model(name) for name in given]
+        models = [resolve_model(name) for name in given]
+        if len({each.path.resolve() for each in models}) < len(models):
+            raise click.UsageError("a model is given twice.")
+        return models
     default = resolve_model()
     beside = [resolve_model(name) for name in _BESIDE] if is_released(default.path) else []
     return [default, *(each for each in beside if each.path != default.path)]

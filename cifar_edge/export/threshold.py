@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cifar_edge.data.dataset import Dataset, Images
+from cifar_edge.data.dataset import Dataset, Images, image_digests
 from cifar_edge.data.folder.other import load_other
 from cifar_edge.data.load import resized
 from cifar_edge.data.sample import load_sample
@@ -81,11 +81,11 @@ def calibration(
     kept: float | None,
     other: Path | None,
     report: Callable[[str], None],
-) -> Calibration:
+) -> Calibration | None:
     """The images that a threshold is chosen and judged by.
 
     Others are those in ``other``, else in the dataset's own folder of such, else the images of the embedded sample of
-    CIFAR-10 whose classes the dataset does not have.
+    CIFAR-10 whose classes the dataset does not have, without those that are images of the dataset too.
 
     Args:
         dataset: of the network.
@@ -94,9 +94,12 @@ def calibration(
         other: a folder of images of no class.
         report: called with lines on images that cannot be read.
 
+    Returns:
+        None where there are no images of no class, and no threshold was asked for.
+
     Raises:
         DataError: there is no such folder, or no readable image in it.
-        ExportError: the dataset is CIFAR-10, and no folder was given.
+        ExportError: a threshold was asked for, and there are no images of no class.
     """
     images, _, validation = training_images(dataset, holdout, torch.device("cpu"))
     known: Images = (images if validation is None else validation[0]).numpy()
@@ -109,9 +112,13 @@ def calibration(
         return Calibration(known, others, display_name(folder.name), chosen_by, share, useful)
     sample = load_sample()
     strange = np.array([sample.labels[label] not in set(dataset.labels) for label in sample.test_labels])
-    if not strange.any():
-        raise ExportError("a threshold of a network for CIFAR-10 is judged by images of no class: give --other DIR")
     others = resized(sample, dataset.size).test_images[strange]
+    own = {*image_digests(dataset.train_images), *image_digests(dataset.test_images)} if dataset.folder else set()
+    others = others[[digest not in own for digest in image_digests(others)]]
+    if not len(others):
+        if kept is not None:
+            raise ExportError("a threshold is judged by images of no class: give --other DIR")
+        return None
     return Calibration(known, others, "CIFAR-10", chosen_by, share, useful)
 
 

@@ -271,6 +271,11 @@ def runs() -> list[Run]:
     return [Run(folder) for folder in folders_in(RUNS)]
 
 
+def damaged_runs() -> list[Run]:
+    """The runs in ``./runs`` whose summary or state is damaged, so that `list_runs` leaves them out."""
+    return [run for run in runs() if run.status is None and (run.is_finished or run.is_resumable)]
+
+
 def list_runs() -> list[RunStatus]:
     """The runs in ``./runs``, newest first. Folders that are not runs are left out."""
     found = [status for run in runs() if (status := run.status) is not None]

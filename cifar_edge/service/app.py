@@ -81,7 +81,7 @@ class Service:
 
     async def _predict(self, request: Request) -> Response:
         boundary = boundary_of(request.headers.get("content-type"))
-        top, model = _top(request), self._model(request)
+        top, name, model = _top(request), *self._model(request)
         async with self._bodies.read(request) as body:
             images = (lambda: [body]) if boundary is None else partial(images_of, body, boundary, self._limits.images)
             answers = Answers(model, images, top, self._limits.image)
@@ -91,13 +91,15 @@ class Service:
             detail = "no image could be read; predictions has the reason for each"
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, predictions=predictions)
         about = model.metadata
-        return JSONResponse({"model": about.model, "precision": about.precision, "predictions": predictions})
+        said = {"name": name, "model": about.model, "precision": about.precision, "predictions": predictions}
+        return JSONResponse(said)
 
-    def _model(self, request: Request) -> Classifier:
-        model = self._models.get(request.query_params.get("model", self._default))
+    def _model(self, request: Request) -> tuple[str, Classifier]:
+        name = request.query_params.get("model", self._default)
+        model = self._models.get(name)
         if model is None:
             raise Problem(HTTPStatus.BAD_REQUEST, "no model of this service has that name; /v1/models lists them")
-        return model
+        return name, model
 
     async def _list_models(self, request: Request) -> Response:
         models = [{"name": name, **model.metadata.to_record()} for name, model in self._models.items()]

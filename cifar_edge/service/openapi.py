@@ -183,6 +183,7 @@ def _schemas(models: Sequence[Classifier]) -> Json:
         "ImageError": _object(error),
         "Predictions": _object(
             {
+                "name": {"type": "string"},
                 "model": {"type": "string"},
                 "precision": {"enum": ["fp32", "int8"]},
                 "predictions": {"type": "array", "minItems": 1, "items": {"oneOf": either}},

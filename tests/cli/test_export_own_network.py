@@ -80,6 +80,8 @@ def test_a_network_of_a_file_is_exported(folder: Path) -> None:
         (["--network", "mine.py:fails"], "fails with NameError: name 'undefined_name'"),
         (["--network", "mine.py:build", "--weights", "none.safetensors"], "there is no file none.safetensors"),
         (["--network", "mine.py:build", "--weights", "mine.py"], "is not a safetensors file"),
+        (["--network", "mine.py:build", "--size", "0"], "0 is not a multiple of 16 from 32 to 128"),
+        (["--network", "mine.py:build", "--size", "100000"], "is not a multiple of 16 from 32 to 128"),
         (["--network", "mine.py:build", "--mean", "grey"], "neither a number nor one for each channel"),
         (["--network", "mine.py:build", "--std", "0"], "std = .* is not positive"),
         (["--network", "mine.py:build", "gn-cnn"], "without MODEL"),

@@ -92,4 +92,6 @@ def test_garbage_is_passed_over(runs: Path) -> None:
     finished(runs / "endless", "2026-03-01T10:00:00", epochs=float("inf"), test_accuracy=0.5)
     finished(runs / "no-date", "yesterday", test_accuracy=0.5)
     (runs / "file").write_text("x")
-    assert [record["path"] for record in json.loads(called("--json").stdout)] == [str(good)]
+    found = called("--json")
+    assert [record["path"] for record in json.loads(found.stdout)] == [str(good)]
+    assert found.stderr.count("is not listed: its summary or state is damaged\n") == len(broken) + 3

@@ -14,6 +14,7 @@ from PIL import Image
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.data.reference import reference_to
+from cifar_edge.errors import ExportError
 from cifar_edge.export.threshold import calibration, choose
 from cifar_edge.runs.summary import RunSummary
 from cifar_edge.runtime.model import load
@@ -70,11 +71,30 @@ def test_test_images_do_not_decide_whether_there_is_a_threshold(
 ) -> None:
     write_images(tmp_path, {"strange": range(20)}, sample)
     images = calibration(sample, holdout, keep, tmp_path / "strange", print)
+    assert images is not None
     known = np.linspace(1, 2, len(images.known))[:, None] * np.array([1.0, -1.0])
     others = np.where(np.arange(20) < refused, 0.5, 3.0)[:, None] * np.array([1.0, -1.0])
     for test in (known, others):  # test images that are known well, or as badly as the others
         chosen = choose(lambda pixels: known if len(pixels) == len(known) else others, test, images)
         assert (chosen.threshold is not None) is written
+
+
+def test_images_of_the_dataset_are_no_others(sample: Dataset, tmp_path: Path) -> None:
+    """The sample of CIFAR-10, from which others are taken, may be what the folder was made of."""
+    names = np.array(sample.labels)[sample.test_labels]
+    for number, (pixels, name) in enumerate(zip(sample.test_images, names, strict=True)):
+        folder = tmp_path / "mine" / ("animal" if name in {"cat", "dog", "deer"} else "thing")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    dataset = load_dataset(tmp_path / "mine", holdout=0.2)
+    assert calibration(dataset, 0, None, None, print) is None
+    with pytest.raises(ExportError, match="give --other DIR"):
+        calibration(dataset, 0, 0.95, None, print)
+    for path in sorted((tmp_path / "mine" / "thing").iterdir())[:30]:
+        path.unlink()
+    images = calibration(load_dataset(tmp_path / "mine", holdout=0.2), 0, None, None, print)
+    assert images is not None
+    assert len(images.other) == 30
 
 
 def test_evaluate_says_how_many_others_each_threshold_refuses(run: Path, tmp_path: Path, sample: Dataset) -> None:

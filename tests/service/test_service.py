@@ -44,7 +44,12 @@ def test_one_image_as_the_body(client: Client, contents: list[bytes], kind: str)
     answer = client.predict(contents[0], {"Content-Type": kind}, "?top=3")
     assert answer.status == 200
     assert answer.headers["content-type"] == "application/json"
-    assert answer.json == {"model": "tiny", "precision": "fp32", "predictions": [expected(0, contents[0], 3)]}
+    assert answer.json == {
+        "name": "tiny",
+        "model": "tiny",
+        "precision": "fp32",
+        "predictions": [expected(0, contents[0], 3)],
+    }
 
 
 @pytest.mark.parametrize(

@@ -40,11 +40,15 @@ def test_a_request_names_one_of_several_models() -> None:
             ("gn-cnn-nano", "gn-cnn-nano"),
         ]
         assert listed[0] == {"name": "tiny", **client.ask("GET", "/v1/model").json}
-        for query, name in (("", "gn-cnn"), ("?model=tiny", "gn-cnn"), ("?top=2&model=gn-cnn-nano", "gn-cnn-nano")):
+        for query, name, model in (
+            ("", "tiny", "gn-cnn"),
+            ("?model=tiny", "tiny", "gn-cnn"),
+            ("?top=2&model=gn-cnn-nano", "gn-cnn-nano", "gn-cnn-nano"),
+        ):
             answer = client.predict(content, query=query).json
             (record,) = answer["predictions"]
-            assert answer["model"] == name
-            assert record["score"] == models[name].predict(content).score
+            assert (answer["name"], answer["model"]) == (name, model)
+            assert record["score"] == models[model].predict(content).score
         for query in ("?model=", "?model=gn-cnn"):
             assert "/v1/models lists them" in client.predict(content, query=query).problem(400)
         (operation,) = client.ask("GET", "/openapi.json").json["paths"]["/v1/predict"].values()
@@ -56,3 +60,5 @@ def test_the_command_serves_several_models_by_their_names() -> None:
     refused = CliRunner().invoke(main, ["serve", "gn-cnn", "gn-cnn", "--port", "0"])
     assert refused.exit_code == 2
     assert "two models are called 'gn-cnn'" in refused.stderr
+    refused = CliRunner().invoke(main, ["web", "gn-cnn", "gn-cnn", "--out", "never"])
+    assert (refused.exit_code, "a model is given twice" in refused.stderr) == (2, True)
