@@ -45,6 +45,10 @@ def test_the_commands_work(checkout: Path) -> None:
             case "cifar-edge":
                 result = CliRunner().invoke(main, [*arguments, *QUICK.get(arguments[0], [])])
                 assert result.exit_code == 0, f"{arguments}: {result.output}"
+            case "python3":  # makes the environment
+                subprocess.run([sys.executable, *arguments], check=True)
+            case ".":  # enters it
+                assert Path(arguments[0]).is_file()
             case "python":
                 environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(CHECKOUT), *sys.path])}
                 subprocess.run([sys.executable, *arguments], env=environment, check=True)
@@ -58,7 +62,7 @@ def test_the_commands_work(checkout: Path) -> None:
                 pytest.fail(f"how is {program} tried?")
         done.append(program)
     assert done.count("cifar-edge") >= 4
-    assert {path.name for path in checkout.iterdir()} == {"cache", "docs", "photos", "runs"}
+    assert {path.name for path in checkout.iterdir()} == {".venv", "cache", "docs", "photos", "runs"}
 
 
 def test_the_program_works(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
