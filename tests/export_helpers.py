@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from cifar_edge.data import Dataset
+from cifar_edge.export.targets.gate import Logits
 from cifar_edge.folding.fold import can_fold, fold
 from cifar_edge.folding.layers import Residual
 from cifar_edge.folding.network import FoldedNetwork
@@ -177,3 +178,9 @@ def neighbours(codes: npt.NDArray[np.int8]) -> npt.NDArray[np.int_]:
 def answers(network: IntegerNetwork, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """What a file of ``network`` is to answer, bit for bit."""
     return network(images).astype(np.float32) * network.logit_scale
+
+
+def snr_db(logits: Logits, wanted: npt.NDArray[np.float32]) -> float:
+    """The signal-to-noise ratio of ``logits``."""
+    noise = float(np.square(logits.astype(np.float64) - wanted).sum())
+    return 10 * float(np.log10(np.square(wanted, dtype=np.float64).sum() / max(noise, 1e-30)))

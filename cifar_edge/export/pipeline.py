@@ -182,7 +182,8 @@ def _written(int8: _Judged, dataset: Dataset, targets: Mapping[str, Any], stem: 
     integers = int8.conversion.integers
     if integers is None:
         return {}
-    return write_targets(targets, integers, int8.about, dataset.test_images, dataset.test_labels, stem)
+    float_classes = int8.conversion.source.argmax(axis=1)
+    return write_targets(targets, integers, int8.about, dataset.test_images, dataset.test_labels, stem, float_classes)
 
 
 def _rounding(session: Any, logits: Logits, conversion: Conversion, network: nn.Module, dataset: Dataset) -> Comparison:

@@ -240,6 +240,9 @@ def outcome_line(target: str, files: str, outcome: Outcome) -> str:
     if outcome.exact:
         return f"{passed} computes what int8 does, bit for bit, on {outcome.images} images"
     kept = f"{passed} keeps the class of {outcome.agreement:.2%} of {outcome.images:,} images"
+    if outcome.float_agreement is not None:
+        program, int8 = outcome.float_agreement
+        kept += f", no worse than int8 (of the network before rounding: {program:.2%}, int8 {int8:.2%})"
     return kept if outcome.drop is None else f"{kept}, and loses {100 * outcome.drop:+.2f} percentage points"
 
 

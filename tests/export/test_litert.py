@@ -4,13 +4,11 @@ import io
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
-from export_helpers import NETWORKS, answers
+from export_helpers import NETWORKS, answers, snr_db
 from torch import nn
 
 from cifar_edge.data import Dataset, load_dataset
@@ -40,10 +38,6 @@ def operators(content: bytes) -> list[str]:
     return [codes[operator.opcodeIndex] for operator in model.subgraphs[0].operators]
 
 
-def snr_db(logits: npt.NDArray[Any], wanted: npt.NDArray[np.float32]) -> float:
-    return 10 * float(np.log10(np.square(wanted).sum() / np.square(logits - wanted).sum()))
-
-
 def integers(make: Callable[[], nn.Sequential], dataset: Dataset) -> IntegerNetwork:
     torch.manual_seed(0)
     network = FoldedNetwork(make()).eval().requires_grad_(False)
@@ -61,6 +55,15 @@ def test_every_layer_is_computed_as_in_the_integer_network(name: str, size: int)
         assert snr_db(runner.run(files, images), wanted) > least, runner.name
     one = load(files["file"]).session  # the graph is checked, then LiteRT has it
     assert np.array_equal(np.concatenate([run(one, image[None]) for image in images]), run(one, images))
+
+
+def test_tflite_micro_has_room_for_the_images_of_a_small_network() -> None:
+    pytest.importorskip("tflite_micro")
+    torch.manual_seed(0)
+    layers = nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)
+    dataset = load_dataset("sample", size=128)
+    network, images = integers(lambda: nn.Sequential(*layers), dataset), dataset.test_images[:8]
+    assert snr_db(litert.RUNNERS[2].run({"file": file_of(network)}, images), answers(network, images)) > 30
 
 
 def test_zero_padding_is_the_zero_point_of_the_pixels(sample: Dataset) -> None:

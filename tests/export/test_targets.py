@@ -16,6 +16,7 @@ from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset
 from cifar_edge.errors import CannotRun, ExportError, GateFailed
 from cifar_edge.export.pipeline import export_network
+from cifar_edge.export.report import outcome_line
 from cifar_edge.export.targets import TARGETS, Target, target_options, write_targets
 from cifar_edge.export.targets.gate import Outcome, Runner, Tolerance
 from cifar_edge.integer import AveragePool, IntegerNetwork, Linear, Quantization
@@ -157,6 +158,33 @@ def test_a_program_that_rounds_in_another_way_is_given_a_tolerance(
         judged(Tolerance(agreement=0.99, drop=1.0), images=50)
     with pytest.raises(GateFailed, match="250 of 250 images get other logits"):
         judged(None)
+
+
+def test_a_program_is_no_worse_if_it_is_as_near_the_network_before_rounding(
+    network: IntegerNetwork, sample: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_another(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        logits = run_head(files, images)
+        logits[:20] *= -1
+        return logits
+
+    runner = Runner("numpy", run_another, Tolerance(agreement=0.99, drop=100.0))
+    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, (runner,)))
+    images, labels = sample.test_images, sample.test_labels
+    integers = answers(network, images)
+    other = integers.copy()
+    other[:20] *= -1
+    # The float network has the program's class for 10 of the 20 images, and the integer network's for the other 10.
+    between = np.where(np.arange(250) % 2, integers.argmax(axis=1), other.argmax(axis=1))
+    written = write_targets(options("json"), network, ABOUT, images, labels, float_classes=between)
+    (outcome,) = written["json"].outcomes
+    assert outcome.agreement == 1 - 20 / 250
+    assert outcome.float_agreement == (0.96, 0.96)
+    assert "92.00% of 250 images, no worse than int8 (of the network before rounding: 96.00%, int8 96.00%)" in (
+        outcome_line("json", "means.json", outcome)
+    )
+    with pytest.raises(GateFailed, match=r"and 92\.00% get that of the network before rounding, 100\.00% by int8"):
+        write_targets(options("json"), network, ABOUT, images, labels, float_classes=integers.argmax(axis=1))
 
 
 def test_a_layer_that_a_target_has_no_form_for_is_one_line(

@@ -114,6 +114,7 @@ def write_targets(
     images: Images,
     labels: npt.NDArray[np.integer] | None,
     stem: str | None = None,
+    float_classes: npt.NDArray[np.integer] | None = None,
 ) -> dict[str, Written]:
     """The files of ``network`` for `ALWAYS` and for ``targets``: target -> its files.
 
@@ -127,6 +128,7 @@ def write_targets(
         images: uint8 ``[n, size, size, 3]``, to compare on.
         labels: their true classes, ``[n]``; None if they are not known, and accuracy is not compared.
         stem: what the files are called by; None for the name of the model.
+        float_classes: classes of the images by the network before rounding, ``[n]``; None if it is not at hand.
 
     Raises:
         ExportError: a target cannot write a layer of the network, or two targets write files of the same name.
@@ -138,7 +140,7 @@ def write_targets(
     def logits() -> npt.NDArray[np.float32]:
         return onnx.run(written[ALWAYS].files, images)  # it has passed its gate by then
 
-    reference = Reference(images, labels, network(images[:GATE_IMAGES]), network.logit_scale, logits)
+    reference = Reference(images, labels, network(images[:GATE_IMAGES]), network.logit_scale, logits, float_classes)
     for name, options in ({ALWAYS: TARGETS[ALWAYS].options()} | dict(targets)).items():
         target = TARGETS[name]
         try:

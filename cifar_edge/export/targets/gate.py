@@ -30,6 +30,10 @@ On all others its logits stand for those of the network, because onnxruntime is 
 class Tolerance:
     """How far a program that rounds in another way may differ from the integer network.
 
+    Where rounding changes many classes, as with a thousand classes, another rounding changes as many, and is no worse.
+    So a program whose classes differ more often than `agreement` allows is compared with the network before rounding:
+    it passes if it gives the class of that as often as the integer network does, but for the same share of images.
+
     Attributes:
         agreement: the least share of images that keep their class.
         drop: percentage points of accuracy that may be lost.
@@ -66,6 +70,8 @@ class Outcome:
         images: number of images compared.
         agreement: share of them that keep their class.
         drop: accuracy drop, as a fraction of 1; negative if the program is better. None if it is not known.
+        float_agreement: share of them that get the class of the network before rounding, by the program and by the
+            integer network, where that decided; None where it did not. See `Tolerance`.
         not_compared: why nothing was compared; None if it was.
     """
 
@@ -74,6 +80,7 @@ class Outcome:
     images: int = 0
     agreement: float | None = None
     drop: float | None = None
+    float_agreement: tuple[float, float] | None = None
     not_compared: str | None = None
 
 
@@ -87,6 +94,7 @@ class Reference:
         sums: int32 logits of the first `GATE_IMAGES` of them.
         logit_scale: float32, of the sums.
         logits: those of all images, float32 ``[n, classes]``; called for runners that compare on more than the first.
+        float_classes: of all images, ``[n]``, by the network before rounding; None if it is not at hand.
     """
 
     images: Images
@@ -94,6 +102,7 @@ class Reference:
     sums: npt.NDArray[np.int32]
     logit_scale: np.float32
     logits: Callable[[], npt.NDArray[np.float32]]
+    float_classes: Classes | None = None
 
 
 def check(target: str, runner: Runner, files: Files, reference: Reference) -> Outcome:
@@ -145,15 +154,21 @@ def _same_classes(target: str, runner: str, logits: Logits, reference: Reference
         drop = accuracy_difference(classes == labels, wanted == labels)
     too_many = _surely(different) > 1 - tolerance.agreement
     too_bad = drop is not None and _surely(drop) > tolerance.drop / 100
+    float_agreement, other = None, ""
+    if too_many and reference.float_classes is not None:
+        by_program, by_integers = (found == reference.float_classes[:images] for found in (classes, wanted))
+        too_many = _surely(accuracy_difference(by_program, by_integers)) > 1 - tolerance.agreement
+        float_agreement = float(by_program.mean()), float(by_integers.mean())
+        other = " and {:.2%} get that of the network before rounding, {:.2%} by int8".format(*float_agreement)
     if too_many or too_bad or not np.isfinite(logits).all():
-        changed = f"{different.value:.2%} of {images:,} images change class ({1 - tolerance.agreement:.1%} may)"
+        changed = f"{different.value:.2%} of {images:,} images change class ({1 - tolerance.agreement:.1%} may){other}"
         lost = (
             "" if drop is None else f", {100 * drop.value:.2f} percentage points are lost ({tolerance.drop:g} may be)"
         )
         raise GateFailed(
             f"{target} differs too much from the integer network in {runner}: {changed}{lost}; nothing was written"
         )
-    return Outcome(runner, False, images, 1 - different.value, None if drop is None else drop.value)
+    return Outcome(runner, False, images, 1 - different.value, None if drop is None else drop.value, float_agreement)
 
 
 def _surely(estimate: Estimate) -> float:

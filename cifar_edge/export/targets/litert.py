@@ -23,6 +23,8 @@ from cifar_edge.runtime.model import run
 from cifar_edge.spec import ModelMetadata
 
 _MICRO_IMAGES = 2_000  # for tflite-micro, whose kernels take about 10 ms an image
+_MICRO_ARENA = 64 << 20
+"""Bytes that tflite-micro may use here. Its default, ten times the file, is too little for a small network's images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +75,25 @@ def _built_in(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.
 
 
 def _micro(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """The logits that TensorFlow Lite for Microcontrollers computes."""
+    """The logits that TensorFlow Lite for Microcontrollers computes.
+
+    Raises:
+        CannotRun: it is not installed, or has no form for a layer.
+    """
     try:
         from tflite_micro import runtime as micro
     except ImportError as error:
         raise CannotRun("the package tflite-micro is not installed") from error
     (content,) = files.values()
-    interpreter: Any = micro.Interpreter.from_bytes(content)
     logits = []
-    for image in images:
-        interpreter.set_input(image[None], 0)
-        interpreter.invoke()
-        logits.append(interpreter.get_output(0)[0])
+    try:
+        interpreter: Any = micro.Interpreter.from_bytes(content, arena_size=_MICRO_ARENA + 10 * len(content))
+        for image in images:
+            interpreter.set_input(image[None], 0)
+            interpreter.invoke()
+            logits.append(interpreter.get_output(0)[0])
+    except RuntimeError as error:  # an operator that it does not have, or too little memory
+        raise CannotRun(f"it cannot run this file ({error})") from error
     return np.array(logits, np.float32)
 
 
