@@ -165,8 +165,12 @@ def _same_classes(target: str, runner: str, logits: Logits, reference: Reference
         lost = (
             "" if drop is None else f", {100 * drop.value:.2f} percentage points are lost ({tolerance.drop:g} may be)"
         )
+        hint = (
+            "" if reference.float_classes is not None else "; an export of the network itself tells if they are worse"
+        )
         raise GateFailed(
             f"{target} differs too much from the integer network in {runner}: {changed}{lost}; nothing was written"
+            f"{hint if too_many else ''}"
         )
     return Outcome(runner, False, images, 1 - different.value, None if drop is None else drop.value, float_agreement)
 
