@@ -1,6 +1,7 @@
 """Atomic and durable writes, bounded reads, locks, and the paths of released files."""
 
 import ctypes
+import errno
 import os
 import stat
 import sys
@@ -20,7 +21,7 @@ _TEMPORARY = ".cifar-edge-"
 
 
 @contextmanager
-def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = False, called: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path in the folder of ``path``. On success it is renamed to ``path``, on error it is removed.
 
     The temporary name keeps the suffix, for writers that choose the format by it. Temporary files of killed processes
@@ -30,6 +31,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
         path: its folder is made if it is missing.
         durable: wait until the file is on the disk, so that a power cut leaves either it or the previous file. Caches
             do not need that.
+        called: what errors call the file, where a user does not know it by ``path``.
 
     Raises:
         CifarEdgeError: the operating system refuses the write (such as a full disk, or a read-only folder).
@@ -49,7 +51,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
         if durable:
             sync_folder(path.parent)
     except OSError as error:
-        raise CifarEdgeError(f"cannot write {path}: {error.strerror or error}") from error
+        raise CifarEdgeError(f"cannot write {called or path}: {error.strerror or error}") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -97,13 +99,13 @@ def read_bounded(path: Path, most: int) -> bytes:
         return file.read(most)
 
 
-def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
-    """Write ``content`` to ``path``, whole or not at all; for ``durable`` see `replacing`.
+def write_bytes(path: Path, content: bytes, *, durable: bool = True, called: Path | None = None) -> None:
+    """Write ``content`` to ``path``, whole or not at all; for ``durable`` and ``called`` see `replacing`.
 
     Raises:
         CifarEdgeError: as `replacing`.
     """
-    with replacing(path, durable=durable) as temporary:
+    with replacing(path, durable=durable, called=called) as temporary:
         temporary.write_bytes(content)
 
 
@@ -116,6 +118,19 @@ def write_text(path: Path, content: str, *, durable: bool = True) -> None:
     write_bytes(path, content.encode(), durable=durable)
 
 
+def check_writable(path: Path) -> None:
+    """Refuse, before any work is done, a file that could not be written after it.
+
+    Raises:
+        CifarEdgeError: one of its parents is a file, or nothing may be written there.
+    """
+    there = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    if not there.is_dir():
+        raise CifarEdgeError(f"cannot write {path}: {there} is not a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise CifarEdgeError(f"cannot write {path}: {os.strerror(errno.EACCES)}")
+
+
 def make_folder(folder: Path) -> list[Path]:
     """Make ``folder`` and its parents, if they are missing, and wait until they are on the disk.
 
@@ -126,7 +141,11 @@ def make_folder(folder: Path) -> list[Path]:
         OSError: the operating system refuses.
     """
     missing = [path for path in (folder, *folder.parents) if not path.is_dir()]
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:  # their own texts do not say which of the parents it is
+        file = next(path for path in missing if os.path.lexists(path))
+        raise NotADirectoryError(error.errno, f"{file} is not a folder") from error
     for path in missing:
         sync_folder(path.parent)
     return missing

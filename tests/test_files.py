@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cifar_edge.files import make_folder, replacing, write_bytes, write_text
+from cifar_edge.errors import CifarEdgeError
+from cifar_edge.files import check_writable, make_folder, replacing, write_bytes, write_text
 
 
 @pytest.fixture
@@ -42,3 +43,15 @@ def test_the_names_of_new_folders_are_synced(tmp_path: Path, synced: list[tuple[
     assert make_folder(tmp_path / "runs" / "new") == [tmp_path / "runs" / "new", tmp_path / "runs"]
     assert [inode for inode, _ in synced] == [(tmp_path / "runs").stat().st_ino, tmp_path.stat().st_ino]
     assert make_folder(tmp_path / "runs" / "new") == []
+
+
+def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "notes"
+    file.write_text("mine")
+    for path in (file / "report.html", file / "new" / "report.html"):
+        with pytest.raises(CifarEdgeError, match=f"cannot write {path}: {file} is not a folder"):
+            check_writable(path)
+        with pytest.raises(CifarEdgeError, match=f"cannot write {path}: {file} is not a folder"):
+            write_text(path, "anything")
+    check_writable(tmp_path / "new" / "report.html")
+    assert list(tmp_path.iterdir()) == [file]

@@ -13,6 +13,7 @@ from cifar_edge.cli import loading
 from cifar_edge.cli.completion import complete_model
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.engine_option import engine_option
+from cifar_edge.cli.png_option import checked_png
 from cifar_edge.cli.verbosity import note, say
 
 if TYPE_CHECKING:
@@ -25,12 +26,6 @@ WIDTH = 80
 
 CONFUSIONS = 10
 """Number of most frequent confusions that are listed if the whole matrix is too wide."""
-
-
-def _png(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
-    if value is not None and Path(value).suffix.lower() != ".png":
-        raise click.BadParameter(f"{Path(value).name} is not the name of a .png file.")
-    return value
 
 
 @click.command("evaluate")
@@ -46,7 +41,7 @@ def _png(context: click.Context, parameter: click.Parameter, value: Path | None)
     "--mistakes",
     metavar="FILE.png",
     type=click.Path(dir_okay=False, path_type=Path),
-    callback=_png,
+    callback=checked_png,
     help="Draw the surest mistakes: the photographs, and for a run, where in them the network saw what it said.",
 )
 @engine_option

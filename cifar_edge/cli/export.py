@@ -17,6 +17,7 @@ from cifar_edge.cli.loading import image_folder_options, load_unseen
 from cifar_edge.cli.own_network import export_own, own_network_options
 from cifar_edge.cli.report import write_own_report
 from cifar_edge.cli.verbosity import note, say, tell
+from cifar_edge.errors import ExportError
 from cifar_edge.files import is_released
 from cifar_edge.messages import display_name
 from cifar_edge.spec import is_model_name
@@ -151,8 +152,12 @@ def command(
             import_module("ai_edge_litert")
     if own["network"] is None and (unused := [name for name, value in own.items() if value is not None]):
         raise click.UsageError(f"--{unused[0]} is about a network of your own, which --network names.")
-    if own["network"] is not None and (model is not None or not quantize or keep is not None or other is not None):
-        raise click.UsageError("--network is exported with --quantize, and without MODEL, --keep and --other.")
+    if own["network"] is not None:
+        others = {"MODEL": model, "--keep": keep, "--other": other}
+        if unfit := ", ".join(name for name, value in others.items() if value is not None):
+            raise click.UsageError(f"--network exports a network of your own, in place of MODEL; leave out {unfit}.")
+        if not quantize:
+            raise click.UsageError("--network is exported in int8, which only --quantize makes: add --quantize.")
     if model is not None and model.endswith(".onnx"):
         if data is not None or holdout is not None or keep is not None or other is not None or debug:
             raise click.UsageError(
@@ -168,7 +173,6 @@ def command(
         raise click.UsageError("--debug is about int8, which only --quantize makes.")
     with needs("train"):
         from cifar_edge.export.pipeline import export_network
-        from cifar_edge.export.targets import target_options
         from cifar_edge.export.threshold import calibration
         from cifar_edge.training.checkpoint import load_network
         from cifar_edge.training.machine import limit_threads
@@ -176,7 +180,7 @@ def command(
     from cifar_edge.runs.resolve import resolve_run
     from cifar_edge.runs.run import RECIPE, Run
 
-    options = target_options(targets, given)
+    options = _target_options(targets, given)
     if own["network"] is not None:
         report, folder = export_own(
             own,
@@ -246,10 +250,9 @@ def _export_file(
         from cifar_edge.cli.next_step import next_steps
         from cifar_edge.export.from_file import export_file
         from cifar_edge.export.report import outcome_line, top
-        from cifar_edge.export.targets import target_options
 
     folder = out or file.parent
-    written = export_file(file, folder, target_options(targets, given), name)
+    written = export_file(file, folder, _target_options(targets, given), name)
     if as_json:
         records = {name: {**asdict(target), "files": list(target.files)} for name, target in written.items()}
         say(json.dumps({"folder": str(folder), "targets": records}, indent=2))
@@ -260,6 +263,17 @@ def _export_file(
             say(outcome_line(name, files, outcome))
     for line in next_steps(folder, {name: target.files for name, target in written.items()}):
         note(line)
+
+
+def _target_options(targets: "Sequence[str]", given: "Mapping[str, Any]") -> dict[str, Any]:
+    """`cifar_edge.export.targets.target_options`; what it refuses was called wrongly."""
+    with needs("train"):
+        from cifar_edge.export.targets import target_options
+
+    try:
+        return target_options(targets, given)
+    except ExportError as error:
+        raise click.UsageError(f"{error}.") from error
 
 
 def _default_folder(source: Path, name: str) -> Path:

@@ -51,12 +51,13 @@ def command(
     with needs("train"):
         from cifar_edge.folding.fold import can_fold
         from cifar_edge.training.checkpoint import load_network
-        from cifar_edge.training.machine import limit_threads
+        from cifar_edge.training.machine import choose_device, limit_threads
         from cifar_edge.training.run import fold_run
     from cifar_edge.runs.resolve import resolve_run
     from cifar_edge.runs.run import Run
 
     limit_threads()
+    choose_device(device)  # an error before the data is loaded
     folder = resolve_run(run).path
     if is_released(folder):
         raise ModelError(f"{run} is a released model, which is never written to; give a run")

@@ -154,7 +154,8 @@ def build(reference: str) -> tuple[Path, "nn.Module"]:
     """The file of ``FILE.py:FUNCTION``, and the network that the function returns. The file is run.
 
     Raises:
-        ExportError: it has no such function, fails, or returns no network.
+        BadParameter: ``reference`` is of another form.
+        ExportError: the file has no such function, fails, or returns no network.
     """
     from torch import nn
 
@@ -162,7 +163,9 @@ def build(reference: str) -> tuple[Path, "nn.Module"]:
     file = Path(path)
     shown = display_name(path)
     if not colon or not function.isidentifier():
-        raise ExportError(f"--network {display_name(reference)} is not FILE.py:FUNCTION, such as mine.py:build")
+        raise click.BadParameter(
+            f"{display_name(reference)} is not FILE.py:FUNCTION, such as mine.py:build.", param_hint="--network"
+        )
     if not file.is_file():
         raise ExportError(f"there is no file {shown}")
     spec = importlib.util.spec_from_file_location(file.stem, file)

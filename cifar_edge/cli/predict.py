@@ -60,9 +60,9 @@ def _threshold(context: click.Context, parameter: click.Parameter, value: str | 
     shell_complete=complete_model,
     help="A released name, a run, a folder or an .onnx or .tflite file.",
 )
-@click.option("--json", "form", flag_value="json", help="Print JSON: an array with one record an input.")
-@click.option("--jsonl", "form", flag_value="jsonl", help="Print JSON Lines: one record a line, as they come.")
-@click.option("--csv", "form", flag_value="csv", help="Print CSV, as it comes.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: an array with one record an input.")
+@click.option("--jsonl", "as_jsonl", is_flag=True, help="Print JSON Lines: one record a line, as they come.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, as it comes.")
 @click.option(
     "--resume",
     "out",
@@ -98,7 +98,9 @@ def command(
     top: int,
     threshold: float | None,
     model: str | None,
-    form: str | None,
+    as_json: bool,
+    as_jsonl: bool,
+    as_csv: bool,
     out: Path | None,
     strict: bool,
     workers: int | None,
@@ -122,6 +124,7 @@ def command(
         raise click.UsageError("stdin cannot be an image and a list of names at once.")
     if null and listed is None:
         raise click.UsageError("--null needs --from-file.")
+    form = _form(json=as_json, jsonl=as_jsonl, csv=as_csv)
     if out is not None:
         form = form or ("csv" if out.suffix == ".csv" else "jsonl")
         if form == "json":
@@ -173,6 +176,18 @@ def command(
             note(f"{out}: {others:,} of these are from another model; see their field 'model'")
     if progress.failed or (done is not None and done.failed):
         ctx.exit(1)
+
+
+def _form(**asked: bool) -> str | None:
+    """The one form that is asked for; None for plain text.
+
+    Raises:
+        UsageError: several are.
+    """
+    forms = [form for form, is_asked in asked.items() if is_asked]
+    if len(forms) > 1:
+        raise click.UsageError(f"--{forms[0]} and --{forms[1]} are two forms of the answers: give one.")
+    return forms[0] if forms else None
 
 
 def _on_ray(inputs: Inputs, model: str | None, out: Path, top: int, threshold: float | None) -> int:

@@ -72,14 +72,16 @@ def command(
 
 
 def check_own(file: Path) -> None:
-    """Refuse to write over a file that is not a report.
+    """Refuse to write over a file that is not a report, or where nothing can be written.
 
     Raises:
-        CifarEdgeError: there is such a file.
+        CifarEdgeError: it is so.
     """
     from cifar_edge.errors import CifarEdgeError
+    from cifar_edge.files import check_writable
     from cifar_edge.messages import display_name
 
+    check_writable(file)
     if not file.exists():
         return
     with file.open("rb") as opened:

@@ -50,6 +50,7 @@ def command(name: str, size: int | None, as_json: bool) -> None:
         from cifar_edge.models import build, summarize
         from cifar_edge.training.checkpoint import read_weights
     from cifar_edge.errors import ModelError, RecipeError
+    from cifar_edge.messages import display_name
     from cifar_edge.runs.reading import NamedNetwork
     from cifar_edge.runs.resolve import named, resolve_run
     from cifar_edge.runs.run import Run
@@ -57,7 +58,8 @@ def command(name: str, size: int | None, as_json: bool) -> None:
 
     network, int8, weights = NamedNetwork(name, CIFAR10_LABELS, IMAGE_SIZE), None, None
     folder = named(name) if name else None
-    if folder is not None and (Run(folder).is_begun or Run(folder).is_trained):
+    is_run = folder is not None and (Run(folder).is_begun or Run(folder).is_trained)
+    if folder is not None and is_run:
         run = Run(resolve_run(folder).path)
         network, int8 = run.network(), _int8_of(run)
         weights = read_weights(run.weights()).state if run.is_trained else None
@@ -71,6 +73,10 @@ def command(name: str, size: int | None, as_json: bool) -> None:
     except ValueError as error:
         raise ModelError(f"{name} has no folded network ({error})") from error
     except ModelError as error:  # no such network is a usage error, as for train --model
+        if folder is not None and not is_run:
+            raise RecipeError(
+                f"{display_name(name)} is neither a run, nor the folder of an export, nor an .onnx file"
+            ) from error
         raise RecipeError(str(error)) from error
     if as_json:
         say(_json(network.model, summary, int8))

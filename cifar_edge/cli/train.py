@@ -16,6 +16,7 @@ from cifar_edge.cli.completion import complete_init, complete_network, complete_
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.interruption import interruptible
 from cifar_edge.cli.loading import image_folder_options, load, load_again
+from cifar_edge.cli.png_option import checked_png
 from cifar_edge.cli.recipe_option import set_option
 from cifar_edge.cli.report import NAME as REPORT_PAGE
 from cifar_edge.cli.report import write_own_report
@@ -78,7 +79,8 @@ if TYPE_CHECKING:
 @click.option(
     "--preview",
     type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
+    metavar="FILE.png",
+    callback=checked_png,
     help="Only write a PNG of 24 training images, as the network sees them and augmented.",
 )
 @click.option("--tensorboard", is_flag=True, help="Write a log for TensorBoard too; --resume goes on with it.")
@@ -148,8 +150,10 @@ def command(
     with needs("train"):
         from cifar_edge.cli.train_recipe import Options, costs, init_setting, recipe_of, with_budget
         from cifar_edge.training.distributed import joined
-        from cifar_edge.training.machine import limit_threads
+        from cifar_edge.training.machine import choose_device, limit_threads
+        from cifar_edge.training.phases import teacher_folders
     limit_threads()
+    choose_device(device)  # an error before the data is loaded
     with joined(device) as folder_to_write:
         if resume is not None:
 
@@ -170,6 +174,7 @@ def command(
             init, settings = init_setting(init, settings)
             options = Options(model, file, init, settings, asked, data)
             recipe = recipe_of(options)
+            teacher_folders(recipe)  # as with the device
             folder = Path("runs", name or f"{datetime.now():%Y%m%d-%H%M%S}-{recipe.model}")
             Run(folder).check_new()
             dataset = load(data, offline, holdout, strict, recipe.size, recipe.source_size)

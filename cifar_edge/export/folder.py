@@ -42,7 +42,11 @@ def replacing_export(out: Path) -> Iterator[Replace]:
         with held(out.parent) if in_a_run else held(work, ExportError(f"{out} is being written by another export")):
             work.mkdir(exist_ok=True)  # the process that held the lock before has removed it
             _sweep(out, work)
-            yield lambda contents: _replace(out, work, contents)
+            try:
+                yield lambda contents: _replace(out, work, contents)
+            except BaseException:
+                _sweep(out, work)  # what was written before the disk was full, for example
+                raise
     except OSError as error:
         raise ExportError(f"cannot write to {out}: {error.strerror or error}") from error
     finally:
@@ -66,7 +70,7 @@ def _replace(out: Path, work: Path, contents: Mapping[str, bytes]) -> None:
     staged.mkdir(parents=True)
     for name, content in contents.items():
         (staged / name).parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(staged / name, content)
+        write_bytes(staged / name, content, called=out / name)
     if not out.exists():
         staged.rename(out)
     else:

@@ -50,7 +50,8 @@ def read_model(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a model's file.
 
     Raises:
-        ModelError: the file is missing, cannot be read, or is larger than `MAX_MODEL_BYTES`.
+        ModelError: the file is missing, cannot be read, is larger than `MAX_MODEL_BYTES`, or is called ``.tflite`` and
+            does not begin as such a file.
     """
     name, path = display_name(os.fspath(path)), Path(path)
     try:
@@ -60,9 +61,12 @@ def read_model(path: str | os.PathLike[str]) -> bytes:
             raise ModelError(f"there is no model file {name}")
         if path.stat().st_size > MAX_MODEL_BYTES:
             raise ModelError(f"{name} is larger than {MAX_MODEL_BYTES >> 20} MiB, too large for an edge model")
-        return path.read_bytes()
+        content = path.read_bytes()
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot read the model {name}: {getattr(error, 'strerror', None) or error}") from error
+    if path.suffix.lower() == ".tflite" and not is_tflite(content):
+        raise ModelError(f"{name} is damaged or not a LiteRT model")
+    return content
 
 
 @contextmanager

@@ -73,7 +73,6 @@ def test_a_network_of_a_file_is_exported(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--network", "mine.py"], "is not FILE.py:FUNCTION"),
         (["--network", "none.py:build"], "there is no file none.py"),
         (["--network", "mine.py:other"], "has no function other"),
         (["--network", "mine.py:wrong"], "returns a str, not a torch.nn.Module"),
@@ -84,7 +83,6 @@ def test_a_network_of_a_file_is_exported(folder: Path) -> None:
         (["--network", "mine.py:build", "--size", "100000"], "is not a multiple of 16 from 32 to 128"),
         (["--network", "mine.py:build", "--mean", "grey"], "neither a number nor one for each channel"),
         (["--network", "mine.py:build", "--std", "0"], "std = .* is not positive"),
-        (["--network", "mine.py:build", "gn-cnn"], "without MODEL"),
         (["--mean", "3"], "--mean is about a network of your own"),
     ],
 )

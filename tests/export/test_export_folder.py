@@ -2,13 +2,14 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from cifar_edge.errors import ExportError, TrainingError
+from cifar_edge.errors import CifarEdgeError, ExportError, TrainingError
 from cifar_edge.export.folder import replacing_export
 from cifar_edge.runs.lock import held
 from cifar_edge.runs.run import WEIGHTS
@@ -103,6 +104,19 @@ def test_files_of_others_stay_and_the_earlier_export_goes(tmp_path: Path) -> Non
 def test_what_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), replacing_export(tmp_path / "run" / "export"):
         raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_leaves_nothing_behind_and_no_path_that_the_user_does_not_know(tmp_path: Path) -> None:
+    out = tmp_path / "run" / "export"
+    _, hard = before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+        with pytest.raises(CifarEdgeError) as caught, replacing_export(out) as replace:
+            replace(NEW | {"gn-cnn.int8.onnx": bytes(20_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert str(caught.value) == f"cannot write {out}/gn-cnn.int8.onnx: File too large"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,59 @@
+"""What commands refuse before they do any work: in one line, with its exit code, and nothing is written."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from cifar_edge.cli.main import main
+from cifar_edge.data import load_dataset
+
+NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with an empty folder and files that are not what their names say."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_bytes(b"no folder")
+    (tmp_path / "random.tflite").write_bytes(load_dataset("sample").test_images[0].tobytes())
+    (tmp_path / "nothing.tflite").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "message"),
+    [
+        ("train --data sample --preview seen.jpg", 2, "seen.jpg is not the name of a .png file"),
+        ("train --data sample --preview file/seen.png", 1, "file is not a folder"),
+        ("train --data sample --teacher nowhere", 1, "the recipe's teacher: no file, run"),
+        pytest.param("train --data sample --device cuda", 1, "there is no CUDA device here", marks=NO_GPU),
+        pytest.param("fold nowhere --device cuda", 1, "there is no CUDA device here", marks=NO_GPU),
+        ("evaluate --data sample --mistakes file/seen.png", 1, "file is not a folder"),
+        ("report gn-cnn --data sample --out file/new/report.html", 1, "file is not a folder"),
+        ("predict cat.png --json --csv", 2, "--json and --csv are two forms of the answers"),
+        ("predict cat.png --csv --jsonl --resume answers.csv", 2, "--jsonl and --csv are two forms of the answers"),
+        ("predict cat.png --model random.tflite", 1, "random.tflite is damaged or not a LiteRT model"),
+        ("predict cat.png --model nothing.tflite", 1, "nothing.tflite is damaged or not a LiteRT model"),
+        ("export gn-cnn --quantize --target coreml", 2, "no target is called 'coreml'; there are c, litert"),
+        ("export gn-cnn --quantize --target c --kernels fast", 2, "no kernels are called 'fast'"),
+        ("export gn-cnn --quantize --kernels auto", 2, "--kernels is an option of the target c"),
+        ("export --network mine.py:build", 2, "which only --quantize makes: add --quantize"),
+        ("export gn-cnn --network mine.py:build --keep 0.9", 2, "leave out MODEL, --keep"),
+        ("export --quantize --network mine.py", 2, "mine.py is not FILE.py:FUNCTION"),
+        ("summary empty", 2, "empty is neither a run, nor the folder of an export, nor an .onnx file"),
+        ("summary file", 2, "file is neither a run, nor the folder of an export, nor an .onnx file"),
+        ("summary nowhere", 2, "no network is called 'nowhere'; there are gn-cnn"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_first(folder: Path, arguments: str, exit_code: int, message: str) -> None:
+    before = sorted(folder.rglob("*"))
+    result = CliRunner().invoke(main, arguments.split())
+    assert (result.exit_code, result.stdout) == (exit_code, "")
+    *usage, error = result.stderr.splitlines()
+    assert error.startswith("Error: ")
+    assert message in error
+    assert all(line.startswith(("Usage: ", "Try ")) or not line for line in usage) == (exit_code == 2 or not usage)
+    assert sorted(folder.rglob("*")) == before
