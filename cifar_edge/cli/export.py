@@ -61,11 +61,15 @@ def _stem(context: click.Context, parameter: click.Parameter, value: str | None)
 @click.argument("model", required=False, shell_complete=complete_run)
 @click.option("--quantize", is_flag=True, help="Make int8 as well, calibrated on training images.")
 @click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder to write to.  [default: see above]"
+    "--out",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder to write to.  [default: see above]",
 )
 @image_folder_options
 @click.option(
     "--max-drop",
+    metavar="POINTS",
     type=float,
     default=0.5,
     show_default=True,

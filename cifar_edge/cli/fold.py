@@ -18,7 +18,14 @@ from cifar_edge.files import is_released
 
 @click.command("fold")
 @click.argument("run", type=click.Path(path_type=Path), shell_complete=complete_own_run)
-@click.option("--epochs", type=click.IntRange(min=1), default=5, show_default=True, help="Epochs of fine-tuning.")
+@click.option(
+    "--epochs",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Epochs of fine-tuning.",
+)
 @click.option("--continue", "continued", is_flag=True, help="Fine-tune on from the run's folded network.")
 @set_option("Change one key of the fine-tuning, such as fold.contrast=0.5", only="fold.")
 @click.option(

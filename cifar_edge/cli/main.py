@@ -29,6 +29,7 @@ from cifar_edge.cli import (
     verify_c,
     web,
 )
+from cifar_edge.cli.narrow import HelpContext
 from cifar_edge.cli.verbosity import error_text, with_options
 from cifar_edge.errors import CifarEdgeError, Interrupted
 from cifar_edge.messages import did_you_mean, fit
@@ -36,6 +37,8 @@ from cifar_edge.messages import did_you_mean, fit
 
 class Commands(click.Group):
     """The group: lists the commands in the order of use, and turns errors into one line and an exit code."""
+
+    context_class = HelpContext
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)

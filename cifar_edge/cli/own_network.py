@@ -47,6 +47,7 @@ def own_network_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--weights",
+            metavar="FILE",
             type=click.Path(dir_okay=False, path_type=Path),
             help="With --network: a safetensors file of its weights.  [default: those that FUNCTION gives it]",
         ),
@@ -65,6 +66,7 @@ def own_network_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--size",
+            metavar="S",
             type=int,
             callback=checked_size,
             help="With --network: height and width of its images, a multiple of 16 from 32 to 128.  [default: 32]",

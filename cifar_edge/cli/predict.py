@@ -72,7 +72,7 @@ def _threshold(context: click.Context, parameter: click.Parameter, value: str | 
 )
 @click.option("--strict", is_flag=True, help="Stop at the first input that cannot be read.")
 @click.option(
-    "--workers", metavar="N", type=click.IntRange(min=1), help="Threads that read images, at most. [default: cores]"
+    "--workers", metavar="N", type=click.IntRange(min=1), help="Threads that read images, at most.  [default: cores]"
 )
 @click.option(
     "--engine",

@@ -49,7 +49,9 @@ def _names(context: click.Context, parameter: click.Parameter, given: tuple[str,
 @click.command("serve")
 @click.argument("models", metavar="[MODEL]...", nargs=-1, shell_complete=complete_model)
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port.")
+@click.option(
+    "--port", metavar="N", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port."
+)
 @click.option(
     "--token",
     metavar="TOKEN",

@@ -37,12 +37,18 @@ if TYPE_CHECKING:
 
 @click.command("train")
 @click.option("--model", metavar="NAME", shell_complete=complete_network, help="Network to train.  [default: gn-cnn]")
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training images, before any folding.")
 @click.option(
-    "--fold-epochs", type=click.IntRange(min=0), help="Epochs of fine-tuning with the norms folded away; 0 for none."
+    "--epochs", metavar="N", type=click.IntRange(min=1), help="Passes over the training images, before any folding."
+)
+@click.option(
+    "--fold-epochs",
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="Epochs of fine-tuning with the norms folded away; 0 for none.",
 )
 @click.option(
     "--seed",
+    metavar="N",
     type=click.IntRange(min=0),
     help="Seed of the initial weights, the order of images, and augmentation.",
 )
@@ -62,7 +68,7 @@ if TYPE_CHECKING:
     "photographs.",
 )
 @set_option("Change one key of the recipe, such as fold.epochs=5")
-@click.option("--name", help="Write to runs/NAME.  [default: the time and the network]")
+@click.option("--name", metavar="NAME", help="Write to runs/NAME.  [default: the time and the network]")
 @click.option(
     "--resume",
     metavar="RUN",

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from cifar_edge.cli.narrow import HelpContext
 from cifar_edge.errors import CifarEdgeError
 from cifar_edge.messages import fit, one_line
 
@@ -22,7 +23,8 @@ _QUIET, _VERBOSE = "cifar_edge.quiet", "cifar_edge.verbose"
 
 
 def with_options(command: click.Command) -> click.Command:
-    """Add ``--quiet`` and ``--verbose`` to ``command``; its function does not receive them."""
+    """Add ``--quiet`` and ``--verbose`` to ``command``, whose function does not receive them, and fit its help."""
+    command.context_class = HelpContext
     command.params += [
         _option("-q", "--quiet", _QUIET, "Print results and errors, nothing else."),
         _option("-v", "--verbose", _VERBOSE, "Print the traceback of an error."),

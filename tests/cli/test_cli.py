@@ -153,3 +153,15 @@ def test_predict_loads_the_base_install_only(tmp_path: Path, image_files: list[P
     arguments = ["predict", str(image_files[0]), "--model", str(CHECKOUT / "tests" / "data" / "tiny.onnx")]
     classify = f"from cifar_edge.cli.main import main; main({arguments}, standalone_mode=False)"
     assert heavy_imports_of(classify, tmp_path) == {"numpy", "onnxruntime", "PIL"}
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_help_fits_the_terminal(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for arguments in ([], *([name] for name in COMMANDS)):
+        main([*arguments, "--help"], prog_name="cifar-edge", standalone_mode=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > columns] == []
+    assert max(map(len, lines)) > 0.9 * min(columns, 80)
