@@ -51,7 +51,16 @@ class Service:
         self._bodies, self._pool = Bodies(limits), Pool(limits)
         self._default = next(iter(self._models))
         self._document = document(self._models, limits, secured=access.token is not None)
-        self.app: ASGIApp = Shield(_Door(self._starlette(access, page), limits), access)
+        app: ASGIApp = _Door(self._starlette(access, page), limits)
+        if access.origins:  # outside of whatever refuses, so that pages of these origins may read every refusal
+            app = CORSMiddleware(
+                app,
+                allow_origins=access.origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["Authorization", request_id.HEADER],
+                expose_headers=[request_id.HEADER, "Retry-After"],
+            )
+        self.app: ASGIApp = Shield(app, access)
         """The ASGI application."""
 
     def close(self) -> bool:
@@ -68,14 +77,7 @@ class Service:
             Route("/openapi.json", _taking(self._openapi)),
             *page_routes(page, guards),
         ]
-        cors = Middleware(
-            CORSMiddleware,
-            allow_origins=access.origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", request_id.HEADER],
-            expose_headers=[request_id.HEADER],
-        )
-        app = Starlette(routes=routes, middleware=[cors] if access.origins else [], exception_handlers=HANDLERS)
+        app = Starlette(routes=routes, exception_handlers=HANDLERS)
         app.router.redirect_slashes = False  # one URL for each resource
         return app
 

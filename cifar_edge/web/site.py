@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cifar_edge.errors import PageError
-from cifar_edge.files import remove_leftovers, write_bytes
+from cifar_edge.files import read_bounded, remove_leftovers, write_bytes
 from cifar_edge.messages import display_name
 from cifar_edge.model_file.reading import is_tflite, read_model
 from cifar_edge.runtime.model import load
@@ -17,6 +18,8 @@ CARDS = "model.json"
 WORKER = "sw.js"
 INDEX = "index.html"
 _SUFFIX = ".onnx"
+_NETWORK = re.compile(r"model(-[0-9]+)?\.onnx")
+_MOST_BYTES_OF_CARDS = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ def write_site(page: Path, models: Sequence[Path], out: Path) -> Site:
     Args:
         page: the built page (see `cifar_edge.web.build.built_page`).
         models: ``.onnx`` files that keep the edge contract. The first one answers until the visitor chooses another.
-        out: files are replaced atomically; the service worker, by which browsers notice a change, is the last.
+        out: files are replaced atomically; the service worker, by which browsers notice a change, is the last. Models
+            of the earlier page are removed then, so that none is published that was not named.
 
     Raises:
         ModelError: a model cannot be loaded (`ContractError`: it violates the contract).
@@ -51,6 +55,9 @@ def write_site(page: Path, models: Sequence[Path], out: Path) -> Site:
     version, files = site_files(page, models)
     for name, content in files.items():
         write_bytes(out / name, content)
+    for path in out.iterdir():
+        if _NETWORK.fullmatch(path.name) and path.name not in files:
+            path.unlink()
     return Site(out, version, {name: len(content) for name, content in files.items()})
 
 
@@ -104,10 +111,18 @@ def _card(file: str, network: bytes, model: Path) -> dict[str, object]:
 def _check_is_ours(out: Path) -> None:
     """Raise unless ``out`` is new, empty or has an earlier page."""
     remove_leftovers(out)
-    if out.is_dir() and any(out.iterdir()) and not (out / CARDS).is_file():
+    if out.is_dir() and any(out.iterdir()) and not _is_page(out):
         raise PageError(f"{out} is not empty and is not a page of cifar-edge; give another folder")
     if out.exists() and not out.is_dir():
         raise PageError(f"{out} is a file; give a folder")
+
+
+def _is_page(folder: Path) -> bool:
+    """Whether ``folder`` has cards of models; other programs have files of that name, too (TensorFlow.js)."""
+    try:
+        return b'"weights_sha256"' in read_bounded(folder / CARDS, _MOST_BYTES_OF_CARDS)
+    except (OSError, ValueError):
+        return False
 
 
 def _version(files: Mapping[str, bytes]) -> str:

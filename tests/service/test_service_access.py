@@ -5,8 +5,13 @@ from pathlib import Path
 
 import pytest
 from service_helpers import PNG, Client, serving
+from tiny import TINY
 
+from cifar_edge import Classifier, Prediction
+from cifar_edge.runtime.images import ImageSource
+from cifar_edge.runtime.limits import DEFAULT_LIMITS, Limits
 from cifar_edge.service.access import Access
+from cifar_edge.service.limits import ServiceLimits
 
 TOKEN = "0123456789abcdef"
 
@@ -107,6 +112,25 @@ def test_pages_of_other_sites_may_not_ask_unless_told(content: bytes) -> None:
     with serving(access=Access(origins=("*",))) as client:
         answer = client.predict(content, PNG | {"Origin": stranger, "Sec-Fetch-Site": "cross-site"})
         assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, "*")
+
+
+def test_a_page_of_an_allowed_origin_may_read_a_refusal(content: bytes) -> None:
+    """When to try again, and why, whoever it is that refuses: the door, the queue, a handler or a fault."""
+
+    class Broken(Classifier):
+        def predict(self, image: ImageSource, name: str | None = None, limits: Limits = DEFAULT_LIMITS) -> Prediction:
+            raise RuntimeError
+
+    friend = {"Origin": "https://friend.example"}
+    access = Access(origins=(friend["Origin"],))
+    with serving(ServiceLimits(requests=0), access) as client:
+        full = client.predict(content, PNG | friend)
+    with serving(access=access, classifier=Broken(TINY)) as client:
+        answers = {503: full, 500: client.predict(content, PNG | friend), 400: client.predict(b"", PNG | friend)}
+    for status, answer in answers.items():
+        answer.problem(status)
+        assert answer.headers["access-control-allow-origin"] == friend["Origin"]
+        assert "Retry-After" in answer.headers["access-control-expose-headers"]
 
 
 @pytest.mark.parametrize(

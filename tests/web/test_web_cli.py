@@ -137,17 +137,35 @@ def test_the_version_is_a_hash_of_every_file(page: Path, tmp_path: Path) -> None
         file.write_text(before)
 
 
-def test_an_earlier_page_is_replaced_and_nothing_else(page: Path, tmp_path: Path) -> None:
-    site, other, file = tmp_path / "site", tmp_path / "other", tmp_path / "file"
-    assert web("gn-cnn", "--out", site).exit_code == 0
+def test_an_earlier_page_is_replaced(page: Path, tmp_path: Path) -> None:
+    """With its models: what was published before and is not named now is gone."""
+    site = tmp_path / "site"
+    assert web("gn-cnn", "gn-cnn-nano", "--out", site).exit_code == 0
+    (site / "robots.txt").write_text("User-agent: *")
     assert web(TINY, "--out", site).exit_code == 0
     assert (site / "model.onnx").read_bytes() == TINY.read_bytes()
+    assert sorted(path.name for path in site.iterdir()) == [
+        "index.html",
+        "model.json",
+        "model.onnx",
+        "robots.txt",
+        "sw.js",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("thesis.txt", "my thesis"), ("model.json", '{"format": "graph-model", "modelTopology": {}}'), ("model.json", "")],
+)
+def test_nothing_else_is_replaced(page: Path, tmp_path: Path, name: str, content: str) -> None:
+    """A model of TensorFlow.js is in a file of the same name as our cards."""
+    other, file = tmp_path / "other", tmp_path / "file"
     other.mkdir()
-    (other / "thesis.txt").write_text("my thesis")
+    (other / name).write_text(content)
     result = web("--out", other)
     assert result.exit_code == 1
     assert result.stderr.endswith(f"Error: {other} is not empty and is not a page of cifar-edge; give another folder\n")
-    assert [path.name for path in other.iterdir()] == ["thesis.txt"]
+    assert {path.name: path.read_text() for path in other.iterdir()} == {name: content}
     file.touch()
     assert web("--out", file).stderr.endswith(f"Error: {file} is a file; give a folder\n")
 
