@@ -71,8 +71,8 @@ def _route(address: str, name: str, content: bytes, guards: Sequence[Middleware]
     headers = {**_HEADERS, "Content-Type": kind, "ETag": tag}
 
     async def send(request: Request) -> Response:
-        known = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
-        return Response(status_code=304, headers=headers) if {tag, "*"} & set(known) else _InParts(content, headers=headers)
+        known = {each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")}
+        return Response(status_code=304, headers=headers) if known & {tag, "*"} else _InParts(content, headers=headers)
 
     return Route(f"/{address}", send, middleware=guards if reveals_models(name) else [])
 

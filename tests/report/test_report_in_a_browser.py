@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from playwright.sync_api import Browser, Page, expect
-from web_helpers import Watched
+from web_helpers import Watched, violations
 
 from cifar_edge.cli.main import main
 
@@ -38,9 +38,7 @@ def test_accessibility_rules(
         page.set_viewport_size({"width": width, "height": 800})
         page.goto(reports[which].as_uri())
         page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
-        page.evaluate(axe)
-        violations = page.evaluate("axe.run().then(({violations}) => violations)")
-        assert [(each["id"], each["nodes"][0]["html"]) for each in violations] == []
+        assert violations(page, axe) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 

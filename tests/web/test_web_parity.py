@@ -115,6 +115,7 @@ def test_another_size_and_a_threshold(watched: tuple[Page, Watched], tmp_path: P
         assert_same(person, cat, Classifier(model))
         assert person.shown().pixels.shape == (64, 64, 3)
         expect(page.locator("#unsure")).to_be_visible()
+        expect(page.locator("#limits")).to_contain_text("is meant to be unsure where a picture shows something else")
         expect(page.locator("#seen-caption")).to_contain_text("64 \N{MULTIPLICATION SIGN} 64")
         expect(person.announcement).to_contain_text("Not sure: looks most like ")
     assert seen.errors == []

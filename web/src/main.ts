@@ -21,6 +21,10 @@ const cards = loadCards();
 /** The networks that were asked for, each by its place among the cards. */
 const loaded = new Map<number, Promise<Classifier>>();
 let classifier = load(0);
+/** The place of the network that answers. */
+let current = 0;
+/** What the page says when nothing is being loaded. */
+let ready = "Ready.";
 /** Counts what was given to the page: files, or the camera. An answer that comes after the next is dropped. */
 let turn = 0;
 /** Counts what was shown on the stage, one picture of many included. */
@@ -45,18 +49,22 @@ async function load(index: number): Promise<Classifier> {
   return network;
 }
 
-/** Answers by the network that was chosen from now on, what is shown included. */
+/** Answers by the network that was chosen from now on, what is shown included. If it cannot be loaded, the other stays. */
 async function change(): Promise<void> {
-  const chosen = elements.network.value;
-  try {
-    const network = await load(Number(chosen));
-    if (chosen !== elements.network.value) return; // another one was chosen meanwhile
-    classifier = Promise.resolve(network);
-    view.showCard(network.card);
-    if (given.length > 0) await classifyFiles(given);
-  } catch (error) {
-    view.showProblem(`That network could not be loaded: ${reason(error)}`);
+  const chosen = elements.network.selectedIndex;
+  view.showProblem("");
+  view.showState("Loading the network…");
+  const network = await load(chosen).catch(reason);
+  if (chosen !== elements.network.selectedIndex) return; // another one was chosen meanwhile
+  view.showState(ready);
+  if (typeof network === "string") {
+    elements.network.selectedIndex = current;
+    return view.showProblem(`That network could not be loaded: ${network}`);
   }
+  classifier = Promise.resolve(network);
+  current = chosen;
+  view.showCard(network.card);
+  if (given.length > 0) await classifyFiles(given);
 }
 
 /** Leaves stage and table empty for what comes next, whose turn it returns. */
@@ -194,8 +202,8 @@ try {
   view.showChoice(await cards);
   view.showCard((await cards)[0]);
   await classifier;
-  view.showState("Ready.");
-  if (!needsToken() && (await keepOffline())) view.showState("Ready. Works offline, too.");
+  view.showState(ready);
+  if (!needsToken() && (await keepOffline())) view.showState((ready = "Ready. Works offline, too."));
 } catch (error) {
   view.showState("Not ready.");
   view.showProblem(`The page could not be loaded: ${reason(error)}. Reload it.`);

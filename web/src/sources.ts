@@ -18,7 +18,9 @@ export function listen(input: HTMLInputElement, listener: Listener): void {
 }
 
 function listenToPaste(listener: Listener): void {
-  document.addEventListener("paste", (event) => take(event.clipboardData, listener));
+  document.addEventListener("paste", (event) => {
+    if (!(event.target instanceof HTMLInputElement)) take(event.clipboardData, listener); // a token is text
+  });
 }
 
 /** The whole page takes what is dropped: beside the frame, a browser would leave the page for the file. */

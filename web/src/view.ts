@@ -51,9 +51,11 @@ export function showCard(card: Card): void {
   const size = sizeOf(card);
   elements.seenCaption.textContent = `What the network sees: ${size} × ${size} pixels of the middle square.`;
   elements.figures.replaceChildren(...figures(card).map(([name, value]) => figure(name, value)));
-  elements.limits.textContent =
-    `It knows these and nothing else, and answers with one of them whatever the picture shows: ` +
-    `${card.labels.join(", ")}.`;
+  const otherwise =
+    (card.threshold ?? null) === null
+      ? "answers with one of them whatever the picture shows"
+      : "is meant to be unsure where a picture shows something else";
+  elements.limits.textContent = `It knows these and nothing else, and ${otherwise}: ${card.labels.join(", ")}.`;
 }
 
 /** What the page is doing, or can do. */
