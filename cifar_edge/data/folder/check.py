@@ -10,7 +10,7 @@ from PIL import Image
 from cifar_edge.data.dataset import Dataset, Report, image_digests
 from cifar_edge.data.folder.decoding import decode
 from cifar_edge.data.folder.folders import Listing
-from cifar_edge.data.folder.near_duplicates import groups, near_duplicates
+from cifar_edge.data.folder.near_duplicates import near_duplicates
 from cifar_edge.data.folder.table import base_folder
 
 _MANY = 5_000
@@ -87,7 +87,7 @@ def check_folder(root: Path, listing: Listing, dataset: Dataset, report: Report)
     large = sorted(at for at in one_of_each if listing.files[at].name not in smaller)
     if len(large) > _MANY:
         report(f"looking for near duplicates among {len(large):,} images")
-    near = groups(near_duplicates(decoded.pixels[large]))
+    near = near_duplicates(decoded.pixels[at] for at in large)
     by_side = sorted(sizes.values(), key=lambda size: (min(size), max(size)))
     return Check(
         files=len(listing.files),

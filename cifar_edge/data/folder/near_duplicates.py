@@ -6,8 +6,7 @@ in 12 bits. Copies saved at JPEG quality 50, or at half the size, differ in at m
 by 3 % on each side 86 % are found (`python -m benchmarks.pictures.near_duplicates`).
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -26,44 +25,51 @@ _COMPARED = 1 << 22
 """Pairs that are compared at once, which bounds the memory."""
 
 Hashes = npt.NDArray[np.uint64]
+Positions = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two near duplicates.
+def near_duplicates(images: Iterable[Images]) -> list[list[int]]:
+    """The groups of near duplicates among ``images``, each uint8 ``[32, 32, 3]``: see `close_groups`."""
+    return close_groups(np.fromiter(map(perceptual_hash, images), np.uint64))
 
-    Attributes:
-        first: position of one image.
-        second: position of the other, which is larger.
-        bits: in how many of 64 bits their hashes differ.
+
+def close_groups(hashes: Hashes) -> list[list[int]]:
+    """The positions that close hashes connect, directly or through others: a list for each thing that is shown.
+
+    Only which hashes are connected is kept, never all pairs: of 5,000 frames of a camera that stands still there are
+    12 million.
+
+    Args:
+        hashes: uint64 ``[n]``; two are close if they differ in at most `MOST_BITS` bits.
+
+    Returns:
+        Groups of two or more positions, each in ascending order, by their first position.
     """
-
-    first: int
-    second: int
-    bits: int
-
-
-def near_duplicates(images: Images) -> list[Pair]:
-    """The near duplicates among ``images``, uint8 ``[n, 32, 32, 3]``; those that differ least first."""
-    return close_pairs(np.array([perceptual_hash(image) for image in images], np.uint64))
-
-
-def close_pairs(hashes: Hashes) -> list[Pair]:
-    """The pairs of ``hashes``, uint64 ``[n]``, that differ in at most `MOST_BITS` bits; those that differ least first.
-
-    Of equal hashes only the first is compared with others, so that many equal ones do not make the pairs of all.
-    """
-    unique, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
-    found = {(int(first[group]), at): 0 for at, group in enumerate(inverse.tolist()) if first[group] != at}
-    for one, other, bits in _close(unique):
-        low, high = sorted((int(first[one]), int(first[other])))
-        found[low, high] = bits
-    pairs = [Pair(low, high, bits) for (low, high), bits in found.items()]
-    return sorted(pairs, key=lambda pair: (pair.bits, pair.first, pair.second))
+    unique, inverse = np.unique(hashes, return_inverse=True)
+    group = np.arange(len(unique))
+    for first, second in _close(unique):
+        group = _connected(group, first, second)
+    of_each = group[inverse]
+    order = np.argsort(of_each, kind="stable")
+    members = np.split(order, np.flatnonzero(np.diff(of_each[order])) + 1)
+    return sorted(each.tolist() for each in members if len(each) > 1)
 
 
-def _close(hashes: Hashes) -> Iterator[tuple[int, int, int]]:
-    """The close pairs of different hashes: positions and bits. A pair may come more than once.
+def _connected(group: Positions, first: Positions, second: Positions) -> Positions:
+    """The ``group`` of each hash, where ``first[i]`` and ``second[i]`` are hashes that become one group."""
+    while True:
+        one, other = group[first], group[second]
+        if (one == other).all():
+            return group
+        root = np.arange(len(group))
+        np.minimum.at(root, np.maximum(one, other), np.minimum(one, other))
+        while (root[root] != root).any():
+            root = root[root]
+        group = root[group]
+
+
+def _close(hashes: Hashes) -> Iterator[tuple[Positions, Positions]]:
+    """The positions of close pairs of different hashes, many at once. A pair may come more than once.
 
     Two close hashes are equal in at least one of nine bands of bits, so only hashes with an equal band are compared.
     """
@@ -74,23 +80,11 @@ def _close(hashes: Hashes) -> Iterator[tuple[int, int, int]]:
         borders = np.flatnonzero(np.diff(bands[order])) + 1
         for members in np.split(order, borders):
             rows = max(1, _COMPARED // max(1, len(members)))
-            for start in range(0, len(members), rows):
-                block = members[start : start + rows]
-                bits = _differing(hashes[block][:, None] ^ hashes[members][None, :])
-                for row, column in np.argwhere(bits <= MOST_BITS).tolist():
-                    if block[row] < members[column]:
-                        yield int(block[row]), int(members[column]), int(bits[row, column])
-
-
-def groups(pairs: Sequence[Pair]) -> list[list[int]]:
-    """The positions that pairs connect, directly or through others: one list for each thing that is shown."""
-    group: dict[int, list[int]] = {}
-    for pair in pairs:
-        first, second = group.setdefault(pair.first, [pair.first]), group.setdefault(pair.second, [pair.second])
-        if first is not second:
-            first.extend(second)
-            group.update(dict.fromkeys(second, first))
-    return [sorted(members) for members in {id(members): members for members in group.values()}.values()]
+            for start in range(0, len(members) - 1, rows):
+                block, others = members[start : start + rows], members[start:]
+                bits = _differing(hashes[block][:, None] ^ hashes[others][None, :])
+                found = np.nonzero(bits <= MOST_BITS)
+                yield block[found[0]], others[found[1]]
 
 
 def perceptual_hash(image: Images) -> int:
