@@ -58,8 +58,8 @@ class Recipe:
     few steps, or so large that it is too many. The phase ``[fold]`` has the same."""
 
     patience: int = 0
-    """Epochs without a better accuracy on the validation images after which a phase ends early; 0 never does. It needs
-    ``holdout``."""
+    """Epochs without a better accuracy on the validation images after which a phase ends early, with the weights of the
+    epoch that was best on them, the last of several. 0 trains all epochs and takes the last. It needs ``holdout``."""
 
     size: int = IMAGE_SIZE
     """Height and width of the images: a multiple of 16 from 32 to 128."""

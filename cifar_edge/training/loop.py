@@ -68,6 +68,7 @@ def fit(
     after_epoch: Callable[[Epoch, nn.Module], None] = lambda epoch, ema: None,
     start: Snapshot | None = None,
     keep: Callable[[Snapshot], None] = lambda snapshot: None,
+    is_best: Callable[[], bool] = lambda: False,
     ended: Callable[[], bool] = lambda: False,
     stop: Callable[[], bool] = lambda: False,
 ) -> nn.Module:
@@ -87,6 +88,8 @@ def fit(
         after_epoch: called with the results of the epoch and the ema network, in evaluation mode.
         start: where to resume; None trains from the weights of ``network``.
         keep: called after each ``after_epoch``, and when ``stop`` ends the training; the weights it gets are finite.
+        is_best: called after each ``after_epoch``; True keeps the average as it is then, and the last one kept is
+            returned.
         ended: called before each epoch; True ends the training early, as if all epochs were done.
         stop: called after each step, and between the teacher's batches; True ends the training.
 
@@ -128,16 +131,21 @@ def fit(
             if (index + 1) % _STEPS_BETWEEN_CHECKS == 0 and not math.isfinite(step.loss.item()):
                 raise _diverged(number, recipe)
             if index + 1 < steps and stop():
-                keep(_snapshot(step, number, index + 1))
+                _check_finite(step, number)
+                keep(Snapshot(number, index + 1, step.state()))
                 raise Interrupted(f"interrupted in epoch {number}/{recipe.epochs}, after step {index + 1}/{steps}")
         done = 0
-        snapshot = _snapshot(step, number, steps)
+        _check_finite(step, number)
         rate = recipe.learning_rate * schedule(number / recipe.epochs, recipe.warmup)
         loss, accuracy = step.loss.item() / steps, step.correct.item() / (steps * batch)
         after_epoch(Epoch(number, rate, loss, accuracy), step.ema.eval())
-        keep(snapshot)
+        if is_best():
+            step.keep_average()
+        keep(Snapshot(number, steps, step.state()))
         if stop():
             raise Interrupted(f"interrupted after epoch {number}/{recipe.epochs}")
+    if recipe.patience:
+        step.restore_average()
     return step.ema.eval()
 
 
@@ -195,10 +203,9 @@ def _one_pass(
     return augmented[order], labels[order], teacher_logits
 
 
-def _snapshot(step: Step, epoch: int, steps: int) -> Snapshot:
+def _check_finite(step: Step, epoch: int) -> None:
     if not step.is_finite():
         raise _diverged(epoch, step.recipe)
-    return Snapshot(epoch, steps, step.state())
 
 
 def _diverged(epoch: int, recipe: Recipe) -> Diverged:

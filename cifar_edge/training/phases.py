@@ -3,6 +3,7 @@
 import copy
 import time
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ class Phases:
                     f"{recipe.model} of size {recipe.size}"
                 )
             return network_of(weights, self.run.weights()).to(self.device)
-        network = self._fit("train", self._initial(), recipe)
+        network = self._fit("train", copy.deepcopy(self._initial), recipe)
         if isinstance(network, BatchNormNetwork):
             folded = without_batch_norm(network)
             save_folded(self.run.weights(), folded, recipe.model, self.dataset.labels, recipe.size)
@@ -134,7 +135,7 @@ class Phases:
     def seconds_to_train(self) -> float:
         """About how long the phase ``train`` takes on this machine, from two steps of a copy of its network."""
         recipe, count = self.recipe, min(self.recipe.batch_size, len(self.images))
-        step = Step(copy.deepcopy(self._initial()), recipe, self.device, class_weights=self._class_weights())
+        step = Step(copy.deepcopy(self._initial), recipe, self.device, class_weights=self._class_weights())
         step.start_epoch()
         began = 0.0
         for index in range(1 + _TIMED_STEPS):
@@ -146,8 +147,9 @@ class Phases:
         seconds = (time.monotonic() - began) / _TIMED_STEPS
         return seconds * recipe.epochs * (recipe.steps_per_epoch or len(self.images) // count)
 
+    @cached_property
     def _initial(self) -> nn.Module:
-        """The network at the beginning of the training."""
+        """The network at the beginning of the training; not to be changed."""
         recipe, classes = self.recipe, len(self.dataset.labels)
         torch.manual_seed(recipe.seed)
         if recipe.init:
@@ -216,7 +218,7 @@ class Phases:
             self.callbacks.epoch(record, recipe.epochs)
 
         try:
-            return fit(
+            trained = fit(
                 network,
                 self.sources,
                 self.labels,
@@ -227,12 +229,18 @@ class Phases:
                 after_epoch=after_epoch,
                 start=start,
                 keep=lambda snapshot: self.save(phase, snapshot),
+                is_best=lambda: self._is_best(phase),
                 ended=lambda: self._is_patience_over(phase),
                 stop=self.callbacks.stop,
             )
         except Diverged as error:
             key = "learning_rate" if phase == "train" else "fold.learning_rate"
             raise TrainingError(f"{error}: {key} in {self.folder / RECIPE}") from error
+        if self.recipe.patience and not self._is_best(phase):
+            accuracies = self._accuracies(phase)
+            best = max(epoch for epoch, accuracy in enumerate(accuracies, 1) if accuracy == max(accuracies))
+            self.callbacks.note(f"the weights are those after epoch {best}, the best on the validation images")
+        return trained
 
     def _class_weights(self) -> Tensor | None:
         """The weights of the loss that make all classes count alike, with a mean of 1 over the images."""
@@ -241,9 +249,17 @@ class Phases:
         sizes = torch.bincount(self.labels, minlength=len(self.dataset.labels)).clamp_min(1)
         return len(self.labels) / (len(sizes) * sizes.float())
 
+    def _accuracies(self, phase: str) -> list[float]:
+        return [record.accuracy for record in self.records if record.phase == phase]
+
+    def _is_best(self, phase: str) -> bool:
+        """Whether no epoch of ``phase`` was better than its last one; never without ``patience``."""
+        accuracies = self._accuracies(phase)
+        return self.recipe.patience > 0 and accuracies[-1] == max(accuracies)
+
     def _is_patience_over(self, phase: str) -> bool:
         """Whether so many epochs of ``phase`` were no better than the best that the phase ends."""
-        accuracies = [record.accuracy for record in self.records if record.phase == phase]
+        accuracies = self._accuracies(phase)
         if not self.recipe.patience or not accuracies:
             return False
         return len(accuracies) - 1 - accuracies.index(max(accuracies)) >= self.recipe.patience

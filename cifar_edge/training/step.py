@@ -77,6 +77,7 @@ class Step:
         self._objective = torch.compile(self._loss_and_correct) if compiled else self._loss_and_correct
         self._graph: torch.cuda.CUDAGraph | None = None
         self._calls = self._eager_steps = 0
+        self._kept: dict[str, Tensor] = {}
 
     def state(self) -> dict[str, Tensor]:
         """All that later steps depend on: name -> tensor, not copied."""
@@ -85,6 +86,7 @@ class Step:
         for name, parameter in self.network.named_parameters():
             if (momentum := self._optimizer_of(parameter).state[parameter].get("momentum_buffer")) is not None:
                 state[f"momentum.{name}"] = momentum
+        state |= {f"kept.{name}": tensor for name, tensor in self._kept.items()}
         return state | {"loss": self.loss, "correct": self.correct, "calls": torch.tensor(self._calls)}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
@@ -95,7 +97,11 @@ class Step:
         """
         expected, parameters = self.state(), dict(self.network.named_parameters())
         momenta = {f"momentum.{name}": parameter for name, parameter in parameters.items()}
-        check_tensors(state, expected | {name: momenta[name] for name in state.keys() & momenta.keys()})
+        optional = momenta | {f"kept.{name}": tensor for name, tensor in self.ema.state_dict().items()}
+        check_tensors(state, expected | {name: optional[name] for name in state.keys() & optional.keys()})
+        kept = _part(state, "kept.")
+        if len(kept) not in (0, len(optional) - len(momenta)):
+            raise ValueError("some of its kept weights are missing")
         for optimizer in (self._sgd, self._muon):  # each has all momentum buffers, or none before its first step
             own = {name for name, parameter in momenta.items() if self._optimizer_of(parameter) is optimizer}
             if len(own & state.keys()) not in (0, len(own)):
@@ -111,8 +117,17 @@ class Step:
             self._optimizer_of(parameter).state[parameter]["momentum_buffer"] = buffer
         self.loss.copy_(state["loss"])
         self.correct.copy_(state["correct"])
-        self._calls = int(state["calls"])
+        self._calls, self._kept = int(state["calls"]), kept
         self.network.train()
+
+    def keep_average(self) -> None:
+        """Keep the weights and buffers of ``ema`` as they are now, in place of those kept before."""
+        self._kept = {name: tensor.clone() for name, tensor in self.ema.state_dict().items()}
+
+    def restore_average(self) -> None:
+        """Give ``ema`` the weights and buffers that were kept, if any were."""
+        if self._kept:
+            self.ema.load_state_dict(self._kept)
 
     def _optimizer_of(self, parameter: nn.Parameter) -> torch.optim.SGD | Muon:
         return self._muon if parameter in self._muon.state else self._sgd

@@ -91,13 +91,17 @@ def test_what_cannot_be_a_beginning(kinds: Dataset, tmp_path: Path, run: Path) -
         fold_run(run, kinds, epochs=1)
 
 
-def test_patience_ends_a_phase_and_stays_ended(kinds: Dataset, tmp_path: Path) -> None:
-    recipe = RECIPE.with_values(epochs=50, holdout=60, patience=2, learning_rate=0.0, steps_per_epoch=1)
-    asked = iter(range(2))
+def test_patience_ends_a_phase_with_its_best_weights_and_stays_ended(kinds: Dataset, tmp_path: Path) -> None:
+    spoils = RECIPE.with_values(epochs=50, holdout=60, patience=2, learning_rate=2.0, steps_per_epoch=1)
+    asked, lines = iter(range(2)), list[str]()
     with pytest.raises(Interrupted):
-        train(recipe, kinds, tmp_path, callbacks=Callbacks(stop=lambda: next(asked, None) is None))
-    resume(tmp_path, kinds)
-    assert Run(tmp_path).whole_summary().epochs == 3 == len(Run(tmp_path).metrics())
+        train(spoils, kinds, tmp_path, callbacks=Callbacks(stop=lambda: next(asked, None) is None))
+    resume(tmp_path, kinds, callbacks=Callbacks(note=lines.append))
+    summary, accuracies = Run(tmp_path).whole_summary(), [record.accuracy for record in Run(tmp_path).metrics()]
+    assert summary.epochs == len(accuracies) < 50
+    assert summary.holdout_accuracy == pytest.approx(max(accuracies), abs=1e-6)
+    assert max(accuracies) > accuracies[-1]
+    assert "the weights are those after epoch 1, the best on the validation images" in lines
     with pytest.raises(RecipeError, match="patience = 2 needs validation images"):
         Recipe(patience=2)
 
