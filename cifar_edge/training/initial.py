@@ -1,6 +1,8 @@
 """Where a training begins that does not begin with random weights: a folded network with another head."""
 
 import copy
+from collections.abc import Sequence
+from operator import itemgetter
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +19,8 @@ from cifar_edge.training.own_images import beginning
 _IMAGES = 512
 """Images that the statistics of the batch norms are of, so that activations of large images fit into memory."""
 _BATCH = 100
-_RIDGE = 1.0
+_RIDGES = tuple(10.0 ** (power / 2) for power in range(-6, 5))
+"""0.001 to 100."""
 _LOGIT = 2.0
 """What the closed form aims at: the logit of the right class, and with the sign turned that of each other class."""
 
@@ -64,25 +67,38 @@ def _features(layers: nn.Sequential, images: Tensor) -> Tensor:
     return torch.cat([layers(pixels_to_input(part)) for part in images.split(_BATCH)])
 
 
-def ridge_head(features: Tensor, labels: Tensor, classes: int, ridge: float = _RIDGE) -> tuple[Tensor, Tensor]:
+def ridge_head(
+    features: Tensor, labels: Tensor, classes: int, ridges: Sequence[float] = _RIDGES
+) -> tuple[Tensor, Tensor]:
     """Weight ``[classes, width]`` and bias ``[classes]`` of a ridge regression of the classes on ``features``.
 
-    All classes count alike, however many images they have.
+    All classes count alike, however many images they have. Of several ridges it takes the one with the least squared
+    error on each image by the regression on all others, which the solution on all gives in closed form (Allen 1974,
+    doi:10.1080/00401706.1974.10489157).
 
     Args:
         features: float32 ``[n, width]``.
         labels: int64 ``[n]``.
         classes: number of classes.
-        ridge: penalty on the squared weights of standardised features, where all images together weigh 1.
+        ridges: penalties on the squared weights of standardised features, where all images together weigh 1.
     """
     mean, deviation = features.mean(0), features.std(0, correction=0) + 1e-3
     columns = F.pad((features - mean) / deviation, (0, 1), value=1.0).double()
     sizes = torch.bincount(labels, minlength=classes).clamp_min(1)
     weights = (1.0 / sizes.double())[labels][:, None] / classes
-    penalty = torch.full((columns.shape[1],), ridge, dtype=torch.float64, device=features.device)
-    penalty[-1] = 1e-9  # the bias is not held small
     targets = _LOGIT * (2.0 * F.one_hot(labels, classes).double() - 1.0)
-    moments = columns.T @ (weights * columns) + torch.diag(penalty)
-    solution = torch.linalg.solve(moments, columns.T @ (weights * targets)).float()
+    penalised = torch.ones(columns.shape[1], dtype=torch.float64, device=features.device)
+    penalised[-1] = 1e-9  # the bias is not held small
+    moments, products = columns.T @ (weights * columns), columns.T @ (weights * targets)
+
+    def solved(ridge: float) -> tuple[float, Tensor]:
+        inverse = torch.linalg.inv(moments + torch.diag(ridge * penalised))
+        solution = inverse @ products
+        influence = weights * ((columns @ inverse) * columns).sum(1, keepdim=True)  # of an image on its own answer
+        errors = (targets - columns @ solution) / (1.0 - influence).clamp_min(1e-6)
+        return (weights * errors**2).sum().item(), solution
+
+    _, best = min((solved(ridge) for ridge in ridges), key=itemgetter(0))
+    solution = best.float()
     weight = (solution[:-1] / deviation[:, None]).T
     return weight, solution[-1] - weight @ mean

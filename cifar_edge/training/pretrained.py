@@ -72,7 +72,7 @@ def pretrained_teacher(images: Tensor, labels: Tensor, classes: int, mirrored: b
     teacher = PretrainedTeacher(_network(), classes).eval().requires_grad_(False).to(images.device)
     views = [images, images.flip(2)] if mirrored else [images]
     features = torch.cat([teacher.features(pixels_to_input(part)) for view in views for part in view.split(_BATCH)])
-    weight, bias = ridge_head(features, labels.repeat(len(views)), classes, ridge=_RIDGE)
+    weight, bias = ridge_head(features, labels.repeat(len(views)), classes, [_RIDGE])
     teacher.head.weight.copy_(weight)
     teacher.head.bias.copy_(bias)
     return teacher
