@@ -1,7 +1,8 @@
 """The recipe of `cifar-edge train`: from its options, and on an image folder from the images."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,14 +117,35 @@ def _asked(options: Options) -> set[str]:
 
 
 def costs(recipe: "Recipe", classes: int) -> str:
-    """What the size of the images costs, in one line."""
+    """What the size of the images costs, in one line: time by the multiply-accumulates, and RAM where it is known."""
     from cifar_edge.models import build
     from cifar_edge.models.summary import count_macs
     from cifar_edge.spec import IMAGE_SIZE
 
     macs = count_macs(build(recipe.model, classes, recipe.size), recipe.size)
     line = f"images of {recipe.size}x{recipe.size} pixels: {macs / 1e6:.1f} million MACs each"
+    ram, least = _activation_bytes(recipe, recipe.size), _activation_bytes(recipe, IMAGE_SIZE)
+    if ram is not None:
+        line += f", {ram / 1000:.0f} kB of RAM for activations in C"
     if recipe.size == IMAGE_SIZE:
         return line
     ratio = (recipe.size / IMAGE_SIZE) ** 2
-    return f"{line}, {ratio:.2g} times the MACs, latency and activations of {IMAGE_SIZE}x{IMAGE_SIZE} (--size)"
+    line += f"; {ratio:.2g} times the MACs and about {ratio:.2g} times the latency"
+    if ram is not None and least is not None:
+        line += f", {ram / least:.2g} times the RAM"
+    return f"{line} of {IMAGE_SIZE}x{IMAGE_SIZE} (--size)"
+
+
+def _activation_bytes(recipe: "Recipe", size: int) -> int | None:
+    """Bytes of activations of the int8 network at ``size``, as `cifar-edge summary` counts them.
+
+    None if neither what the training begins with nor the released network of the recipe has been exported in int8.
+    """
+    from cifar_edge.errors import ContractError, ModelError
+    from cifar_edge.integer import IntegerNetwork
+    from cifar_edge.runs.resolve import precisions_beside, resolve_model
+
+    with suppress(ContractError, ModelError):
+        file = precisions_beside(resolve_model(recipe.init or recipe.model).path)[-1]
+        return replace(IntegerNetwork.from_onnx(file), size=size).summary().activation_bytes
+    return None

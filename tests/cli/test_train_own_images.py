@@ -54,7 +54,10 @@ def test_photographs_begin_with_the_released_network(photographs: Path, tmp_path
     done = train("--data", photographs, "--holdout", "0.3", *SHORT, "--name", "own")
     assert done.exit_code == 0, done.stderr
     assert "beginning with the released gn-cnn (--init none begins with random weights)" in done.stderr
-    assert "images of 64x64 pixels: 20.1 million MACs each, 4 times" in done.stderr
+    assert (
+        "images of 64x64 pixels: 20.1 million MACs each, 20 kB of RAM for activations in C; "
+        "4 times the MACs and about 4 times the latency, 1.9 times the RAM of 32x32 (--size)"
+    ) in done.stderr
     assert "classes of 8 to 21 images: each class counts the same in the training" in done.stderr
     assert "4 steps of 32 images, about " in done.stderr
     run = Run(tmp_path / "runs" / "own")
