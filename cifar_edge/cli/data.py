@@ -118,6 +118,8 @@ def _check_lines(check: "Check") -> list[str]:
 
     lines.append("")
     named("files that cannot be read", list(check.unreadable))
+    if check.cut:
+        named("mostly cut away, since only the centre square is seen", [display_name(name) for name in check.cut])
     if len(check.small) > _NAMED:
         lines.append(f"smaller than 32 pixels, and enlarged: {len(check.small):,}")
     else:

@@ -50,6 +50,8 @@ def cross_validate(
     sizes = np.bincount(dataset.train_labels, minlength=len(dataset.labels))
     if sizes.min() < folds:
         name = dataset.labels[int(sizes.argmin())]
+        if sizes.min() < 2:
+            raise TrainingError(f"{folds} folds need {folds} training images of each class, but {name} has one")
         raise TrainingError(f"{folds} folds, but {name} has only {sizes.min()} training images; give fewer folds")
     check_cross_validation(recipe, dataset)
     where = choose_device(device)

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -60,7 +61,7 @@ class Phases:
         ModelError: the recipe's teacher is not a trained network.
         MissingExtra: it is the one with ImageNet weights, whose packages are not installed.
         TrainingError: images and recipe differ in size, the teacher has other classes or another size, or no training
-            images are left besides the validation images.
+            images, or none of a class, are left besides the validation images.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Phases:
         self._started = time.monotonic() - (state.seconds if state else 0.0)
         self.recipe, self.dataset, self.folder, self.device, self.callbacks = recipe, dataset, folder, device, callbacks
         self.images, self.labels, self.validation = training_images(dataset, recipe.holdout, device)
+        self._check_holdout()
         sources = replace(dataset, train_images=sources_of(recipe, dataset))
         self.sources = training_images(sources, recipe.holdout, device)[0]
         self.test = _tensors(dataset.test_images, dataset.test_labels, device)
@@ -83,6 +85,13 @@ class Phases:
         self.run, self.state = Run(folder), state
         self.folded: FoldedNetwork | None = None
         self.records: list[EpochRecord] = list(state.records) if state else []
+
+    def _check_holdout(self) -> None:
+        names, held = self.dataset.labels, self.recipe.holdout
+        had = np.bincount(self.dataset.train_labels, minlength=len(names))
+        has = torch.bincount(self.labels, minlength=len(names))
+        if lost := [name for name, before, after in zip(names, had, has, strict=True) if before and not after]:
+            raise TrainingError(f"holdout = {held} leaves no training image of {listed(lost)}; hold fewer out")
 
     def _teacher(self) -> Teacher | None:
         recipe, labels = self.recipe, self.dataset.labels

@@ -53,6 +53,14 @@ def test_what_should_be_looked_at_is_named(root: Path) -> None:
     assert check["equal"][0]["labels"] == ["cat", "dog"]
 
 
+def test_panoramas_are_named_since_most_of_them_is_not_seen(root: Path) -> None:
+    Image.new("RGB", (800, 40), (200, 30, 30)).save(root / "train" / "dog" / "wide.jpg")
+    Image.new("RGB", (40, 800), (30, 30, 200)).save(root / "train" / "cat" / "high.jpg")
+    lines = data("--data", root).stdout.splitlines()
+    at = lines.index("mostly cut away, since only the centre square is seen: 2")
+    assert lines[at + 1 : at + 3] == ["  train/cat/high.jpg", "  train/dog/wide.jpg"]
+
+
 def test_a_clean_folder_says_none(tmp_path: Path, sample: Dataset) -> None:
     folders = {label: of_class(sample, label, 8) for label in ("cat", "ship")}
     result = data("--data", write_images(tmp_path / "x", folders, sample), "--holdout", "0.25")

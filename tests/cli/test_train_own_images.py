@@ -119,6 +119,7 @@ def test_without_a_beginning_it_trains_as_ever(photographs: Path, tmp_path: Path
         (("--init", "gn-cnn", "--fold-epochs", "3"), 2, "leave out what is set of [fold]"),
         (("--init", "s8-layer"), 1, "s8-layer has no folded network to begin with"),
         (("--cross-validate", "9"), 1, "9 folds, but frog has only 8 training images"),
+        (("--set", "holdout=28"), 1, "holdout = 28 leaves no training image of frog; hold fewer out"),
         (("--cross-validate", "1"), 2, "not in the range"),
     ],
 )

@@ -17,6 +17,10 @@ _MANY = 5_000
 """From so many images on a line says that the search takes a while."""
 
 
+_LONG = 3
+"""Times its other side, from which on an image is named as one that is mostly cut away."""
+
+
 @dataclass(frozen=True, slots=True)
 class Copies:
     """Files that show the same.
@@ -41,6 +45,7 @@ class Check:
         smallest: width and height of the smallest image, in pixels, by the shorter side; None if none can be read.
         median: of the image in the middle.
         largest: of the largest.
+        cut: files that are so long that the centre square, all that the network sees, is less than a third of them.
         small: files that are smaller than the network's image and have to be enlarged.
         unreadable: one line for each file that cannot be read: its name and the reason.
         equal: files of equal pixels.
@@ -52,6 +57,7 @@ class Check:
     smallest: tuple[int, int] | None
     median: tuple[int, int] | None
     largest: tuple[int, int] | None
+    cut: tuple[str, ...]
     small: tuple[str, ...]
     unreadable: tuple[str, ...]
     equal: tuple[Copies, ...]
@@ -94,6 +100,7 @@ def check_folder(root: Path, listing: Listing, dataset: Dataset, report: Report)
         smallest=by_side[0] if by_side else None,
         median=by_side[len(by_side) // 2] if by_side else None,
         largest=by_side[-1] if by_side else None,
+        cut=tuple(name for name, size in sizes.items() if max(size) > _LONG * min(size)),
         small=small,
         unreadable=decoded.unreadable,
         equal=_worst_first([copies(group) for group in alike if len(group) > 1]),

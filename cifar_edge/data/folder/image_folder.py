@@ -211,5 +211,5 @@ def _check_classes(
         counts = np.bincount(labels, minlength=len(names))
         missing = [name for name, count in zip(names, counts, strict=True) if not count]
         if missing:
-            need = "in train/ and in test/" if holdout is None else "on each side of --holdout"
-            raise DataError(f"{shown} leaves no image to {use} of {listed(missing)}; every class needs one {need}")
+            need = "one in train/ and in test/" if holdout is None else "two, one on each side of --holdout"
+            raise DataError(f"{shown} leaves no image to {use} of {listed(missing)}; every class needs {need}")
