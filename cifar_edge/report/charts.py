@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from cifar_edge.report.html import Html, element, join
 
-WIDTH, HEIGHT = 440, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 14, 34
+WIDTH, HEIGHT = 440, 268
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 14, 42
+"""Margins with room for words in the largest size of the style sheet, that of narrow screens."""
 _SMOOTH = 12
 """With more epochs, single points get no dots."""
 SERIES = 6
@@ -85,9 +86,9 @@ def _swatch(color: int) -> Html:
 
 
 def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round values that span ``low`` to ``high``, some ``about`` of them."""
+    """Round values that span ``low`` to ``high``, some ``about`` of them; from 0 if those are the same."""
     if high - low < 1e-9 * max(1.0, abs(high)):
-        low, high = low - 0.5 * (abs(low) or 1), high + 0.5 * (abs(high) or 1)
+        low, high = (min(0.0, low), max(0.0, high)) if high else (0.0, 1.0)
     raw = (high - low) / about
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw * 0.999)
@@ -98,7 +99,8 @@ def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
 def _epoch_ticks(last: int) -> list[int]:
     if last <= 8:
         return list(range(1, last + 1))
-    return [1, *(round(tick) for tick in nice_ticks(0, last) if 0 < tick <= last)]
+    step = round(nice_ticks(0, last)[1])  # 2.5 becomes 2
+    return [1, *range(step, last + 1, step)]
 
 
 def _tick(value: float, y: float, text: str) -> Html:
@@ -107,7 +109,7 @@ def _tick(value: float, y: float, text: str) -> Html:
 
 
 def _epoch(epoch: int, x: float) -> Html:
-    return element("text", str(epoch), x=f"{x:.1f}", y=HEIGHT - _BOTTOM + 16, class_="tick middle")
+    return element("text", str(epoch), x=f"{x:.1f}", y=HEIGHT - _BOTTOM + 17, class_="tick middle")
 
 
 def _mark(x: float, y: float, text: str) -> Html:

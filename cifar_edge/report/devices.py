@@ -88,7 +88,8 @@ def _by_target(subject: Subject, exported: Exported) -> Html:
     if not rows:
         return Html("")
     heads = ["target", "files", "RAM for an image", "size, or flash", "latency p50", "gate"]
-    return table(f"What {subject.name} costs in int8, by target", heads, rows, class_="numbers words-last")
+    caption = f"What {subject.name} costs in int8, by target"
+    return table(caption, heads, rows, class_="numbers words-second words-last")
 
 
 def _target(target: OtherTarget) -> list[str]:

@@ -22,7 +22,7 @@ def overview(subject: Subject) -> Html:
         facts.append(("cross-validated", figures.percent(summary.cross_validated_accuracy)))
     if int8 is not None:
         facts += [
-            ("in int8", figures.percent(int8.accuracy.value)),
+            ("in int8", _in_int8(int8.accuracy, right)),
             ("int8 file", figures.kilobytes(int8.size)),
             ("an image in int8", figures.latency(int8.speed.p50_seconds)),
         ]
@@ -109,6 +109,12 @@ def _with_interval(right: Estimate) -> Html:
     return join([element("strong", figures.percent(right.value)), " ", element("small", figures.interval(right))])
 
 
+def _in_int8(found: Estimate, right: Estimate | None) -> Html:
+    """The accuracy of the int8 file, with its number of images where that of the network as tested now is another."""
+    on = "" if right is None or right.images == found.images else element("small", f"on {figures.images(found.images)}")
+    return join([element("strong", figures.percent(found.value)), " ", on])
+
+
 def _against(first: Subject, other: Subject) -> str:
     if first.tested is None or other.tested is None or not comparable(first, other):
         return figures.NONE
@@ -120,5 +126,5 @@ def _of_int8(subject: Subject, what: str) -> str:
     if int8 is None:
         return figures.NONE
     if what == "accuracy":
-        return figures.percent(int8.accuracy.value)
+        return _in_int8(int8.accuracy, _accuracy(subject))
     return figures.kilobytes(int8.size) if what == "size" else figures.latency(int8.speed.p50_seconds)

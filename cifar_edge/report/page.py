@@ -1,6 +1,6 @@
 """The page of a report: one HTML file without scripts, with everything that it shows inside it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,9 +15,9 @@ from cifar_edge.report.mistakes import disagreements, mistakes
 from cifar_edge.report.overview import comparable, comparison, overview
 from cifar_edge.report.repeat import repeat
 from cifar_edge.report.shades import shades
-from cifar_edge.report.subject import Subject
+from cifar_edge.report.subject import Subject, Tested
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 """The page runs no script, and asks nobody for anything."""
 
 
@@ -80,35 +80,19 @@ def _subtitle(subjects: Sequence[Subject]) -> str:
 
 
 def _one(subject: Subject) -> list[_Section]:
-    tested = subject.tested
-    answers = [
-        _Section("mistakes", "Wrong answers", _untested(subject) if tested is None else mistakes(tested)),
-        _Section(
-            "confusion",
-            "Confusion",
-            _untested(subject) if tested is None else confusion(tested.evaluation, subject.name),
-        ),
-        _Section(
-            "classes", "Classes", _untested(subject) if tested is None else classes(tested.evaluation, subject.name)
-        ),
-    ]
     return [
         _Section("overview", "At a glance", overview(subject)),
         _Section("training", "Training", curves([subject])),
-        *answers[1:],
-        answers[0],
+        _Section("confusion", "Confusion", _confusion(subject)),
+        _Section("classes", "Classes", _answers(subject, lambda tested: classes(tested.evaluation, subject.name))),
+        _Section("mistakes", "Wrong answers", _answers(subject, mistakes)),
         _Section("devices", "Files and devices", devices(subject)),
         _Section("recipe", "Recipe, and how to repeat it", repeat(subject)),
     ]
 
 
 def _several(subjects: Sequence[Subject]) -> list[_Section]:
-    matrices = [
-        join(
-            [element("h3", each.name), confusion(each.tested.evaluation, each.name) if each.tested else _untested(each)]
-        )
-        for each in subjects
-    ]
+    matrices = [join([element("h3", each.name), _confusion(each)]) for each in subjects]
     exports = [join([element("h3", each.name), devices(each)]) for each in subjects]
     return [
         _Section("overview", "At a glance", comparison(subjects)),
@@ -130,8 +114,15 @@ def _disagreements(subjects: Sequence[Subject]) -> Html:
     return disagreements([first.name, second.name], first.tested, second.tested)
 
 
-def _untested(subject: Subject) -> Html:
-    return element("p", f"{subject.name} was not tried on its test images: {subject.untested}", class_="missing")
+def _confusion(subject: Subject) -> Html:
+    return _answers(subject, lambda tested: confusion(tested.evaluation, subject.name))
+
+
+def _answers(subject: Subject, show: Callable[[Tested], Html]) -> Html:
+    """What ``show`` makes of the answers on the test images, or why there are none."""
+    if subject.tested is None:
+        return missing(f"{subject.name} was not tried on its test images: {subject.untested}")
+    return show(subject.tested)
 
 
 def _section(section: _Section) -> Html:

@@ -64,8 +64,12 @@ def _needed(recipe: Recipe) -> list[Html]:
         lines.append(element("p", "It begins with the network of ", code(recipe.init), "."))
     if recipe.teachers:
         teachers = join([code(name) for name in recipe.teachers], " and ")
-        lines.append(element("p", "It learns from ", teachers, ", which has to be there."))
+        lines.append(element("p", "It learns from ", teachers, f", which {_has(recipe.teachers)} to be there."))
     return lines
+
+
+def _has(things: Sequence[object]) -> str:
+    return "has" if len(things) == 1 else "have"
 
 
 def _changes(recipe: Recipe) -> Html:

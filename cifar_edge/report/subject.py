@@ -21,7 +21,7 @@ from cifar_edge.runs.epochs import EpochRecord
 from cifar_edge.runs.exports import EXPORT, Export
 from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.resolve import named, resolve_run
-from cifar_edge.runs.run import RECIPE, SUMMARY, Run
+from cifar_edge.runs.run import METRICS, RECIPE, SUMMARY, Run
 from cifar_edge.runs.summary import RunSummary
 from cifar_edge.training.checkpoint import TrainedNetwork
 
@@ -129,7 +129,7 @@ def subject_of(run: Run, export: Export, tested: Tested | None, untested: str = 
         untested: why they are not.
 
     Raises:
-        ModelError: the summary or the report of the export is damaged.
+        ModelError: the summary, the metrics or the report of the export are damaged.
         RecipeError: the recipe is damaged.
     """
     summary = run.summary  # those of early versions lack some figures
@@ -158,9 +158,9 @@ def subject_of(run: Run, export: Export, tested: Tested | None, untested: str = 
 
 def _records(run: Run) -> list[EpochRecord]:
     """The epochs of a finished run, those of a later folding in place of the first one."""
-    with suppress(ModelError):
-        return [*(record for record in run.metrics() if record.phase == "train"), *run.fold_metrics()]
-    return []
+    if not (run.path / METRICS).exists():
+        return []
+    return [*(record for record in run.metrics() if record.phase == "train"), *run.fold_metrics()]
 
 
 def _on_a_microcontroller(export: Export) -> tuple[int | None, int | None]:

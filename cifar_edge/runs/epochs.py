@@ -72,7 +72,7 @@ def read_csv(path: Path) -> list[EpochRecord]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return [
-                EpochRecord(**{name: kind(row[name]) for name, kind in kinds.items()})
+                EpochRecord.from_record({name: kind(row[name]) for name, kind in kinds.items()})
                 for row in ({"phase": line.get("stage"), **line} for line in csv.DictReader(file))
             ]
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:

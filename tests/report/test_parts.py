@@ -1,5 +1,6 @@
 """The parts of a report: HTML that cannot be broken out of, shades that can be read on, axes, figures."""
 
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -66,6 +67,24 @@ def test_ticks_are_round_and_span_the_values(low: float, high: float) -> None:
     assert 2 <= len(ticks) <= 9
     steps = {round((b - a) / (ticks[1] - ticks[0]), 6) for a, b in pairwise(ticks)}
     assert steps == {1.0}
+
+
+def test_equal_values_have_an_axis_from_zero() -> None:
+    """No share is above 100 %."""
+    assert [nice_ticks(same, same)[:: len(nice_ticks(same, same)) - 1] for same in (0.0, 0.5, 1.0)] == [
+        [0, 1],
+        [0, 0.5],
+        [0, 1],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("last", "numbers"),
+    [(3, [1, 2, 3]), (12, [1, 2, 4, 6, 8, 10, 12]), (30, [1, 10, 20, 30]), (120, [1, 25, 50, 75, 100])],
+)
+def test_epochs_at_the_axis_are_evenly_spaced(last: int, numbers: list[int]) -> None:
+    made = chart("Title", "in words", [Line("one", [[(1, 0.1), (last, 0.5)]], 0)], show)
+    assert re.findall(r'class="tick middle">(\d+)<', made) == [str(number) for number in numbers]
 
 
 def test_a_chart_has_its_legend_outside_and_its_words_in_it() -> None:

@@ -86,6 +86,8 @@ def test_a_released_model_with_all_it_has(sample: Dataset) -> None:
         assert percent(float(recall), 1) in page.text
     assert all(image["alt"] for image in page.images)
     assert "cifar-edge train --recipe recipe.toml" in page.text
+    assert f"{percent(report['rows'][-1]['accuracy']['value'])} on 10,000 images" in page.text  # not those of above
+    assert "runs/teacher-0 and runs/teacher-1 , which have to be there" in page.text
 
 
 def test_everything_is_in_the_file() -> None:
@@ -188,6 +190,17 @@ def test_epochs_of_a_later_folding(tmp_path: Path) -> None:
     assert len(subject_of(*located(str(run)), None).records) == 1 + 2
     (run / "fold-metrics.csv").write_text("\n".join([head, fold, fold, fold]))
     assert len(subject_of(*located(str(run)), None).records) == 1 + 3
+
+
+@pytest.mark.parametrize(("old", "new"), [("train,", "trial,"), (",0.", ",nan")])
+def test_damaged_metrics_are_told(old: str, new: str, tmp_path: Path) -> None:
+    run = shutil.copytree(released("models/s8-group"), tmp_path / "run")
+    written = (run / "metrics.csv").read_text()
+    (run / "metrics.csv").write_text(written.replace(old, new, 1))
+    assert "metrics.csv does not hold the metrics of a training" in called("report", str(run), code=1).stderr
+    (run / "metrics.csv").unlink()
+    called("report", str(run), "--data", "sample")
+    assert f"{run} has no metrics.csv" in read(run / "report.html").text
 
 
 def test_a_file_that_is_no_report_is_not_written_over() -> None:

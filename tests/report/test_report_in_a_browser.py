@@ -1,6 +1,7 @@
 """Reports in real Chromium: from a file, without a network, for everyone, on a phone, in the dark and on paper."""
 
 import re
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,22 @@ def test_accessibility_rules(
         page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
         assert violations(page, axe) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_words_of_a_chart_are_whole_and_apart_on_a_phone(browser: Browser, reports: dict[str, Path]) -> None:
+    with browser.new_context(viewport={"width": 320, "height": 800}) as context:
+        page = context.new_page()
+        page.goto(reports["one"].as_uri())
+        for drawing in page.locator(".charts svg[role=img]").all():
+            frame, *words = drawing.evaluate(
+                """(drawing) => [drawing, ...drawing.querySelectorAll("text")].map((each) => {
+                    const {left, top, right, bottom} = each.getBoundingClientRect();
+                    return [left, top, right, bottom];
+                })"""
+            )
+            assert all(left >= frame[0] and bottom <= frame[3] for left, _, _, bottom in words)
+            for one, other in combinations(words, 2):
+                assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
 
 
 def test_it_asks_for_nothing_and_shows_everything(watched: tuple[Page, Watched], reports: dict[str, Path]) -> None:
