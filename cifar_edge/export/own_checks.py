@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from cifar_edge.errors import ExportError
 from cifar_edge.messages import display_name, listed
@@ -14,6 +15,13 @@ from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZES, MAX_CLASSES, MIN_CLASSE
 
 Number = float | Sequence[float]
 """One number, or one a channel."""
+
+_WRAPPERS = {
+    "DataParallel": "its .module",
+    "ScriptModule": "the module that it was made of",
+    "OptimizedModule": "the module that torch.compile was given, or its ._orig_mod",
+}
+"""End of the name of a class that holds another network -> what to give instead."""
 
 
 def check_network(network: object) -> None:
@@ -24,10 +32,15 @@ def check_network(network: object) -> None:
     """
     if not isinstance(network, nn.Module):
         raise ExportError(f"the network is a {type(network).__name__}, not a torch.nn.Module")
+    for kind, inner in _WRAPPERS.items():
+        if type(network).__name__.endswith(kind):
+            raise ExportError(f"the network is a {type(network).__name__}; give {inner}")
     for name, module in network.named_modules():
         if module.training:
             raise ExportError(f"{name or 'the network'} is in training mode; call network.eval() before")
     for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
+        if is_lazy(tensor):
+            raise ExportError(f"{name} has no shape yet; call the network once before")
         if tensor.device.type != "cpu":
             raise ExportError(f"{name} is on {tensor.device}; call network.cpu() before")
         if tensor.is_floating_point() and tensor.dtype != torch.float32:

@@ -39,7 +39,7 @@ LARGEST_CLIP = 1e30
 ADVICE: Mapping[str, str] = {
     "add": "add the outputs of two layers, or leave it out",
     "activation": "write nn.ReLU or nn.ReLU6, and train again",
-    "mul": "leave out gates, squeeze-and-excitation and scales, and train again",
+    "mul": "leave out gates and squeeze-and-excitation, and train again",
     "cat": "add the branches, with a 1x1 convolution where their channels differ, and train again",
     "softmax": "leave it out: the network returns logits",
     "attention": "write convolutions, and train again",
@@ -65,10 +65,11 @@ class Refused(Exception):
         """A module, a function or the name of a method that has no form at all."""
         name = target if isinstance(target, str) else getattr(target, "__name__", type(target).__name__)
         found = next((kind for words, kind in _KINDS if any(word in name.lower() for word in words)), "other")
-        return cls(f"a {name}", ADVICE[found])
+        return cls(f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}", ADVICE[found])
 
 
 _KINDS = (
+    (("pixel", "convtranspose", "conv_transpose"), "other"),
     (("silu", "gelu", "swish", "sigmoid", "mish", "elu", "tanh", "relu", "softplus"), "activation"),
     (("softmax",), "softmax"),
     (("attention", "matmul", "bmm", "einsum"), "attention"),

@@ -14,6 +14,7 @@ from torch import Tensor, fx, nn
 
 from cifar_edge.errors import ExportError
 from cifar_edge.folding import channels_last
+from cifar_edge.folding.affines import ARITHMETIC, affine
 from cifar_edge.folding.forms import ADDS, ADVICE, Refused, forms
 from cifar_edge.folding.layers import Residual
 from cifar_edge.messages import reason
@@ -53,7 +54,7 @@ def trace(network: nn.Module, x: Tensor) -> Trace:
     """
     logits = _logits(network, x)
     graph = _graph(network)
-    found = _Tree(network, graph, _shapes(network, graph, x)).trace()
+    found = _Tree(network, graph, *_values(network, graph, x)).trace()
     difference = float((found.layers(x.clone()) - logits).abs().max())
     if not difference <= _AGREEMENT * max(float(logits.abs().max()), 1e-6):
         raise ExportError(
@@ -108,28 +109,37 @@ def _graph(network: nn.Module) -> fx.Graph:
         ) from error
 
 
-def _shapes(network: nn.Module, graph: fx.Graph, x: Tensor) -> dict[str, Shape]:
-    """The shape of each tensor of ``graph``, by the name of its node."""
-    shapes: dict[str, Shape] = {}
+def _values(network: nn.Module, graph: fx.Graph, x: Tensor) -> tuple[dict[str, Shape], dict[str, Any]]:
+    """The shape of each activation of ``graph``, and the constants, by the names of their nodes.
 
-    class Shapes(fx.Interpreter):
+    A constant is a weight, or what is computed of weights alone.
+    """
+    shapes: dict[str, Shape] = {}
+    constants: dict[str, Any] = {}
+
+    class Values(fx.Interpreter):
         def run_node(self, n: fx.Node) -> Any:
             value = super().run_node(n)
-            if isinstance(value, Tensor) and n.op != "get_attr":
+            inputs = [each.name in constants for each in n.all_input_nodes]
+            if n.op == "get_attr" or (n.op != "output" and inputs and all(inputs)):
+                constants[n.name] = value
+            elif isinstance(value, Tensor):
                 shapes[n.name] = tuple(value.shape)
             elif isinstance(value, tuple | list) and any(isinstance(each, Tensor) for each in value):
                 shapes[n.name] = ()  # of a split, which is refused
             return value
 
-    Shapes(network, graph=graph).run(x.clone())
-    return shapes
+    Values(network, graph=graph).run(x.clone())
+    return shapes, constants
 
 
 class _Tree:
     """The tree while it is made."""
 
-    def __init__(self, network: nn.Module, graph: fx.Graph, shapes: Mapping[str, Shape]) -> None:
-        self._network, self._graph, self._shapes = network, graph, shapes
+    def __init__(
+        self, network: nn.Module, graph: fx.Graph, shapes: Mapping[str, Shape], constants: Mapping[str, Any]
+    ) -> None:
+        self._network, self._graph, self._shapes, self._constants = network, graph, shapes, constants
         self._names: dict[nn.Module, str] = {}
         self._seen: set[fx.Node] = set()
         self._dominators: dict[fx.Node, tuple[fx.Node, int]] = {}  # with the number of those before it
@@ -154,7 +164,7 @@ class _Tree:
                 self._dominators[node] = dominator, self._dominators[dominator][1] + 1
                 if not self._last.isdisjoint(known):
                     self._last.add(node)
-                if node.name in self._shapes and node.op != "output" and node.target not in ADDS:
+                if node.name in self._shapes and node.op != "output" and not self._is_sum(node):
                     self._steps[node] = self._step(node)  # in their order, so that the first one is refused
         return Trace(self._chain(output.args[0], start), self._names)
 
@@ -191,9 +201,16 @@ class _Tree:
                     "residuals, whose two branches begin at one layer and end in one add"
                 )
             self._seen.add(end)
-            made, end = self._residual(end) if end.target in ADDS else self._steps[end]
+            made, end = self._residual(end) if self._is_sum(end) else self._steps[end]
             parts.append(made)
         return nn.Sequential(*(module for part in reversed(parts) for module in part))
+
+    def _is_sum(self, node: fx.Node) -> bool:
+        """Whether it adds activations, and not a constant to one."""
+        return (
+            node.target in ADDS
+            and sum(isinstance(each, fx.Node) and each.name in self._shapes for each in node.args) > 1
+        )
 
     def _residual(self, node: fx.Node) -> tuple[list[nn.Module], fx.Node]:
         """The sum that ``node`` is, and the node that it begins at."""
@@ -217,10 +234,14 @@ class _Tree:
                 raise ExportError(f"{node.target}: this module is called twice; write one for each call")
             self._called.add(target)
         try:
-            if len(inputs) != 1 or node.args[:1] != (inputs[0],):
+            arithmetic = target in ARITHMETIC and len(node.args) == 2 and not node.kwargs
+            if len(inputs) != 1 or (node.args[:1] != (inputs[0],) and not arithmetic):
                 raise Refused.of(target)
             arguments, settings = fx.node.map_arg((node.args[1:], dict(node.kwargs)), self._constant)
-            if target in channels_last.PERMUTES:
+            if arithmetic:
+                operands = [None if each is inputs[0] else fx.node.map_arg(each, self._constant) for each in node.args]
+                made = affine(target, operands, self._shapes[inputs[0].name], last=node in self._last)
+            elif target in channels_last.PERMUTES:
                 self._last ^= {node}
                 made = channels_last.permuted(arguments, settings, last=node in self._last)
             else:
@@ -232,13 +253,8 @@ class _Tree:
         return made, inputs[0]
 
     def _constant(self, node: fx.Node) -> Any:
-        """The weight that ``node`` is; of a shape or an activation the node itself."""
-        if node.op != "get_attr":
-            return node
-        value: Any = self._network
-        for name in str(node.target).split("."):
-            value = getattr(value, name)
-        return value
+        """The constant that ``node`` is; of a shape or an activation the node itself."""
+        return self._constants.get(node.name, node)
 
 
 def _place(node: fx.Node) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cifar_edge.errors import ExportError
+from cifar_edge.folding.affines import Affine2d
 from cifar_edge.folding.forms import BATCH_NORMS, CLIPS, FITTED_NORMS, clip, limits
 from cifar_edge.folding.layers import Residual, Shift
 from cifar_edge.folding.network import FoldedNetwork
@@ -53,6 +54,16 @@ class InputMap(nn.Module):
         if set(self.mean) == {PIXEL_ZERO_POINT} and set(self.std) == {1 / PIXEL_SCALE}:
             return None
         return f"(p - {_numbers(self.mean)}) / {_numbers(self.std)}"
+
+    def then(self, scale: Tensor, shift: Tensor) -> "InputMap":
+        """This map with an affine behind it, which is a map again.
+
+        Args:
+            scale: of each channel, float64, none of them 0.
+            shift: of each channel, float64.
+        """
+        mean, std = (torch.tensor(each).double() for each in (self.mean, self.std))
+        return InputMap(tuple((mean - shift * std / scale).tolist()), tuple((std / scale).tolist()))
 
     def forward(self, x: Tensor) -> Tensor:
         """``[batch, 3, S, S]`` in and out."""
@@ -116,11 +127,12 @@ def fold_network(network: nn.Module, images: Tensor, mean: tuple[float, ...], st
     found = trace(network, input_map(pixels_to_input(images[:_FEW])))
     fitted = any(isinstance(module, FITTED_NORMS) for module in found.layers.modules())
     seen = images[: max(_FEW, _FIT_PIXELS // images.shape[1] ** 2)] if fitted else images[:_FEW]
-    inputs = [input_map(pixels_to_input(part)) for part in seen.split(_BATCH)]
+    inner_map, first = _whole_map(input_map, found.layers)
+    inputs = [inner_map(pixels_to_input(part)) for part in seen.split(_BATCH)]
     folding = _Folding(dict(found.names))
-    made, _, outputs = folding.chain(found.layers, inputs, inputs)
+    made, _, outputs = folding.chain(found.layers[first:], inputs, inputs)
     made = folding.classified(made, outputs[0].shape[1])
-    made, exact = folding.on_pixels(made, input_map)
+    made, exact = folding.on_pixels(made, inner_map)
     layers = nn.Sequential(*made).eval().requires_grad_(False)
     modules = list(layers.modules())
     origin = Origin(
@@ -132,6 +144,16 @@ def fold_network(network: nn.Module, images: Tensor, mean: tuple[float, ...], st
         exact and not fitted,
     )
     return TracedNetwork(layers, origin).eval()
+
+
+def _whole_map(input_map: InputMap, layers: nn.Sequential) -> tuple[InputMap, int]:
+    """The map of the image with the arithmetic that ``layers`` begin with, and the number of layers that this is."""
+    for number, module in enumerate(layers):
+        scale, shift = _batch_norm(module) if isinstance(module, Affine2d) else (torch.zeros(1), torch.zeros(1))
+        if not scale.ne(0).all():
+            return input_map, number
+        input_map = input_map.then(scale, shift)
+    return input_map, len(layers)
 
 
 class _Folding:

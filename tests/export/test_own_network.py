@@ -204,6 +204,8 @@ BAD_NETWORKS: dict[str, Callable[[nn.Module], object]] = {
     "stem.0.weight is on meta; call network.cpu": lambda network: network.to("meta"),
     "stem.0.weight holds NaN": nan,
     "not a torch.nn.Module": lambda network: "network",
+    "is a DataParallel; give its .module": nn.DataParallel,
+    "0.weight has no shape yet": lambda network: nn.Sequential(nn.LazyConv2d(8, 3), nn.Flatten()).eval(),
     "1,200 classes; 2 to 1,000": lambda network: nn.Sequential(nn.Flatten(), nn.Linear(3072, 1200)).eval(),
     "returns a tensor .*logits": lambda network: nn.Conv2d(3, 3, 1).eval(),
     "takes 2 inputs|cannot classify": lambda network: nn.Bilinear(3, 3, 2).eval(),

@@ -96,7 +96,28 @@ class ChannelsLast(nn.Module):
         return logits
 
 
+class Constants(nn.Module):
+    """Numbers, and numbers a channel, on either side: of the image, of a branch, of flat features, channels last."""
+
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("std", torch.full((3,), 0.3))
+        self.stem, self.middle = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, padding=1)
+        self.last, self.head = nn.Linear(8, 8), nn.Linear(8, 10)
+        self.gamma, self.scale = nn.Parameter(torch.rand(8, 1, 1) - 0.5), nn.Parameter(torch.rand(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(1 - self.stem((x - 0.25) / self.std.view(1, 3, 1, 1)) * 0.5)
+        x = x * 2 + self.gamma * self.middle(x + 0.1)
+        x = (self.scale * self.last(x.permute(0, 2, 3, 1)) - self.scale).permute(0, 3, 1, 2)
+        logits: Tensor = self.head(self.scale.mul(F.relu(x).mean((2, 3)))) / 3 + self.head.bias
+        return logits
+
+
 NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
+    "constants": Constants,
     "functions": Functions,
     "stems": Stems,
     "channels last": ChannelsLast,
@@ -250,9 +271,25 @@ class Permute(nn.Module):
         return x.permute(*self.order)
 
 
-class Constant(nn.Module):
+class Twofold(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return x + 1
+        return x + x
+
+
+class Place(nn.Module):
+    """A factor of each pixel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factors = nn.Parameter(torch.rand(8, 32, 32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factors
+
+
+class Inverse(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return 1 / x
 
 
 REFUSED = {
@@ -264,8 +301,10 @@ REFUSED = {
     "then.same: this module is called twice": Twice(),
     "branches of the network cross": Crossing(),
     "in place": InPlace(),
-    "then: an add of anything but": Constant(),
-    "then: a ConvTranspose2d": nn.ConvTranspose2d(8, 8, 2, 2),
+    "then: an add of anything but": Twofold(),
+    "then: arithmetic with anything but a constant": Place(),
+    "then: a division by an activation": Inverse(),
+    "then: a ConvTranspose2d .* lists the layers": nn.ConvTranspose2d(8, 8, 2, 2),
     "then: a Conv2d with dilation": nn.Conv2d(8, 8, 3, dilation=2),
     "then: a Conv2d that pads by reflect": nn.Conv2d(8, 8, 3, padding=1, padding_mode="reflect"),
     "then: a MaxPool2d with ceil_mode": nn.MaxPool2d(3, 2, ceil_mode=True),
