@@ -123,6 +123,16 @@ class Gate(Classifier):
         return super().predict(image, name, limits)
 
 
+class Broken(Classifier):
+    """A classifier with a defect."""
+
+    def __init__(self) -> None:
+        super().__init__(TINY)
+
+    def predict(self, image: ImageSource, name: str | None = None, limits: Limits = DEFAULT_LIMITS) -> Prediction:
+        raise ZeroDivisionError
+
+
 @contextmanager
 def serving(
     limits: ServiceLimits | None = None,

@@ -1,11 +1,13 @@
-"""The pictures of the web page that docs/web.md shows.
+"""The pictures of the web page that docs/web.md shows, and that of a report in docs/report.md.
 
     python -m benchmarks.web.screenshots
 
-They are written to docs/images/web/.
+They are written to docs/images/.
 """
 
 import io
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -20,7 +22,7 @@ from cifar_edge.runs.resolve import resolve_model
 from cifar_edge.web.build import built_page
 from cifar_edge.web.site import write_site
 
-FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images" / "web"
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images"
 COLOURS = 256
 WARM_UP = 20
 
@@ -36,8 +38,8 @@ class Shot(NamedTuple):
 
 
 SHOTS = (
-    Shot("light-wide", 1200, 1060, "light", "chelsea.png"),
-    Shot("dark-wide", 1200, 1060, "dark", "rocket.jpg"),
+    Shot("light-wide", 1200, 1120, "light", "chelsea.png"),
+    Shot("dark-wide", 1200, 1120, "dark", "rocket.jpg"),
     Shot("light-narrow", 390, 844, "light", None),
     Shot("dark-narrow", 390, 1300, "dark", "chelsea.png"),
 )
@@ -45,14 +47,15 @@ SHOTS = (
 
 @click.command()
 def main() -> None:
-    """Write them all, with the released gn-cnn."""
+    """Write them all: the page with the released gn-cnn, the report of gn-cnn-nano."""
     with tempfile.TemporaryDirectory() as folder:
         write_site(
             built_page(click.echo), [resolve_model(name).path for name in ("gn-cnn", "gn-cnn-nano")], Path(folder)
         )
         with serving(Path(folder)) as host, chromium() as browser:
             for shot in SHOTS:
-                write_bytes(FOLDER / f"{shot.name}.png", _taken(shot, browser, host.url))
+                write_bytes(FOLDER / "web" / f"{shot.name}.png", _taken(shot, browser, host.url))
+            write_bytes(FOLDER / "report.png", _report(Path(folder) / "report.html", browser))
 
 
 def _taken(shot: Shot, browser: Browser, url: str) -> bytes:
@@ -73,6 +76,17 @@ def _taken(shot: Shot, browser: Browser, url: str) -> bytes:
             for _ in range(WARM_UP):
                 page.set_input_files("#file", Path(data.__file__).with_name(shot.photo))
                 page.locator("#result").wait_for()
+        return _small(page.screenshot())
+
+
+def _report(file: Path, browser: Browser) -> bytes:
+    """The first sections of a report, written to ``file``."""
+    subprocess.run([sys.executable, "-m", "cifar_edge", "report", "gn-cnn-nano", "--out", file], check=True)
+    with browser.new_context(
+        color_scheme="light", viewport={"width": 1280, "height": 1600}, device_scale_factor=0.8
+    ) as context:
+        page = context.new_page()
+        page.goto(file.as_uri())
         return _small(page.screenshot())
 
 

@@ -141,7 +141,8 @@ def _named(models: "Sequence[tuple[str | None, Resolved]]") -> "dict[str, Resolv
     """The models by their names: the last part of what was given, else of the file without its suffix."""
     named: dict[str, Resolved] = {}
     for given, resolved in models:
-        name = os.fsencode(Path(given).name if given else resolved.path.stem).decode(errors="replace")
+        last = Path(given).absolute().name if given else resolved.path.stem  # "." has a name, too
+        name = os.fsencode(last).decode(errors="replace")
         if name in named:
             raise click.UsageError(f"two models are called {name!r}; serve files or runs of different names.")
         named[name] = resolved

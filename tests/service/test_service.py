@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from image_helpers import corpus
-from service_helpers import BOUNDARY, FORM, PNG, Answer, Client, form, post, read_until_closed, serving
+from service_helpers import BOUNDARY, FORM, PNG, Answer, Broken, Client, form, post, read_until_closed, serving
 from tiny import TINY
 
 from cifar_edge import Classifier
@@ -192,6 +192,15 @@ def test_every_answer_has_the_id_of_its_request(client: Client, given: str | Non
     else:
         assert all(re.fullmatch("[0-9a-f]{16}", each) for each in ids)
         assert ids[0] != ids[1]
+
+
+def test_a_defect_is_told_in_the_log_with_the_id(contents: list[bytes], capfd: pytest.CaptureFixture[str]) -> None:
+    with serving(classifier=Broken()) as client:
+        answer = client.predict(contents[0], PNG | {"X-Request-ID": "deploy-7"})
+    assert answer.problem(500) == "internal error; see the log of the service"
+    logged = capfd.readouterr().err
+    assert re.search(r"^\S+ \S+ deploy-7 .*Exception in ASGI application", logged, re.MULTILINE)
+    assert "ZeroDivisionError" in logged
 
 
 def test_health_and_start_page(client: Client) -> None:

@@ -4,12 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from service_helpers import PNG, Client, serving
-from tiny import TINY
+from service_helpers import PNG, Broken, Client, serving
 
-from cifar_edge import Classifier, Prediction
-from cifar_edge.runtime.images import ImageSource
-from cifar_edge.runtime.limits import DEFAULT_LIMITS, Limits
 from cifar_edge.service.access import Access
 from cifar_edge.service.limits import ServiceLimits
 
@@ -116,16 +112,11 @@ def test_pages_of_other_sites_may_not_ask_unless_told(content: bytes) -> None:
 
 def test_a_page_of_an_allowed_origin_may_read_a_refusal(content: bytes) -> None:
     """When to try again, and why, whoever it is that refuses: the door, the queue, a handler or a fault."""
-
-    class Broken(Classifier):
-        def predict(self, image: ImageSource, name: str | None = None, limits: Limits = DEFAULT_LIMITS) -> Prediction:
-            raise RuntimeError
-
     friend = {"Origin": "https://friend.example"}
     access = Access(origins=(friend["Origin"],))
     with serving(ServiceLimits(requests=0), access) as client:
         full = client.predict(content, PNG | friend)
-    with serving(access=access, classifier=Broken(TINY)) as client:
+    with serving(access=access, classifier=Broken()) as client:
         answers = {503: full, 500: client.predict(content, PNG | friend), 400: client.predict(b"", PNG | friend)}
     for status, answer in answers.items():
         answer.problem(status)

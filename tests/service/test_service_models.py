@@ -1,11 +1,13 @@
 """The HTTP service with models of other sizes and with a threshold."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from service_helpers import serving
+from tiny import TINY
 
 from cifar_edge import Classifier
 from cifar_edge.cli.main import main
@@ -56,9 +58,14 @@ def test_a_request_names_one_of_several_models() -> None:
         assert parameter["schema"] == {"enum": ["tiny", "gn-cnn-nano"], "default": "tiny"}
 
 
-def test_the_command_serves_several_models_by_their_names() -> None:
+def test_the_command_serves_several_models_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = CliRunner().invoke(main, ["serve", "gn-cnn", "gn-cnn", "--port", "0"])
     assert refused.exit_code == 2
     assert "two models are called 'gn-cnn'" in refused.stderr
+    (tmp_path / "pets").mkdir()
+    shutil.copy(TINY, tmp_path / "pets" / "pets.int8.onnx")
+    monkeypatch.chdir(tmp_path / "pets")
+    refused = CliRunner().invoke(main, ["serve", ".", "../pets/", "--port", "0"])
+    assert "two models are called 'pets'" in refused.stderr
     refused = CliRunner().invoke(main, ["web", "gn-cnn", "gn-cnn", "--out", "never"])
     assert (refused.exit_code, "a model is given twice" in refused.stderr) == (2, True)

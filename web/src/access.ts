@@ -1,8 +1,8 @@
-/** Files of the model, which a service that has a token gives to nobody without it. Other hosts ask for none. */
+/** Fetches files of the models. A service with a token refuses them without it; other hosts ask for none. */
 
 import { elements } from "./elements";
 
-/** Kept here alone: whoever comes to this browser later is asked again. */
+/** Stored nowhere else: the next visitor of this browser is asked again. */
 let token = "";
 
 /** Whether the host asked for a token. */
@@ -10,7 +10,7 @@ export function needsToken(): boolean {
   return token !== "";
 }
 
-/** Fetches a file of the model; the visitor is asked for the token as often as the host refuses the one there is. */
+/** Fetches a file, and asks the visitor for the token until the host accepts it. */
 export async function fetchModelFile(name: string): Promise<Response> {
   for (;;) {
     const response = await fetch(name, token === "" ? {} : { headers: { Authorization: `Bearer ${token}` } });

@@ -5,7 +5,7 @@ const PERIOD = 200;
 
 export class Camera {
   #stream: MediaStream | undefined;
-  /** Counts starts and stops: who was asked for leave may answer when nobody waits for it any more. */
+  /** Counts starts and stops: permission may be given after the camera was stopped again. */
   #attempt = 0;
 
   /** `frame` is called for one frame after the other; `ended` when the camera stops by itself, with why, if known. */
@@ -24,7 +24,7 @@ export class Camera {
     return this.#stream !== undefined;
   }
 
-  /** Whether it runs now: not if it was stopped meanwhile. Rejects where there is no camera, or its use was refused. */
+  /** Returns whether it runs, which it does not if it was stopped meanwhile. Rejects without a camera or permission. */
   async start(): Promise<boolean> {
     const mine = ++this.#attempt;
     const stream = await navigator.mediaDevices.getUserMedia({

@@ -9,13 +9,13 @@ export interface Card {
   readonly bytes: number;
   readonly model: string;
   readonly precision: string;
-  /** Of the weights that the network was made of. */
+  /** SHA-256 of the weights that it was exported from. */
   readonly weights_sha256: string;
   readonly labels: readonly string[];
   readonly parameters: number;
   /** Multiply-accumulates for one picture. */
   readonly macs: number;
-  /** Fraction of `test_images` that it classifies rightly; null where nobody measured it. */
+  /** Share of `test_images` that it classifies correctly; null if it was not measured. */
   readonly test_accuracy: number | null;
   readonly test_images: number;
   /** What the logits are divided by before the softmax. */

@@ -167,7 +167,7 @@ async function startCamera(): Promise<void> {
     elements.camera.textContent = "Stop the camera";
     view.showVideo();
   } catch (error) {
-    if (mine !== turn) return; // a picture came while the browser asked for leave
+    if (mine !== turn) return; // a picture came while the browser asked for permission
     begin();
     view.showProblem(`The camera cannot be used: ${reason(error)}`);
   }

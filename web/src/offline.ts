@@ -1,6 +1,6 @@
 /** Keeps the page for offline use. */
 
-/** Whether all files are kept, once they are. Some browsers keep none: of a page that came by plain http, for one. */
+/** Resolves to true once all files are kept; to false where the browser keeps none, as over plain http. */
 export async function keepOffline(): Promise<boolean> {
   if (!("serviceWorker" in navigator)) return false;
   try {
