@@ -83,6 +83,22 @@ def test_many_pictures_are_a_table_and_a_csv_file(
     expect(page.locator("#many")).to_be_hidden()
 
 
+def test_a_long_name_keeps_its_line_low(browser: Browser, host: Host, cat: bytes) -> None:
+    with browser.new_context(viewport={"width": 320, "height": 800}) as context:
+        page = context.new_page()
+        person = PagePerson(page)
+        person.open(host.url)
+        long = "photograph" * 20 + ".png"
+        person.choose_many({"cat.png": cat, long: cat})
+        expect(page.locator("#tally")).to_contain_text("2 pictures: cat 2.")
+        short, tall = (row.bounding_box() for row in page.locator("#rows tr").all())
+        assert short is not None
+        assert tall is not None
+        assert tall["height"] < 2 * short["height"]
+        page.get_by_role("button", name=long).click()
+        expect(page.locator("#caption")).to_contain_text(long)
+
+
 def test_another_network_answers_for_what_is_shown(watched: tuple[Page, Watched], tmp_path: Path, cat: bytes) -> None:
     page, seen = watched
     person = PagePerson(page)

@@ -72,7 +72,9 @@ export class Table {
     const name = document.createElement("button");
     name.type = "button";
     name.className = "name";
-    name.append(thumbnail(bitmap), file.name);
+    const words = document.createElement("span");
+    words.textContent = file.name;
+    name.append(thumbnail(bitmap), words);
     name.addEventListener("click", () => this.open(file));
     head.append(name);
     row.append(head);
