@@ -92,7 +92,7 @@ def check_own(file: Path) -> None:
 def write_own_report(folder: Path, dataset: "Dataset", out: Path | None = None) -> Path | None:
     """Write the report of a run that a command has just finished, and return its path.
 
-    Nothing that goes wrong here fails the command, whose result is on disk: a line on stderr says what it was.
+    An error that a user can cause does not fail the command, whose result is on disk: a line on stderr tells it.
 
     Args:
         folder: of the run.

@@ -10,7 +10,7 @@ def devices(subject: Subject) -> Html:
     """Files, gates, size, latency and RAM of the export of ``subject``, or the command that makes one."""
     exported = subject.exported
     if exported is None:
-        return missing("It is not exported yet:", f"cifar-edge export {subject.name} --quantize")
+        return missing("It is not exported yet:", f"cifar-edge export {subject.argument} --quantize")
     advice = element("p", "Deploy ", element("strong", exported.deploy), f" on a machine like that: {exported.reason}.")
     return join(
         [advice, _files(subject.name, exported), *_gate_lines(exported), _by_target(subject, exported), _how(exported)]

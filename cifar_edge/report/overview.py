@@ -38,7 +38,7 @@ def overview(subject: Subject) -> Html:
     if not subject.is_finished:
         last = f"{len(subject.records)} epochs" if subject.records else "nothing"
         resume = missing(
-            f"It is not finished, {last} so far:", f"cifar-edge train --resume {subject.name}", " goes on."
+            f"It is not finished, {last} so far:", f"cifar-edge train --resume {subject.argument}", " goes on."
         )
         return join([resume, definitions(facts)])
     return definitions(facts)

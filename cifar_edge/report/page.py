@@ -108,7 +108,8 @@ def _several(subjects: Sequence[Subject]) -> list[_Section]:
 def _disagreements(subjects: Sequence[Subject]) -> Html:
     first, second = subjects[0], subjects[1]
     if len(subjects) > 2:
-        return missing("Photographs are shown of two runs:", f"cifar-edge report {first.name} {second.name}", ", say.")
+        command = f"cifar-edge report {first.argument} {second.argument}"
+        return missing("Photographs are shown of two runs:", command, ", say.")
     if first.tested is None or second.tested is None or not comparable(first, second):
         return element("p", "The runs were not tested on the same images.", class_="missing")
     return disagreements([first.name, second.name], first.tested, second.tested)

@@ -1,5 +1,6 @@
 """What a report shows of a run: everything that its files hold, and the answers of its network on the test images."""
 
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -78,6 +79,11 @@ class Subject:
     flash: int | None
     tested: Tested | None
     untested: str = ""
+
+    @property
+    def argument(self) -> str:
+        """Its name as it is typed in a shell."""
+        return shlex.quote(self.name)
 
     @property
     def is_finished(self) -> bool:

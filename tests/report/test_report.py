@@ -142,12 +142,12 @@ def test_runs_that_were_tested_on_other_images_are_not_paired(sample: Dataset, t
 
 
 def test_a_run_that_is_not_finished_shows_what_it_has() -> None:
-    unfinished(Path("runs/early"), 7, "2026-11-28T04:00:00")
-    assert called("report", "early").stdout == "runs/early/report.html\n"
-    page = read("runs/early/report.html")
-    assert "It is not finished, 7 epochs so far: cifar-edge train --resume runs/early goes on." in page.text
-    assert "cifar-edge export runs/early --quantize makes it." in page.text
-    assert "runs/early was not tried on its test images" in page.text
+    unfinished(Path("runs/my early"), 7, "2026-11-28T04:00:00")
+    assert called("report", "my early").stdout == "runs/my early/report.html\n"
+    page = read("runs/my early/report.html")
+    assert "It is not finished, 7 epochs so far: cifar-edge train --resume 'runs/my early' goes on." in page.text
+    assert "cifar-edge export 'runs/my early' --quantize makes it." in page.text
+    assert "runs/my early was not tried on its test images" in page.text
 
 
 def test_train_fold_and_export_write_it(sample: Dataset) -> None:
