@@ -66,7 +66,7 @@ def parse(arguments: list[str]) -> None:
 @pytest.fixture(autouse=True)
 def _no_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """The files of examples need not exist."""
-    monkeypatch.setattr(click.Path, "convert", lambda self, value, parameter, context: value)
+    monkeypatch.setattr(click.Path, "convert", lambda self, value, parameter, context: self.coerce_path_result(value))
 
 
 @pytest.mark.parametrize("name", main.commands)
