@@ -3,13 +3,16 @@ r"""Instructions, memory and flash of the networks in C, on processors of microc
     apt-get install gcc gcc-arm-none-eabi libnewlib-arm-none-eabi gcc-aarch64-linux-gnu gcc-riscv64-linux-gnu \
         gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-arm qemu-system-misc qemu-user
     python -m benchmarks.microcontrollers
+    python -m benchmarks.microcontrollers --cmsis-nn CMSIS-NN
 
 Compiles what `cifar-edge export --quantize --target c` writes by gcc at -O2, runs it on images of the embedded sample,
 compares every logit with the integer network's, and counts instructions with a plugin of qemu 7.2 (Debian 12): the
 difference between a program that runs one image and one that runs three. Counted instructions are not cycles.
-gn-cnn is the released model; the others have weights that nobody trained, which take the same instructions.
+Models that are not released have weights that nobody trained, which take about the same instructions. CMSIS-NN, the
+source tree of github.com/ARM-software/CMSIS-NN, runs the same layers, compiled with the same options.
 
-Prints the tables of docs/microcontrollers.md and writes benchmarks/microcontrollers/results.csv.
+Prints the tables of docs/microcontrollers.md and writes results.csv, and with --cmsis-nn cmsis_nn.csv, in
+benchmarks/microcontrollers.
 """
 
 import re
@@ -25,6 +28,7 @@ import numpy.typing as npt
 import torch
 
 from benchmarks import results_file
+from benchmarks.microcontrollers import beside, cmsis_nn
 from benchmarks.microcontrollers.processors import (
     PROCESSORS,
     Processor,
@@ -37,6 +41,7 @@ from benchmarks.microcontrollers.processors import (
 from cifar_edge import c
 from cifar_edge.c.tables import array
 from cifar_edge.data import load_dataset
+from cifar_edge.errors import ModelError
 from cifar_edge.export.quantize import quantize
 from cifar_edge.files import released
 from cifar_edge.folding.fold import fold
@@ -76,39 +81,47 @@ class Line:
 
 @click.command()
 @click.argument("models", nargs=-1, type=click.Choice(MODELS))
-def main(models: tuple[str, ...]) -> None:
+@click.option("--cmsis-nn", "tree", type=click.Path(exists=True, path_type=Path), help="Source tree of CMSIS-NN.")
+def main(models: tuple[str, ...], tree: Path | None) -> None:
     """Measure MODELS, by default all, on every processor."""
     for processor in PROCESSORS:
         if programs := missing(processor):
             raise click.UsageError(f"{processor.name} needs {', '.join(programs)}.")
+    try:
+        revision = cmsis_nn.version(tree) if tree else ""
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from error
     before = results_file.read(RESULTS, Line)
     lines: list[Line] = []
     for name in MODELS:
         if models and name not in models:
             lines += [line for line in before if line.model == name]
         else:
-            lines += measured(name)
+            lines += measured(name, network_called(name))
     results_file.write(RESULTS, Line, lines)
     click.echo("\n\n".join(table(lines) for table in (instructions_table, memory_table, rates_table)))
+    if tree:
+        results_file.write(beside.RESULTS, beside.Line, beside_cmsis_nn(lines, tree.resolve(), revision))
+        click.echo("\n" + beside.table(results_file.read(beside.RESULTS, beside.Line)))
 
 
 def network_called(name: str) -> IntegerNetwork:
-    """The released integers, or those of a network with drawn weights."""
-    if name == "gn-cnn":
-        return IntegerNetwork.from_onnx(released("export/gn-cnn/gn-cnn.int8.onnx"))
-    images = load_dataset("sample").train_images
-    torch.manual_seed(0)
-    folded = fold(build(name).eval(), torch.tensor(images[:128]))
-    return quantize(folded.layers, images[:64], fit=False)
+    """The released integers, or those of a network with drawn weights where none is released."""
+    try:
+        return IntegerNetwork.from_onnx(released(f"export/{name}/{name}.int8.onnx"))
+    except ModelError:
+        images = load_dataset("sample").train_images
+        torch.manual_seed(0)
+        folded = fold(build(name).eval(), torch.tensor(images[:128]))
+        return quantize(folded.layers, images[:64], fit=False)
 
 
-def measured(name: str, processors: Sequence[Processor] = PROCESSORS) -> Iterator[Line]:
-    """The lines of one network.
+def measured(name: str, network: IntegerNetwork, processors: Sequence[Processor] = PROCESSORS) -> Iterator[Line]:
+    """The lines of ``network``, which is called ``name``.
 
     Raises:
         RuntimeError: the logits on a processor are not those of the integer network.
     """
-    network = network_called(name)
     about = ModelMetadata(name, "int8", CIFAR10_LABELS, 1, 1, "0" * 64, 0.5, 1, {}, "now")
     images = load_dataset("sample").test_images[:IMAGES]
     with tempfile.TemporaryDirectory() as temporary:
@@ -123,6 +136,30 @@ def measured(name: str, processors: Sequence[Processor] = PROCESSORS) -> Iterato
             yield measured_on(processor, name, network, images, folder, counter)
 
 
+def beside_cmsis_nn(lines: Sequence[Line], tree: Path, revision: str) -> Iterator[beside.Line]:
+    """The models of ``lines``, and a depthwise layer alone, beside CMSIS-NN in ``tree``, on the processors it is for.
+
+    Raises:
+        RuntimeError: the logits on a processor are not those of the integer network, or CMSIS-NN's are not near them.
+    """
+    networks = {name: network_called(name) for name in MODELS}
+    networks |= {f"depthwise-{layers}": beside.depthwise_network(layers) for layers in beside.DEPTHWISE_LAYERS}
+    images = load_dataset("sample").test_images[:IMAGES]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        counter = plugin(folder)
+        for processor in (each for each in PROCESSORS if each.name.startswith("Cortex-M")):
+            cmsis_nn.library(processor, tree, folder)
+            ours = {line.model: line for line in lines if line.processor == processor.name}
+            counts: dict[str, beside.Line] = {}
+            for name, network in networks.items():
+                [line] = [ours[name]] if name in ours else measured(name, network, [processor])
+                theirs = cmsis_nn.instructions(processor, network, images, tree, folder, counter)
+                about = name, processor.name, line.kernels, line.instructions, theirs
+                counts[name] = beside.Line(*about, line.macs, line.compiler, revision)
+            yield from beside.with_one_layer(counts)
+
+
 def measured_on(
     processor: Processor, name: str, network: IntegerNetwork, images: npt.NDArray[np.uint8], folder: Path, counter: Path
 ) -> Line:
@@ -132,7 +169,7 @@ def measured_on(
         RuntimeError: its logits are not those of the integer network, or the program did not end as it should.
     """
     counts = []
-    for number in (1, IMAGES):
+    for number in (1, len(images)):
         program = compiled(processor, folder, [f"-DIMAGES={number}"])
         printed, count = counted(processor, program, counter)
         logits, _, rest = printed.partition("\n")
@@ -145,7 +182,7 @@ def measured_on(
         name,
         processor.name,
         found[3],
-        (counts[1] - counts[0]) // (IMAGES - 1),
+        (counts[1] - counts[0]) // (len(images) - 1),
         network.summary().macs,
         int(found[1]),
         int(found[2]),

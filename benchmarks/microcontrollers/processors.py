@@ -68,11 +68,13 @@ def missing(processor: Processor) -> list[str]:
     return [program for program in needed if shutil.which(program) is None]
 
 
-def compiled(processor: Processor, folder: Path, defines: Sequence[str]) -> Path:
-    """The program of ``images.c`` and the network in ``folder``, at -O2."""
+def compiled(
+    processor: Processor, folder: Path, defines: Sequence[str], main: Path = HERE / "images.c", more: Sequence[str] = ()
+) -> Path:
+    """The program of ``main`` and the network in ``folder``, at -O2; ``more`` are further arguments of gcc."""
     program = folder / "images.elf"
     command = [f"{processor.tools}gcc", *processor.options, "-std=gnu99", "-O2", "-I", str(folder), *defines]
-    sources = [str(HERE / "images.c")]
+    sources = [str(main)]
     if processor.addresses is None:
         linker = ["-static"]
     else:
@@ -82,7 +84,7 @@ def compiled(processor: Processor, folder: Path, defines: Sequence[str]) -> Path
         sources.append(str(CORTEX_M / "start.c"))
         linker = ["-nostartfiles", "--specs=nano.specs", "--specs=nosys.specs", f"-Wl,-T,{CORTEX_M / 'link.ld'}"]
         linker.append(f"-Wl,--defsym=CODE={code},--defsym=DATA={data},--gc-sections,--no-warn-rwx-segments")
-    subprocess.run([*command, *sources, *linker, "-o", str(program)], check=True)
+    subprocess.run([*command, *sources, *more, *linker, "-o", str(program)], check=True)
     return program
 
 

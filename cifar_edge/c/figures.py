@@ -6,7 +6,7 @@ from cifar_edge.c.plan import CONVOLUTIONS, Plan, plan
 from cifar_edge.integer import IntegerNetwork
 
 _ROW_COUNTERS = 2 * 2  # two uint16 for each activation
-_LAYER, _ACTIVATION = 60, 12  # bytes of an entry in the tables, with pointers of 32 bits
+_LAYER, _ACTIVATION, _PLACE = 60, 14, 2  # bytes of an entry in the tables, with pointers of 32 bits
 _CODE = 3500  # bytes of plain C for a Cortex-M, at -O2
 
 
@@ -24,6 +24,7 @@ def state_bytes(made: Plan) -> int:
 def flash_bytes(made: Plan) -> int:
     """Weights, biases, multipliers and tables, as plain C needs them, and about as much code as it has."""
     total = _CODE + len(made.steps) * (_LAYER + _ACTIVATION)
+    total += _PLACE * sum(len(activation.rows) for activation in made.activations)
     for step in made.steps:
         if step.kind in CONVOLUTIONS and step.weights is not None:
             total += step.weights.size + 4 * len(step.weights)

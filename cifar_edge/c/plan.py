@@ -1,16 +1,19 @@
-"""The plan of a network in C: its layers as steps that make one row at a time, and the rows that are kept in between.
+"""The plan of a network in C: its layers as steps that make one row at a time, and the places of these rows in memory.
 
-A step is ready as soon as the rows of its input that it needs have been made. The last step that is ready runs first.
-So few rows wait at any time; how many they are is found by running the schedule here once, without numbers.
+A step is ready as soon as the rows of its input that it needs have been made. The last step that is ready runs first,
+so few rows wait at any time. The schedule runs here once, without numbers: it says when each row is made and last read,
+and rows that are not needed at the same time share their places.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from cifar_edge.c.memory import Buffer, place
 from cifar_edge.integer import (
     AveragePool,
     Conv,
@@ -40,38 +43,48 @@ SLACK = 32
 
 @dataclass(slots=True)
 class Activation:
-    """The rows of an activation that are kept, in a ring: row r lies in place r % depth.
+    """An activation, of which no more rows are in memory than are needed.
 
     Attributes:
         shape: height, width and channels.
         quantization: of its codes.
         left: columns of padding before each row, for the convolution that needs most.
         right: columns of padding behind each row.
-        depth: number of rows that are kept.
-        offset: byte of the first code of row 0 in the memory of the network.
+        rows: byte of the first code of each row in the memory of the network, a multiple of `ALIGNMENT`.
     """
 
     shape: Shape
     quantization: Quantization
     left: int = 0
     right: int = 0
-    depth: int = 1
-    offset: int = 0
-
-    @property
-    def row_bytes(self) -> int:
-        """From one row to the next. The padding behind a row is that before the next one."""
-        return (self.shape[1] + max(self.left, self.right)) * self.shape[2]
-
-    @property
-    def bytes(self) -> int:
-        """Of the ring, with the padding before the first and behind the last row."""
-        return self.left * self.shape[2] + self.depth * self.row_bytes
+    rows: list[int] = field(default_factory=list)
 
     @property
     def channels(self) -> int:
         """Number of channels."""
         return self.shape[2]
+
+    @property
+    def row_bytes(self) -> int:
+        """Codes of a row."""
+        return self.shape[1] * self.channels
+
+    @property
+    def words_before(self) -> int:
+        """Words of padding before a row."""
+        return -(-self.left * self.channels // ALIGNMENT)
+
+    @property
+    def padding_words(self) -> range:
+        """Words of padding behind a row, counted from its first code. The first one may begin with codes."""
+        end = -(-(self.row_bytes + self.right * self.channels) // ALIGNMENT)
+        return range(self.row_bytes // ALIGNMENT if self.right else end, end)
+
+    def buffer(self, first: int, last: int) -> Buffer:
+        """A row that is made at the time ``first`` and last read at ``last``."""
+        size = -(-self.row_bytes // ALIGNMENT) * ALIGNMENT
+        behind = self.padding_words.stop * ALIGNMENT - size
+        return Buffer(first, last, self.words_before * ALIGNMENT, size, behind, self.quantization.zero_point)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +161,6 @@ def plan(network: IntegerNetwork) -> Plan:
     lowering.head(network.head, lowering.chain(network.layers[:-1], 0, ""))
     for number, activation in enumerate(made.activations[:-1]):
         _pad(made, number, activation)
-    _keep_rows(made, network.size)
     _place(made)
     return made
 
@@ -239,26 +251,47 @@ def _pad(made: Plan, number: int, activation: Activation) -> None:
             activation.right = max(activation.right, width - activation.shape[1])
 
 
-def _keep_rows(made: Plan, size: int) -> None:
-    """Run the schedule without numbers, as ``templates/network.c`` does, and give each activation its depth."""
+def _lives(made: Plan) -> dict[tuple[int, int], list[int]]:
+    """When each row is made and last read: (activation, row) -> [time, time].
+
+    Runs the schedule without numbers, as ``templates/network.c`` does.
+    """
+    layers, head = made.steps[:-1], made.steps[-1]
     done = [0] * len(made.activations)
-    needed = [_rows_needed(made, step, 0) for step in made.steps]
-    for row in range(size):
-        _note_depth(made, done, needed, 0)
+    needed = [_rows_needed(made, step, 0) for step in layers]
+    lives: dict[tuple[int, int], list[int]] = {}
+    time = 0
+    for row in range(made.activations[0].shape[0]):
+        lives[0, row] = [time, time]
         done[0] = row + 1
-        index = len(made.steps) - 1
+        time += 1
+        index = len(layers) - 1
         while index >= 0:
-            step = made.steps[index]
+            step = layers[index]
             if any(done[number] < needed[index] for number in step.inputs):
                 index -= 1
                 continue
-            if step.kind == "global_pool" and needed[index] < made.activations[step.inputs[0]].shape[0]:
+            pooled = step.kind == "global_pool"
+            rows_read = [needed[index] - 1] if pooled else _rows_read(made, step, done[index + 1])
+            for row_read in product(step.inputs, rows_read):
+                lives[row_read][1] = time
+            if pooled and needed[index] < made.activations[step.inputs[0]].shape[0]:
                 needed[index] += 1
             else:
-                _note_depth(made, done, needed, index + 1)
+                lives[index + 1, done[index + 1]] = [time, time]
                 done[index + 1] += 1
                 needed[index] = _rows_needed(made, step, done[index + 1])
-            index = made.last_reader(index + 1)
+            time += 1
+            index = min(made.last_reader(index + 1), len(layers) - 1)
+    for read in _rows_read(made, head, 0):
+        lives[head.inputs[0], read][1] = time
+    return lives
+
+
+def _rows_read(made: Plan, step: Step, row: int) -> range:
+    """The rows of its inputs that ``row`` of a step is made of."""
+    first = row * step.stride[0] - step.padding[0]
+    return range(max(first, 0), min(first + step.kernel[0], made.activations[step.inputs[0]].shape[0]))
 
 
 def _rows_needed(made: Plan, step: Step, row: int) -> int:
@@ -269,26 +302,18 @@ def _rows_needed(made: Plan, step: Step, row: int) -> int:
     return max(0, min(last + 1, made.activations[step.inputs[0]].shape[0]))
 
 
-def _note_depth(made: Plan, done: Sequence[int], needed: Sequence[int], number: int) -> None:
-    """Note that the next row of an activation is made, while its readers still need some of the rows before it."""
-    activation = made.activations[number]
-    oldest = done[number]
-    for index, step in enumerate(made.steps):
-        if number in step.inputs and needed[index] != _NEVER:
-            first = done[index + 1] * step.stride[0] - step.padding[0]
-            oldest = min(oldest, needed[index] - 1 if step.kind == "global_pool" else max(first, 0))
-    activation.depth = max(activation.depth, done[number] - oldest + 1)
-
-
 def _place(made: Plan) -> None:
-    """Give sums, rings and rows of padding their places in the memory."""
+    """Give sums, rows and rows of padding their places in the memory."""
     for index, step in enumerate(made.steps):
         if step.kind == "global_pool":
             made.sums[index] = made.memory
             made.memory += 4 * step.shape[2]
-    for activation in made.activations[:-1]:
-        activation.offset = made.memory + activation.left * activation.channels
-        made.memory += -(-activation.bytes // ALIGNMENT) * ALIGNMENT
+    lives = _lives(made)
+    places, end = place([made.activations[number].buffer(*times) for (number, _), times in lives.items()])
+    for number, activation in enumerate(made.activations[:-1]):
+        rows = {row: at for (of, row), at in zip(lives, places, strict=True) if of == number}
+        activation.rows = [made.memory + rows.get(row, 0) for row in range(activation.shape[0])]
+    made.memory += end
     for index, step in enumerate(made.steps):
         given = made.activations[step.inputs[0]]
         if step.kind in CONVOLUTIONS and given.quantization.zero_point and any(step.padding[::2]):

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_edge.c.kernels import PACKED, PACKINGS, Kernels, is_wide
-from cifar_edge.c.plan import Plan, Step
+from cifar_edge.c.plan import ALIGNMENT, Plan, Step
 from cifar_edge.integer import FixedPoint, Quantization, fixed_point
 from cifar_edge.integer.quantization import Factors
 
@@ -140,16 +140,24 @@ def _check(step: Step, numbers: Iterable[Any], largest: int) -> None:
 
 
 def _activations(made: Plan) -> str:
-    rows = [f"    {{{a.offset}, {a.row_bytes}, {a.depth}, {a.shape[0]}, {a.shape[1]}}}," for a in made.activations[:-1]]
-    return "static const activation activations[LAYERS + 1] = {\n" + "\n".join(rows) + "\n};\n"
+    """The table of activations, and that of the places of their rows."""
+    kind = "uint16_t" if made.memory // ALIGNMENT <= _WORD else "uint32_t"
+    entries: list[str] = []
+    places: list[int] = []
+    for a in made.activations[:-1]:
+        behind = a.padding_words
+        numbers = [len(places), *a.shape[:2], a.words_before, behind.start, len(behind), a.quantization.zero_point]
+        if any(number > _WORD for number in numbers):
+            raise TypeError(f"an activation of {a.shape} has a size over {_WORD}")
+        entries.append(f"    {{{', '.join(map(str, numbers))}}},\n")
+        places += [row // ALIGNMENT for row in a.rows]
+    table = f"static const activation activations[LAYERS + 1] = {{\n{''.join(entries)}}};\n"
+    return table + array(kind, "places", np.array(places))
 
 
 def _fills(made: Plan) -> str:
-    """The rows and columns of padding whose code is not 0."""
+    """The rows of padding whose code is not 0."""
     rows = []
-    for a in made.activations[:-1]:
-        if a.quantization.zero_point and (a.left or a.right):
-            rows.append(f"    {{{a.offset - a.left * a.channels}, {a.bytes}, {a.quantization.zero_point}}},")
     for index, offset in made.padding.items():
         given = made.activations[made.steps[index].inputs[0]]
         rows.append(f"    {{{offset}, {made.padding_bytes(index)}, {given.quantization.zero_point}}},")

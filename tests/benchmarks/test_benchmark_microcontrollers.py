@@ -1,11 +1,13 @@
 """Networks in C on other processors: the page has the tables that the command wrote; one is measured again."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 from conftest import CHECKOUT
 
 from benchmarks import results_file
+from benchmarks.microcontrollers import beside, cmsis_nn
 from benchmarks.microcontrollers.__main__ import (
     MODELS,
     RESULTS,
@@ -20,6 +22,7 @@ from benchmarks.microcontrollers.processors import PROCESSORS, missing
 from cifar_edge import c
 
 LINES = results_file.read(RESULTS, Line)
+BESIDE = results_file.read(beside.RESULTS, beside.Line)
 
 
 def test_the_page_has_the_results() -> None:
@@ -29,11 +32,40 @@ def test_the_page_has_the_results() -> None:
         assert table(LINES) in page
 
 
-def test_the_results_are_of_the_released_network() -> None:
-    figures = c.figures(network_called("gn-cnn"))
+@pytest.mark.parametrize("name", ["gn-cnn", "gn-cnn-nano"])
+def test_the_results_are_of_the_released_network(name: str) -> None:
+    figures = c.figures(network_called(name))
     for line in LINES:
-        if line.model == "gn-cnn":
+        if line.model == name:
             assert (line.state_bytes, line.macs) == (figures["state_bytes"], figures["macs"])
+
+
+def test_fewer_instructions_than_cmsis_nn() -> None:
+    page = (CHECKOUT / "docs" / "microcontrollers.md").read_text()
+    assert beside.table(BESIDE) in page
+    assert {line.model for line in BESIDE} == {*MODELS, beside.DEPTHWISE}
+    for line in BESIDE:
+        assert line.revision in page
+        ratio = line.instructions / line.cmsis_nn
+        if line.model == "gn-cnn":
+            assert ratio <= (0.6 if line.kernels == "dsp" else 1)
+        if line.model == beside.DEPTHWISE and line.kernels in ("dsp", "helium"):
+            assert ratio < 1.02
+        of_model = (each.instructions for each in LINES if (each.model, each.processor) == (line.model, line.processor))
+        assert all(line.instructions == instructions for instructions in of_model)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_network_in_calls_of_cmsis_nn(name: str) -> None:
+    network = network_called(name)
+    text = cmsis_nn.write(network, 0.25)
+    assert text.count("arm_fully_connected_s8(") == 1
+    assert text.count("wrapper_s8(&scratch") == sum("Conv-" in layer.name for layer in network.summary().layers)
+
+
+def test_a_folder_that_is_not_cmsis_nn(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"not the source tree of CMSIS-NN.*arm_nnfunctions\.h"):
+        cmsis_nn.version(tmp_path)
 
 
 def test_a_processor_is_measured_again() -> None:
@@ -44,7 +76,7 @@ def test_a_processor_is_measured_again() -> None:
     if "version 7." not in said:
         pytest.skip("the plugin is written for qemu 7")
     (before,) = (line for line in LINES if (line.model, line.processor) == ("gn-cnn", processor.name))
-    (line,) = measured("gn-cnn", [processor])
+    (line,) = measured("gn-cnn", network_called("gn-cnn"), [processor])
     if line.compiler == before.compiler:
         assert abs(line.instructions / before.instructions - 1) < 0.1
     assert (line.kernels, line.state_bytes, line.macs) == (before.kernels, before.state_bytes, before.macs)

@@ -12,16 +12,17 @@ static inline int32x4_t codes_of(const layer *l, int32x4_t sums, int32x4_t multi
   return vminq_s32(vmaxq_s32(codes, vdupq_n_s32(0)), vdupq_n_s32(l->largest));
 }
 
-static inline void store_codes(const layer *l, const int32_t *sums, uint8_t *out) {
-  const int32_t outputs = l->channels_out;
+/* The codes of count channels, beginning with the first one. */
+static inline void store_codes(const layer *l, int32_t first, int32_t count, const int32_t *sums, uint8_t *out) {
+  const int32_t *multipliers = l->multipliers + first;
   int32_t o;
   if (l->shifts) {
-    for (o = 0; o < outputs; o++) out[o] = requantize(l, o, sums[o]);
+    for (o = 0; o < count; o++) out[o] = requantize(l, first + o, sums[o]);
     return;
   }
-  for (o = 0; o < outputs; o += 4) {
-    const mve_pred16_t left = vctp32q((uint32_t)(outputs - o));
-    const int32x4_t codes = codes_of(l, vldrwq_s32(sums + o), vldrwq_z_s32(l->multipliers + o, left));
+  for (o = 0; o < count; o += 4) {
+    const mve_pred16_t left = vctp32q((uint32_t)(count - o));
+    const int32x4_t codes = codes_of(l, vldrwq_s32(sums + o), vldrwq_z_s32(multipliers + o, left));
     vstrbq_p_s32((int8_t *)out + o, codes, left);
   }
 }
@@ -41,14 +42,14 @@ static inline void copy_column(const layer *l, const window *w, int32_t x, int8_
   }
 }
 
-/* The sums of all channels of two pixels, from weights packed [channels / 2][16 codes][2][16]. */
-static __attribute__((noinline)) void sums_of_two_pixels(const layer *l, const int8_t *one, const int8_t *other,
-                                                         int32_t steps, int32_t *sums, int32_t *other_sums) {
-  const int8_t *weights = l->weights;
+/* The sums of count channels of two pixels, from weights packed [channels / 2][16 codes][2][16]. */
+static __attribute__((noinline)) void sums_of_two_pixels(const int8_t *weights, const int32_t *bias, int32_t count,
+                                                         const int8_t *one, const int8_t *other, int32_t steps,
+                                                         int32_t *sums, int32_t *other_sums) {
   int32_t o, i;
-  for (o = 0; o < l->channels_out; o += 2) {
+  for (o = 0; o < count; o += 2) {
     const int8_t *a = one, *b = other;
-    int32_t s00 = l->bias[o], s10 = s00, s01 = l->bias[o + 1], s11 = s01;
+    int32_t s00 = bias[o], s10 = s00, s01 = bias[o + 1], s11 = s01;
     for (i = steps; i > 0; i--) {
       const int8x16_t codes = vldrbq_s8(a), other_codes = vldrbq_s8(b);
       const int8x16_t w0 = vldrbq_s8(weights), w1 = vldrbq_s8(weights + 16);
@@ -67,28 +68,61 @@ static __attribute__((noinline)) void sums_of_two_pixels(const layer *l, const i
   }
 }
 
+enum { SUMS = CHANNELS < 64 ? CHANNELS : 64 }; /* channels whose sums are on the stack at a time */
+
 static inline void helium_conv_row(const layer *l, const window *w, uint8_t *out) {
   int8_t columns[2][COLUMN_BYTES + 16];
-  int32_t sums[2][CHANNELS];
+  int32_t sums[2][SUMS];
   const int32_t outputs = l->channels_out, steps = (l->kernel_rows * l->kernel_columns * l->channels_in + 15) / 16;
-  int32_t x;
+  int32_t x, o;
   for (x = 0; x < l->columns; x += 2) {
     const int32_t next = x + 1 < l->columns ? 1 : 0;
     copy_column(l, w, x, columns[0]);
     copy_column(l, w, x + next, columns[1]);
-    sums_of_two_pixels(l, columns[0], columns[1], steps, sums[0], sums[1]);
-    store_codes(l, sums[0], out + x * outputs);
-    store_codes(l, sums[1], out + (x + next) * outputs);
+    for (o = 0; o < outputs; o += SUMS) {
+      const int32_t count = outputs - o < SUMS ? outputs - o : SUMS;
+      const int8_t *weights = l->weights + o * steps * 16;
+      sums_of_two_pixels(weights, l->bias + o, count, columns[0], columns[1], steps, sums[0], sums[1]);
+      store_codes(l, o, count, sums[0], out + x * outputs + o);
+      store_codes(l, o, count, sums[1], out + (x + next) * outputs + o);
+    }
   }
 }
 #define CONV_ROW helium_conv_row
 
-/* Eight channels at a time, the even and the odd ones apart, from weights packed [row][column][channel]. */
+/* Eight channels of a pixel, the even and the odd ones apart, from weights packed [row][column][channel]. */
+static inline void eight_channels(const layer *l, const window *w, int32_t at, int32_t c, uint8_t *out) {
+  const int32_t channels = l->channels_in, taps = l->kernel_columns;
+  const int8_t *weights = l->weights + w->first * taps * channels + c;
+  const int32x4x2_t multipliers = vld2q_s32(l->multipliers + c);
+  int32x4x2_t sums = vld2q_s32(l->bias + c);
+  int16x8_t codes = vdupq_n_s16(0);
+  int32_t k, t;
+  for (k = 0; k < w->count; k++) {
+    const uint8_t *a = w->rows[k] + at + c;
+    for (t = taps; t > 0; t--) {
+      const int16x8_t inputs = vreinterpretq_s16_u16(vldrbq_u16(a)), factors = vldrbq_s16(weights);
+      sums.val[0] = vaddq_s32(sums.val[0], vmullbq_int_s16(inputs, factors));
+      sums.val[1] = vaddq_s32(sums.val[1], vmulltq_int_s16(inputs, factors));
+      a += channels;
+      weights += channels;
+    }
+  }
+  codes = vmovnbq_s32(codes, codes_of(l, sums.val[0], multipliers.val[0]));
+  codes = vmovntq_s32(codes, codes_of(l, sums.val[1], multipliers.val[1]));
+  vstrbq_u16(out + c, vreinterpretq_u16_s16(codes));
+}
+
+/* Eight channels at a time; those that are left with a predicate. */
 static inline void helium_depthwise_row(const layer *l, const window *w, uint8_t *out) {
   const int32_t channels = l->channels_in, taps = l->kernel_columns, step = l->stride_columns * channels;
   int32_t x, c, k, t, i;
   for (x = 0; x < l->columns; x++, out += channels) {
     for (c = 0; c < channels; c += 8) {
+      if (c + 8 <= channels && !l->shifts) {
+        eight_channels(l, w, x * step, c, out);
+        continue;
+      }
       const mve_pred16_t left = vctp16q((uint32_t)(channels - c));
       const int8_t *weights = l->weights + w->first * taps * channels + c;
       int32_t sums[8];

@@ -28,8 +28,10 @@ typedef struct {
 } layer;
 
 typedef struct {
-  uint32_t offset; /* byte of its first row */
-  uint16_t row_bytes, depth, rows, columns;
+  uint16_t first_place; /* of its rows in the table of places */
+  uint16_t rows, columns;
+  uint16_t words_before, padding, words_behind; /* padding before a row, and behind it: first word and their number */
+  uint8_t code;                                 /* of padding */
 } activation;
 
 typedef struct {

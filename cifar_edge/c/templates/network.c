@@ -16,15 +16,25 @@
 #include "network_generic.h"
 
 @CONSTANTS@
-/* Rows of all activations lie in rings. A layer is ready when as many rows of its input have been made as its next row
- * needs. After each row of the image, and after each row of a layer, the last layer that is ready makes one row, until
- * none is ready. */
+/* A layer is ready when as many rows of its input have been made as its next row needs. After each row of the image, and
+ * after each row of a layer, the last layer that is ready makes one row, until none is ready. So it is known when each row
+ * is made and last read, and rows that are not needed at the same time lie in the same place. */
 
 enum { NEVER = 0xffff };
 
 static uint8_t *row_of(network_state *state, int32_t number, int32_t row) {
+  return (uint8_t *)(state->memory + places[activations[number].first_place + row]);
+}
+
+/* The place of a row that is made now. Other rows lay there, so that its padding is written again. */
+static uint8_t *new_row(network_state *state, int32_t number, int32_t row) {
   const activation *a = &activations[number];
-  return (uint8_t *)state->memory + a->offset + (uint32_t)(row % a->depth) * a->row_bytes;
+  const uint32_t padding = a->code * 0x01010101u;
+  uint32_t *first = state->memory + places[a->first_place + row];
+  int32_t i;
+  for (i = 1; i <= a->words_before; i++) first[-i] = padding;
+  for (i = 0; i < a->words_behind; i++) first[a->padding + i] = padding;
+  return (uint8_t *)first;
 }
 
 static int is_ready(const network_state *state, int32_t index) {
@@ -43,7 +53,7 @@ static uint16_t rows_needed(const layer *l, int32_t row) {
 static void find_rows(network_state *state, int32_t index, int32_t row, window *w) {
   const layer *l = &layers[index];
   const activation *a = &activations[l->input];
-  const int32_t left = l->kind <= KIND_GROUPED ? l->left * l->channels_in : 0; /* padding is in the ring */
+  const int32_t left = l->kind <= KIND_GROUPED ? l->left * l->channels_in : 0; /* padding lies before the row */
   const int32_t top = row * l->stride_rows - l->top;
   int32_t i;
   w->first = 0;
@@ -61,7 +71,7 @@ static void find_rows(network_state *state, int32_t index, int32_t row, window *
 static void make_row(network_state *state, int32_t index) {
   const layer *l = &layers[index];
   const int32_t row = state->done[index + 1];
-  uint8_t *out = row_of(state, index + 1, row);
+  uint8_t *out = new_row(state, index + 1, row);
   window w;
   find_rows(state, index, row, &w);
   switch (l->kind) {
@@ -111,14 +121,16 @@ static void add_row_to_pool(network_state *state, int32_t index) {
   const layer *l = &layers[index];
   const int32_t row = state->needed[index] - 1, channels = l->channels_in;
   int32_t *sums = (int32_t *)(state->memory + l->sums), c;
+  uint8_t *out;
   ADD_TO_SUMS(row_of(state, l->input, row), l->columns, channels, l->zero_point, sums);
   if (row + 1 < activations[l->input].rows) {
     state->needed[index]++;
     return;
   }
-  for (c = 0; c < channels; c++) row_of(state, index + 1, 0)[c] = requantize(l, 0, sums[c]);
+  out = new_row(state, index + 1, 0);
+  for (c = 0; c < channels; c++) out[c] = requantize(l, 0, sums[c]);
 #if defined(NETWORK_TRACE)
-  NETWORK_TRACE(index, row_of(state, index + 1, 0), channels);
+  NETWORK_TRACE(index, out, channels);
 #endif
   state->done[index + 1] = 1;
   state->needed[index] = NEVER;
@@ -137,7 +149,7 @@ void network_begin(network_state *state) {
 void network_row(network_state *state, const uint8_t *rgb_row) {
   int32_t index = LAYERS - 1;
   if (state->done[0] >= NETWORK_SIZE) return;
-  memcpy(row_of(state, 0, state->done[0]), rgb_row, NETWORK_SIZE * 3);
+  memcpy(new_row(state, 0, state->done[0]), rgb_row, NETWORK_SIZE * 3);
   state->done[0]++;
   while (index >= 0) {
     if (is_ready(state, index)) {
