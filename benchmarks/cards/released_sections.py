@@ -67,8 +67,9 @@ def training(model: Released) -> str:
         )
     if recipe.fold.epochs:
         told += f"; then its norms were folded, and the batch-norm form trained alike for {recipe.fold.epochs} epochs"
-    if named != RECIPE:
-        told += f", and for {last.fold.epochs} more by [{RECIPE}]({RECIPE})"
+    turns = _turns(model)
+    if turns:
+        told += f", and for {' and '.join(map(str, turns))} more by [{RECIPE}]({RECIPE})"
         told += f", whose copies are shifted anew by up to {last.copy_shift} pixel each time" if last.copy_shift else ""
     on_cpu = summary.device == "cpu"
     processor = f"a CPU (threads: {summary.threads})" if on_cpu else f"one {summary.device}"
@@ -82,11 +83,11 @@ def training(model: Released) -> str:
             )
     told = " ".join([told, *(summary.notes or ())])
     commands = [f"cifar-edge train --recipe models/{model.name}/{RECIPE}"]
-    if named != RECIPE:
+    if turns:
         commands = [
             f"cifar-edge train --recipe models/{model.name}/{FIRST} --name again",
             f"cp models/{model.name}/{RECIPE} runs/again/{RECIPE}",
-            f"cifar-edge fold runs/again --continue --epochs {last.fold.epochs}",
+            *(f"cifar-edge fold runs/again --continue --epochs {epochs}" for epochs in turns),
         ]
     for index, teacher in reversed(list(enumerate(recipe.teachers))):
         seed = f" --seed {index}" if index else ""
@@ -115,6 +116,16 @@ def _begun_by(model: Released) -> tuple[str, Recipe]:
     """The recipe that its training began by, and the name of its file."""
     first = model.folder / FIRST
     return (FIRST, Recipe.from_file(first)) if first.exists() else (RECIPE, model.recipe)
+
+
+def _turns(model: Released) -> list[int]:
+    """The epochs of each time that its folded network was fine-tuned on by `RECIPE`; no more than two times are told."""
+    named, begun_by = _begun_by(model)
+    if named == RECIPE:
+        return []
+    last = model.recipe.fold.epochs
+    before = (model.summary.fold_epochs or 0) - begun_by.fold.epochs - last
+    return [epochs for epochs in (before, last) if epochs]
 
 
 def seeds(model: Released) -> str:
