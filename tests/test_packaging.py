@@ -142,7 +142,7 @@ def test_the_wheel_tells_what_is_missing(from_wheel: Path, tmp_path: Path) -> No
 def test_the_wheel_writes_the_web_page(from_wheel: Path, tmp_path: Path) -> None:
     """Without a built page in it, the wheel builds it of the sources that it carries: those of this checkout."""
     record = json.loads(succeed(from_wheel / "cifar-edge", "web", "--json", "--out", tmp_path / "site", cwd=tmp_path))
-    models = [released(f"export/{name}/{name}.int8.onnx") for name in ("gn-cnn", "gn-cnn-nano")]
+    models = [released(f"export/{name}/{name}.int8.onnx") for name in ("gn-cnn", "gn-cnn-max", "gn-cnn-nano")]
     write_site(built_page(print), models, tmp_path / "here")
     assert record["files"] == {path.name: path.stat().st_size for path in (tmp_path / "here").iterdir()}
     for name in record["files"]:

@@ -117,6 +117,8 @@ def calibration(model: Released, measured: Measured) -> str:
             row.append(f"{judge(logits, true, form.temperature):.4f}" if _fitted(form) else "-")
         rows.append([*row, f"{form.temperature:g}" if _fitted(form) else "none"])
     origin = "No temperature was fitted: that takes another training, with images held out."
+    if model.twin is None and any(map(_fitted, model.exported)):
+        origin = "The temperatures were fitted to a relative that was trained alike; no twin of its own was."
     if model.twin is not None:
         origin = (
             "The temperatures are those of the least negative log likelihood (NLL) on the "

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cifar_edge.runs.resolve import Resolved
     from cifar_edge.web.site import Site
 
-_BESIDE = ("gn-cnn-nano",)
+_BESIDE = ("gn-cnn-max", "gn-cnn-nano")
 """Released models that come with another one if none was named."""
 
 
@@ -32,8 +32,8 @@ def command(models: tuple[str, ...], out: Path, as_json: bool) -> None:
     chosen, pasted or come from the camera, and never leave the browser; once loaded, the page works offline.
 
     MODEL is a released name, a run, a folder or an .onnx file; of several, the visitor chooses. Without one it is the
-    model of predict, and beside the released gn-cnn the released gn-cnn-nano. In a checkout the page is built with npm
-    the first time.
+    model of predict, and beside the released gn-cnn its relatives gn-cnn-max and gn-cnn-nano. In a checkout the page is
+    built with npm the first time.
 
     Example: cifar-edge web --out site && python -m http.server --directory site --bind 127.0.0.1
     """

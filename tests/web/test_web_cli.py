@@ -86,7 +86,7 @@ def test_without_a_model_the_released_ones_are_there(
     monkeypatch.chdir(tmp_path)
     assert web("--out", "site").exit_code == 0
     models = [card["model"] for card in json.loads(Path("site/model.json").read_text())]
-    assert models == ["gn-cnn", "gn-cnn-nano"]
+    assert models == ["gn-cnn", "gn-cnn-max", "gn-cnn-nano"]
     monkeypatch.setenv("CIFAR_EDGE_MODEL", str(TINY))  # a model of one's own comes alone
     assert web("--out", "own").exit_code == 0
     assert len(json.loads(Path("own/model.json").read_text())) == 1
