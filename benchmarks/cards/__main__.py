@@ -80,6 +80,7 @@ def main(models: tuple[str, ...], data: str | None, offline: bool) -> None:
     try:
         dataset, sample = load(data, offline), load_dataset("sample")
         for model in map(read, models or names()):
+            measured_sections.purpose(model)  # an error before minutes of measuring
             measured = measure(model, dataset, lambda line: click.echo(line, err=True))
             text = card(model, measured, right_of_sample(model, sample), len(sample.test_labels))
             write_text(model.folder / CARD, text)

@@ -119,7 +119,7 @@ def _begun_by(model: Released) -> tuple[str, Recipe]:
 
 
 def _turns(model: Released) -> list[int]:
-    """The epochs of each time that its folded network was fine-tuned on by `RECIPE`; no more than two times are told."""
+    """The epochs of each time that its folded network was fine-tuned on by `RECIPE`; at most two are told."""
     named, begun_by = _begun_by(model)
     if named == RECIPE:
         return []
