@@ -192,7 +192,7 @@ def test_an_exported_file_becomes_a_folder_beside_it(sample: Dataset, tmp_path: 
 def test_impossible_options_are_one_line(option: list[str], message: str, tmp_path: Path) -> None:
     file = released(f"export/gn-cnn/{INT8}")
     result = CliRunner().invoke(main, ["export", str(file), "--target", "c", "--out", str(tmp_path / "out"), *option])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert message in result.stderr
     assert not (tmp_path / "out").exists()
 
