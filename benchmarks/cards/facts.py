@@ -13,6 +13,7 @@ from benchmarks.cards import trainings
 from benchmarks.cards.calibration import Logits
 from benchmarks.cards.corruptions import CORRUPTIONS, corrupt
 from benchmarks.cards.trainings import Training
+from cifar_edge.cli.report import NAME as REPORT_PAGE
 from cifar_edge.data import Dataset
 from cifar_edge.errors import DataError
 from cifar_edge.export.parity import torch_logits
@@ -83,7 +84,7 @@ class Released:
     def files(self) -> list[Path]:
         """All that was released of it, but for the card itself."""
         found = [*self.folder.iterdir(), *self.export.iterdir()]
-        return sorted(path for path in found if path.is_file() and path.name != "README.md")
+        return sorted(path for path in found if path.is_file() and path.name not in ("README.md", REPORT_PAGE))
 
     @property
     def exported(self) -> list[Form]:
