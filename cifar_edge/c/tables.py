@@ -35,8 +35,9 @@ def features(made: Plan) -> str:
     """Which kinds of layers there are, for the preprocessor."""
     kinds = {step.kind for step in made.steps}
     lines = [f"#define NETWORK_HAS_{name.upper()} {int(name in kinds)}" for name in _FEATURES]
-    float32 = any(_is_float32(step) for step in made.steps)
-    return "\n".join([*lines, f"#define NETWORK_HAS_FLOAT32 {int(float32)}"])
+    lines.append(f"#define NETWORK_HAS_SHIFTS {int(any(_has_shifts(step) for step in made.steps))}")
+    lines.append(f"#define NETWORK_HAS_FLOAT32 {int(any(_is_float32(step) for step in made.steps))}")
+    return "\n".join(lines)
 
 
 def bias(step: Step, made: Plan, offset: int = 0) -> npt.NDArray[np.int64]:
@@ -66,7 +67,7 @@ def _parameters(index: int, step: Step, made: Plan, kernels: Mapping[str, Kernel
     if step.factors is not None:
         fixed = _fixed_point(step)
         parts.append(array("int32_t", f"multipliers_{index}", fixed.multiplier))
-        if (fixed.shift != 32).any() or _is_float32(step):
+        if _has_shifts(step):
             parts.append(array("uint8_t", f"shifts_{index}", fixed.shift))
     return f"/* {step.name} */\n" + "".join(parts)
 
@@ -108,7 +109,7 @@ def _layer(index: int, made: Plan) -> str:
     kind = "conv" if step.kind == "sums" else step.kind
     last_reader = min(made.last_reader(index + 1), len(made.steps) - 2)
     factors = step.factors is not None
-    shifts = factors and ((_fixed_point(step).shift != 32).any() or _is_float32(step))
+    shifts = _has_shifts(step)
     weights = step.weights is not None
     window: list[int] = [*step.kernel, *step.stride, *step.padding[:2]]
     shapes: list[int] = [rows, columns, given.channels, step.shape[2], step.groups]
@@ -187,6 +188,11 @@ def _is_float32(step: Step) -> bool:
     except ValueError:
         return True
     return False
+
+
+def _has_shifts(step: Step) -> bool:
+    """Whether a factor of ``step`` has another shift than 32."""
+    return step.factors is not None and bool((_fixed_point(step).shift != 32).any() or _is_float32(step))
 
 
 def float_constants(values: Factors) -> str:

@@ -5,60 +5,63 @@
 
 #ifndef CONV_ROW
 /* Two pixels and two channels at a time; where only one is left it is computed twice. */
-#define TWO_BY_TWO(i)                                                      \
-  {                                                                        \
-    const int32_t c0 = a0[i], c1 = a1[i], f0 = w0[i], f1 = w1[i];          \
-    s00 += c0 * f0;                                                        \
-    s10 += c1 * f0;                                                        \
-    s01 += c0 * f1;                                                        \
-    s11 += c1 * f1;                                                        \
+#define TWO_BY_TWO                                              \
+  {                                                             \
+    const int32_t c0 = *a0++, c1 = *a1++, f0 = *w0++;           \
+    int32_t f1;                                                 \
+    s00 += c0 * f0;                                             \
+    s10 += c1 * f0;                                             \
+    f1 = *w1++;                                                 \
+    s01 += c0 * f1;                                             \
+    s11 += c1 * f1;                                             \
   }
-static inline void conv_row(const layer *l, const window *w, uint8_t *out) {
-  const int32_t length = l->kernel_columns * l->channels_in, step = l->stride_columns * l->channels_in;
-  const int32_t outputs = l->channels_out, size = l->kernel_rows * length;
-  int32_t x, o, k;
+/* All channels of the pixel whose window begins at a byte of its rows, and of the next one. */
+KERNEL void channels_of_two_pixels(const layer *l, const window *w, int32_t byte, int32_t next, uint8_t *first,
+                                   uint8_t *second) {
+  const int32_t length = l->kernel_columns * l->channels_in, size = l->kernel_rows * length;
+  const int32_t outputs = l->channels_out, *bias = l->bias;
+  const int8_t *weights = l->weights + w->first * length;
+  int32_t o, k;
+  for (o = 0; o < outputs; o += 2) {
+    const int32_t other = o + 1 < outputs ? 1 : 0;
+    const int8_t *w0 = weights, *w1 = w0 + other * size;
+    int32_t s00 = bias[o], s10 = s00, s01 = bias[o + other], s11 = s01;
+    for (k = 0; k < w->count; k++) {
+      const uint8_t *a0 = w->rows[k] + byte, *a1 = a0 + next;
+#if defined(__thumb__) && !defined(__thumb2__) /* too few registers for both pixels */
+      int32_t i;
+      for (i = length - 1; i >= 0; i--) {
+        s00 += a0[i] * w0[i];
+        s01 += a0[i] * w1[i];
+      }
+      for (i = length - 1; i >= 0; i--) {
+        s10 += a1[i] * w0[i];
+        s11 += a1[i] * w1[i];
+      }
+      w0 += length;
+      w1 += length;
+#else
+      const uint8_t *const end = a0 + length, *const unrolled = a0 + (length & ~3);
+      while (a0 != unrolled) {
+        TWO_BY_TWO TWO_BY_TWO TWO_BY_TWO TWO_BY_TWO
+      }
+      while (a0 != end) TWO_BY_TWO
+#endif
+    }
+    weights += 2 * size;
+    first[o] = requantize(l, o, s00);
+    first[o + other] = requantize(l, o + other, s01);
+    second[o] = requantize(l, o, s10);
+    second[o + other] = requantize(l, o + other, s11);
+  }
+}
+
+KERNEL void conv_row(const layer *l, const window *w, uint8_t *out) {
+  const int32_t step = l->stride_columns * l->channels_in, outputs = l->channels_out;
+  int32_t x;
   for (x = 0; x < l->columns; x += 2) {
     const int32_t next = x + 1 < l->columns ? 1 : 0;
-    uint8_t *const first = out + x * outputs, *const second = first + next * outputs;
-    for (o = 0; o < outputs; o += 2) {
-      const int32_t other = o + 1 < outputs ? 1 : 0;
-      const int8_t *w0 = l->weights + o * size + w->first * length, *w1 = w0 + other * size;
-      int32_t s00 = l->bias[o], s10 = s00, s01 = l->bias[o + other], s11 = s01;
-      for (k = 0; k < w->count; k++) {
-        const uint8_t *a0 = w->rows[k] + x * step, *a1 = a0 + next * step;
-#if defined(__thumb__) && !defined(__thumb2__) /* too few registers for more */
-        int32_t i;
-        for (i = 0; i < length; i++) {
-          s00 += a0[i] * w0[i];
-          s10 += a1[i] * w0[i];
-          s01 += a0[i] * w1[i];
-          s11 += a1[i] * w1[i];
-        }
-        w0 += length;
-        w1 += length;
-#else
-        const uint8_t *const end = a0 + length, *const unrolled = a0 + (length & ~3);
-        while (a0 != unrolled) {
-          TWO_BY_TWO(0) TWO_BY_TWO(1) TWO_BY_TWO(2) TWO_BY_TWO(3)
-          a0 += 4;
-          a1 += 4;
-          w0 += 4;
-          w1 += 4;
-        }
-        while (a0 != end) {
-          TWO_BY_TWO(0)
-          a0++;
-          a1++;
-          w0++;
-          w1++;
-        }
-#endif
-      }
-      first[o] = requantize(l, o, s00);
-      first[o + other] = requantize(l, o + other, s01);
-      second[o] = requantize(l, o, s10);
-      second[o + other] = requantize(l, o + other, s11);
-    }
+    channels_of_two_pixels(l, w, x * step, next * step, out + x * outputs, out + (x + next) * outputs);
   }
 }
 #define CONV_ROW conv_row
@@ -86,22 +89,43 @@ static inline void grouped_row(const layer *l, const window *w, uint8_t *out) {
 }
 
 #ifndef DEPTHWISE_ROW
-static inline void depthwise_row(const layer *l, const window *w, uint8_t *out) {
+/* Four channels at a time, and then those that are left. */
+KERNEL void depthwise_row(const layer *l, const window *w, uint8_t *out) {
   const int32_t channels = l->channels_in, taps = l->kernel_columns, step = l->stride_columns * channels;
+  const int32_t *bias = l->bias;
   int32_t x, c, k, t;
-  for (x = 0; x < l->columns; x++) {
-    for (c = 0; c < channels; c++) {
+  for (x = 0; x < l->columns; x++, out += channels) {
+    for (c = 0; c + 4 <= channels; c += 4) {
       const int8_t *weights = l->weights + w->first * taps * channels + c;
-      int32_t sum = l->bias[c];
+      int32_t s0 = bias[c], s1 = bias[c + 1], s2 = bias[c + 2], s3 = bias[c + 3];
       for (k = 0; k < w->count; k++) {
         const uint8_t *a = w->rows[k] + x * step + c;
-        for (t = 0; t < taps; t++) {
+        for (t = taps; t > 0; t--) {
+          s0 += a[0] * weights[0];
+          s1 += a[1] * weights[1];
+          s2 += a[2] * weights[2];
+          s3 += a[3] * weights[3];
+          a += channels;
+          weights += channels;
+        }
+      }
+      out[c] = requantize(l, c, s0);
+      out[c + 1] = requantize(l, c + 1, s1);
+      out[c + 2] = requantize(l, c + 2, s2);
+      out[c + 3] = requantize(l, c + 3, s3);
+    }
+    for (; c < channels; c++) {
+      const int8_t *weights = l->weights + w->first * taps * channels + c;
+      int32_t sum = bias[c];
+      for (k = 0; k < w->count; k++) {
+        const uint8_t *a = w->rows[k] + x * step + c;
+        for (t = taps; t > 0; t--) {
           sum += *a * *weights;
           a += channels;
           weights += channels;
         }
       }
-      out[x * channels + c] = requantize(l, c, sum);
+      out[c] = requantize(l, c, sum);
     }
   }
 }

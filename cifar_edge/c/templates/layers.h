@@ -50,6 +50,12 @@ typedef struct {
 #else
 #define ALIGNED
 #endif
+/* A function that stays one of its own: inside another one its inner loop might not get all registers. */
+#if defined(__GNUC__)
+#define KERNEL static __attribute__((noinline, unused))
+#else
+#define KERNEL static inline
+#endif
 #if defined(NETWORK_FLOAT_FACTORS)
 #define FACTORS(name) name
 #else

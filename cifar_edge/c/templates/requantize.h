@@ -31,18 +31,32 @@ static inline uint8_t requantize_as_float32(const layer *l, int32_t channel, int
 }
 #endif
 
+#if NETWORK_HAS_SHIFTS
 /* A sum as a code: times a fixed-point factor, rounded half up, which for these factors gives what float32 gives. */
-static inline uint8_t requantize(const layer *l, int32_t channel, int32_t sum) {
-  uint32_t shift = l->shifts ? l->shifts[channel] : 32u;
-  int64_t code;
+KERNEL uint8_t requantize_by_shift(const layer *l, int32_t channel, int32_t sum) {
+  const uint32_t shift = l->shifts[channel];
+  int64_t code = (int64_t)sum * l->multipliers[channel];
 #if NETWORK_HAS_FLOAT32
   if (l->float32) return requantize_as_float32(l, channel, sum);
 #endif
-  code = (int64_t)sum * l->multipliers[channel];
   code += (int64_t)((uint64_t)1 << (shift - 1u)) + (int64_t)((uint64_t)l->output_zero_point << shift);
   if (code < 0) return 0;
   code = (int64_t)((uint64_t)code >> shift);
   return (uint8_t)(code < l->largest ? code : l->largest);
+}
+#endif
+
+/* The same; where a layer has no shifts they are 32, so that the upper word is the code. */
+static inline uint8_t requantize(const layer *l, int32_t channel, int32_t sum) {
+  int64_t code = (int64_t)sum * l->multipliers[channel];
+  uint32_t upper;
+#if NETWORK_HAS_SHIFTS
+  if (l->shifts) return requantize_by_shift(l, channel, sum);
+#endif
+  code += ((int64_t)l->output_zero_point << 32) + 0x80000000;
+  if (code < 0) return 0;
+  upper = (uint32_t)((uint64_t)code >> 32);
+  return (uint8_t)(upper < l->largest ? upper : l->largest);
 }
 
 #endif
