@@ -35,6 +35,9 @@ def features(made: Plan) -> str:
     """Which kinds of layers there are, for the preprocessor."""
     kinds = {step.kind for step in made.steps}
     lines = [f"#define NETWORK_HAS_{name.upper()} {int(name in kinds)}" for name in _FEATURES]
+    rest = any(step.kind == "depthwise" and step.shape[2] % 4 for step in made.steps)
+    clips = any(step.output is not None and step.output.largest < _BYTE for step in made.steps)
+    lines += [f"#define NETWORK_HAS_DEPTHWISE_REST {int(rest)}", f"#define NETWORK_HAS_CLIPS {int(clips)}"]
     lines.append(f"#define NETWORK_HAS_SHIFTS {int(any(_has_shifts(step) for step in made.steps))}")
     lines.append(f"#define NETWORK_HAS_FLOAT32 {int(any(_is_float32(step) for step in made.steps))}")
     return "\n".join(lines)
@@ -66,7 +69,7 @@ def _parameters(index: int, step: Step, made: Plan, kernels: Mapping[str, Kernel
         parts.append(_weights(index, step, made, kernels))
     if step.factors is not None:
         fixed = _fixed_point(step)
-        parts.append(array("int32_t", f"multipliers_{index}", fixed.multiplier))
+        parts.append(array("int32_t", f"multipliers_{index}", _even(fixed.multiplier)))
         if _has_shifts(step):
             parts.append(array("uint8_t", f"shifts_{index}", fixed.shift))
     return f"/* {step.name} */\n" + "".join(parts)
@@ -97,6 +100,11 @@ def _weights(index: int, step: Step, made: Plan, kernels: Mapping[str, Kernels])
 def _in_order(values: npt.NDArray[Number], channels: npt.NDArray[np.intp]) -> npt.NDArray[Number]:
     """``values`` of channels in the order of ``channels``, 0 for those that do not exist."""
     return np.pad(values, (0, channels.max() + 1 - len(values)))[channels]
+
+
+def _even(values: npt.NDArray[Number]) -> npt.NDArray[Number]:
+    """``values``, with a 0 where their number is odd: some kernels read two at a time."""
+    return np.pad(values, (0, len(values) % 2))
 
 
 def _layer(index: int, made: Plan) -> str:

@@ -10,20 +10,11 @@ static inline uint32_t four_bytes(const void *bytes) {
   return four;
 }
 
-/* The code of a sum by the upper word of its product with a multiplier, rounded half up. */
-static inline int32_t product(int32_t sum, int32_t multiplier) {
-  __asm__("smmulr %0, %0, %1" : "+r"(sum) : "r"(multiplier));
-  return sum;
-}
-static inline uint8_t code_of(int32_t sum, int32_t multiplier) {
-  __asm__("smmulr %0, %0, %1\n\tusat %0, #8, %0" : "+r"(sum) : "r"(multiplier));
+/* A sum as a code, as requantize does it, where the largest code is 255: the upper word of the product with a multiplier,
+ * rounded half up, and the zero point. */
+static inline uint8_t code_of(int32_t sum, int32_t multiplier, int32_t zero_point) {
+  __asm__("smmlar %0, %0, %1, %2\n\tusat %0, #8, %0" : "+r"(sum) : "r"(multiplier), "r"(zero_point));
   return (uint8_t)sum;
-}
-
-static inline uint8_t dsp_requantize(const layer *l, int32_t channel, int32_t sum) {
-  if (l->shifts) return requantize(l, channel, sum);
-  sum = product(sum, l->multipliers[channel]) + l->output_zero_point;
-  return (uint8_t)(sum < 0 ? 0 : sum < l->largest ? sum : l->largest);
 }
 
 /* The windows of two pixels, widened: for each four codes of the one and of the other two words each. */
@@ -69,17 +60,15 @@ static inline void widen_columns(const uint8_t *a, const uint8_t *b, int32_t len
 
 /* All channels of two pixels, two at a time, from weights packed [channels / 2][row, 4 codes][2][4]; skipped are those
  * of rows of padding. */
-static __attribute__((noinline)) void channels_of_two_pixels(const layer *l, const uint32_t *columns, int32_t size,
-                                                             const int8_t *weights, int32_t skipped, uint8_t *first,
-                                                             uint8_t *second) {
+KERNEL void channels_of_two_pixels(const layer *l, const uint32_t *columns, int32_t size, const int8_t *weights,
+                                   int32_t skipped, uint8_t *first, uint8_t *second) {
   const uint32_t *const end = columns + size, *const unrolled = columns + (size & ~15);
-  const int plain = !l->shifts && l->output_zero_point == 0 && l->largest == 255;
-  const int32_t outputs = l->channels_out, *multipliers = l->multipliers, *bias = l->bias;
+  const int32_t outputs = l->channels_out, zero_point = l->output_zero_point, plain = is_plain(l);
+  const int32_t *multipliers = l->multipliers, *bias = l->bias;
   int32_t o;
   for (o = 0; o < outputs; o += 2) {
-    const int32_t other = o + 1 < outputs ? 1 : 0;
     const uint32_t *c = columns;
-    int32_t s00 = bias[o], s10 = s00, s01 = bias[o + other], s11 = s01;
+    int32_t s00 = bias[0], s10 = s00, s01 = bias[1], s11 = s01, m0, m1;
     uint32_t xa, xb, ya, yb, w0, w1, u;
     while (c != unrolled) {
       FOUR_CODES FOUR_CODES FOUR_CODES FOUR_CODES
@@ -87,18 +76,17 @@ static __attribute__((noinline)) void channels_of_two_pixels(const layer *l, con
     while (c != end) {
       FOUR_CODES
     }
+    m0 = multipliers[0];
+    m1 = multipliers[1];
     weights += skipped;
-    if (plain) { /* the other channel first: where there is none, the first one takes its place */
-      first[o + other] = code_of(s01, multipliers[o + other]);
-      second[o + other] = code_of(s11, multipliers[o + other]);
-      first[o] = code_of(s00, multipliers[o]);
-      second[o] = code_of(s10, multipliers[o]);
-    } else {
-      first[o + other] = dsp_requantize(l, o + other, s01);
-      second[o + other] = dsp_requantize(l, o + other, s11);
-      first[o] = dsp_requantize(l, o, s00);
-      second[o] = dsp_requantize(l, o, s10);
+    first[o] = plain ? code_of(s00, m0, zero_point) : requantize(l, o, s00);
+    second[o] = plain ? code_of(s10, m0, zero_point) : requantize(l, o, s10);
+    if (o + 1 < outputs) {
+      first[o + 1] = plain ? code_of(s01, m1, zero_point) : requantize(l, o + 1, s01);
+      second[o + 1] = plain ? code_of(s11, m1, zero_point) : requantize(l, o + 1, s11);
     }
+    bias += 2;
+    multipliers += 2;
   }
 }
 
@@ -119,46 +107,59 @@ static inline void dsp_conv_row(const layer *l, const window *w, uint8_t *out) {
 }
 #define CONV_ROW dsp_conv_row
 
-/* Four channels at a time, from weights packed [row][column][channel]. */
-static inline void dsp_depthwise_row(const layer *l, const window *w, uint8_t *out) {
+/* Four channels of a pixel of the window. */
+#define FOUR_CHANNELS                                                                                        \
+  __asm__ volatile(                                                                                          \
+      "ldr %[even], [%[a]]\n\t"                                                                              \
+      "ldr %[factors], [%[w]]\n\t"                                                                           \
+      "add %[a], %[channels]\n\t"                                                                            \
+      "add %[w], %[channels]\n\t"                                                                            \
+      "uxtb16 %[odd], %[even], ror #8\n\t"                                                                   \
+      "uxtb16 %[even], %[even]\n\t"                                                                          \
+      "sxtb16 %[u], %[factors]\n\t"                                                                          \
+      "sxtb16 %[factors], %[factors], ror #8\n\t"                                                            \
+      "smlabb %[s0], %[even], %[u], %[s0]\n\t"                                                               \
+      "smlatt %[s2], %[even], %[u], %[s2]\n\t"                                                               \
+      "smlabb %[s1], %[odd], %[factors], %[s1]\n\t"                                                          \
+      "smlatt %[s3], %[odd], %[factors], %[s3]\n\t"                                                          \
+      : [a] "+r"(a), [w] "+r"(weights), [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3),          \
+        [even] "=&r"(even), [odd] "=&r"(odd), [factors] "=&r"(factors), [u] "=&r"(u)                         \
+      : [channels] "r"(channels)                                                                             \
+      : "memory");
+
+/* Four channels at a time, from weights packed [row][column][channel], and then those that are left. */
+KERNEL void dsp_depthwise_row(const layer *l, const window *w, uint8_t *out) {
   const int32_t channels = l->channels_in, taps = l->kernel_columns, step = l->stride_columns * channels;
-  int32_t x, c, k, t;
+  const int32_t zero_point = l->output_zero_point, plain = is_plain(l);
+  const int32_t *multipliers = l->multipliers, *bias = l->bias;
+  const int8_t *const kernel = l->weights + w->first * taps * channels;
+  const uint8_t *const *const end = w->rows + w->count;
+  int32_t x, c, t;
   for (x = 0; x < l->columns; x++, out += channels) {
     for (c = 0; c + 4 <= channels; c += 4) {
-      const int8_t *weights = l->weights + w->first * taps * channels + c;
-      int32_t s0 = l->bias[c], s1 = l->bias[c + 1], s2 = l->bias[c + 2], s3 = l->bias[c + 3];
-      for (k = 0; k < w->count; k++) {
-        const uint8_t *a = w->rows[k] + x * step + c;
-        for (t = 0; t < taps; t++) {
-          uint32_t codes = four_bytes(a), factors = four_bytes(weights), odd, odd_factors;
-          __asm__("uxtb16 %0, %1, ror #8" : "=r"(odd) : "r"(codes));
-          __asm__("sxtb16 %0, %1, ror #8" : "=r"(odd_factors) : "r"(factors));
-          __asm__("uxtb16 %0, %0" : "+r"(codes));
-          __asm__("sxtb16 %0, %0" : "+r"(factors));
-          __asm__("smlabb %0, %1, %2, %0" : "+r"(s0) : "r"(codes), "r"(factors));
-          __asm__("smlabb %0, %1, %2, %0" : "+r"(s1) : "r"(odd), "r"(odd_factors));
-          __asm__("smlatt %0, %1, %2, %0" : "+r"(s2) : "r"(codes), "r"(factors));
-          __asm__("smlatt %0, %1, %2, %0" : "+r"(s3) : "r"(odd), "r"(odd_factors));
-          a += channels;
-          weights += channels;
+      const int8_t *weights = kernel + c;
+      int32_t s0 = bias[c], s1 = bias[c + 1], s2 = bias[c + 2], s3 = bias[c + 3], m0, m1, m2, m3;
+      const uint8_t *const *row = w->rows;
+      for (; row != end; row++) {
+        const uint8_t *a = *row + x * step + c;
+        uint32_t even, odd, factors, u;
+        for (t = taps; t >= 3; t -= 3) {
+          FOUR_CHANNELS FOUR_CHANNELS FOUR_CHANNELS
         }
+        for (; t > 0; t--) FOUR_CHANNELS
       }
-      out[c] = dsp_requantize(l, c, s0);
-      out[c + 1] = dsp_requantize(l, c + 1, s1);
-      out[c + 2] = dsp_requantize(l, c + 2, s2);
-      out[c + 3] = dsp_requantize(l, c + 3, s3);
+      m0 = multipliers[c];
+      m1 = multipliers[c + 1];
+      m2 = multipliers[c + 2];
+      m3 = multipliers[c + 3];
+      out[c] = plain ? code_of(s0, m0, zero_point) : requantize(l, c, s0);
+      out[c + 1] = plain ? code_of(s1, m1, zero_point) : requantize(l, c + 1, s1);
+      out[c + 2] = plain ? code_of(s2, m2, zero_point) : requantize(l, c + 2, s2);
+      out[c + 3] = plain ? code_of(s3, m3, zero_point) : requantize(l, c + 3, s3);
     }
-    for (; c < channels; c++) {
-      const int8_t *weights = l->weights + w->first * taps * channels + c;
-      int32_t sum = l->bias[c];
-      for (k = 0; k < w->count; k++) {
-        for (t = 0; t < taps; t++) {
-          sum += w->rows[k][x * step + t * channels + c] * *weights;
-          weights += channels;
-        }
-      }
-      out[c] = dsp_requantize(l, c, sum);
-    }
+#if NETWORK_HAS_DEPTHWISE_REST
+    for (; c < channels; c++) out[c] = depthwise_channel(l, w, x, c);
+#endif
   }
 }
 #define DEPTHWISE_ROW dsp_depthwise_row

@@ -114,19 +114,9 @@ KERNEL void depthwise_row(const layer *l, const window *w, uint8_t *out) {
       out[c + 2] = requantize(l, c + 2, s2);
       out[c + 3] = requantize(l, c + 3, s3);
     }
-    for (; c < channels; c++) {
-      const int8_t *weights = l->weights + w->first * taps * channels + c;
-      int32_t sum = bias[c];
-      for (k = 0; k < w->count; k++) {
-        const uint8_t *a = w->rows[k] + x * step + c;
-        for (t = taps; t > 0; t--) {
-          sum += *a * *weights;
-          a += channels;
-          weights += channels;
-        }
-      }
-      out[c] = requantize(l, c, sum);
-    }
+#if NETWORK_HAS_DEPTHWISE_REST
+    for (; c < channels; c++) out[c] = depthwise_channel(l, w, x, c);
+#endif
   }
 }
 #define DEPTHWISE_ROW depthwise_row

@@ -59,4 +59,35 @@ static inline uint8_t requantize(const layer *l, int32_t channel, int32_t sum) {
   return (uint8_t)(upper < l->largest ? upper : l->largest);
 }
 
+/* Whether codes go up to 255 and all shifts are 32. */
+static inline int is_plain(const layer *l) {
+#if NETWORK_HAS_SHIFTS
+  if (l->shifts) return 0;
+#endif
+#if NETWORK_HAS_CLIPS
+  return l->largest == 255;
+#else
+  (void)l;
+  return 1;
+#endif
+}
+
+#if NETWORK_HAS_DEPTHWISE_REST
+/* One channel of a pixel of a depthwise convolution. */
+KERNEL uint8_t depthwise_channel(const layer *l, const window *w, int32_t x, int32_t channel) {
+  const int32_t channels = l->channels_in, taps = l->kernel_columns;
+  const int8_t *weights = l->weights + w->first * taps * channels + channel;
+  int32_t sum = l->bias[channel], k, t;
+  for (k = 0; k < w->count; k++) {
+    const uint8_t *a = w->rows[k] + x * l->stride_columns * channels + channel;
+    for (t = taps; t > 0; t--) {
+      sum += *a * *weights;
+      a += channels;
+      weights += channels;
+    }
+  }
+  return requantize(l, channel, sum);
+}
+#endif
+
 #endif
