@@ -90,7 +90,7 @@ KERNEL void channels_of_two_pixels(const layer *l, const uint32_t *columns, int3
   }
 }
 
-static inline void dsp_conv_row(const layer *l, const window *w, uint8_t *out) {
+KERNEL void dsp_conv_row(const layer *l, const window *w, uint8_t *out) {
   uint32_t columns[COLUMN_BYTES];
   const int32_t length = (l->kernel_columns * l->channels_in + 3) / 4 * 4, step = l->stride_columns * l->channels_in;
   const int32_t outputs = l->channels_out, skipped = 2 * (l->kernel_rows - w->count) * length;
