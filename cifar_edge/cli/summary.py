@@ -14,7 +14,7 @@ from cifar_edge.cli.size_option import size_option
 from cifar_edge.cli.verbosity import say
 
 if TYPE_CHECKING:
-    from cifar_edge.integer.summary import Summary as IntegerSummary
+    from cifar_edge.integer import IntegerNetwork
     from cifar_edge.models.summary import Summary
     from cifar_edge.runs.run import Run
 
@@ -32,8 +32,8 @@ def command(name: str, size: int | None, as_json: bool) -> None:
     2^20 bytes; forward/backward counts every layer's output and its gradient.
 
     NAME may also be an exported int8 file, or the folder of an export. Then the integer layers are shown, with the
-    bytes of their weights, and of their activations if a device keeps only the rows that it still needs. For a run
-    that was exported in int8, both are shown.
+    bytes of their weights, and of their activations if each layer keeps a ring of rows, and what the C of
+    `export --target c` takes. For a run that was exported in int8, both are shown.
 
     Example: cifar-edge summary gn-cnn --size 64
     """
@@ -43,7 +43,7 @@ def command(name: str, size: int | None, as_json: bool) -> None:
         if size is not None:
             raise click.UsageError("--size is for a network; an exported file has a size of its own.")
         integers = _exported(name)
-        say(json.dumps({"model": name, **asdict(integers)}, indent=2) if as_json else integers.to_table())
+        say(json.dumps({"model": name, **_record(integers)}, indent=2) if as_json else _table(integers))
         return
     with needs("train"):
         from cifar_edge.folding.description import folded_network
@@ -81,10 +81,10 @@ def command(name: str, size: int | None, as_json: bool) -> None:
     if as_json:
         say(_json(network.model, summary, int8))
     else:
-        say(summary.to_table() + (f"\n\nexported in int8:\n\n{int8.to_table()}" if int8 else ""))
+        say(summary.to_table() + (f"\n\nexported in int8:\n\n{_table(int8)}" if int8 else ""))
 
 
-def _int8_of(run: "Run") -> "IntegerSummary | None":
+def _int8_of(run: "Run") -> "IntegerNetwork | None":
     """That of the int8 file that ``run`` was exported to; None where it has none, or one of a network with norms."""
     from cifar_edge.errors import ContractError, ModelError
 
@@ -94,19 +94,43 @@ def _int8_of(run: "Run") -> "IntegerSummary | None":
     return None
 
 
-def _exported(name: str) -> "IntegerSummary":
+def _exported(name: str) -> "IntegerNetwork":
     from cifar_edge.integer import IntegerNetwork
     from cifar_edge.runs.resolve import precisions_beside, resolve_model
 
-    return IntegerNetwork.from_onnx(precisions_beside(resolve_model(name).path)[-1]).summary()
+    return IntegerNetwork.from_onnx(precisions_beside(resolve_model(name).path)[-1])
 
 
-def _json(name: str, summary: "Summary", int8: "IntegerSummary | None") -> str:
+def _figures_in_c(network: "IntegerNetwork") -> dict[str, int] | None:
+    """What ``network`` costs in C; None where a layer has no form in C."""
+    from cifar_edge import c
+
+    try:
+        return c.figures(network)
+    except TypeError:
+        return None
+
+
+def _table(network: "IntegerNetwork") -> str:
+    """The integer layers for people, and what the C takes."""
+    table, in_c = network.summary().to_table(), _figures_in_c(network)
+    if in_c is None:
+        return table
+    state, flash = in_c["state_bytes"] / 1000, in_c["flash_bytes"] / 1000
+    return f"{table}\nin C         {state:.1f} kB of RAM for the state of an image, about {flash:.1f} kB of flash"
+
+
+def _record(network: "IntegerNetwork") -> dict[str, object]:
+    """The integer layers as JSON values, and what the C takes."""
+    return {**asdict(network.summary()), "c": _figures_in_c(network)}
+
+
+def _json(name: str, summary: "Summary", int8: "IntegerNetwork | None") -> str:
     sizes = {
         "input_mb": summary.input_mb,
         "forward_backward_mb": summary.forward_backward_mb,
         "parameters_mb": summary.parameters_mb,
         "total_mb": summary.total_mb,
     }
-    exported = {"int8": asdict(int8)} if int8 else {}
+    exported = {"int8": _record(int8)} if int8 else {}
     return json.dumps({"model": name, **asdict(summary), **sizes, **exported}, indent=2)

@@ -124,9 +124,9 @@ def costs(recipe: "Recipe", classes: int) -> str:
 
     macs = count_macs(build(recipe.model, classes, recipe.size), recipe.size)
     line = f"images of {recipe.size}x{recipe.size} pixels: {macs / 1e6:.1f} million MACs each"
-    ram, least = _activation_bytes(recipe, recipe.size), _activation_bytes(recipe, IMAGE_SIZE)
+    ram, least = _state_bytes(recipe, recipe.size), _state_bytes(recipe, IMAGE_SIZE)
     if ram is not None:
-        line += f", {ram / 1000:.0f} kB of RAM for activations in C"
+        line += f", {ram / 1000:.0f} kB of RAM in C"
     if recipe.size == IMAGE_SIZE:
         return line
     ratio = (recipe.size / IMAGE_SIZE) ** 2
@@ -136,16 +136,18 @@ def costs(recipe: "Recipe", classes: int) -> str:
     return f"{line} of {IMAGE_SIZE}x{IMAGE_SIZE} (--size)"
 
 
-def _activation_bytes(recipe: "Recipe", size: int) -> int | None:
-    """Bytes of activations of the int8 network at ``size``, as `cifar-edge summary` counts them.
+def _state_bytes(recipe: "Recipe", size: int) -> int | None:
+    """Bytes of RAM of the int8 network at ``size`` in C, as `cifar-edge summary` prints them.
 
-    None if neither what the training begins with nor the released network of the recipe has been exported in int8.
+    None if neither what the training begins with nor the released network of the recipe has been exported in int8, or
+    if it has no form in C.
     """
+    from cifar_edge import c
     from cifar_edge.errors import ContractError, ModelError
     from cifar_edge.integer import IntegerNetwork
     from cifar_edge.runs.resolve import precisions_beside, resolve_model
 
-    with suppress(ContractError, ModelError):
+    with suppress(ContractError, ModelError, TypeError):
         file = precisions_beside(resolve_model(recipe.init or recipe.model).path)[-1]
-        return replace(IntegerNetwork.from_onnx(file), size=size).summary().activation_bytes
+        return c.figures(replace(IntegerNetwork.from_onnx(file), size=size))["state_bytes"]
     return None

@@ -68,9 +68,7 @@ class Summary:
         totals = (self.parameters, self.macs, self.weight_bytes, self.activation_bytes)
         lines += [row("total", "", *(f"{number:,}" for number in totals)), ""]
         lines.append(f"weights      {self.weight_bytes / 1000:.1f} kB, with biases and a multiplier a channel")
-        lines.append(
-            f"activations  {self.activation_bytes / 1000:.1f} kB, if each layer keeps only the rows that it needs"
-        )
+        lines.append(f"activations  {self.activation_bytes / 1000:.1f} kB, if each layer keeps a ring of rows")
         return "\n".join(lines)
 
 

@@ -55,7 +55,7 @@ def test_photographs_begin_with_the_released_network(photographs: Path, tmp_path
     assert done.exit_code == 0, done.stderr
     assert "beginning with the released gn-cnn (--init none begins with random weights)" in done.stderr
     assert (
-        "images of 64x64 pixels: 20.1 million MACs each, 20 kB of RAM for activations in C; "
+        "images of 64x64 pixels: 20.1 million MACs each, 16 kB of RAM in C; "
         "4 times the MACs and about 4 times the latency, 1.9 times the RAM of 32x32 (--size)"
     ) in done.stderr
     assert "classes of 8 to 21 images: each class counts the same in the training" in done.stderr

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from export_helpers import NETWORKS, write_run
 
+from cifar_edge import c
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset
 from cifar_edge.export.graphs import serialize
@@ -90,9 +91,13 @@ def test_command_prints_that_of_a_file(integers: IntegerNetwork, tmp_path: Path)
     (tmp_path / "report.json").write_text("{}")
     for given in (file, tmp_path):
         result = CliRunner().invoke(main, ["summary", str(given)])
-        assert (result.exit_code, result.stdout) == (0, integers.summary().to_table() + "\n")
+        assert result.exit_code == 0
+        table, in_c = result.stdout.rstrip("\n").rsplit("\n", 1)
+        assert table == integers.summary().to_table()
+        assert f"{c.figures(integers)['state_bytes'] / 1000:.1f} kB of RAM for the state of an image" in in_c
     record = json.loads(CliRunner().invoke(main, ["summary", str(file), "--json"]).stdout)
     assert record["activation_bytes"] == integers.summary().activation_bytes
+    assert record["c"] == c.figures(integers)
     assert len(record["layers"]) == len(integers.layers)
     refused = CliRunner().invoke(main, ["summary", str(file), "--size", "64"])
     assert refused.exit_code == 2
@@ -108,7 +113,7 @@ def test_command_prints_both_of_an_exported_run(sample: Dataset, tmp_path: Path)
     (run / "export").mkdir()
     (run / "export" / "gn-cnn-nano.int8.onnx").write_bytes(serialize(integer_graph(integers), ABOUT))
     printed = CliRunner().invoke(main, ["summary", str(run)]).stdout
-    assert printed == f"{in_float}\nexported in int8:\n\n{integers.summary().to_table()}\n"
+    assert printed.startswith(f"{in_float}\nexported in int8:\n\n{integers.summary().to_table()}\nin C ")
     record = json.loads(CliRunner().invoke(main, ["summary", str(run), "--json"]).stdout)
     assert record["int8"]["macs"] == integers.summary().macs
 
