@@ -15,6 +15,7 @@ from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import ModelError, TrainingError
 from cifar_edge.folding.batch_norm import with_batch_norm, without_batch_norm
 from cifar_edge.folding.earlier import current_names
+from cifar_edge.folding.equalisation import equalised
 from cifar_edge.folding.fold import fold
 from cifar_edge.folding.network import BatchNormNetwork, FoldedNetwork
 from cifar_edge.messages import listed
@@ -135,7 +136,7 @@ class Phases:
             return network_of(weights, self.run.weights()).to(self.device)
         network = self._fit("train", copy.deepcopy(self._initial), recipe)
         if isinstance(network, BatchNormNetwork):
-            folded = without_batch_norm(network)
+            folded = equalised(without_batch_norm(network), self._seen)
             save_folded(self.run.weights(), folded, recipe.model, self.dataset.labels, recipe.size)
             return folded
         save_weights(self.run.weights(), network.state_dict(), recipe.model, self.dataset.labels, recipe.size)
@@ -155,6 +156,12 @@ class Phases:
         step.loss.item()  # waits for a GPU
         seconds = (time.monotonic() - began) / _TIMED_STEPS
         return seconds * recipe.epochs * (recipe.steps_per_epoch or len(self.images) // count)
+
+    @cached_property
+    def _seen(self) -> Tensor:
+        """The training images that statistics are of: those that folding is fitted on, and ranges of channels."""
+        order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(_FIT_SEED))
+        return self.images[order[:_FIT_IMAGES].to(self.device)]
 
     @cached_property
     def _initial(self) -> nn.Module:
@@ -183,14 +190,12 @@ class Phases:
         """
         if self.state is not None and self.state.phase == "train":
             self.save("fold", None)
-        order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(_FIT_SEED))
-        seen = self.images[order[:_FIT_IMAGES].to(self.device)]
-        recipe = self.recipe.fine_tuning
+        seen, recipe = self._seen, self.recipe.fine_tuning
         beginning = fold(network, seen) if folded is None else folded.to(self.device)
         earlier_epochs = 0 if folded is None else summary.fold_epochs or 0
         tuned = self._fit("fold", with_batch_norm(beginning, seen), recipe)
         assert isinstance(tuned, BatchNormNetwork)
-        folded = without_batch_norm(tuned)
+        folded = equalised(without_batch_norm(tuned), seen)
         validation_accuracy = None
         if self.validation is not None:
             validation_accuracy = accuracy_of(logits_of(folded, self.validation[0]), self.validation[1])
