@@ -54,6 +54,7 @@ def test_photographs_begin_with_the_released_network(photographs: Path, tmp_path
     done = train("--data", photographs, "--holdout", "0.3", *SHORT, "--name", "own")
     assert done.exit_code == 0, done.stderr
     assert "beginning with the released gn-cnn (--init none begins with random weights)" in done.stderr
+    assert "--model gn-cnn-max is more accurate on photographs" in done.stderr
     assert (
         "images of 64x64 pixels: 20.1 million MACs each, 16 kB of RAM in C; "
         "4 times the MACs and about 4 times the latency, 1.9 times the RAM of 32x32 (--size)"
@@ -101,6 +102,16 @@ def test_small_images_are_trained_on_for_the_epochs_asked_for(tmp_path: Path, sa
     assert done.exit_code == 0, done.stderr
     recipe = Run(tmp_path / "runs" / "own").recipe
     assert (recipe.init, recipe.size, recipe.resized_crop, recipe.steps_per_epoch) == ("gn-cnn", 32, 0.0, 0)
+    assert "gn-cnn-max" not in done.stderr  # it was compared on photographs
+
+
+def test_the_model_asked_for_is_the_one_to_begin_with(photographs: Path, tmp_path: Path) -> None:
+    for model in ("gn-cnn", "gn-cnn-max"):
+        done = train("--data", photographs, "--holdout", "0.3", "--model", model, *SHORT, "--name", model)
+        assert done.exit_code == 0, done.stderr
+        assert f"beginning with the released {model} (" in done.stderr
+        assert "is more accurate" not in done.stderr
+        assert Run(tmp_path / "runs" / model).recipe.init == model
 
 
 def test_without_a_beginning_it_trains_as_ever(photographs: Path, tmp_path: Path) -> None:
