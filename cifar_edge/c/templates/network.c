@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* @DESCRIPTION@ */
+#if defined(__OPTIMIZE_SIZE__) && defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("O2") /* Arduino builds at -Os: up to 1.6 times the instructions, to save 1 kB */
+#endif
 #if defined(NETWORK_VARIANT)
 #include "network_variant.h"
 #endif
