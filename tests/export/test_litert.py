@@ -57,6 +57,26 @@ def test_every_layer_is_computed_as_in_the_integer_network(name: str, size: int)
     assert np.array_equal(np.concatenate([run(one, image[None]) for image in images]), run(one, images))
 
 
+@pytest.mark.parametrize(("grouped", "depthwise"), [(True, 1), (False, 3)])
+def test_depthwise_kernels_that_xnnpack_lacks_become_groups(sample: Dataset, grouped: bool, depthwise: int) -> None:
+    layers = (
+        nn.Conv2d(3, 24, 3, 2, 1),
+        nn.Conv2d(24, 24, 7, padding=3, groups=24),
+        nn.Conv2d(24, 24, 5, padding=2, groups=24),
+        nn.ReLU(),
+        nn.AvgPool2d((9, 3)),
+        nn.Flatten(),
+        nn.Linear(24 * 5, 10),
+    )
+    network, images = integers(lambda: nn.Sequential(*layers), sample), sample.test_images[:40]
+    files = litert.write(network, ABOUT, litert.LitertOptions(grouped=grouped))
+    assert operators(*files.values()).count("DEPTHWISE_CONV_2D") == depthwise
+    for runner, least in zip(litert.RUNNERS, (120, 25, 25), strict=True):
+        if runner.name == "tflite-micro":
+            pytest.importorskip("tflite_micro")
+        assert snr_db(runner.run(files, images), answers(network, images)) > least, runner.name
+
+
 def test_tflite_micro_has_room_for_the_images_of_a_small_network() -> None:
     pytest.importorskip("tflite_micro")
     torch.manual_seed(0)

@@ -33,9 +33,13 @@ class LitertOptions:
 
     Attributes:
         scores: the output is the scores, a softmax of the logits over the metadata's temperature.
+        grouped: depthwise kernels of more than 25 weights a channel, such as 7x7, become convolutions of groups of 8
+            channels. XNNPACK, which phones use, computes those several times faster, but there are 8 times as many
+            weights. False keeps them depthwise, for tflite-micro and for compilers to an NPU.
     """
 
     scores: bool = False
+    grouped: bool = True
 
 
 def write(network: IntegerNetwork, metadata: ModelMetadata, options: LitertOptions) -> dict[str, bytes]:
@@ -49,7 +53,7 @@ def write(network: IntegerNetwork, metadata: ModelMetadata, options: LitertOptio
         from cifar_edge.export.targets.litert_metadata import packed
     except ImportError as error:
         raise missing() from error
-    graph = Graph(network.size, network.pixels)
+    graph = Graph(network.size, network.pixels, grouped=options.grouped)
     graph.chain(network.layers[:-1])
     graph.head(network.head, network.logit_scale)
     if options.scores:

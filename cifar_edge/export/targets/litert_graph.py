@@ -24,6 +24,11 @@ from cifar_edge.spec import IMAGE_CHANNELS, INPUT_NAME, OUTPUT_NAME, SCORES_NAME
 _IDENTIFIER, _VERSION = b"TFL3", 3  # of the format
 _TO_INT8 = 128  # an activation is its uint8 code minus this
 _ALIGNMENT = 16  # of constants, as the schema demands
+_DEPTHWISE_TAPS = 25
+"""Weights a channel up to which XNNPACK has depthwise kernels. It computes others as a matrix product for each channel,
+which takes 25 times as long as 5x5 does."""
+_GROUP = 8
+"""Channels of a group in place of these. 16 are as fast, and make the file larger."""
 
 _Operator = schema.BuiltinOperator
 _Options = schema.BuiltinOptions
@@ -58,9 +63,11 @@ class Graph:
     Args:
         size: height and width of the image.
         image: the quantization of its pixels.
+        grouped: whether large depthwise kernels become grouped ones; see `cifar_edge.export.targets.litert`.
     """
 
-    def __init__(self, size: int, image: Quantization) -> None:
+    def __init__(self, size: int, image: Quantization, *, grouped: bool = True) -> None:
+        self._grouped = grouped
         self._buffers: list[Any] = [schema.BufferT()]  # the first one is empty, for tensors that are computed
         self._tensors: list[Any] = []
         self._operators: list[Any] = []
@@ -165,6 +172,8 @@ class Graph:
         """The output of a convolution of ``x``; it is depthwise if each channel is a group."""
         channels, kernel = len(bias), weights.shape[2:]
         shape = (*places(x.shape, kernel, stride, padding), channels)
+        if self._grouped and groups == x.shape[2] == channels and kernel[0] * kernel[1] > _DEPTHWISE_TAPS:
+            weights, groups = _in_groups(weights)
         depthwise = groups == x.shape[2] and groups > 1
         factors = scales * x.quantization.scale
         x, same = self._padded(x, kernel, stride, padding, shape)
@@ -279,6 +288,19 @@ class Graph:
         code = self._codes.setdefault(operator, len(self._codes))
         number = getattr(_Options, kind)
         self._operators.append(schema.OperatorT(code, inputs, [output], number, options))
+
+
+def _in_groups(weights: npt.NDArray[np.int8]) -> tuple[npt.NDArray[np.int8], int]:
+    """A depthwise convolution with groups of several channels, and their number.
+
+    Args:
+        weights: ``[channels, 1, kernel height, kernel width]``; the others of a group become 0.
+    """
+    channels = len(weights)
+    size = max(size for size in range(1, _GROUP + 1) if channels % size == 0)
+    found = np.zeros((channels, size, *weights.shape[2:]), np.int8)
+    found[np.arange(channels), np.arange(channels) % size] = weights[:, 0]
+    return found, channels // size
 
 
 class _Buffer:
