@@ -55,12 +55,17 @@ def _placed(buffers: Sequence[Buffer], order: Sequence[int]) -> tuple[list[int],
     end = 0
     for number in order:
         buffer = buffers[number]
-        at_once = np.flatnonzero(done & (first <= buffer.last) & (last >= buffer.first))
         place = buffer.before
-        for other in sorted(at_once.tolist(), key=places.__getitem__):
-            if place + buffer.size + _gap(buffer, buffers[other]) <= places[other]:
+        # The others may overlap each other where their times differ. So the padding of any of them can reach into this
+        # place, not only that of the next one.
+        taken = []
+        for each in np.flatnonzero(done & (first <= buffer.last) & (last >= buffer.first)).tolist():
+            start, other = places[each], buffers[each]
+            taken.append((start - _gap(buffer, other), start + other.size + _gap(other, buffer)))
+        for start, stop in sorted(taken):
+            if place + buffer.size <= start:
                 break
-            place = max(place, places[other] + buffers[other].size + _gap(buffers[other], buffer))
+            place = max(place, stop)
         places[number] = place
         done[number] = True
         end = max(end, place + buffer.size + buffer.behind)
