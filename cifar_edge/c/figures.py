@@ -1,5 +1,8 @@
-"""What a network in C costs on a device: RAM, flash and multiply-accumulates."""
+"""What a network in C costs on a device: RAM, flash, multiply-accumulates, and about how many instructions."""
 
+from typing import Any
+
+from cifar_edge.c import estimate
 from cifar_edge.c.plan import CONVOLUTIONS, Plan, plan
 from cifar_edge.integer import IntegerNetwork
 
@@ -8,10 +11,15 @@ _LAYER, _ACTIVATION, _PLACE = 60, 14, 2  # bytes of an entry in the tables, with
 _CODE = 3500  # bytes of plain C for a Cortex-M, at -O2
 
 
-def figures(network: IntegerNetwork) -> dict[str, int]:
-    """Bytes and multiply-accumulates of ``network`` in plain C, as JSON values."""
+def figures(network: IntegerNetwork) -> dict[str, Any]:
+    """Bytes and multiply-accumulates of ``network`` in plain C, and estimated instructions, as JSON values."""
     made = plan(network)
-    return {"state_bytes": state_bytes(made), "flash_bytes": flash_bytes(made), "macs": network.summary().macs}
+    return {
+        "state_bytes": state_bytes(made),
+        "flash_bytes": flash_bytes(made),
+        "macs": network.summary().macs,
+        "estimated_instructions": estimate.instructions(made),
+    }
 
 
 def state_bytes(made: Plan) -> int:

@@ -272,7 +272,7 @@ def _lives(made: Plan) -> dict[tuple[int, int], list[int]]:
                 index -= 1
                 continue
             pooled = step.kind == "global_pool"
-            rows_read = [needed[index] - 1] if pooled else _rows_read(made, step, done[index + 1])
+            rows_read = [needed[index] - 1] if pooled else window_rows(made, step, done[index + 1])
             for row_read in product(step.inputs, rows_read):
                 lives[row_read][1] = time
             if pooled and needed[index] < made.activations[step.inputs[0]].shape[0]:
@@ -283,12 +283,12 @@ def _lives(made: Plan) -> dict[tuple[int, int], list[int]]:
                 needed[index] = _rows_needed(made, step, done[index + 1])
             time += 1
             index = min(made.last_reader(index + 1), len(layers) - 1)
-    for read in _rows_read(made, head, 0):
+    for read in window_rows(made, head, 0):
         lives[head.inputs[0], read][1] = time
     return lives
 
 
-def _rows_read(made: Plan, step: Step, row: int) -> range:
+def window_rows(made: Plan, step: Step, row: int) -> range:
     """The rows of its inputs that ``row`` of a step is made of."""
     first = row * step.stride[0] - step.padding[0]
     return range(max(first, 0), min(first + step.kernel[0], made.activations[step.inputs[0]].shape[0]))

@@ -38,8 +38,8 @@ def features(made: Plan) -> str:
     rest = any(step.kind == "depthwise" and step.shape[2] % 4 for step in made.steps)
     clips = any(step.output is not None and step.output.largest < _BYTE for step in made.steps)
     lines += [f"#define NETWORK_HAS_DEPTHWISE_REST {int(rest)}", f"#define NETWORK_HAS_CLIPS {int(clips)}"]
-    lines.append(f"#define NETWORK_HAS_SHIFTS {int(any(_has_shifts(step) for step in made.steps))}")
-    lines.append(f"#define NETWORK_HAS_FLOAT32 {int(any(_is_float32(step) for step in made.steps))}")
+    lines.append(f"#define NETWORK_HAS_SHIFTS {int(any(has_shifts(step) for step in made.steps))}")
+    lines.append(f"#define NETWORK_HAS_FLOAT32 {int(any(is_float32(step) for step in made.steps))}")
     return "\n".join(lines)
 
 
@@ -70,7 +70,7 @@ def _parameters(index: int, step: Step, made: Plan, kernels: Mapping[str, Kernel
     if step.factors is not None:
         fixed = _fixed_point(step)
         parts.append(array("int32_t", f"multipliers_{index}", _even(fixed.multiplier)))
-        if _has_shifts(step):
+        if has_shifts(step):
             parts.append(array("uint8_t", f"shifts_{index}", fixed.shift))
     return f"/* {step.name} */\n" + "".join(parts)
 
@@ -117,7 +117,7 @@ def _layer(index: int, made: Plan) -> str:
     kind = "conv" if step.kind == "sums" else step.kind
     last_reader = min(made.last_reader(index + 1), len(made.steps) - 2)
     factors = step.factors is not None
-    shifts = _has_shifts(step)
+    shifts = has_shifts(step)
     weights = step.weights is not None
     window: list[int] = [*step.kernel, *step.stride, *step.padding[:2]]
     shapes: list[int] = [rows, columns, given.channels, step.shape[2], step.groups]
@@ -134,7 +134,7 @@ def _layer(index: int, made: Plan) -> str:
         ],
         [step.kernel[0] - 1 - step.padding[0]],
         [*shapes],
-        [made.padding.get(index, 0), made.sums.get(index, 0) // 4, int(_is_float32(step)), int(is_wide(step))],
+        [made.padding.get(index, 0), made.sums.get(index, 0) // 4, int(is_float32(step)), int(is_wide(step))],
         [f"weights_{index}" if weights else "0", f"bias_{index}" if weights else "0"],
         [f"multipliers_{index}" if factors else "0", f"shifts_{index}" if shifts else "0"],
         [f"FACTORS(factors_{index})" if step.kind in PACKED else "0"],
@@ -177,7 +177,7 @@ def _fills(made: Plan) -> str:
 def _fixed_point(step: Step) -> FixedPoint:
     """The factors of a step: in fixed point where that is exact, else the significands and exponents of float32."""
     assert step.factors is not None
-    if not _is_float32(step):
+    if not is_float32(step):
         assert step.output is not None
         return fixed_point(step.factors, step.output)
     significands, exponents = np.frexp(step.factors.astype(np.float64))
@@ -187,7 +187,7 @@ def _fixed_point(step: Step) -> FixedPoint:
     return FixedPoint(np.ldexp(significands, 24).astype(np.int32), shifts.astype(np.uint8))
 
 
-def _is_float32(step: Step) -> bool:
+def is_float32(step: Step) -> bool:
     """Whether a factor of ``step`` has no exact fixed-point form."""
     if step.factors is None or step.output is None:
         return False
@@ -198,9 +198,9 @@ def _is_float32(step: Step) -> bool:
     return False
 
 
-def _has_shifts(step: Step) -> bool:
+def has_shifts(step: Step) -> bool:
     """Whether a factor of ``step`` has another shift than 32."""
-    return step.factors is not None and bool((_fixed_point(step).shift != 32).any() or _is_float32(step))
+    return step.factors is not None and bool((_fixed_point(step).shift != 32).any() or is_float32(step))
 
 
 def float_constants(values: Factors) -> str:

@@ -4,7 +4,7 @@ import json
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -101,7 +101,7 @@ def _exported(name: str) -> "IntegerNetwork":
     return IntegerNetwork.from_onnx(precisions_beside(resolve_model(name).path)[-1])
 
 
-def _figures_in_c(network: "IntegerNetwork") -> dict[str, int] | None:
+def _figures_in_c(network: "IntegerNetwork") -> dict[str, Any] | None:
     """What ``network`` costs in C; None where a layer has no form in C."""
     from cifar_edge import c
 
@@ -117,7 +117,11 @@ def _table(network: "IntegerNetwork") -> str:
     if in_c is None:
         return table
     state, flash = in_c["state_bytes"] / 1000, in_c["flash_bytes"] / 1000
-    return f"{table}\nin C         {state:.1f} kB of RAM for the state of an image, about {flash:.1f} kB of flash"
+    text = f"{table}\nin C         {state:.1f} kB of RAM for the state of an image, about {flash:.1f} kB of flash"
+    if (instructions := in_c["estimated_instructions"]) is not None:
+        each = ", ".join(f"{name} {number / 1e6:#.3g}" for name, number in instructions.items())
+        text += f"\n             estimated million instructions an image:\n             {each}"
+    return text
 
 
 def _record(network: "IntegerNetwork") -> dict[str, object]:

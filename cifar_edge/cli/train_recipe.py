@@ -151,5 +151,6 @@ def _state_bytes(recipe: "Recipe", size: int) -> int | None:
 
     with suppress(ContractError, ModelError, TypeError):
         file = precisions_beside(resolve_model(recipe.init or recipe.model).path)[-1]
-        return c.figures(replace(IntegerNetwork.from_onnx(file), size=size))["state_bytes"]
+        state_bytes: int = c.figures(replace(IntegerNetwork.from_onnx(file), size=size))["state_bytes"]
+        return state_bytes
     return None

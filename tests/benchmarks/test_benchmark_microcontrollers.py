@@ -1,6 +1,7 @@
 """Networks in C on other processors: the page has the tables that the command wrote; one is measured again."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from conftest import CHECKOUT
 
 from benchmarks import results_file
 from benchmarks.microcontrollers import beside, cmsis_nn
+from benchmarks.microcontrollers import estimate as fit
 from benchmarks.microcontrollers.__main__ import (
     MODELS,
     RESULTS,
@@ -20,6 +22,8 @@ from benchmarks.microcontrollers.__main__ import (
 )
 from benchmarks.microcontrollers.processors import PROCESSORS, missing
 from cifar_edge import c
+from cifar_edge.c import estimate
+from cifar_edge.integer import MaxPool
 
 LINES = results_file.read(RESULTS, Line)
 BESIDE = results_file.read(beside.RESULTS, beside.Line)
@@ -58,6 +62,24 @@ def test_a_network_in_calls_of_cmsis_nn(name: str) -> None:
     text = cmsis_nn.write(network, 0.25)
     assert text.count("arm_fully_connected_s8(") == 1
     assert text.count("wrapper_s8(&scratch") == sum("Conv-" in layer.name for layer in network.summary().layers)
+
+
+@pytest.mark.parametrize("processor", estimate.INSTRUCTIONS)
+def test_estimates_are_near_what_was_counted(processor: str) -> None:
+    drawn = results_file.read(fit.DRAWN, fit.Line)
+    assert estimate.INSTRUCTIONS[processor] == pytest.approx(fit.fitted(drawn, processor), rel=0.01)
+    assert max(map(abs, fit.left_out(drawn, processor))) < 0.1
+    for line in LINES:
+        if line.processor == processor:
+            estimates = c.figures(network_called(line.model))["estimated_instructions"]
+            assert estimates[processor] == pytest.approx(line.instructions, rel=0.1)
+
+
+def test_no_estimate_for_layers_that_were_not_counted() -> None:
+    network = beside.depthwise_network(1)
+    assert c.figures(network)["estimated_instructions"] is not None
+    pooled = replace(network, layers=(network.layers[0], MaxPool((2, 2), (2, 2)), *network.layers[1:]))
+    assert c.figures(pooled)["estimated_instructions"] is None
 
 
 def test_a_folder_that_is_not_cmsis_nn(tmp_path: Path) -> None:
