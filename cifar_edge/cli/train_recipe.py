@@ -100,7 +100,7 @@ def recipe_of(options: Options) -> "Recipe":
     if options.init is None and recipe.init and options.file is None:
         note(f"beginning with the released {recipe.model} (--init none begins with random weights)")
         if options.model is None and recipe.resized_crop and released_beginning(ACCURATE):
-            note(f"--model {ACCURATE} is more accurate on photographs; training and prediction take 3 times as long")
+            note(f"--model {ACCURATE} may be more accurate, and is 3 to 4 times as slow")
     return recipe
 
 

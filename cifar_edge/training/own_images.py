@@ -14,7 +14,7 @@ from cifar_edge.runs.run import Run
 PHOTOGRAPH_SIZE = 64
 """Size for photographs: docs/own-classes.md compares it with others."""
 ACCURATE = "gn-cnn-max"
-"""A network that is more accurate on photographs than the default, and slower: docs/own-classes.md compares them."""
+"""Another released network, slower and perhaps more accurate: docs/own-classes.md compares it with the default."""
 _LEAST_SIDE = 48
 """Images whose shorter side is smaller are taken for pictures like those of CIFAR-10, not for photographs."""
 _EPOCHS = 10
