@@ -169,6 +169,11 @@ def command(
             )
         _export_file(Path(model), out, targets, given, name, as_json)
         return
+    if model is not None and Path(model).is_file():
+        raise click.UsageError(
+            f"{display_name(model)} is no model; MODEL is a run, by its folder or its name, the name of a released "
+            "model, or an int8 .onnx file of an export."
+        )
     if set(targets) - {"onnx"} and not quantize:
         raise click.UsageError("--target is a format of int8, which only --quantize makes.")
     if keep == 0 and other is not None:

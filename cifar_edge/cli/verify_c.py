@@ -50,7 +50,8 @@ def command(log: str, model: str | None, as_json: bool) -> None:
     if not board.logits:
         raise DataError(f"{name} has no line of the self-test, such as 'image 0: 12 -34'; give all it printed")
     if board.model not in (None, metadata.identity):
-        raise ModelError(f"the board ran {board.model}, and {path} is {metadata.identity}; name its file with --model")
+        advice = "name its file with --model" if model is None else "they have to be of one export"
+        raise ModelError(f"the board ran {board.model}, and {path} is {metadata.identity}; {advice}")
     if missing := board.missing(IMAGES):
         raise DataError(f"{name} ends early: it has no logits of image {listed(list(map(str, missing)))}")
     expected = network(load_dataset("sample", size=network.size).test_images[:IMAGES])

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from cifar_edge.data import load_dataset
-from cifar_edge.errors import ExportError
+from cifar_edge.errors import ContractError, ExportError
 from cifar_edge.export.folder import stem_of
 from cifar_edge.export.targets import ALWAYS, Written, write_targets
 from cifar_edge.files import make_folder, sync_folder, write_bytes
 from cifar_edge.integer import IntegerNetwork
+from cifar_edge.messages import display_name
 from cifar_edge.model_file.reading import read_graph
 
 
@@ -33,8 +34,13 @@ def export_file(path: Path, out: Path, targets: Mapping[str, Any], stem: str | N
         ExportError: a target cannot write it, what it writes exists, or ``out`` cannot be written to.
         GateFailed: the files of a target give other logits; nothing is written.
     """
-    network = IntegerNetwork.from_onnx(path)
     _, metadata = read_graph(path)
+    if metadata.precision != "int8":
+        raise ContractError(
+            f"{display_name(str(path))} is in {metadata.precision}, and only an int8 file is written in other formats"
+            f"{_int8_beside(path, metadata.precision)}"
+        )
+    network = IntegerNetwork.from_onnx(path)
     sample = load_dataset("sample", size=network.size)
     images = np.concatenate([sample.test_images, sample.train_images])
     stem = stem or stem_of(path.name.removesuffix(".onnx").removesuffix(f".{metadata.precision}"), metadata.model)
@@ -45,6 +51,12 @@ def export_file(path: Path, out: Path, targets: Mapping[str, Any], stem: str | N
     except OSError as error:
         raise ExportError(f"cannot write to {out}: {error.strerror or error}") from error
     return written
+
+
+def _int8_beside(path: Path, precision: str) -> str:
+    """Advice to take the int8 file of the same export, if there is one."""
+    int8 = path.with_name(f"{path.name.removesuffix('.onnx').removesuffix(f'.{precision}')}.int8.onnx")
+    return f"; give {display_name(str(int8))}" if int8.is_file() else "; `cifar-edge export --quantize` writes one"
 
 
 def _write(files: Mapping[str, bytes], out: Path) -> None:

@@ -238,7 +238,7 @@ def outcome_line(target: str, files: str, outcome: Outcome) -> str:
         return f"{target}: {files} was not compared here in {outcome.runner}: {outcome.not_compared}"
     passed = f"{target} passed: in {outcome.runner} {files}"
     if outcome.exact:
-        return f"{passed} computes what int8 does, bit for bit, on {outcome.images} images"
+        return f"{passed} gives the logits of int8, bit for bit, on {outcome.images:,} images"
     kept = f"{passed} keeps the class of {outcome.agreement:.2%} of {outcome.images:,} images"
     if outcome.float_agreement is not None:
         program, int8 = outcome.float_agreement

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from cifar_edge.cli.main import main
 from cifar_edge.data import load_dataset
+from cifar_edge.files import released
 
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 
@@ -38,6 +39,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("predict cat.png --model random.tflite", 1, "random.tflite is damaged or not a LiteRT model"),
         ("predict cat.png --model nothing.tflite", 1, "nothing.tflite is damaged or not a LiteRT model"),
         ("export gn-cnn --quantize --target coreml", 2, "no target is called 'coreml'; there are c, litert"),
+        ("export file --target c", 2, "file is no model; MODEL is a run, by its folder or its name"),
+        ("export random.tflite --quantize", 2, "random.tflite is no model; MODEL is a run, by its folder or its name"),
         ("export gn-cnn --quantize --target c --kernels fast", 2, "no kernels are called 'fast'"),
         ("export gn-cnn --quantize --kernels auto", 2, "--kernels is an option of the target c"),
         ("export --network mine.py:build", 2, "which only --quantize makes: add --quantize"),
@@ -57,3 +60,19 @@ def test_what_cannot_be_done_is_refused_first(folder: Path, arguments: str, exit
     assert message in error
     assert all(line.startswith(("Usage: ", "Try ")) or not line for line in usage) == (exit_code == 2 or not usage)
     assert sorted(folder.rglob("*")) == before
+
+
+def test_an_fp32_file_names_the_int8_file_beside_it(tmp_path: Path) -> None:
+    exported = released("export/gn-cnn")
+    fp32 = exported / "gn-cnn.fp32.onnx"
+    result = CliRunner().invoke(main, ["export", str(fp32), "--target", "c", "--out", str(tmp_path / "board")])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "is in fp32, and only an int8 file is written in other formats" in result.stderr
+    assert result.stderr.endswith(f"give {exported / 'gn-cnn.int8.onnx'}\n")
+
+    alone = tmp_path / fp32.name
+    alone.write_bytes(fp32.read_bytes())
+    result = CliRunner().invoke(main, ["export", str(alone), "--target", "c", "--out", str(tmp_path / "board")])
+    assert result.exit_code == 1
+    assert result.stderr.endswith("`cifar-edge export --quantize` writes one\n")
+    assert list(tmp_path.iterdir()) == [alone]

@@ -76,3 +76,10 @@ def test_a_log_that_is_not_one(log: str, message: str) -> None:
     result = verify(log)
     assert result.exit_code == 1
     assert message in result.stderr
+
+
+def test_a_log_of_another_model_than_the_one_named() -> None:
+    result = verify("gn-cnn.int8@000000000000, 90 %\nimage 0: 1 2\n")
+    assert result.exit_code == 1
+    assert result.stderr.endswith("; they have to be of one export\n")
+    assert "--model" not in result.stderr

@@ -231,7 +231,7 @@ def test_an_export_writes_all_targets_or_nothing(
     command = ["export", str(run_folder), "--quantize", "--max-drop", "100", "--out", str(out)]
     result = CliRunner().invoke(main, [*command, "--target", "onnx", "--target", "copy"])
     assert result.exit_code == 0, result.stderr
-    said = "copy passed: in numpy copy.bin, copies/ computes what int8 does, bit for bit, on 250 images"
+    said = "copy passed: in numpy copy.bin, copies/ gives the logits of int8, bit for bit, on 250 images"
     assert said in words(result.stdout)
     assert (out / "copy.bin").read_bytes() == (out / "run.int8.onnx").read_bytes()
     report = json.loads((out / "report.json").read_text())

@@ -92,7 +92,7 @@ def target_options(names: Iterable[str], given: Mapping[str, Any]) -> dict[str, 
     used: set[str] = set()
     for name in dict.fromkeys(names):
         if name not in TARGETS:
-            known = ", ".join(sorted(TARGETS))
+            known = ", ".join(sorted(TARGETS.keys() - {ALWAYS}))
             raise ExportError(f"no target is called {name!r}{did_you_mean(name, TARGETS)}; there are {known}")
         defaults = TARGETS[name].options()
         own = {option.name: given[option.name] for option in fields(defaults) if option.name in given}
