@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cifar_edge.folding.forms import ADDS, ADVICE, Refused, Shape
+from cifar_edge.folding.forms import ADDS, Shape
+from cifar_edge.folding.refused import ADVICE, Refused
 
 _MULTIPLIES = {operator.mul, operator.imul, torch.mul, torch.multiply, "mul", "mul_", "multiply"}
 _DIVIDES = {operator.truediv, operator.itruediv, torch.div, torch.divide, torch.true_divide, "div", "div_", "divide"}

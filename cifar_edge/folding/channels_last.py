@@ -7,8 +7,10 @@ import torch
 from torch import nn
 
 from cifar_edge.folding import forms as channels_first
-from cifar_edge.folding.forms import ADVICE, CLIPS, Refused, Shape, module_of
+from cifar_edge.folding.forms import CLIPS, Shape
+from cifar_edge.folding.functions import module_of
 from cifar_edge.folding.layers import ChannelLayerNorm
+from cifar_edge.folding.refused import ADVICE, Refused
 
 PERMUTES = (torch.permute, "permute")
 """Targets of nodes that permute."""

@@ -5,6 +5,7 @@ which each sum is a `cifar_edge.folding.layers.Residual` of two chains. The bran
 that both are computed of: its immediate dominator in the graph.
 """
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,9 @@ from torch import Tensor, fx, nn
 from cifar_edge.errors import ExportError
 from cifar_edge.folding import channels_last
 from cifar_edge.folding.affines import ARITHMETIC, affine
-from cifar_edge.folding.forms import ADDS, ADVICE, Refused, forms
+from cifar_edge.folding.forms import ADDS, BATCH_NORMS, FITTED_NORMS, forms
 from cifar_edge.folding.layers import Residual
+from cifar_edge.folding.refused import ADVICE, Refused
 from cifar_edge.messages import reason
 
 _AGREEMENT = 1e-3
@@ -87,7 +89,9 @@ class _Tracer(fx.Tracer):
     place = ""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, nn.LayerNorm) or super().is_leaf_module(m, module_qualified_name)
+        inherited = type(m).forward.__module__.startswith("torch.nn")
+        norm = isinstance(m, (*BATCH_NORMS, *FITTED_NORMS)) and (inherited or isinstance(m, nn.LayerNorm))
+        return norm or super().is_leaf_module(m, module_qualified_name)
 
     def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
@@ -100,19 +104,26 @@ class _Tracer(fx.Tracer):
 def _graph(network: nn.Module) -> fx.Graph:
     tracer = _Tracer()
     try:
-        return tracer.trace(network)
+        return tracer.trace(network, _defaults(network))
     except Exception as error:  # the network's own code may fail in any way where it gets no tensors
         place = f" in {tracer.place}" if tracer.place else ""
         raise ExportError(
             f"torch.fx cannot trace the network{place}: {reason(error)}; what is computed must not depend on the "
-            "images, as in `if x.mean() > 0` or `for part in x`"
+            "images, as in `if x.mean() > 0`, `assert x.dim() == 4` or `for part in x`"
         ) from error
+
+
+def _defaults(network: nn.Module) -> dict[str, Any] | None:
+    """The arguments of the network's forward that need not be given, such as ``return_features=False``."""
+    parameters = list(inspect.signature(network.forward).parameters.values())[1:]
+    simple = (bool, int, float, str, type(None))
+    return {each.name: each.default for each in parameters if isinstance(each.default, simple)} or None
 
 
 def _values(network: nn.Module, graph: fx.Graph, x: Tensor) -> tuple[dict[str, Shape], dict[str, Any]]:
     """The shape of each activation of ``graph``, and the constants, by the names of their nodes.
 
-    A constant is a weight, or what is computed of weights alone.
+    A constant is a weight, what is computed of weights alone, or a number, such as the height of an activation.
     """
     shapes: dict[str, Shape] = {}
     constants: dict[str, Any] = {}
@@ -127,6 +138,8 @@ def _values(network: nn.Module, graph: fx.Graph, x: Tensor) -> tuple[dict[str, S
                 shapes[n.name] = tuple(value.shape)
             elif isinstance(value, tuple | list) and any(isinstance(each, Tensor) for each in value):
                 shapes[n.name] = ()  # of a split, which is refused
+            else:
+                constants[n.name] = value
             return value
 
     Values(network, graph=graph).run(x.clone())
@@ -148,7 +161,10 @@ class _Tree:
         self._steps: dict[fx.Node, tuple[list[nn.Module], fx.Node]] = {}
 
     def trace(self) -> Trace:
-        start, *others = (node for node in self._graph.nodes if node.op == "placeholder")
+        inputs = (node for node in self._graph.nodes if node.op == "placeholder" and not node.args)
+        start, *others = (node for node in inputs if not str(node.target).startswith("*"))
+        for node in self._graph.nodes:
+            _make_positional(node)
         if others:
             raise ExportError(f"the network takes {1 + len(others)} inputs; a classifier takes one, the images")
         self._dominators[start] = start, 0
@@ -216,7 +232,14 @@ class _Tree:
         """The sum that ``node`` is, and the node that it begins at."""
         ends = self._inputs(node)
         kinds = {(self._shapes[each.name], each in self._last) for each in ends}
-        if len(ends) != len(node.args) or node.kwargs or len(kinds) > 1:
+        if len(ends) == 1:
+            raise _refusal(node, Refused("an add of an output to itself", "write 2 * x"))
+        if (
+            len(ends) != len(node.args)
+            or node.kwargs
+            or len(kinds) > 1
+            or len(self._shapes[ends[0].name]) not in (2, 4)
+        ):
             raise _refusal(node, Refused("an add of anything but two outputs of one shape", ADVICE["add"]))
         fork = self._dominators[node][0]
         first, second = (self._chain(end, fork) for end in ends)
@@ -255,6 +278,17 @@ class _Tree:
     def _constant(self, node: fx.Node) -> Any:
         """The constant that ``node`` is; of a shape or an activation the node itself."""
         return self._constants.get(node.name, node)
+
+
+def _make_positional(node: fx.Node) -> None:
+    """Move the operands of ``node`` that are given by name to where they are given without."""
+    operands, settings = list(node.args), dict(node.kwargs)
+    for place, name in enumerate(("input", "other")):
+        if len(operands) == place and name in settings:
+            operands.append(settings.pop(name))
+    if settings.get("alpha") == 1:
+        del settings["alpha"]
+    node.args, node.kwargs = tuple(operands), settings
 
 
 def _place(node: fx.Node) -> str:

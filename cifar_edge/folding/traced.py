@@ -171,13 +171,15 @@ class _Folding:
     def chain(self, layers: nn.Sequential, exact: Batches, folded: Batches) -> tuple[list[nn.Module], Batches, Batches]:
         """The folded form of ``layers``; what ``layers`` make of ``exact``, and the folded ones of ``folded``."""
         made: list[nn.Module] = []
-        for module in layers:
+        for number, module in enumerate(layers):
+            following = list(layers)[number + 1 :]
             if isinstance(module, Residual):
                 ways = [self.chain(branch, exact, folded) for branch in (module.layers, module.shortcut)]
                 (one, exact, folded), (other, exact_too, folded_too) = ways
                 exact, folded = _sums(exact, exact_too), _sums(folded, folded_too)
                 self._append(made, Residual(nn.Sequential(*one), nn.Sequential(*other)), module)
                 continue
+            before = exact[0].shape
             exact = [module(x) for x in exact]
             if isinstance(module, (*BATCH_NORMS, *FITTED_NORMS)):
                 if isinstance(module, BATCH_NORMS):
@@ -188,10 +190,14 @@ class _Folding:
                 self._merge(made, module, scale, shift, flat=exact[0].dim() == 2)
                 continue
             folded = [module(x) for x in folded]
-            if isinstance(module, CLIPS):
+            if isinstance(module, nn.ZeroPad2d):
+                self._pad(made, module, exact[0].shape[1], following[:1])
+            elif isinstance(module, CLIPS):
                 self._clip(made, module, exact[0].shape)
             else:
                 self._append(made, _biased(module) if isinstance(module, Weighted) else copy.deepcopy(module), module)
+            if isinstance(module, nn.Flatten) and before[2:].numel() > 1 and _ends_flat(following):
+                self._append(made, _own_affine(exact[0].shape[1], flat=True), module)
         return made, exact, folded
 
     def _append(self, made: list[nn.Module], module: nn.Module, origin: nn.Module) -> None:
@@ -208,6 +214,18 @@ class _Folding:
         last.weight.copy_(last.weight.double() * scale.reshape(-1, *[1] * (last.weight.dim() - 1)))
         last.bias.copy_(last.bias.double() * scale + shift)
         self.ends[last] = norm
+
+    def _pad(self, made: list[nn.Module], pad: nn.ZeroPad2d, channels: int, following: Sequence[nn.Module]) -> None:
+        """Append a padding, with a layer that pads where the one behind it cannot."""
+        left, right, top, bottom = pad.padding
+        last = made[-1] if made else None
+        if isinstance(last, nn.ZeroPad2d):
+            made.remove(last)
+            left, right = left + last.padding[0], right + last.padding[1]
+            top, bottom = top + last.padding[2], bottom + last.padding[3]
+        self._append(made, nn.ZeroPad2d((left, right, top, bottom)), pad)
+        if not any(isinstance(each, nn.ZeroPad2d | nn.Conv2d | nn.AvgPool2d) for each in following):
+            self._append(made, _own_affine(channels, flat=False), pad)
 
     def _clip(self, made: list[nn.Module], module: nn.Module, shape: Sequence[int]) -> None:
         """Append a clip. A layer clips once, and a max pool may stand between the layer and its clip."""
@@ -230,8 +248,8 @@ class _Folding:
 
     def classified(self, made: list[nn.Module], classes: int) -> list[nn.Module]:
         """The layers with a Linear last, as an integer network ends."""
-        flat = [module for module in made if not isinstance(module, nn.Flatten)]
-        if isinstance(flat[-1], nn.Linear):
+        flat = made[:-1] if made and isinstance(made[-1], nn.Flatten) else made
+        if flat and isinstance(flat[-1], nn.Linear):
             return made
         if len(flat) > 1 and isinstance(flat[-1], nn.AdaptiveAvgPool2d) and _is_pointwise(flat[-2]):
             # A mean of sums is a sum of means, so the pool may come first.
@@ -271,6 +289,15 @@ class _Folding:
         first.weight.copy_(weight * scale[channels][..., None, None])
         exact = not padded or bool(mean.eq(pixel).all())
         return ([] if pixel == PIXEL_ZERO_POINT else [Shift(pixel)]) + made, exact
+
+
+def _ends_flat(following: Sequence[nn.Module]) -> bool:
+    """Whether a residual reads or ends with what was flattened before ``following``.
+
+    Integers flatten in a Linear alone, so that they need one there.
+    """
+    first = next((module for module in following if not isinstance(module, CLIPS)), None)
+    return first is None or isinstance(first, Residual)
 
 
 def _batch_norm(norm: nn.Module) -> tuple[Tensor, Tensor]:

@@ -33,7 +33,19 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 BLOCK = st.fixed_dictionaries(
     {
         "kind": st.sampled_from(
-            ["plain", "grouped", "depthwise", "residual", "bottleneck", "last", "max", "average", "before"]
+            [
+                "plain",
+                "grouped",
+                "depthwise",
+                "residual",
+                "bottleneck",
+                "last",
+                "max",
+                "average",
+                "before",
+                "sliced",
+                "padded",
+            ]
         ),
         "channels": st.integers(1, 3).map(lambda number: 8 * number),
         "kernel": st.sampled_from([1, 3, 5]),
@@ -52,6 +64,7 @@ class Block(nn.Module):
         self.kind, kernel, stride = drawn["kind"], drawn["kernel"], drawn["stride"]
         self.activation = ACTIVATIONS[drawn["activation"]]
         after = drawn["channels"] if self.kind in ("plain", "grouped", "residual") else before
+        after = before + 8 if self.kind == "sliced" else after
         self.channels = after
         norm = nn.BatchNorm2d if drawn["norm"] else nn.Identity
         groups = {"depthwise": before, "grouped": 2}.get(self.kind, 1)
@@ -68,6 +81,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.kind == "max":
             return F.max_pool2d(x, 3, self.stride, 1)
+        if self.kind == "padded":
+            return F.max_pool2d(self.activation(F.pad(x, (0, 1, 2, 1))), 3, self.stride)
         if self.kind == "average":
             return F.avg_pool2d(x, 3, self.stride, 1)
         if self.kind == "before":
@@ -77,6 +92,9 @@ class Block(nn.Module):
         if self.kind == "last":
             inner = self.shrink(self.activation(self.grow(x1.permute(0, 2, 3, 1))))
             return x + inner.permute(0, 3, 1, 2)
+        if self.kind == "sliced":
+            rest = x[:, :, :: self.stride, :: self.stride]
+            return self.activation(self.second(torch.relu(x1)) + F.pad(rest, (0, 0, 0, 0, 3, 5)))
         if self.kind == "bottleneck":
             inner = self.second(self.activation(x1))
             return x + inner
@@ -129,6 +147,14 @@ def test_all_targets_agree(sample: Dataset, examples: int) -> None:
         check(sample, blocks, head, mean, seed)
 
     drawn()
+
+
+def test_paddings_and_slices_in_all_targets(sample: Dataset) -> None:
+    blocks: list[dict[str, Any]] = [
+        {"kind": kind, "channels": 8, "kernel": 3, "stride": stride, "norm": True, "activation": activation}
+        for kind, stride, activation in (("sliced", 2, "relu"), ("padded", 1, "none"), ("padded", 1, "relu6"))
+    ]
+    check(sample, blocks, "features", 119.0, 0)
 
 
 def check(sample: Dataset, blocks: list[dict[str, Any]], head: str, mean: float, seed: int) -> None:

@@ -116,8 +116,85 @@ class Constants(nn.Module):
         return logits
 
 
+class OwnNorm(nn.BatchNorm2d):
+    """A subclass without a forward of its own."""
+
+
+class Shortcuts(nn.Module):
+    """A ResNet whose shortcuts have no weights: every second pixel, channels of zeros (He et al. 2016, option A)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 8, 3, padding=1), OwnNorm(8)
+        self.wider, self.norms = nn.Conv2d(8, 16, 3, 2, 1), nn.ModuleList([nn.SyncBatchNorm(16), nn.BatchNorm2d(16)])
+        self.same = nn.Conv2d(16, 16, 3, 2, 1)
+        self.head = nn.Linear(16, 10)
+
+    def forward(self, x: Tensor, features: bool = False, scale: float | None = None) -> Tensor:
+        x = F.relu(self.norm(self.stem(x)))
+        x = F.relu(self.norms[0](self.wider(x)) + F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 2, 6), "constant", 0))
+        x = F.relu(self.norms[1](self.same(x)) + x[:, :, ::2, ::2])
+        x = F.avg_pool2d(x, x.size()[3]).view(x.size(0), -1)
+        logits: Tensor = x if features else self.head(x)
+        return logits
+
+
+class Paddings(nn.Module):
+    """Paddings before layers that pad nothing themselves, and one behind the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.pad = nn.Conv2d(3, 8, 3, 2), nn.ConstantPad2d((1, 0, 1, 0), 0.0)
+        self.norm, self.inner = nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3, padding=1)
+        self.last, self.head = nn.Conv2d(8, 8, 3, 2), nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(F.pad(self.stem(self.pad(F.pad(x, (0, 1, 0, 1)))), (1, 1, 1, 1)), 3, 2)
+        x = F.pad(x, (1, 1))
+        x = F.pad(x + self.inner(x), (0, 1, 0, 1))
+        x = self.last(F.relu(self.norm(x)))
+        logits: Tensor = self.head(x.mean(3).mean(2))
+        return logits
+
+
+class Flat(nn.Module):
+    """Residuals of flat features, and an activation behind the last layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.layers = nn.Conv2d(3, 8, 4, 4), nn.ModuleList(nn.Linear(32, 32) for _ in range(3))
+        self.norm, self.head = nn.BatchNorm1d(32), nn.Linear(32, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = F.adaptive_avg_pool2d(self.stem(x), 2)
+        x = F.relu(pooled.flatten(1) + self.layers[0](pooled.flatten(1)))
+        x = x + self.layers[1](F.relu(x))
+        norm = self.norm
+        x = F.batch_norm(self.layers[2](x), norm.running_mean, norm.running_var, None, norm.bias)
+        return F.relu6(self.head(x))
+
+
+class Named(nn.Module):
+    """Arguments by name, and means over a flattened image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.inner, self.head = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1), nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.conv2d(input=x.float(), weight=self.stem.weight, bias=self.stem.bias, stride=2)
+        x = torch.add(input=torch.clamp(input=x, min=-1.0, max=2.0), other=self.inner(input=x), alpha=1)
+        x = torch.sub(x, other=0.1).amax((2, 3), keepdim=True)[:, :, 0, 0] + x.flatten(2).mean(-1)
+        logits: Tensor = self.head(input=torch.flatten(input=x, start_dim=1))
+        return logits
+
+
 NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
     "constants": Constants,
+    "shortcuts": Shortcuts,
+    "paddings": Paddings,
+    "flat": Flat,
+    "named": Named,
     "functions": Functions,
     "stems": Stems,
     "channels last": ChannelsLast,
@@ -175,6 +252,32 @@ def test_fitted_norms_keep_most_classes(sample: Dataset) -> None:
     assert not made.origin.exact
     assert not [module for module in made.modules() if "Norm" in type(module).__name__]
     assert np.mean(found.argmax(1) == wanted.argmax(1)) > 0.5
+
+
+class OwnGroupNorm(nn.GroupNorm):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
+class InstanceNormFunction(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.instance_norm(x)
+
+
+@pytest.mark.parametrize(
+    ("own", "module"),
+    [
+        (OwnGroupNorm(4, 16), nn.GroupNorm(4, 16)),
+        (InstanceNormFunction(), nn.InstanceNorm2d(16)),
+    ],
+)
+def test_norms_as_functions_are_fitted_as_modules_are(sample: Dataset, own: nn.Module, module: nn.Module) -> None:
+    answers = []
+    for norm in (own, module):
+        torch.manual_seed(0)
+        layers = nn.Conv2d(3, 16, 3, 2, 1), norm, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)
+        answers.append(torch_logits(folded(nn.Sequential(*layers).eval(), sample), sample.test_images[:20]))
+    assert np.array_equal(answers[0], answers[1])
 
 
 @pytest.mark.parametrize("norm", [nn.LayerNorm, partial(nn.LayerNorm, elementwise_affine=False)])
@@ -271,6 +374,17 @@ class Permute(nn.Module):
         return x.permute(*self.order)
 
 
+class Function(nn.Module):
+    """A function of an activation, for what is refused."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
 class Twofold(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x + x
@@ -301,7 +415,13 @@ REFUSED = {
     "then.same: this module is called twice": Twice(),
     "branches of the network cross": Crossing(),
     "in place": InPlace(),
-    "then: an add of anything but": Twofold(),
+    "then: an add of an output to itself .* write 2 . x": Twofold(),
+    "then: an add of anything but": Function(lambda x: x + x.mean((2, 3), keepdim=True)),
+    "then: a sub .* only sums join them": Function(lambda x: x - F.relu(x)),
+    "then: a sigmoid .* squeeze-and-excitation": Function(torch.sigmoid),
+    "then: a padding by negative numbers": Function(lambda x: F.pad(x, (-1, -1, -1, -1))),
+    "then: an index .* only x": Function(lambda x: x[:, :4]),
+    "then: an AvgPool2d with count_include_pad=False": nn.AvgPool2d(3, 2, 1, count_include_pad=False),
     "then: arithmetic with anything but a constant": Place(),
     "then: a division by an activation": Inverse(),
     "then: a ConvTranspose2d .* lists the layers": nn.ConvTranspose2d(8, 8, 2, 2),
