@@ -280,8 +280,8 @@ def test_sample_is_real_balanced_and_apart(sample: Dataset) -> None:
 
 def test_sample_is_small() -> None:
     sizes = [path.stat().st_size for path in FOLDER.iterdir() if path.is_file()]
-    assert max(sizes) < 1_500_000
-    assert sum(sizes) < 2_500_000
+    assert max(sizes) < 900_000
+    assert sum(sizes) < 1_350_000
 
 
 def test_location(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
