@@ -48,7 +48,7 @@ def command(
     RUN is a folder, a name under runs, or a released model; without it, the newest finished run. train, fold and export
     write the report of their run themselves.
 
-    Example: cifar-edge report gn-cnn s8-group --data sample --out comparison.html
+    Example: cifar-edge report gn-cnn gn-cnn-nano --data sample --out comparison.html
     """
     if out is not None and out.suffix.lower() not in {".html", ".htm"}:
         raise click.UsageError(f"--out writes a .html file, not {out.name}.")

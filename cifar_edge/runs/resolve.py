@@ -24,6 +24,9 @@ from cifar_edge.spec import Precision
 DEFAULT_MODEL = "gn-cnn"
 MODEL_VARIABLE = "CIFAR_EDGE_MODEL"
 
+_NOT_IN_A_WHEEL = ("s8-batch", "s8-group", "s8-layer")
+"""Released models that only the repository and the sdist have: see ``force-include`` in pyproject.toml."""
+
 _STATES = {
     "finished": "is not exported",
     "running": "is still training",
@@ -228,8 +231,18 @@ def _given_released(model: str, kind: str) -> Resolved:
             return Resolved(Export(folder).file(), "released")
         if path_is(Path.is_file, file):
             return Resolved(file, "released")
+        if precision == "fp32":
+            raise ModelError(
+                f"{model} is not in this wheel, which has the int8 file only; `cifar-edge export {base}` writes both, "
+                "and needs the extra train"
+            )
     elif model in names:
         return Resolved(released(f"{kind}/{model}"), "released")
+    if base in _NOT_IN_A_WHEEL and base not in names:
+        raise ModelError(
+            f"{base} is not in this wheel, which has no reference networks; take {kind}/{base} of the repository, or "
+            "of the sdist, and give its path"
+        )
     files = [file.stem for found in released_exports().values() for file in found] if kind == EXPORT else []
     folders = [str(folder) for folder in folders_in(RUNS)]
     known = [*names, *files, *folders, *(Path(folder).name for folder in folders)]

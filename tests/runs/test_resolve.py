@@ -243,3 +243,17 @@ def test_an_empty_zoo_is_said(zoo: Path) -> None:
     shutil.rmtree(zoo / "export")
     with pytest.raises(ModelError, match="'gn-cnn'; released: none"):
         resolve_model()
+
+
+def test_what_a_wheel_leaves_out_is_said(zoo: Path) -> None:
+    shutil.rmtree(zoo / "models" / "s8-layer")
+    shutil.rmtree(zoo / "export" / "s8-layer")
+    (zoo / "export" / "gn-cnn" / "gn-cnn.fp32.onnx").unlink()
+    assert resolve_model("gn-cnn").path.name == "gn-cnn.int8.onnx"
+    with pytest.raises(ModelError, match=r"gn-cnn\.fp32 is not in this wheel.*`cifar-edge export gn-cnn` writes both"):
+        resolve_model("gn-cnn.fp32")
+    for name in ("s8-layer", "s8-layer.int8"):
+        with pytest.raises(ModelError, match=r"s8-layer is not in this wheel.*take export/s8-layer of the repository"):
+            resolve_model(name)
+    with pytest.raises(ModelError, match=r"s8-layer is not in this wheel.*take models/s8-layer of the repository"):
+        resolve_run("s8-layer")
