@@ -42,12 +42,12 @@ def odd_network(sample: Dataset) -> IntegerNetwork:
     return quantize(build_folded(layers, 10).layers, sample.train_images[:32], fit=False)
 
 
-@pytest.fixture(scope="module", params=["gn-cnn", "odd"])
+@pytest.fixture(scope="module", params=["gn-cnn", "gn-cnn-max", "odd"])
 def folder(request: pytest.FixtureRequest, sample: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if request.param == "odd":
         network = odd_network(sample)
     else:
-        network = IntegerNetwork.from_onnx(released("export/gn-cnn/gn-cnn.int8.onnx"))
+        network = IntegerNetwork.from_onnx(released(f"export/{request.param}/{request.param}.int8.onnx"))
     path = tmp_path_factory.mktemp(request.param)
     for name, content in TARGETS["c"].write(network, ABOUT, c.COptions()).items():
         (path / Path(name).name).write_bytes(content)

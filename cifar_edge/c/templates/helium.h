@@ -12,16 +12,57 @@ static inline int32x4_t codes_of(const layer *l, int32x4_t sums, int32x4_t multi
   return vminq_s32(vmaxq_s32(codes, vdupq_n_s32(0)), vdupq_n_s32(l->largest));
 }
 
+#if NETWORK_HAS_SHIFTS
+/* The same where shifts are 32 or more: the bits beyond 32 are shifted out of the upper words, rounded half up. That is
+ * exact, because these words were rounded down. */
+static inline int32x4_t codes_by_shift(const layer *l, int32x4_t sums, int32x4_t multipliers, uint32x4_t shifts) {
+  const int32x4_t more = vsubq_s32(vdupq_n_s32(32), vreinterpretq_s32_u32(shifts));
+  const int32x4_t shifted = vrshlq_s32(vmulhq_s32(sums, multipliers), more);
+  const int32x4_t upper = vpselq_s32(vrmulhq_s32(sums, multipliers), shifted, vcmpeqq_n_s32(more, 0));
+  const int32x4_t codes = vaddq_n_s32(upper, l->output_zero_point);
+  return vminq_s32(vmaxq_s32(codes, vdupq_n_s32(0)), vdupq_n_s32(l->largest));
+}
+#endif
+
+/* Whether upper words of products give all codes of a layer: its shifts are 32 or more. */
+static inline int has_upper_words(const layer *l) {
+#if NETWORK_HAS_SHIFTS
+  uint32_t least = 32;
+  int32_t o;
+  if (!l->shifts) return 1;
+#if NETWORK_HAS_FLOAT32
+  if (l->float32) return 0;
+#endif
+  for (o = 0; o < l->channels_out; o += 4) {
+    const mve_pred16_t left = vctp32q((uint32_t)(l->channels_out - o));
+    least = vminvq_p_u32(least, vldrbq_z_u32(l->shifts + o, left), left);
+  }
+  return least == 32;
+#else
+  (void)l;
+  return 1;
+#endif
+}
+
 /* The codes of count channels, beginning with the first one. */
-static inline void store_codes(const layer *l, int32_t first, int32_t count, const int32_t *sums, uint8_t *out) {
+static inline void store_codes(const layer *l, int32_t first, int32_t count, const int32_t *sums, int by_words,
+                               uint8_t *out) {
   const int32_t *multipliers = l->multipliers + first;
   int32_t o;
-  if (l->shifts) {
+  if (!by_words) {
     for (o = 0; o < count; o++) out[o] = requantize(l, first + o, sums[o]);
     return;
   }
   for (o = 0; o < count; o += 4) {
     const mve_pred16_t left = vctp32q((uint32_t)(count - o));
+#if NETWORK_HAS_SHIFTS
+    if (l->shifts) {
+      const uint32x4_t shifts = vldrbq_z_u32(l->shifts + first + o, left);
+      const int32x4_t factors = vldrwq_z_s32(multipliers + o, left);
+      vstrbq_p_s32((int8_t *)out + o, codes_by_shift(l, vldrwq_s32(sums + o), factors, shifts), left);
+      continue;
+    }
+#endif
     const int32x4_t codes = codes_of(l, vldrwq_s32(sums + o), vldrwq_z_s32(multipliers + o, left));
     vstrbq_p_s32((int8_t *)out + o, codes, left);
   }
@@ -74,6 +115,7 @@ static inline void helium_conv_row(const layer *l, const window *w, uint8_t *out
   int8_t columns[2][COLUMN_BYTES + 16];
   int32_t sums[2][SUMS];
   const int32_t outputs = l->channels_out, steps = (l->kernel_rows * l->kernel_columns * l->channels_in + 15) / 16;
+  const int by_words = has_upper_words(l);
   int32_t x, o;
   for (x = 0; x < l->columns; x += 2) {
     const int32_t next = x + 1 < l->columns ? 1 : 0;
@@ -83,8 +125,8 @@ static inline void helium_conv_row(const layer *l, const window *w, uint8_t *out
       const int32_t count = outputs - o < SUMS ? outputs - o : SUMS;
       const int8_t *weights = l->weights + o * steps * 16;
       sums_of_two_pixels(weights, l->bias + o, count, columns[0], columns[1], steps, sums[0], sums[1]);
-      store_codes(l, o, count, sums[0], out + x * outputs + o);
-      store_codes(l, o, count, sums[1], out + (x + next) * outputs + o);
+      store_codes(l, o, count, sums[0], by_words, out + x * outputs + o);
+      store_codes(l, o, count, sums[1], by_words, out + (x + next) * outputs + o);
     }
   }
 }
@@ -108,6 +150,15 @@ static inline void eight_channels(const layer *l, const window *w, int32_t at, i
       weights += channels;
     }
   }
+#if NETWORK_HAS_SHIFTS
+  if (l->shifts) {
+    const uint16x8_t shifts = vldrbq_u16(l->shifts + c);
+    codes = vmovnbq_s32(codes, codes_by_shift(l, sums.val[0], multipliers.val[0], vmovlbq_u16(shifts)));
+    codes = vmovntq_s32(codes, codes_by_shift(l, sums.val[1], multipliers.val[1], vmovltq_u16(shifts)));
+    vstrbq_u16(out + c, vreinterpretq_u16_s16(codes));
+    return;
+  }
+#endif
   codes = vmovnbq_s32(codes, codes_of(l, sums.val[0], multipliers.val[0]));
   codes = vmovntq_s32(codes, codes_of(l, sums.val[1], multipliers.val[1]));
   vstrbq_u16(out + c, vreinterpretq_u16_s16(codes));
@@ -116,10 +167,11 @@ static inline void eight_channels(const layer *l, const window *w, int32_t at, i
 /* Eight channels at a time; those that are left with a predicate. */
 static inline void helium_depthwise_row(const layer *l, const window *w, uint8_t *out) {
   const int32_t channels = l->channels_in, taps = l->kernel_columns, step = l->stride_columns * channels;
+  const int by_words = has_upper_words(l);
   int32_t x, c, k, t, i;
   for (x = 0; x < l->columns; x++, out += channels) {
     for (c = 0; c < channels; c += 8) {
-      if (c + 8 <= channels && !l->shifts) {
+      if (c + 8 <= channels && by_words) {
         eight_channels(l, w, x * step, c, out);
         continue;
       }
