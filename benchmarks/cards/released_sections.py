@@ -16,6 +16,8 @@ from cifar_edge.runs.run import RECIPE
 TEACHER = "teacher.toml"
 FIRST = "first.toml"
 """What a model was trained by first, where its folded network was then fine-tuned on by `RECIPE`."""
+SECOND = "second.toml"
+"""What the folded network was fine-tuned on by before `RECIPE`, where that was another recipe."""
 
 
 def layers(model: Released) -> str:
@@ -68,9 +70,11 @@ def training(model: Released) -> str:
     if recipe.fold.epochs:
         told += f"; then its norms were folded, and the batch-norm form trained alike for {recipe.fold.epochs} epochs"
     turns = _turns(model)
+    for file, epochs in turns:
+        told += f", and for {epochs} more by [{file}]({file})"
     if turns:
-        told += f", and for {' and '.join(map(str, turns))} more by [{RECIPE}]({RECIPE})"
         told += f", whose copies are shifted anew by up to {last.copy_shift} pixel each time" if last.copy_shift else ""
+        told += f" and are {last.augmented_copies} other ones" if last.copy_seed != recipe.copy_seed else ""
     on_cpu = summary.device == "cpu"
     processor = f"a CPU (threads: {summary.threads})" if on_cpu else f"one {summary.device}"
     torch_version = (summary.versions or {})["torch"]
@@ -86,8 +90,7 @@ def training(model: Released) -> str:
     if turns:
         commands = [
             f"cifar-edge train --recipe models/{model.name}/{FIRST} --name again",
-            f"cp models/{model.name}/{RECIPE} runs/again/{RECIPE}",
-            *(f"cifar-edge fold runs/again --continue --epochs {epochs}" for epochs in turns),
+            *(line for file, epochs in turns for line in _continue(model.name, file, epochs)),
         ]
     for index, teacher in reversed(list(enumerate(recipe.teachers))):
         seed = f" --seed {index}" if index else ""
@@ -118,29 +121,39 @@ def _begun_by(model: Released) -> tuple[str, Recipe]:
     return (FIRST, Recipe.from_file(first)) if first.exists() else (RECIPE, model.recipe)
 
 
-def _turns(model: Released) -> list[int]:
-    """The epochs of each time that its folded network was fine-tuned on by `RECIPE`; at most two are told."""
+def _turns(model: Released) -> list[tuple[str, int]]:
+    """Recipe file and epochs of each time that its folded network was fine-tuned on."""
     named, begun_by = _begun_by(model)
     if named == RECIPE:
         return []
     last = model.recipe.fold.epochs
     before = (model.summary.fold_epochs or 0) - begun_by.fold.epochs - last
-    return [epochs for epochs in (before, last) if epochs]
+    earlier = SECOND if (model.folder / SECOND).exists() else RECIPE
+    return [turn for turn in ((earlier, before), (RECIPE, last)) if turn[1]]
+
+
+def _continue(name: str, file: str, epochs: int) -> list[str]:
+    """The commands that fine-tune the run ``again`` on by a recipe of the model ``name``."""
+    return [
+        f"cp models/{name}/{file} runs/again/{RECIPE}",
+        f"cifar-edge fold runs/again --continue --epochs {epochs}",
+    ]
 
 
 def seeds(model: Released) -> str:
     """What other seeds of the same recipe give, and the twin with held-out images."""
     alike = [each for each in model.trainings if each.model == model.name and not each.holdout]
     twin = f" {_twin(model.twin)}" if model.twin else ""
+    seed = _begun_by(model)[1].seed
     if len(alike) < 2:
-        return paragraph(f"Trained once, with seed {model.recipe.seed}: how much of it is chance is not known.{twin}")
+        return paragraph(f"Trained once, with seed {seed}: how much of it is chance is not known.{twin}")
     forms = list(alike[0].accuracy)
     columns = [[each.accuracy[form] for each in alike] for form in forms]
     rows = [[f"{each.seed}", *(f"{each.accuracy[form]:.2%}" for form in forms)] for each in alike]
     rows.append(["mean", *(f"{mean(column):.2%}" for column in columns)])
     rows.append(["standard deviation", *(f"{100 * stdev(column):.2f} points" for column in columns)])
     text = (
-        f"On the {alike[0].images:,} test images. Released is seed {model.recipe.seed}, whatever the others reach."
+        f"On the {alike[0].images:,} test images. Released is seed {seed}, whatever the others reach."
         f"{twin} Commands: [benchmarks/cards/trainings.py](../../benchmarks/cards/trainings.py)."
     )
     return f"{table(['seed', *(f'{form}>' for form in forms)], rows)}\n{paragraph(text)}"

@@ -100,6 +100,9 @@ class Recipe:
     """Augmented copies of each image, one for each epoch in turn, the same for every seed; 0 augments anew in every
     epoch. A teacher classifies each copy once, for all runs, so that it is affordable on a CPU (docs/training.md)."""
 
+    copy_seed: int = 0
+    """Seed of the augmented copies. A fine-tuning with another one sees copies that the network has not seen before."""
+
     copy_shift: int = 0
     """Largest further shift of an augmented copy, in pixels, drawn anew in each epoch, as is ``flip``; 0 leaves the
     copies as they are. A network then cannot learn the copies by heart. The teacher does not classify them again: its
@@ -169,8 +172,9 @@ class Recipe:
             raise RecipeError(f"patience = {self.patience} needs validation images: set holdout to their number")
         if self.steps_per_epoch and self.augmented_copies:
             raise RecipeError("augmented_copies are of whole passes over the images; leave steps_per_epoch = 0")
-        if self.copy_shift and not self.augmented_copies:
-            raise RecipeError(f"copy_shift = {self.copy_shift} shifts augmented copies: set augmented_copies")
+        for name in ("copy_seed", "copy_shift"):
+            if values[name] and not self.augmented_copies:
+                raise RecipeError(f"{name} = {values[name]} is of augmented copies: set augmented_copies")
         if self.precision not in PRECISIONS:
             raise RecipeError(f"precision = {self.precision!r} is not one of {', '.join(PRECISIONS)}")
 
@@ -285,6 +289,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "weight_decay": (0.0, 1.0),
     "label_smoothing": (0.0, 0.99),
     "augmented_copies": (0, 1_000),
+    "copy_seed": (0, 2**31 - 1),
     "copy_shift": (0, 16),
     "crop": (0, 64),
     "resized_crop": (0.0, 1.0),

@@ -196,7 +196,7 @@ def _one_pass(
         augmented = augmented_by(recipe, images[order], generator)
         return augmented, labels[order], teacher.logits(augmented, stop) if teacher else None
     # Independent of seed and order, so that the teacher's logits for these copies are found in its cache.
-    augmented = augmented_by(recipe, images, new_generator(0, (number - 1) % recipe.augmented_copies))
+    augmented = augmented_by(recipe, images, new_generator(recipe.copy_seed, (number - 1) % recipe.augmented_copies))
     teacher_logits = teacher.logits(augmented, stop)[order] if teacher else None
     if recipe.copy_shift:
         augmented = augment(augmented, generator, crop=recipe.copy_shift, flip=recipe.flip, cutout=0)

@@ -75,6 +75,7 @@ def test_light_is_a_strength_or_a_range_and_teachers_are_one_or_more() -> None:
         ("contrast=1.1", "not between"),
         ("teacher=3", "nor a list"),
         ("copy_shift=1", "set augmented_copies"),
+        ("copy_seed=1", "set augmented_copies"),
         ('teacher=["runs/a", 3]', "nor a list"),
         ("fold.epoch=3", "recipes have no key 'fold.epoch'"),
         ("fold.epochs=-1", "not between"),

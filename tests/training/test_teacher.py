@@ -121,6 +121,7 @@ def test_a_copy_is_shown_to_the_teacher_once_whatever_the_seed(sample: Dataset, 
     assert asked(recipe) == 2 * len(images)
     assert asked(recipe.with_values(seed=seed, epochs=3)) == 0
     assert asked(recipe.with_values(augmented_copies=3, epochs=3)) == len(images)
+    assert asked(recipe.with_values(copy_seed=1, epochs=3)) == 2 * len(images)
 
 
 def test_copies_come_back_in_turn_in_another_order(
