@@ -11,7 +11,9 @@ difference between a program that runs one image and one that runs three. Counte
 Models that are not released have weights that nobody trained, which take about the same instructions. CMSIS-NN, the
 source tree of github.com/ARM-software/CMSIS-NN, runs the same layers, compiled with the same options.
 
-Prints the tables of docs/microcontrollers.md and writes results.csv, and with --cmsis-nn cmsis_nn.csv, in
+Counts for each row of a camera's frame, too, on two of the processors.
+
+Prints the tables of docs/microcontrollers.md and writes results.csv and rows.csv, and with --cmsis-nn cmsis_nn.csv, in
 benchmarks/microcontrollers.
 """
 
@@ -28,7 +30,7 @@ import numpy.typing as npt
 import torch
 
 from benchmarks import results_file
-from benchmarks.microcontrollers import beside, cmsis_nn
+from benchmarks.microcontrollers import beside, cmsis_nn, rows
 from benchmarks.microcontrollers.processors import (
     PROCESSORS,
     Processor,
@@ -91,15 +93,20 @@ def main(models: tuple[str, ...], tree: Path | None) -> None:
         revision = cmsis_nn.version(tree) if tree else ""
     except ValueError as error:
         raise click.UsageError(f"{error}.") from error
-    before = results_file.read(RESULTS, Line)
+    before, rows_before = results_file.read(RESULTS, Line), results_file.read(rows.RESULTS, rows.Line)
     lines: list[Line] = []
+    lines_of_rows: list[rows.Line] = []
     for name in MODELS:
         if models and name not in models:
             lines += [line for line in before if line.model == name]
+            lines_of_rows += [line for line in rows_before if line.model == name]
         else:
             lines += measured(name, network_called(name))
+            lines_of_rows += measured_rows(name, network_called(name))
     results_file.write(RESULTS, Line, lines)
+    results_file.write(rows.RESULTS, rows.Line, lines_of_rows)
     click.echo("\n\n".join(table(lines) for table in (instructions_table, memory_table, rates_table)))
+    click.echo("\n" + rows.table(lines_of_rows))
     if tree:
         results_file.write(beside.RESULTS, beside.Line, beside_cmsis_nn(lines, tree.resolve(), revision))
         click.echo("\n" + beside.table(results_file.read(beside.RESULTS, beside.Line)))
@@ -122,18 +129,33 @@ def measured(name: str, network: IntegerNetwork, processors: Sequence[Processor]
     Raises:
         RuntimeError: the logits on a processor are not those of the integer network.
     """
-    about = ModelMetadata(name, "int8", CIFAR10_LABELS, 1, 1, "0" * 64, 0.5, 1, {}, "now")
     images = load_dataset("sample").test_images[:IMAGES]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        for path, content in c.write(network, about, c.COptions(name="network")).items():
-            (folder / Path(path).name).write_bytes(content)
-        rows = array("uint8_t", "images_of_bytes", images.reshape(IMAGES, -1))
-        size = images[0].size
-        (folder / "images.h").write_text(f"{rows}#define images ((const uint8_t (*)[{size}])images_of_bytes)\n")
+        write_sources(network, name, images, folder)
         counter = plugin(folder)
         for processor in processors:
             yield measured_on(processor, name, network, images, folder, counter)
+
+
+def measured_rows(name: str, network: IntegerNetwork) -> Iterator[rows.Line]:
+    """The lines of ``network``, which is called ``name``, by the rows of a camera's frames."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_sources(network, name, load_dataset("sample").test_images[:1], folder)
+        counter = plugin(folder)
+        for processor in PROCESSORS:
+            if processor.name in rows.PROCESSORS:
+                yield from rows.measured(name, processor, folder, counter)
+
+
+def write_sources(network: IntegerNetwork, name: str, images: npt.NDArray[np.uint8], folder: Path) -> None:
+    """Write the C of ``network``, which is called ``name``, and ``images`` into ``folder``."""
+    about = ModelMetadata(name, "int8", CIFAR10_LABELS, 1, 1, "0" * 64, 0.5, 1, {}, "now")
+    for path, content in c.write(network, about, c.COptions(name="network")).items():
+        (folder / Path(path).name).write_bytes(content)
+    values, size = array("uint8_t", "images_of_bytes", images.reshape(-1)), images[0].size
+    (folder / "images.h").write_text(f"{values}#define images ((const uint8_t (*)[{size}])images_of_bytes)\n")
 
 
 def beside_cmsis_nn(lines: Sequence[Line], tree: Path, revision: str) -> Iterator[beside.Line]:
@@ -220,6 +242,9 @@ CHIPS = (
     Chip("STM32F030R8", "M0", "Cortex-M0", 48, 64, 8),
     Chip("STM32F103C8", "M3", "Cortex-M3", 72, 64, 20),
     Chip("STM32F411CE", "M4", "Cortex-M4", 100, 512, 128),
+    Chip("STM32F407VG", "M4", "Cortex-M4", 168, 1024, 192),
+    Chip("STM32F429ZI", "M4", "Cortex-M4", 180, 2048, 256),
+    Chip("STM32F446RE", "M4", "Cortex-M4", 180, 512, 128),
     Chip("STM32H743ZI", "M7", "Cortex-M7", 480, 2048, 1024),
     Chip("STM32N657", "M55", "Cortex-M55", 800, 0, 4200),
     Chip("RP2040 (Raspberry Pi Pico)", "M0+", "Cortex-M0", 133, 2048, 264),

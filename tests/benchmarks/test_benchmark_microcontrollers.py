@@ -8,7 +8,7 @@ import pytest
 from conftest import CHECKOUT
 
 from benchmarks import results_file
-from benchmarks.microcontrollers import beside, cmsis_nn
+from benchmarks.microcontrollers import beside, cmsis_nn, rows
 from benchmarks.microcontrollers import estimate as fit
 from benchmarks.microcontrollers.__main__ import (
     MODELS,
@@ -16,6 +16,7 @@ from benchmarks.microcontrollers.__main__ import (
     Line,
     instructions_table,
     measured,
+    measured_rows,
     memory_table,
     network_called,
     rates_table,
@@ -26,6 +27,7 @@ from cifar_edge.c import estimate
 from cifar_edge.integer import MaxPool
 
 LINES = results_file.read(RESULTS, Line)
+ROWS = results_file.read(rows.RESULTS, rows.Line)
 BESIDE = results_file.read(beside.RESULTS, beside.Line)
 
 
@@ -34,6 +36,22 @@ def test_the_page_has_the_results() -> None:
     assert len(LINES) == len(MODELS) * len(PROCESSORS)
     for table in (instructions_table, memory_table, rates_table):
         assert table(LINES) in page
+    assert len(ROWS) == len(MODELS) * len(rows.PROCESSORS) * len(rows.FRAMES)
+    assert rows.table(ROWS) in page
+
+
+def test_rows_of_a_frame_take_as_long_as_the_network_at_least() -> None:
+    of = {(line.model, line.processor): line.instructions for line in LINES}
+    for line in ROWS:
+        resizing = line.frame - of[line.model, line.processor]
+        assert 0 < resizing < 120 * line.width * line.height
+        assert line.median < line.most < line.last
+
+
+@pytest.mark.parametrize(("taken", "half"), [(1, 1), (2, 4), (3, 8), (5, 16), (10, 32)])
+def test_a_longer_row_needs_a_longer_ring(taken: int, half: int) -> None:
+    """Of 32 rows, one each second, the ninth takes longer than that."""
+    assert rows.half_of_ring([0.5] * 8 + [taken] + [0.5] * 23, 1) == half
 
 
 @pytest.mark.parametrize("name", ["gn-cnn", "gn-cnn-nano"])
@@ -99,3 +117,15 @@ def test_a_processor_is_measured_again() -> None:
     if line.compiler == before.compiler:
         assert abs(line.instructions / before.instructions - 1) < 0.1
     assert (line.kernels, line.state_bytes, line.macs) == (before.kernels, before.state_bytes, before.macs)
+
+
+def test_rows_are_counted_again() -> None:
+    for processor in PROCESSORS:
+        if processor.name in rows.PROCESSORS and (programs := missing(processor)):
+            pytest.skip(f"needs {', '.join(programs)}")
+    emulator = subprocess.run(["qemu-system-arm", "--version"], capture_output=True, text=True, check=True).stdout
+    compiler = subprocess.run(["arm-none-eabi-gcc", "-dumpversion"], capture_output=True, text=True, check=True).stdout
+    if "version 7." not in emulator or not compiler.startswith("12.2"):
+        pytest.skip("counted with qemu 7 and gcc 12.2")
+    again = list(measured_rows("gn-cnn-nano", network_called("gn-cnn-nano")))
+    assert again == [line for line in ROWS if line.model == "gn-cnn-nano"]
