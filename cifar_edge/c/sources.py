@@ -159,4 +159,4 @@ def filled(template: str, values: Mapping[str, str], prefix: str) -> str:
     text = re.sub(r"@([A-Z0-9_]+)@", lambda found: values.get(found[1], found[0]), text)
     text = re.sub(r"\bNETWORK_", f"{prefix.upper()}_", text)
     text = re.sub(r"\bnetwork_", f"{prefix}_", text)
-    return re.sub(r"\bnetwork(\.[ch]\b|\)| C\))", rf"{prefix}\1", text)
+    return re.sub(r"\bnetwork(\.[cho]\b|\)| C\))", rf"{prefix}\1", text)

@@ -1,6 +1,8 @@
 """The self-test in the C of a network, what it says of a defect, and the figures that the report gives."""
 
 import re
+import shlex
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -65,6 +67,27 @@ def test_the_figures_are_those_of_the_compiled_code(network: IntegerNetwork, fol
     (folder / "size.c").write_text(f'#include "gn_cnn.h"\n{size}\n')
     subprocess.run([*(gate.compiler() or []), "-c", "size.c"], cwd=folder, check=True)
     assert f"| `sizeof(gn_cnn_state)` | {figures['state_bytes']:,} |" in (folder / "README.md").read_text()
+
+
+def commands(folder: Path) -> list[list[str]]:
+    """The commands in the README of a folder that need arm-none-eabi-gcc."""
+    lines = re.findall(r"^    (arm-none-eabi-.+)$", (folder / "README.md").read_text(), re.MULTILINE)
+    return [shlex.split(line) for line in lines]
+
+
+def test_the_commands_for_bare_metal(network: IntegerNetwork, folder: Path) -> None:
+    """With the compiler of this computer where there is none for Arm."""
+    (folder / "uart.h").write_text("int uart_print(const char *format, ...);\n")
+    compiles, sizes, tests = commands(folder)
+    arm = all(shutil.which(command[0]) for command in (compiles, sizes))
+    for command in (compiles, tests):
+        here = [*(gate.compiler() or []), *(word for word in command[1:] if not word.startswith("-m"))]
+        subprocess.run(command if arm else here, cwd=folder, check=True)
+    if arm:
+        printed = subprocess.run(sizes, cwd=folder, capture_output=True, text=True, check=True).stdout
+        text, data, bss = map(int, printed.splitlines()[1].split()[:3])
+        assert (data, bss) == (0, 0)
+        assert text == pytest.approx(c.figures(network)["flash_bytes"], rel=0.03)
 
 
 def test_a_class_below_the_threshold_is_not_sure(network: IntegerNetwork, sample: Dataset, tmp_path: Path) -> None:
