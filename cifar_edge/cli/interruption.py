@@ -1,8 +1,9 @@
-"""Lets Ctrl-C and SIGTERM stop a training after its current step."""
+"""Lets Ctrl-C and SIGTERM end a command in order, and stop a training after its current step."""
 
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,6 +13,34 @@ from cifar_edge.cli.verbosity import tell
 from cifar_edge.errors import Interrupted
 
 _SAID = "stopping after this step; once more stops at once"
+
+
+class Terminated(KeyboardInterrupt):
+    """What SIGTERM raises within `terminable`, as Ctrl-C raises KeyboardInterrupt."""
+
+    exit_code = 128 + signal.SIGTERM
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let the first SIGTERM raise `Terminated`, so that what is half written is removed. The second ends the process.
+
+    A handler that the host program has set stays, and so does the default outside the main thread.
+    """
+
+    def handle(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise Terminated
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from cifar_edge.cli import (
     verify_c,
     web,
 )
+from cifar_edge.cli.interruption import Terminated, terminable
 from cifar_edge.cli.narrow import HelpContext
 from cifar_edge.cli.verbosity import error_text, with_options
 from cifar_edge.errors import CifarEdgeError, Interrupted
@@ -55,7 +56,8 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         _prepare_streams()
         try:
-            return super().invoke(ctx)
+            with terminable():
+                return super().invoke(ctx)
         except click.UsageError as error:
             message = error.format_message()  # it may contain a file name from outside
             if fit(message) == message:
@@ -67,6 +69,8 @@ class Commands(click.Group):
             if error.errno == errno.EPIPE:  # the reader of a pipe has gone: click exits silently
                 raise
             text, exit_code = error_text(error), 1
+        except Terminated as error:
+            text, exit_code = "Error: terminated", error.exit_code
         except KeyboardInterrupt:
             text, exit_code = "Error: interrupted", Interrupted.exit_code
         _give_up_unwritable_stdout()

@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,24 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: signal.Sig
     assert lines[-1].endswith("; go on with: cifar-edge train --resume 'runs/my run'")
     assert not (state.parent / ".lock").exists()
     assert len(load_state(state.parent).records) >= 1
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_export_that_is_ended_leaves_nothing(tmp_path: Path, number: signal.Signals, exit_code: int) -> None:
+    with subprocess.Popen(
+        [ENTRY_POINT, "export", "s8-group", "--data", "sample", "--out", tmp_path / "made" / "out"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, number, signal.SIG_DFL),
+    ) as process:
+        while process.poll() is None and not (tmp_path / "made" / ".out.work" / ".lock").exists():
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, stderr = process.communicate()
+    said = {signal.SIGINT: "Error: interrupted", signal.SIGTERM: "Error: terminated"}[number]
+    assert (process.returncode, stderr.splitlines()[-1]) == (exit_code, said)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_first_signal_loses_nothing_and_the_second_stops_at_once(
