@@ -28,7 +28,7 @@ def replacing(path: Path, *, durable: bool = False, called: Path | None = None) 
     are removed by the next process that writes to the folder: see `remove_leftovers`.
 
     Args:
-        path: its folder is made if it is missing.
+        path: its folder is made if it is missing, and removed again on error.
         durable: wait until the file is on the disk, so that a power cut leaves either it or the previous file. Caches
             do not need that.
         called: what errors call the file, where a user does not know it by ``path``.
@@ -37,8 +37,9 @@ def replacing(path: Path, *, durable: bool = False, called: Path | None = None) 
         CifarEdgeError: the operating system refuses the write (such as a full disk, or a read-only folder).
     """
     temporary: Path | None = None
+    made: list[Path] = []
     try:
-        make_folder(path.parent)
+        made = make_folder(path.parent)
         remove_leftovers(path.parent)
         claim, temporary = _claimed(path.parent, path.suffix)
         with claim:
@@ -48,6 +49,7 @@ def replacing(path: Path, *, durable: bool = False, called: Path | None = None) 
             if sys.platform == "win32":
                 claim.close()  # Windows cannot rename an open file
             temporary.replace(path)
+            made = []
         if durable:
             sync_folder(path.parent)
     except OSError as error:
@@ -55,6 +57,9 @@ def replacing(path: Path, *, durable: bool = False, called: Path | None = None) 
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+        for folder in made:
+            with suppress(OSError):  # others have written to it meanwhile
+                folder.rmdir()
 
 
 def _claimed(folder: Path, suffix: str) -> tuple[IO[bytes], Path]:

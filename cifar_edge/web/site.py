@@ -4,11 +4,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from cifar_edge.errors import PageError
-from cifar_edge.files import read_bounded, remove_leftovers, write_bytes
+from cifar_edge.files import read_bounded, remove_leftovers, replacing
 from cifar_edge.messages import display_name
 from cifar_edge.model_file.reading import is_tflite, read_model
 from cifar_edge.runtime.model import load
@@ -43,8 +44,9 @@ def write_site(page: Path, models: Sequence[Path], out: Path) -> Site:
     Args:
         page: the built page (see `cifar_edge.web.build.built_page`).
         models: ``.onnx`` files that keep the edge contract. The first one answers until the visitor chooses another.
-        out: files are replaced atomically; the service worker, by which browsers notice a change, is the last. Models
-            of the earlier page are removed then, so that none is published that was not named.
+        out: files are replaced when all of them are on the disk; the service worker, by which browsers notice a
+            change, is the last. Models of the earlier page are removed then, so that none is published that was not
+            named.
 
     Raises:
         ModelError: a model cannot be loaded (`ContractError`: it violates the contract).
@@ -53,8 +55,9 @@ def write_site(page: Path, models: Sequence[Path], out: Path) -> Site:
     """
     _check_is_ours(out)
     version, files = site_files(page, models)
-    for name, content in files.items():
-        write_bytes(out / name, content)
+    with ExitStack() as staged:
+        for name, content in reversed(files.items()):  # what is entered last is renamed first
+            staged.enter_context(replacing(out / name, durable=True)).write_bytes(content)
     for path in out.iterdir():
         if _NETWORK.fullmatch(path.name) and path.name not in files:
             path.unlink()

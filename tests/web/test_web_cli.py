@@ -4,6 +4,7 @@ What needs a browser is in test_web.py and test_web_parity.py.
 """
 
 import json
+import resource
 import shlex
 import shutil
 from itertools import accumulate
@@ -178,6 +179,30 @@ def test_a_model_that_breaks_the_contract_is_refused(page: Path, tmp_path: Path)
     assert not (tmp_path / "site").exists()
 
 
+def test_a_disk_that_is_full_leaves_no_page_or_the_earlier_one(page: Path, tmp_path: Path) -> None:
+    site = tmp_path / "new" / "site"
+    full = run_on_a_full_disk("gn-cnn", "--out", site)
+    assert full.exit_code == 1
+    assert full.stderr.splitlines()[-1] == f"Error: cannot write {site}/model.onnx: File too large"
+    assert not (tmp_path / "new").exists()
+
+    assert web("gn-cnn-nano", "--out", site).exit_code == 0
+    before = {path.name: path.read_bytes() for path in site.iterdir()}
+    (page / "index.html").write_text("<!doctype html> of a later version")
+    assert run_on_a_full_disk("gn-cnn", "--out", site).exit_code == 1
+    assert {path.name: path.read_bytes() for path in site.iterdir()} == before
+
+
+def run_on_a_full_disk(*arguments: str | Path) -> Result:
+    """`cifar-edge web`, which can write 10 kB to a file and no more."""
+    _, hard = before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+        return web(*arguments)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 def test_without_npm_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -292,6 +317,38 @@ def test_javascript_makes_the_same_pixels_of_every_size(sources: Path, tmp_path:
     sizes = [*((side, side) for side in range(1, 140)), (32, 33), (7, 500), (641, 480), (2500, 2501)]
     noise = [random.integers(0, 256, (height, width, 4), dtype=np.uint8) for width, height in sizes]
     assert_same_pixels(list(map(Image.fromarray, noise)), sources, tmp_path)
+
+
+FIGURES = """
+import { Pace } from "./src/pace.mjs";
+import { ranked } from "./src/scores.mjs";
+
+const card = { labels: ["cat", "dog"], temperature: 1 };
+const rates = [[], [5], [5, 5], [5, 5, 105]].map((ends) => {
+  const pace = new Pace();
+  ends.forEach((end) => pace.add(end, 1));
+  return pace.rate ?? null;
+});
+const answers = [[1, 1], [NaN, 1], [Infinity, 1], [-Infinity, 1]].map((logits) => {
+  try {
+    return ranked(Float32Array.from(logits), card)[0].score;
+  } catch (error) {
+    return error.message;
+  }
+});
+console.log(JSON.stringify({ rates, answers }));
+"""
+
+
+@pytest.mark.network
+def test_the_page_shows_no_figure_that_cannot_be_computed(sources: Path, tmp_path: Path) -> None:
+    """Two frames in one tick of the clock have no rate, and logits that are not finite no scores."""
+    bundle = ["--bundle", "--format=esm", f"--outdir={tmp_path / 'src'}", "--out-extension:.js=.mjs"]
+    run(["npx", "--no-install", "esbuild", "src/scores.ts", "src/pace.ts", *bundle, "--log-level=error"], sources)
+    (tmp_path / "figures.mjs").write_text(FIGURES)
+    shown = json.loads(run(["node", "figures.mjs"], tmp_path))
+    refused = "the network's output is not finite"
+    assert shown == {"rates": [None, None, None, 20.0], "answers": [0.5, refused, refused, refused]}
 
 
 def test_the_fingerprint_covers_what_the_build_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,14 +4,7 @@ import * as ort from "onnxruntime-web/wasm";
 
 import { fetchModelFile } from "./access";
 import { type Card, sizeOf } from "./card";
-
-/** One class of an answer; `score` is its probability. */
-export interface Score {
-  readonly label: string;
-  /** Its place among the labels. */
-  readonly index: number;
-  readonly score: number;
-}
+import { ranked, type Score } from "./scores";
 
 export interface Answer {
   /** Every class, the most probable first. */
@@ -64,14 +57,4 @@ export class Classifier {
     const sure = Math.max(...values) >= (this.card.threshold ?? -Infinity);
     return { scores: ranked(values, this.card), sure, milliseconds };
   }
-}
-
-/** The softmax of the logits at the network's temperature, sorted. */
-export function ranked(logits: Float32Array, { labels, temperature }: Card): Score[] {
-  const best = Math.max(...logits);
-  const weights = Array.from(logits, (logit) => Math.exp((logit - best) / temperature));
-  const total = weights.reduce((sum, weight) => sum + weight, 0);
-  return labels
-    .map((label, index) => ({ label, index, score: weights[index] / total }))
-    .sort((first, second) => second.score - first.score);
 }

@@ -20,9 +20,10 @@ export class Pace {
     return sorted[Math.floor(sorted.length / 2)];
   }
 
-  /** Frames a second; undefined until there were two. */
+  /** Frames a second; undefined until the clock has ticked between two. */
   get rate(): number | undefined {
     const ends = this.#ends;
-    return ends.length < 2 ? undefined : (1000 * (ends.length - 1)) / (ends[ends.length - 1] - ends[0]);
+    const passed = ends[ends.length - 1] - ends[0];
+    return passed > 0 ? (1000 * (ends.length - 1)) / passed : undefined;
   }
 }

@@ -1,8 +1,8 @@
 /** What people see and hear of an answer. */
 
 import { type Card, choice, figures, sizeOf } from "./card";
-import type { Score } from "./classifier";
 import { elements } from "./elements";
+import type { Score } from "./scores";
 import { middleSquare } from "./transform";
 
 /** Milliseconds that each step took. */
