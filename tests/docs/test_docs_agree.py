@@ -8,7 +8,9 @@ import click
 import pytest
 from conftest import CHECKOUT
 
+from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.main import main
+from cifar_edge.errors import MissingExtra
 
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md")), CHECKOUT / "docs" / "demo.sh"]
 OPERATORS = {"|", "||", "&", "&&", ";", ">", ">>", "<"}
@@ -125,3 +127,9 @@ def test_the_check_on_a_device_expects_what_the_card_says() -> None:
     (said,) = re.findall(r"the released int8 gn-cnn on (\d+)\)", (CHECKOUT / "docs" / "deploy.md").read_text())
     (card,) = re.findall(r"the embedded sample[^:]*?(\d+) \(int8\)", (CHECKOUT / "models/gn-cnn/README.md").read_text())
     assert said == card
+
+
+def test_the_readme_installs_an_extra_as_a_command_that_lacks_it_advises() -> None:
+    with pytest.raises(MissingExtra) as caught, needs("train"):
+        raise ImportError("No module named 'torch'")
+    assert f"`{str(caught.value).rpartition('; ')[2]}`" in (CHECKOUT / "README.md").read_text()
