@@ -156,6 +156,13 @@ def test_a_command_that_needs_torch_says_what_to_install(from_wheel: Path, comma
     assert re.fullmatch(r"Error: .*; pip install 'cifar-edge\[train\]'\n", done.stderr)
 
 
+def test_the_wheel_writes_c_without_torch(from_wheel: Path, tmp_path: Path) -> None:
+    """It is compiled there, and compared with the int8 file."""
+    said = succeed(from_wheel / "cifar-edge", "export", "gn-cnn", "--quantize", "--target", "c", cwd=tmp_path)
+    assert said == "c passed: in C gn-cnn.c/ gives the logits of int8, bit for bit, on 750 images\n"
+    assert len(list(tmp_path.glob("runs/*-gn-cnn/export/gn-cnn.c/gn_cnn.h"))) == 1
+
+
 def test_the_wheel_tells_what_is_missing(from_wheel: Path, tmp_path: Path) -> None:
     record = json.loads(succeed(from_wheel / "cifar-edge", "info", "--json", cwd=tmp_path))
     assert record["extras"]["train"]["torch"] is None

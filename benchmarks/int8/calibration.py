@@ -21,9 +21,9 @@ from benchmarks import results_file
 from cifar_edge.cli.loading import data_options, load
 from cifar_edge.errors import CifarEdgeError, ModelError, RecipeError
 from cifar_edge.export.calibration import CALIBRATION_IMAGES, LARGEST, Histogram, least_error_scale
+from cifar_edge.export.integers import quantize
 from cifar_edge.export.parity import Comparison, Logits, compare, torch_logits
-from cifar_edge.export.quantize import quantize
-from cifar_edge.export.targets.onnx import integer_graph
+from cifar_edge.export.targets.onnx_graph import integer_graph
 from cifar_edge.integer import IntegerNetwork
 from cifar_edge.runs.resolve import resolve_run
 from cifar_edge.runs.run import Run
@@ -38,7 +38,7 @@ CODES = LARGEST + 1
 
 Choose = Callable[[Histogram], float]
 Quantize = Callable[..., IntegerNetwork]
-"""`cifar_edge.export.quantize.quantize`, some of its keyword arguments given."""
+"""`cifar_edge.export.integers.quantize`, some of its keyword arguments given."""
 
 
 @dataclass(frozen=True)

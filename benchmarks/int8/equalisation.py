@@ -14,8 +14,8 @@ import torch
 from cifar_edge.cli.loading import data_options, load
 from cifar_edge.errors import CifarEdgeError, ModelError
 from cifar_edge.export.calibration import calibration_images
+from cifar_edge.export.integers import quantize
 from cifar_edge.export.parity import compare, torch_logits
-from cifar_edge.export.quantize import quantize
 from cifar_edge.folding.equalisation import equalised
 from cifar_edge.runs.resolve import resolve_run
 from cifar_edge.training.checkpoint import load_network

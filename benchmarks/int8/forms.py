@@ -24,8 +24,8 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 from benchmarks import results_file
 from cifar_edge.data import load_dataset
 from cifar_edge.export.graphs import TO_NHWC
-from cifar_edge.export.quantize import quantize
-from cifar_edge.export.targets.onnx import integer_graph
+from cifar_edge.export.integers import quantize
+from cifar_edge.export.targets.onnx_graph import integer_graph
 from cifar_edge.files import released
 from cifar_edge.measure.timing import machine, time_alternately
 from cifar_edge.spec import INPUT_NAME, OUTPUT_NAME

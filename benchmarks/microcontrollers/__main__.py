@@ -44,7 +44,7 @@ from cifar_edge import c
 from cifar_edge.c.tables import array
 from cifar_edge.data import load_dataset
 from cifar_edge.errors import ModelError
-from cifar_edge.export.quantize import quantize
+from cifar_edge.export.integers import quantize
 from cifar_edge.files import released
 from cifar_edge.folding.fold import fold
 from cifar_edge.integer import IntegerNetwork

@@ -29,8 +29,8 @@ from cifar_edge.cli.loading import data_options, load
 from cifar_edge.data import load_dataset
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import CifarEdgeError
-from cifar_edge.export.quantize import quantize
-from cifar_edge.export.targets.onnx import integer_graph
+from cifar_edge.export.integers import quantize
+from cifar_edge.export.targets.onnx_graph import integer_graph
 from cifar_edge.files import replacing
 from cifar_edge.folding.gn_cnn import unfitted
 from cifar_edge.measure.processor import cpuinfo, int8_instructions

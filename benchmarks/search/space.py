@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cifar_edge.errors import ModelError
-from cifar_edge.export.quantize import quantize
+from cifar_edge.export.integers import quantize
 from cifar_edge.folding.gn_cnn import unfitted
 from cifar_edge.models.gn_cnn import GnCnn, Layer
 from cifar_edge.models.summary import summarize

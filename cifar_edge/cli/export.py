@@ -17,17 +17,18 @@ from cifar_edge.cli.loading import image_folder_options, load_unseen
 from cifar_edge.cli.own_network import export_own, own_network_options
 from cifar_edge.cli.report import write_own_report
 from cifar_edge.cli.verbosity import note, say, tell
-from cifar_edge.errors import ExportError
-from cifar_edge.files import is_released
+from cifar_edge.errors import ExportError, MissingExtra
+from cifar_edge.files import is_released, zoo
 from cifar_edge.messages import display_name
 from cifar_edge.spec import is_model_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cifar_edge.export.debug import LayerSignal
+    from cifar_edge.export.layer_signals import LayerSignal
     from cifar_edge.export.report import Report
 
+MAX_DROP = 0.5
 LAYERS_NAMED = 3
 """Number of layers, those that lose most, that --debug names last."""
 
@@ -71,7 +72,7 @@ def _stem(context: click.Context, parameter: click.Parameter, value: str | None)
     "--max-drop",
     metavar="POINTS",
     type=float,
-    default=0.5,
+    default=MAX_DROP,
     show_default=True,
     callback=_points,
     help="Percentage points that int8 may lose.",
@@ -142,7 +143,8 @@ def command(
     Int8 is made of the folded network, if the run has one; train and fold make it. The files of each --target compute
     what the integer network does, bit for bit, or with litert the same classes but for a few images; else nothing is
     written. MODEL may also be an int8 file of an export: it is written for each --target, beside the file unless --out
-    says otherwise.
+    says otherwise. That needs no torch; without the extra train the int8 file of a released model is taken for the
+    model.
 
     --network exports a network that is not of this package, by running the Python file that builds it.
 
@@ -162,8 +164,9 @@ def command(
             raise click.UsageError(f"--network exports a network of your own, in place of MODEL; leave out {unfit}.")
         if not quantize:
             raise click.UsageError("--network is exported in int8, which only --quantize makes: add --quantize.")
+    with_images = debug or not all(value is None for value in (data, holdout, keep, other))
     if model is not None and model.endswith(".onnx"):
-        if data is not None or holdout is not None or keep is not None or other is not None or debug:
+        if with_images:
             raise click.UsageError(
                 "An .onnx file is only written in other formats; it takes no data, no threshold and no --debug."
             )
@@ -180,16 +183,26 @@ def command(
         raise click.UsageError("--keep none sets no threshold that --other could judge.")
     if debug and not quantize:
         raise click.UsageError("--debug is about int8, which only --quantize makes.")
-    with needs("train"):
-        from cifar_edge.export.pipeline import export_network
-        from cifar_edge.export.threshold import calibration
-        from cifar_edge.training.checkpoint import load_network
-        from cifar_edge.training.machine import limit_threads
+    options = _target_options(targets, given)
+    try:
+        with needs("train"):
+            from cifar_edge.export.pipeline import export_network
+            from cifar_edge.export.threshold import calibration
+            from cifar_edge.training.checkpoint import load_network
+            from cifar_edge.training.machine import limit_threads
+    except MissingExtra:
+        only_written = set(targets) - {"onnx"} and own["network"] is None and not with_images and max_drop == MAX_DROP
+        file = _released_int8(model) if only_written else None
+        if file is None:
+            raise
+        released, shown = file.parent.name, display_name(str(file))
+        note(f"without the extra train {released} is not quantized anew; its released int8 file is written: {shown}")
+        _export_file(file, out or _default_folder(file, released), targets, given, name, as_json)
+        return
     from cifar_edge.runs.exports import REPORT
     from cifar_edge.runs.resolve import resolve_run
     from cifar_edge.runs.run import RECIPE, Run
 
-    options = _target_options(targets, given)
     if own["network"] is not None:
         report, folder = export_own(
             own,
@@ -255,10 +268,8 @@ def _export_file(
     """Write an exported int8 file for other targets."""
     if not set(targets) - {"onnx"}:
         raise click.UsageError("An .onnx file is written in the format that --target names, such as --target c.")
-    with needs("train"):
-        from cifar_edge.cli.next_step import next_steps
-        from cifar_edge.export.from_file import export_file
-        from cifar_edge.export.report import outcome_line, top
+    from cifar_edge.cli.next_step import next_steps
+    from cifar_edge.export.from_file import export_file
 
     folder = out or file.parent
     written = export_file(file, folder, _target_options(targets, given), name)
@@ -267,17 +278,26 @@ def _export_file(
         say(json.dumps({"folder": str(folder), "targets": records}, indent=2))
         return
     for name, target in written.items():
-        files = ", ".join(dict.fromkeys(top(file) for file in target.files))
         for outcome in target.outcomes:
-            say(outcome_line(name, files, outcome))
+            say(outcome.sentence(name, target.files))
     for line in next_steps(folder, {name: target.files for name, target in written.items()}):
         note(line)
 
 
+def _released_int8(model: str | None) -> Path | None:
+    """The int8 file of the released model that ``model`` means; None if that is a run."""
+    from cifar_edge.export.folder import model_file
+    from cifar_edge.runs.exports import EXPORT
+    from cifar_edge.runs.resolve import resolve_run
+
+    weights = resolve_run(model).path
+    file = zoo() / EXPORT / weights.name / model_file(weights.name, "int8")
+    return file if is_released(weights) and file.is_file() else None
+
+
 def _target_options(targets: "Sequence[str]", given: "Mapping[str, Any]") -> dict[str, Any]:
     """`cifar_edge.export.targets.target_options`; what it refuses was called wrongly."""
-    with needs("train"):
-        from cifar_edge.export.targets import target_options
+    from cifar_edge.export.targets import target_options
 
     try:
         return target_options(targets, given)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from cifar_edge.export.parity import CONCLUSIVE_IMAGES, Comparison
-from cifar_edge.measure.metrics import Estimate
+from cifar_edge.export.parity import Comparison
+from cifar_edge.measure.metrics import CONCLUSIVE_IMAGES, Estimate
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import ExportError
 from cifar_edge.export.calibration import calibration_images
 from cifar_edge.export.fp32 import network_graph, with_pixels
+from cifar_edge.export.integers import quantize as quantize_network
 from cifar_edge.export.parity import Logits, torch_logits
-from cifar_edge.export.quantize import quantize as quantize_network
 from cifar_edge.export.static import quantize_static_graph
-from cifar_edge.export.targets.onnx import integer_graph
+from cifar_edge.export.targets.onnx_graph import integer_graph
 from cifar_edge.folding.fold import without_norms
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.integer import IntegerNetwork

@@ -1,4 +1,4 @@
-"""An exported int8 file, written in another format. Its integers are read from it, so no weights are needed."""
+"""An exported int8 file, written in another format. Its integers are read from it: no weights are needed, nor torch."""
 
 import shutil
 from collections.abc import Mapping
@@ -14,13 +14,14 @@ from cifar_edge.export.targets import ALWAYS, Written, write_targets
 from cifar_edge.files import make_folder, sync_folder, write_bytes
 from cifar_edge.integer import IntegerNetwork
 from cifar_edge.messages import display_name
-from cifar_edge.model_file.reading import read_graph
+from cifar_edge.model_file.reading import read_graph, read_model
 
 
 def export_file(path: Path, out: Path, targets: Mapping[str, Any], stem: str | None = None) -> dict[str, Written]:
     """Write the integer network in the file at ``path`` for each of ``targets`` into the folder ``out``.
 
-    The gate compares them on the images of CIFAR-10 in this package, whatever the classes are.
+    The gate compares them on the images of CIFAR-10 in this package, whatever the classes are; the logits of the file
+    itself, in onnxruntime, stand for those of the network, after they were compared with it as well.
 
     Args:
         path: an int8 ``.onnx`` file of `cifar-edge export`.
@@ -31,6 +32,7 @@ def export_file(path: Path, out: Path, targets: Mapping[str, Any], stem: str | N
     Raises:
         ModelError: there is no such file, or it is damaged.
         ContractError: it is not an integer network.
+        MissingExtra: a package that writes a target is not installed.
         ExportError: a target cannot write it, what it writes exists, or ``out`` cannot be written to.
         GateFailed: the files of a target give other logits; nothing is written.
     """
@@ -44,7 +46,7 @@ def export_file(path: Path, out: Path, targets: Mapping[str, Any], stem: str | N
     sample = load_dataset("sample", size=network.size)
     images = np.concatenate([sample.test_images, sample.train_images])
     stem = stem or stem_of(path.name.removesuffix(".onnx").removesuffix(f".{metadata.precision}"), metadata.model)
-    written = write_targets(targets, network, metadata, images, None, stem)
+    written = write_targets(targets, network, metadata, images, None, stem, exported=read_model(path))
     del written[ALWAYS]
     try:
         _write({name: content for target in written.values() for name, content in target.files.items()}, out)

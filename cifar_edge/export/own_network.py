@@ -30,6 +30,7 @@ from cifar_edge.errors import ExportError
 from cifar_edge.export.calibration import calibration_images
 from cifar_edge.export.conversion import Conversion
 from cifar_edge.export.fp32 import network_graph, with_pixels
+from cifar_edge.export.integers import quantize as quantize_network
 from cifar_edge.export.own_checks import (
     Number,
     channels,
@@ -42,10 +43,9 @@ from cifar_edge.export.own_checks import (
 )
 from cifar_edge.export.parity import Logits, torch_logits
 from cifar_edge.export.pipeline import export_network
-from cifar_edge.export.quantize import quantize as quantize_network
 from cifar_edge.export.report import Report
 from cifar_edge.export.targets import target_options
-from cifar_edge.export.targets.onnx import integer_graph
+from cifar_edge.export.targets.onnx_graph import integer_graph
 from cifar_edge.folding.batch_norm import with_batch_norm, without_batch_norm
 from cifar_edge.folding.network import BatchNormNetwork
 from cifar_edge.folding.trace import trace

@@ -9,13 +9,11 @@ import torch
 from torch import nn
 
 from cifar_edge.errors import GateFailed
-from cifar_edge.measure.metrics import Estimate, accuracy_difference
+from cifar_edge.measure.metrics import CONCLUSIVE_IMAGES, Estimate, accuracy_difference
 from cifar_edge.models.pixels import PixelNetwork
 
 FP32_TOLERANCE = 1e-4
 """Largest difference of a logit in fp32; it allows for another order of summation, and nothing else."""
-CONCLUSIVE_IMAGES = 5000
-"""With fewer images, a paired confidence interval is too wide to say "passed"."""
 
 Verdict = Literal["passed", "undecided"]
 

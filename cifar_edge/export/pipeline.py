@@ -11,11 +11,10 @@ from torch import nn
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import ExportError
 from cifar_edge.export.conversion import Conversion, Convert, conversions, has_integers
-from cifar_edge.export.debug import LayerSignal, layer_signals
 from cifar_edge.export.folder import REPORT_TEXT, model_file, replacing_export
 from cifar_edge.export.graphs import serialize
+from cifar_edge.export.layer_signals import LayerSignal, layer_signals
 from cifar_edge.export.parity import (
-    CONCLUSIVE_IMAGES,
     Comparison,
     Logits,
     Verdict,
@@ -28,7 +27,7 @@ from cifar_edge.export.report import Report, Row, TargetGate
 from cifar_edge.export.targets import ALWAYS, TARGETS, Written, write_targets
 from cifar_edge.export.threshold import Calibration, Chosen, choose
 from cifar_edge.folding.fold import can_fold
-from cifar_edge.measure.metrics import Estimate, accuracy
+from cifar_edge.measure.metrics import CONCLUSIVE_IMAGES, Estimate, accuracy
 from cifar_edge.measure.timing import Timing, machine, time_alternately
 from cifar_edge.messages import listed
 from cifar_edge.runs.exports import REPORT

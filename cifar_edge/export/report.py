@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from cifar_edge.export.accuracy_drop import AccuracyDrop
-from cifar_edge.export.parity import CONCLUSIVE_IMAGES, Comparison, Verdict, judge_int8
+from cifar_edge.export.parity import Comparison, Verdict, judge_int8
 from cifar_edge.export.targets.gate import Outcome
 from cifar_edge.export.threshold import Chosen
-from cifar_edge.measure.metrics import Estimate
+from cifar_edge.measure.metrics import CONCLUSIVE_IMAGES, Estimate
 from cifar_edge.measure.timing import LARGE_BATCH, Timing
 from cifar_edge.spec import Precision
 
@@ -199,7 +199,7 @@ class Report:
     def _others(self) -> list[str]:
         """A line for each program that reads the files of a target, for files that are not in the table."""
         return [
-            outcome_line(name, ", ".join(dict.fromkeys(top(file) for file in self.targets[name])), outcome)
+            outcome.sentence(name, self.targets[name])
             for name, gate in self.target_gates.items()
             for outcome in gate.outcomes
         ] + [
@@ -224,26 +224,6 @@ class Report:
             f"{self.max_drop:g} allowed), {each.agreement:.2%} keep their class"
             for reference, each in gates
         ] + accuracy_drop.limits()
-
-
-def top(file: str) -> str:
-    """``file``, or the folder that it lies in."""
-    folder, slash, _ = file.partition("/")
-    return folder + slash
-
-
-def outcome_line(target: str, files: str, outcome: Outcome) -> str:
-    """How the ``files`` of a target compare with int8 in one program."""
-    if outcome.agreement is None:
-        return f"{target}: {files} was not compared here in {outcome.runner}: {outcome.not_compared}"
-    passed = f"{target} passed: in {outcome.runner} {files}"
-    if outcome.exact:
-        return f"{passed} gives the logits of int8, bit for bit, on {outcome.images:,} images"
-    kept = f"{passed} keeps the class of {outcome.agreement:.2%} of {outcome.images:,} images"
-    if outcome.float_agreement is not None:
-        program, int8 = outcome.float_agreement
-        kept += f", no worse than int8 (of the network before rounding: {program:.2%}, int8 {int8:.2%})"
-    return kept if outcome.drop is None else f"{kept}, and loses {100 * outcome.drop:+.2f} percentage points"
 
 
 def _verdict(comparison: Comparison, max_drop: float, reference: str) -> str:

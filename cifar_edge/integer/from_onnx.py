@@ -1,7 +1,7 @@
 """Reading an integer network from the int8 file that it was written to.
 
-The nodes are read in their order, as `cifar_edge.export.targets.onnx` writes them. The two branches of a residual begin
-at an activation that both read, and end in an Add.
+The nodes are read in their order, as `cifar_edge.export.targets.onnx_graph` writes them. The two branches of a residual
+begin at an activation that both read, and end in an Add.
 """
 
 import os

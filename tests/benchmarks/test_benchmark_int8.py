@@ -14,9 +14,9 @@ from benchmarks.int8.calibration import ACTIVATIONS, WEIGHTS, least_divergence, 
 from benchmarks.int8.forms import float_logits, integer_operators, nodes_run, session, tied, uint8_logits
 from cifar_edge.data import Dataset
 from cifar_edge.export.calibration import Histogram
+from cifar_edge.export.integers import quantize
 from cifar_edge.export.parity import Logits, compare, torch_logits
-from cifar_edge.export.quantize import quantize
-from cifar_edge.export.targets.onnx import integer_graph
+from cifar_edge.export.targets.onnx_graph import integer_graph
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.spec import INPUT_NAME
 

@@ -18,7 +18,7 @@ from benchmarks.search import space as search_space
 from benchmarks.search.results import Row
 from cifar_edge.data import Dataset
 from cifar_edge.errors import DataError, ModelError
-from cifar_edge.export.quantize import quantize
+from cifar_edge.export.integers import quantize
 from cifar_edge.folding.fold import fold
 from cifar_edge.models.gn_cnn import (
     EARLIER_GN_CNN_LAYERS,

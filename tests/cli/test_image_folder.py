@@ -23,9 +23,9 @@ from cifar_edge.export.calibration import calibration_images
 from cifar_edge.export.conversion import conversions
 from cifar_edge.export.fp32 import network_graph
 from cifar_edge.export.graphs import serialize
-from cifar_edge.export.quantize import quantize
+from cifar_edge.export.integers import quantize
 from cifar_edge.export.static import quantize_static_graph
-from cifar_edge.export.targets.onnx import integer_graph
+from cifar_edge.export.targets.onnx_graph import integer_graph
 from cifar_edge.folding.fold import can_fold, fold
 from cifar_edge.models import MODELS, build
 from cifar_edge.runs.dataset import Fingerprints

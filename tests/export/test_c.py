@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from cifar_edge.c import gate
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset
-from cifar_edge.export.quantize import quantize
+from cifar_edge.export.integers import quantize
 from cifar_edge.export.targets import TARGETS, target_options
 from cifar_edge.files import released
 from cifar_edge.integer import (

@@ -11,7 +11,7 @@ from export_helpers import build_folded
 
 from cifar_edge import c
 from cifar_edge.data import Dataset
-from cifar_edge.export.quantize import quantize
+from cifar_edge.export.integers import quantize
 from cifar_edge.export.targets import TARGETS
 from cifar_edge.files import released
 from cifar_edge.integer import IntegerNetwork

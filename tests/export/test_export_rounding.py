@@ -13,8 +13,8 @@ from torch import nn
 
 from cifar_edge.data import Dataset
 from cifar_edge.export.calibration import kernel_order
+from cifar_edge.export.integers import quantize
 from cifar_edge.export.parity import compare, torch_logits
-from cifar_edge.export.quantize import quantize
 from cifar_edge.export.rounding import round_to_fit
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.integer import Conv

@@ -12,7 +12,7 @@ from export_helpers import NETWORKS, answers, snr_db
 from torch import nn
 
 from cifar_edge.data import Dataset, load_dataset
-from cifar_edge.export.quantize import quantize
+from cifar_edge.export.integers import quantize
 from cifar_edge.export.targets import TARGETS, litert, target_options, write_targets
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.integer import AveragePool, Conv, IntegerNetwork, Linear, Quantization, Residual

@@ -14,12 +14,12 @@ from torch import nn
 
 from cifar_edge.data import Dataset
 from cifar_edge.export.calibration import Histogram, least_error_scale
-from cifar_edge.export.debug import layer_signals
 from cifar_edge.export.fp32 import network_graph, with_pixels
 from cifar_edge.export.graphs import serialize
+from cifar_edge.export.integers import quantize
+from cifar_edge.export.layer_signals import layer_signals
 from cifar_edge.export.parity import compare, torch_logits
-from cifar_edge.export.quantize import quantize
-from cifar_edge.export.targets.onnx import integer_graph
+from cifar_edge.export.targets.onnx_graph import integer_graph
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.integer import IntegerNetwork
 from cifar_edge.models.summary import summarize

@@ -19,7 +19,7 @@ from cifar_edge.data import Dataset
 from cifar_edge.errors import CifarEdgeError, ExportError
 from cifar_edge.export.fp32 import network_graph, with_pixels
 from cifar_edge.export.graphs import serialize
-from cifar_edge.export.quantize import quantize
+from cifar_edge.export.integers import quantize
 from cifar_edge.export.targets import TARGETS, target_options, write_targets
 from cifar_edge.folding.traced import fold_network
 from cifar_edge.integer import Conv, IntegerNetwork

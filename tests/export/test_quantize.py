@@ -30,9 +30,9 @@ from cifar_edge.export.calibration import (
 )
 from cifar_edge.export.float_network import FloatLayer, float_layers
 from cifar_edge.export.graphs import serialize
+from cifar_edge.export.integers import quantize
 from cifar_edge.export.parity import compare, torch_logits
-from cifar_edge.export.quantize import quantize
-from cifar_edge.export.targets.onnx import integer_graph
+from cifar_edge.export.targets.onnx_graph import integer_graph
 from cifar_edge.folding.layers import Residual as FloatResidual
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.integer import PIXELS, AveragePool, Conv, IntegerNetwork, Layer, Linear, MaxPool, Quantization, Residual

@@ -16,7 +16,6 @@ from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset
 from cifar_edge.errors import CannotRun, ExportError, GateFailed
 from cifar_edge.export.pipeline import export_network
-from cifar_edge.export.report import outcome_line
 from cifar_edge.export.targets import TARGETS, Target, target_options, write_targets
 from cifar_edge.export.targets.gate import Outcome, Runner, Tolerance
 from cifar_edge.integer import AveragePool, IntegerNetwork, Linear, Quantization
@@ -181,7 +180,7 @@ def test_a_program_is_no_worse_if_it_is_as_near_the_network_before_rounding(
     assert outcome.agreement == 1 - 20 / 250
     assert outcome.float_agreement == (0.96, 0.96)
     assert "92.00% of 250 images, no worse than int8 (of the network before rounding: 96.00%, int8 96.00%)" in (
-        outcome_line("json", "means.json", outcome)
+        outcome.sentence("json", ["means.json"])
     )
     with pytest.raises(GateFailed, match=r"and 92\.00% get that of the network before rounding, 100\.00% by int8"):
         write_targets(options("json"), network, ABOUT, images, labels, float_classes=integers.argmax(axis=1))

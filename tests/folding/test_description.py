@@ -19,9 +19,9 @@ from torch import nn
 from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.errors import ModelError
 from cifar_edge.export.calibration import calibration_images
+from cifar_edge.export.integers import quantize
 from cifar_edge.export.parity import torch_logits
 from cifar_edge.export.pipeline import export_network
-from cifar_edge.export.quantize import quantize
 from cifar_edge.folding.batch_norm import with_batch_norm, without_batch_norm
 from cifar_edge.folding.description import build, describe
 from cifar_edge.folding.fold import fold, without_norms

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cifar_edge.data import Dataset
-from cifar_edge.export.quantize import quantize
+from cifar_edge.export.integers import quantize
 from cifar_edge.folding.equalisation import equalised
 from cifar_edge.folding.layers import Residual
 from cifar_edge.folding.network import FoldedNetwork

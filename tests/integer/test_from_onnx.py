@@ -12,8 +12,8 @@ from onnx import ModelProto
 from cifar_edge.data import Dataset
 from cifar_edge.errors import CifarEdgeError, ContractError, ModelError
 from cifar_edge.export.graphs import serialize
-from cifar_edge.export.quantize import quantize
-from cifar_edge.export.targets.onnx import integer_graph
+from cifar_edge.export.integers import quantize
+from cifar_edge.export.targets.onnx_graph import integer_graph
 from cifar_edge.files import released
 from cifar_edge.integer import IntegerNetwork
 from cifar_edge.runtime.model import load

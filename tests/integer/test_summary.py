@@ -12,8 +12,8 @@ from cifar_edge import c
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset
 from cifar_edge.export.graphs import serialize
-from cifar_edge.export.quantize import quantize
-from cifar_edge.export.targets.onnx import integer_graph
+from cifar_edge.export.integers import quantize
+from cifar_edge.export.targets.onnx_graph import integer_graph
 from cifar_edge.files import released
 from cifar_edge.folding.gn_cnn import unfitted
 from cifar_edge.folding.network import FoldedNetwork

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from cifar_edge.c import COptions
 from cifar_edge.c import run as run_c
 from cifar_edge.errors import ExportError
-from cifar_edge.export.folder import renamed
+from cifar_edge.export.folder import model_file, renamed
 from cifar_edge.export.targets import c, litert, onnx
 from cifar_edge.export.targets.gate import GATE_IMAGES, Files, Images, Outcome, Reference, Runner, Tolerance, check
 from cifar_edge.integer import IntegerNetwork
@@ -115,6 +115,7 @@ def write_targets(
     labels: npt.NDArray[np.integer] | None,
     stem: str | None = None,
     float_classes: npt.NDArray[np.integer] | None = None,
+    exported: bytes | None = None,
 ) -> dict[str, Written]:
     """The files of ``network`` for `ALWAYS` and for ``targets``: target -> its files.
 
@@ -129,11 +130,14 @@ def write_targets(
         labels: their true classes, ``[n]``; None if they are not known, and accuracy is not compared.
         stem: what the files are called by; None for the name of the model.
         float_classes: classes of the images by the network before rounding, ``[n]``; None if it is not at hand.
+        exported: the file of `ALWAYS`, if ``network`` was read from it; None writes one.
 
     Raises:
+        MissingExtra: a package that writes a target is not installed.
         ExportError: a target cannot write a layer of the network, or two targets write files of the same name.
         GateFailed: the files of a target give other logits than its gate allows.
     """
+    there = {} if exported is None else {ALWAYS: {model_file(metadata.model, metadata.precision): exported}}
     written: dict[str, Written] = {}
 
     @cache
@@ -144,9 +148,10 @@ def write_targets(
     for name, options in ({ALWAYS: TARGETS[ALWAYS].options()} | dict(targets)).items():
         target = TARGETS[name]
         try:
-            files = renamed(target.write(network, metadata, options), metadata.model, stem or metadata.model)
+            files: Files = there.get(name) or target.write(network, metadata, options)
         except TypeError as error:  # a layer that the format has no form for
             raise ExportError(f"the target {name} cannot write this network: {error}") from error
+        files = renamed(files, metadata.model, stem or metadata.model)
         taken = {file for others in written.values() for file in others.files} & files.keys()
         if taken:
             raise ExportError(f"two targets write {', '.join(sorted(taken))}; export them into two folders")

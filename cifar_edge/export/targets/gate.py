@@ -1,6 +1,6 @@
 """The gate of a target: its files, run by each program that is to read them, against the integer network."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_edge.errors import CannotRun, GateFailed
-from cifar_edge.export.parity import CONCLUSIVE_IMAGES
-from cifar_edge.measure.metrics import Estimate, accuracy, accuracy_difference
+from cifar_edge.measure.metrics import CONCLUSIVE_IMAGES, Estimate, accuracy, accuracy_difference
 
 Files: TypeAlias = Mapping[str, bytes]
 """File name -> content. The files of a target may lie in a folder: ``gn-cnn.c/gn_cnn.h``."""
@@ -83,6 +82,26 @@ class Outcome:
     drop: float | None = None
     float_agreement: tuple[float, float] | None = None
     not_compared: str | None = None
+
+    def sentence(self, target: str, files: Iterable[str]) -> str:
+        """How the ``files`` of ``target`` compare with int8, for people to read."""
+        named = ", ".join(dict.fromkeys(_top(file) for file in files))
+        if self.agreement is None:
+            return f"{target}: {named} was not compared here in {self.runner}: {self.not_compared}"
+        passed = f"{target} passed: in {self.runner} {named}"
+        if self.exact:
+            return f"{passed} gives the logits of int8, bit for bit, on {self.images:,} images"
+        kept = f"{passed} keeps the class of {self.agreement:.2%} of {self.images:,} images"
+        if self.float_agreement is not None:
+            program, int8 = self.float_agreement
+            kept += f", no worse than int8 (of the network before rounding: {program:.2%}, int8 {int8:.2%})"
+        return kept if self.drop is None else f"{kept}, and loses {100 * self.drop:+.2f} percentage points"
+
+
+def _top(file: str) -> str:
+    """``file``, or the folder that it lies in."""
+    folder, slash, _ = file.partition("/")
+    return folder + slash
 
 
 @dataclass(frozen=True, slots=True)
