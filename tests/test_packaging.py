@@ -12,9 +12,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from conftest import CHECKOUT
 
 from cifar_edge import Classifier, __version__
+from cifar_edge.cli.main import main
 from cifar_edge.files import released
 from cifar_edge.web.build import built_page
 from cifar_edge.web.site import write_site
@@ -80,8 +82,9 @@ def test_only_cifar_edge_is_installed(sdist_and_wheel: tuple[Path, Path]) -> Non
 
 
 def left_out(name: str) -> bool:
-    """Whether a wheel lacks a file of the zoo: the reference networks, and fp32 but of the default model."""
-    return "/s8-" in name or (name.endswith(".fp32.onnx") and not name.endswith("/gn-cnn.fp32.onnx"))
+    """Whether a wheel lacks a file of the zoo: reference networks, fp32, and networks with norms but the default."""
+    with_norms = name.endswith("/model.safetensors") and name != "models/gn-cnn/model.safetensors"
+    return "/s8-" in name or name.endswith(".fp32.onnx") or with_norms
 
 
 def test_the_zoo_of_the_wheel_is_that_of_the_checkout_but_for_what_benchmarks_need(
@@ -103,15 +106,27 @@ def test_the_zoo_of_the_wheel_is_that_of_the_checkout_but_for_what_benchmarks_ne
 
 
 def test_the_wheel_is_small(sdist_and_wheel: tuple[Path, Path]) -> None:
-    """The models need half of it, the sample 1.3 MB; without the page, which `make wheel` adds."""
-    assert sdist_and_wheel[1].stat().st_size < 3_300_000
+    """The models need 0.8 MB of it, the sample 0.6; without the page, which `make wheel` adds."""
+    assert sdist_and_wheel[1].stat().st_size < 2_000_000
+
+
+def test_the_sample_of_the_wheel_has_all_test_images_and_a_fifth_of_the_others(
+    from_wheel: Path, tmp_path: Path
+) -> None:
+    said = succeed(from_wheel / "cifar-edge", "data", "--data", "sample", cwd=tmp_path)
+    assert said.startswith("cifar10-sample: 100 training and 250 test images, 32x32 RGB\n")
+    evaluated = json.loads(
+        succeed(from_wheel / "cifar-edge", "evaluate", "gn-cnn", "--data", "sample", "--json", cwd=tmp_path)
+    )
+    here = CliRunner().invoke(main, ["evaluate", "gn-cnn", "--data", "sample", "--json"])
+    assert evaluated["accuracy"] == json.loads(here.stdout)["accuracy"]
 
 
 def test_what_a_wheel_lacks_is_said(from_wheel: Path, tmp_path: Path) -> None:
     for model, said in {
         "s8-group": "s8-group is not in this wheel, which has no reference networks; ",
         "s8-group.int8": "s8-group is not in this wheel, which has no reference networks; ",
-        "gn-cnn-max.fp32": "gn-cnn-max.fp32 is not in this wheel, which has the int8 file only; ",
+        "gn-cnn.fp32": "gn-cnn.fp32 is not in this wheel, which has the int8 file only; ",
     }.items():
         done = run(from_wheel / "cifar-edge", "evaluate", model, "--data", "sample", cwd=tmp_path)
         assert (done.returncode, done.stdout) == (1, "")

@@ -48,11 +48,11 @@ def command(models: tuple[str, ...], threads: int, batch: int, engines: tuple[st
     Measured are the latency of one image (session.run of the runtime on a ready array, and Classifier.predict), the
     throughput on a large batch, and session creation and peak memory of a fresh process. All models take turns.
 
-    MODEL is a released name (gn-cnn; for one of its files gn-cnn.fp32), a run, a folder or an .onnx or .tflite file.
+    MODEL is a released name (gn-cnn; for one of its files gn-cnn.int8), a run, a folder or an .onnx or .tflite file.
     Without it, both precisions of the model of predict are measured, int8 alone with --engine c. A .tflite file runs in
     LiteRT.
 
-    Example: cifar-edge benchmark gn-cnn.fp32 gn-cnn.int8 --threads 2
+    Example: cifar-edge benchmark gn-cnn gn-cnn-nano --threads 2
     """
     from cifar_edge.data import load_dataset
     from cifar_edge.measure.benchmark import benchmark

@@ -62,7 +62,7 @@ def command(
     The accuracy is printed with its 95 % interval, then for each class, then the confusion matrix. With --other, a
     table of thresholds on the largest logit follows: how many test images each keeps, how many of DIR it refuses.
 
-    MODEL is a released name (gn-cnn; for one of its files gn-cnn.fp32), a run, a folder or an .onnx or .tflite file;
+    MODEL is a released name (gn-cnn; for one of its files gn-cnn.int8), a run, a folder or an .onnx or .tflite file;
     without it, the model that predict takes. If its run was trained on an image folder, the test images are those of
     that folder, unless --data is given.
 

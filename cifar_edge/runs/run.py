@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cifar_edge.errors import ModelError, RecipeError, TrainingError
-from cifar_edge.files import read_bounded, write_text
+from cifar_edge.files import is_released, read_bounded, write_text
 from cifar_edge.messages import reason
 from cifar_edge.runs.exports import EXPORT, Export
 from cifar_edge.runs.lock import is_held
@@ -231,8 +231,13 @@ class Run:
         write_text(self.path / name, to_csv(records), durable=durable)
 
     def weights(self, *, folded: bool = False) -> Path:
-        """Path of the safetensors file of the network as trained, or folded. The file may be missing."""
-        return self.path / (FOLDED_WEIGHTS if folded else WEIGHTS)
+        """Path of the safetensors file of the network as trained, or folded. The file may be missing.
+
+        Of some released models a wheel has the folded network alone, which then stands for both.
+        """
+        trained = self.path / WEIGHTS
+        alone = is_released(self.path) and not path_is(Path.is_file, trained)
+        return self.path / FOLDED_WEIGHTS if folded or alone else trained
 
     def network(self) -> NamedNetwork:
         """The network, as the header of the weights names it. The weights are not read.

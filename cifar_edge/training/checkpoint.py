@@ -171,7 +171,7 @@ def load_network(model: str | os.PathLike[str]) -> TrainedNetwork:
     weights = read_weights(path)
     network = network_of(weights, path)
     folded, folded_sha256 = None, ""
-    if folded_path.exists():
+    if folded_path != path and folded_path.exists():
         folded_weights = read_weights(folded_path)
         folded, folded_sha256 = _folded_of(folded_weights, folded_path, network, weights), folded_weights.sha256
     data, summary = run.data, run.summary

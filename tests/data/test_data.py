@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -280,8 +281,26 @@ def test_sample_is_real_balanced_and_apart(sample: Dataset) -> None:
 
 def test_sample_is_small() -> None:
     sizes = [path.stat().st_size for path in FOLDER.iterdir() if path.is_file()]
-    assert max(sizes) < 900_000
-    assert sum(sizes) < 1_350_000
+    assert max(sizes) < 700_000
+    assert sum(sizes) < 1_260_000
+
+
+def test_without_the_sheet_that_a_wheel_leaves_out_it_has_fewer_training_images(
+    sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(FOLDER, tmp_path / "sample", ignore=shutil.ignore_patterns("more.webp"))
+    monkeypatch.setattr("cifar_edge.data.sample.FOLDER", folder)
+    few = load_dataset("sample")
+    assert np.bincount(few.train_labels).tolist() == [10] * 10
+    assert {image.tobytes() for image in few.train_images} < {image.tobytes() for image in sample.train_images}
+    assert np.array_equal(few.test_images, sample.test_images)
+    assert few.source == "embedded sample of 100 training and 250 test images"
+
+
+def test_a_pillow_without_webp_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("PIL.features.check", lambda feature: feature != "webp")
+    with pytest.raises(DataError, match="is WebP, which this Pillow was built without; install Pillow from a wheel"):
+        load_dataset("sample")
 
 
 def test_location(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

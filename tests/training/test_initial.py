@@ -1,5 +1,6 @@
 """A training that begins with a folded network: animals and vehicles, from the released gn-cnn."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from conftest import RunCommand
 from cifar_edge.data import Dataset
 from cifar_edge.errors import Interrupted, ModelError, RecipeError, TrainingError
 from cifar_edge.export.pipeline import export_network
+from cifar_edge.files import released
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.models.summary import count_parameters
 from cifar_edge.runs.recipe import Recipe
@@ -49,6 +51,22 @@ def test_it_begins_with_what_the_released_network_knows(kinds: Dataset) -> None:
     assert (
         accuracy_of(logits_of(network, torch.from_numpy(kinds.test_images)), torch.from_numpy(kinds.test_labels)) > 0.9
     )
+
+
+def test_a_wheel_has_of_some_networks_the_folded_form_alone(
+    kinds: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = torch.from_numpy(kinds.test_images[:20])
+    whole = load_network("gn-cnn-nano")
+    left_out = shutil.ignore_patterns("model.safetensors")
+    shutil.copytree(released("models/gn-cnn-nano"), tmp_path / "models" / "gn-cnn-nano", ignore=left_out)
+    monkeypatch.setattr("cifar_edge.files._ZOO_IN_WHEEL", tmp_path)
+    alone, beginning = load_network("gn-cnn-nano"), folded_beginning("gn-cnn-nano", "gn-cnn-nano")
+    assert whole.folded is not None
+    assert alone.folded is None
+    for network in (alone.network, beginning):
+        assert torch.equal(logits_of(network, images), logits_of(whole.folded, images))
+    assert (alone.name, alone.labels, alone.sha256) == (whole.name, whole.labels, whole.folded_sha256)
 
 
 def test_the_run_has_one_network_without_norms(run: Path, kinds: Dataset) -> None:

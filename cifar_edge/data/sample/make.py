@@ -1,56 +1,69 @@
 """Make the embedded sample from CIFAR-10: `python -m cifar_edge.data.sample.make`.
 
 It has the first 50 images of each class of the original training set, and the first 25 of each class of the original
-test set. The same data gives the same pixels; the bytes of a PNG depend on Pillow's zlib.
+test set. The same data gives the same pixels; the bytes of a WebP depend on Pillow's libwebp.
 """
 
 import io
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from cifar_edge.data import load_dataset
 from cifar_edge.data.dataset import Arrays, Images, Labels
-from cifar_edge.data.sample import FOLDER, RECORD, SPLITS, TILES_A_ROW
+from cifar_edge.data.sample import FOLDER, RECORD, SHEETS, TILES_A_ROW, sheet_path
 from cifar_edge.files import write_bytes, write_text
 from cifar_edge.runs.dataset import Fingerprints
 
-PER_CLASS = {"train": 50, "test": 25}
+UInt8 = np.ndarray[Any, np.dtype[np.uint8]]
 
 
-def first_of_each_class(labels: Labels, count: int) -> list[list[int]]:
-    """For each class, the positions of its first ``count`` images."""
-    return [np.flatnonzero(labels == number)[:count].tolist() for number in range(int(labels.max()) + 1)]
+def of_each_class(labels: Labels, which: slice) -> list[list[int]]:
+    """For each class, the positions of these of its images."""
+    return [np.flatnonzero(labels == number)[which].tolist() for number in range(int(labels.max()) + 1)]
 
 
 def sheet(images: Images) -> bytes:
-    """Images uint8 ``[N, 32, 32, 3]`` as one grey PNG: see `cifar_edge.data.sample`."""
-    red, green, blue = np.moveaxis(images, -1, 0)
-    planes = np.stack([green, red - green, blue - green])  # uint8: modulo 256
-    tiles = planes.reshape(3, -1, TILES_A_ROW, 32, 32).swapaxes(2, 3)
+    """Images uint8 ``[N, 32, 32, 3]`` as tiles of one lossless WebP."""
+    tiles = images.reshape(-1, TILES_A_ROW, 32, 32, 3).swapaxes(1, 2)
     content = io.BytesIO()
-    Image.fromarray(tiles.reshape(-1, TILES_A_ROW * 32)).save(content, "PNG", optimize=True)
+    most_effort = {"quality": 100, "method": 6}
+    Image.fromarray(tiles.reshape(-1, TILES_A_ROW * 32, 3)).save(content, "WEBP", lossless=True, **most_effort)
     return content.getvalue()
 
 
 def main() -> None:
-    """Write both sheets and ``sample.json`` into the folder of this file."""
+    """Write the sheets and ``sample.json`` into the folder of this file."""
     dataset = load_dataset(report=print)
+    splits = {
+        "train": (dataset.train_images, dataset.train_labels),
+        "more": (dataset.train_images, dataset.train_labels),
+        "test": (dataset.test_images, dataset.test_labels),
+    }
     record: dict[str, Mapping[str, object]] = {}
-    arrays = []
-    for split in SPLITS:
-        images = getattr(dataset, f"{split}_images")
-        labels = getattr(dataset, f"{split}_labels")
-        by_class = first_of_each_class(labels, PER_CLASS[split])
-        write_bytes(FOLDER / f"{split}.png", sheet(images[np.concatenate(by_class)]))
-        record[split] = dict(zip(dataset.labels, by_class, strict=True))
-        chosen = np.sort(np.concatenate(by_class))
-        arrays += [images[chosen], labels[chosen].astype(np.uint8)]
-    record["sha256"] = asdict(Fingerprints.of(Arrays(*arrays)))
+    chosen: dict[str, list[int]] = {}
+    for name, (images, labels) in splits.items():
+        by_class = of_each_class(labels, SHEETS[name])
+        chosen[name] = [index for indices in by_class for index in indices]
+        write_bytes(sheet_path(name), sheet(images[chosen[name]]))
+        record[name] = dict(zip(dataset.labels, by_class, strict=True))
+    test = _arrays(*splits["test"], chosen["test"])
+    few = Fingerprints.of(Arrays(*_arrays(*splits["train"], chosen["train"]), *test))
+    all_of_it = Fingerprints.of(Arrays(*_arrays(*splits["train"], chosen["train"] + chosen["more"]), *test))
+    record["sha256"] = {
+        "train": {"train_images": few.train_images, "train_labels": few.train_labels},
+        "train and more": {"train_images": all_of_it.train_images, "train_labels": all_of_it.train_labels},
+        "test": {"test_images": few.test_images, "test_labels": few.test_labels},
+    }
     write_text(FOLDER / RECORD, _to_json(record))
+
+
+def _arrays(images: Images, labels: Labels, chosen: Sequence[int]) -> tuple[Images, UInt8]:
+    order = sorted(chosen)
+    return images[order], labels[order].astype(np.uint8)
 
 
 def _to_json(record: Mapping[str, Mapping[str, object]]) -> str:
