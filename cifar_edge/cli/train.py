@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from cifar_edge.runs.recipe import Recipe
     from cifar_edge.runs.summary import RunSummary
     from cifar_edge.training.callbacks import Callbacks
+    from cifar_edge.training.state import RunState
 
 
 @click.command("train")
@@ -151,6 +153,7 @@ def command(
         raise click.UsageError("--set changes the recipe of one network; give another with --model.")
     if name is not None and (Path(name).name != name or name in {"", ".", ".."}):
         raise click.BadParameter(f"{name!r} is not a folder's name.", param_hint="--name")
+    from cifar_edge.data.load import DATA_VARIABLE
     from cifar_edge.runs.run import Run
 
     with needs("train"):
@@ -183,6 +186,8 @@ def command(
             teacher_folders(recipe)  # as with the device
             folder = Path("runs", name or f"{datetime.now():%Y%m%d-%H%M%S}-{recipe.model}")
             Run(folder).check_new()
+            if data is None and not os.environ.get(DATA_VARIABLE):
+                note("training on CIFAR-10; for images of your own, a folder a class, give --data DIR")
             dataset = load(data, offline, holdout, strict, recipe.size, recipe.source_size)
             recipe = with_budget(recipe, options, len(dataset.train_labels) - recipe.holdout)
             if dataset.folder is not None:
@@ -263,9 +268,9 @@ def go_on(
         page = folder / REPORT_PAGE
         return folder, summary, page if page.exists() else None
     state = load_state(folder)
-    recipe, done = state.recipe, f"{len(state.records)} epochs are done"
+    recipe = state.recipe
     dataset = load(state.data, recipe)
-    note(f"going on with {recipe.model} on {dataset.name} in {folder}; {done}")
+    note(f"going on with {recipe.model} on {dataset.name} in {folder}; {_done(state)}")
     has_log = any(folder.glob("events.out.tfevents.*"))
     written = folder_to_write(folder)
     with (
@@ -275,6 +280,13 @@ def go_on(
     ):
         summary = resume(written, dataset, device=device, callbacks=callbacks)
     return folder, summary, write_own_report(folder, dataset)
+
+
+def _done(state: "RunState") -> str:
+    """Where an unfinished run stands: its phase, and how many epochs of it are done."""
+    epochs = state.recipe.fold.epochs if state.phase == "fold" else state.recipe.epochs
+    done = sum(record.phase == state.phase for record in state.records)
+    return f"in phase {state.phase}, {done} of {epochs} epochs are done"
 
 
 @contextmanager

@@ -59,6 +59,16 @@ def test_without_a_name_the_run_is_named_by_time_and_network(cifar_edge: RunComm
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
 
 
+def test_without_data_the_first_line_says_what_it_trains_on(
+    cifar_edge: RunCommand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    first, *_ = cifar_edge("train", "--offline").stderr.splitlines()
+    assert first == "training on CIFAR-10; for images of your own, a folder a class, give --data DIR"
+    monkeypatch.setenv("CIFAR_EDGE_DATA", "sample")
+    assert "--data DIR" not in cifar_edge("train", "--model", "s8-group", "--epochs", "1").stderr
+
+
 def test_a_saved_recipe_gives_the_same_weights(cifar_edge: RunCommand, trained: Path) -> None:
     done = cifar_edge("train", "--data", "sample", "--recipe", trained / "recipe.toml", "--name", "again")
     assert done.returncode == 0, done.stderr

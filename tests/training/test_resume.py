@@ -334,6 +334,18 @@ def test_what_another_process_began_meanwhile_is_left_as_it_is(
     assert [file.name for file in folder.iterdir()] == ["state.safetensors"]
 
 
+@pytest.mark.parametrize(
+    ("steps", "where"), [(1, "in phase train, 0 of 1 epochs are done"), (3, "in phase fold, 0 of 2 epochs are done")]
+)
+def test_going_on_says_in_which_phase(tmp_path: Path, sample: Dataset, steps: int, where: str) -> None:
+    recipe = Recipe(model="gn-cnn-nano", epochs=1, fold=FoldRecipe(epochs=2), batch_size=250)
+    with pytest.raises(Interrupted):
+        train(recipe, sample, tmp_path, callbacks=stopping_after(steps))
+    done = CliRunner().invoke(main, ["train", "--resume", str(tmp_path)])
+    first = done.stderr.splitlines()[0]
+    assert (done.exit_code, first) == (0, f"going on with gn-cnn-nano on cifar10-sample in {tmp_path}; {where}")
+
+
 @pytest.mark.parametrize("summary", ["{", "{}", "[]"])
 def test_a_damaged_summary_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, summary: str) -> None:
     (tmp_path / "runs" / "b").mkdir(parents=True)
