@@ -5,6 +5,7 @@ import math
 import re
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,15 +16,17 @@ from cifar_edge.cli.completion import TARGETS, complete_run, complete_target
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.loading import image_folder_options, load_unseen
 from cifar_edge.cli.own_network import export_own, own_network_options
+from cifar_edge.cli.report import NAME as PAGE
 from cifar_edge.cli.report import write_own_report
-from cifar_edge.cli.verbosity import note, say, tell
+from cifar_edge.cli.stages import Stages
+from cifar_edge.cli.verbosity import note, say
 from cifar_edge.errors import ExportError, MissingExtra
 from cifar_edge.files import is_released, zoo
 from cifar_edge.messages import display_name
 from cifar_edge.spec import is_model_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from cifar_edge.export.layer_signals import LayerSignal
     from cifar_edge.export.report import Report
@@ -204,18 +207,20 @@ def command(
     from cifar_edge.runs.run import RECIPE, Run
 
     if own["network"] is not None:
-        report, folder = export_own(
-            own,
-            data=data,
-            offline=offline,
-            holdout=holdout,
-            strict=strict,
-            out=out,
-            max_drop=max_drop,
-            targets=options,
-            debug=debug,
-            name=name,
-        )
+        with Stages() as stages:
+            report, folder = export_own(
+                own,
+                data=data,
+                offline=offline,
+                holdout=holdout,
+                strict=strict,
+                out=out,
+                max_drop=max_drop,
+                targets=options,
+                debug=debug,
+                stages=stages,
+                name=name,
+            )
         _say(report, folder, as_json)
         return
     limit_threads()
@@ -230,18 +235,22 @@ def command(
     if keep != 0 and (dataset.folder is not None or keep is not None or other is not None):
         held_out = Run(resolved.path).recipe.holdout if (resolved.path / RECIPE).exists() else 0
         threshold = calibration(dataset, held_out, keep, other, note)
-    report = export_network(
-        trained,
-        dataset,
-        target,
-        quantize=quantize,
-        max_drop=max_drop,
-        targets=options,
-        threshold=threshold,
-        debug=_print_signals if debug else None,
-        stem=name or _default_stem(resolved.path, trained.name),
-    )
-    _say(report, target, as_json, write_own_report(resolved.path, dataset, target))
+    with Stages() as stages:
+        report = export_network(
+            trained,
+            dataset,
+            target,
+            quantize=quantize,
+            max_drop=max_drop,
+            targets=options,
+            threshold=threshold,
+            debug=partial(_print_signals, tell=stages.tell) if debug else None,
+            stem=name or _default_stem(resolved.path, trained.name),
+            stage=stages.begin,
+        )
+        stages.begin(f"writing {PAGE}")
+        page = write_own_report(resolved.path, dataset, target, stages.note)
+    _say(report, target, as_json, page)
 
 
 def _say(report: "Report", folder: Path, as_json: bool, page: Path | None = None) -> None:
@@ -272,7 +281,8 @@ def _export_file(
     from cifar_edge.export.from_file import export_file
 
     folder = out or file.parent
-    written = export_file(file, folder, _target_options(targets, given), name)
+    with Stages() as stages:
+        written = export_file(file, folder, _target_options(targets, given), name, stages.begin)
     if as_json:
         records = {name: {**asdict(target), "files": list(target.files)} for name, target in written.items()}
         say(json.dumps({"folder": str(folder), "targets": records}, indent=2))
@@ -321,7 +331,7 @@ def _default_stem(source: Path, name: str) -> str:
     return name if is_released(source) else stem_of(source.resolve().name, name)
 
 
-def _print_signals(signals: "Sequence[LayerSignal]") -> None:
+def _print_signals(signals: "Sequence[LayerSignal]", tell: "Callable[[str], None]") -> None:
     tell("signal-to-noise ratio after each layer of int8, against float:")
     for signal in signals:
         tell(f"  {signal.layer:<28} {signal.snr_db:6.1f} dB")

@@ -12,7 +12,8 @@ import click
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.loading import load
 from cifar_edge.cli.size_option import checked_size
-from cifar_edge.cli.verbosity import note, tell
+from cifar_edge.cli.stages import Stages
+from cifar_edge.cli.verbosity import note
 from cifar_edge.errors import ExportError, MissingExtra
 from cifar_edge.messages import display_name, reason
 from cifar_edge.spec import IMAGE_SIZE
@@ -94,6 +95,7 @@ def export_own(
     max_drop: float,
     targets: Mapping[str, Any],
     debug: bool,
+    stages: Stages,
     name: str | None = None,
 ) -> tuple["Report", Path]:
     """Export the network that ``own`` names; returns the report, and the folder of the files.
@@ -108,6 +110,7 @@ def export_own(
         max_drop: percentage points that int8 may lose.
         targets: target -> its options.
         debug: whether to print the signal after each layer.
+        stages: of the command.
         name: of the model and its files; None for that of the Python file.
 
     Raises:
@@ -128,17 +131,19 @@ def export_own(
     folder = out or Path("runs", f"{datetime.now():%Y%m%d-%H%M%S}-{file.stem}", "export")
     note(f"exporting {file.name} to {folder}, judged by {len(dataset.test_labels)} test images of {dataset.name}")
     input_map = {name: own[name] for name in ("mean", "std") if own[name] is not None}
+    stages.begin("folding the norms")
     folded = edge.fold(network, dataset.train_images, **input_map)
     if own["finetune"]:
-        note(f"fine-tuning for {own['finetune']} epochs")
+        stages.begin(f"fine-tuning for {own['finetune']} epochs")
         labelled = dataset.train_images, dataset.train_labels
         folded = edge.finetune(folded, labelled, teacher=network, epochs=own["finetune"])
     elif not folded.origin.exact:
-        note("folding is not exact for this network; --finetune EPOCHS recovers what the gates find lost")
+        stages.note("folding is not exact for this network; --finetune EPOCHS recovers what the gates find lost")
+    stages.begin("making int8")
     integers = edge.quantize(folded, dataset.train_images)
     if debug:
         for line in edge.debug(integers, dataset.train_images).to_table().splitlines():
-            tell(line)
+            stages.tell(line)
     report = edge.export(
         integers,
         folder,
@@ -148,6 +153,7 @@ def export_own(
         name=name or file.stem,
         max_drop=max_drop,
         data=dataset.name,
+        stage=stages.begin,
     )
     return report, folder
 

@@ -11,6 +11,8 @@ from cifar_edge.cli.loading import image_folder_options, load_unseen
 from cifar_edge.cli.verbosity import note, say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cifar_edge.data import Dataset
     from cifar_edge.report import Subject
     from cifar_edge.runs.exports import Export
@@ -89,7 +91,9 @@ def check_own(file: Path) -> None:
             raise CifarEdgeError(f"{display_name(str(file))} is not a report of cifar-edge; give another --out")
 
 
-def write_own_report(folder: Path, dataset: "Dataset", out: Path | None = None) -> Path | None:
+def write_own_report(
+    folder: Path, dataset: "Dataset", out: Path | None = None, warn: "Callable[[str], None]" = note
+) -> Path | None:
     """Write the report of a run that a command has just finished, and return its path.
 
     An error that a user can cause does not fail the command, whose result is on disk: a line on stderr tells it.
@@ -98,6 +102,7 @@ def write_own_report(folder: Path, dataset: "Dataset", out: Path | None = None) 
         folder: of the run.
         dataset: it was tested on, with no image that it was trained on among the test images.
         out: folder of its export, where that is not in the run's; the report is written there then.
+        warn: called with that line.
     """
     from cifar_edge.errors import CifarEdgeError
     from cifar_edge.report import classify, subject_of
@@ -116,7 +121,7 @@ def write_own_report(folder: Path, dataset: "Dataset", out: Path | None = None) 
         export = run.export if out is None or inside else Export(out)
         _write(file, [subject_of(run, export, classify(load_network(folder), dataset))])
     except (CifarEdgeError, OSError) as error:
-        note(f"warning: no report was written: {error}")
+        warn(f"warning: no report was written: {error}")
         return None
     return file
 

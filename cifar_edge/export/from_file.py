@@ -1,7 +1,7 @@
 """An exported int8 file, written in another format. Its integers are read from it: no weights are needed, nor torch."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,13 @@ from cifar_edge.messages import display_name
 from cifar_edge.model_file.reading import read_graph, read_model
 
 
-def export_file(path: Path, out: Path, targets: Mapping[str, Any], stem: str | None = None) -> dict[str, Written]:
+def export_file(
+    path: Path,
+    out: Path,
+    targets: Mapping[str, Any],
+    stem: str | None = None,
+    stage: Callable[[str], None] = lambda name: None,
+) -> dict[str, Written]:
     """Write the integer network in the file at ``path`` for each of ``targets`` into the folder ``out``.
 
     The gate compares them on the images of CIFAR-10 in this package, whatever the classes are; the logits of the file
@@ -28,6 +34,7 @@ def export_file(path: Path, out: Path, targets: Mapping[str, Any], stem: str | N
         out: made if it is missing.
         targets: as `cifar_edge.export.targets.target_options` returns them.
         stem: what the files are called by; None for that of the file.
+        stage: called with what is done next, in a few words.
 
     Raises:
         ModelError: there is no such file, or it is damaged.
@@ -46,7 +53,7 @@ def export_file(path: Path, out: Path, targets: Mapping[str, Any], stem: str | N
     sample = load_dataset("sample", size=network.size)
     images = np.concatenate([sample.test_images, sample.train_images])
     stem = stem or stem_of(path.name.removesuffix(".onnx").removesuffix(f".{metadata.precision}"), metadata.model)
-    written = write_targets(targets, network, metadata, images, None, stem, exported=read_model(path))
+    written = write_targets(targets, network, metadata, images, None, stem, exported=read_model(path), stage=stage)
     del written[ALWAYS]
     try:
         _write({name: content for target in written.values() for name, content in target.files.items()}, out)

@@ -10,7 +10,7 @@ docs/own-network.md says which layers a network may have.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from os import PathLike
@@ -199,6 +199,7 @@ def export(
     name: str = "network",
     max_drop: float = 0.5,
     data: str = "own data",
+    stage: Callable[[str], None] = lambda name: None,
 ) -> Report:
     """Write ``name.fp32.onnx``, ``name.int8.onnx``, the files of ``targets`` and a report, if all gates are passed.
 
@@ -218,6 +219,7 @@ def export(
         name: of the model; files are called by it.
         max_drop: percentage points of accuracy that int8 may lose.
         data: what the test images are, for the report.
+        stage: called with what is done next, in a few words.
 
     Raises:
         ExportError: an argument is not as described, a target cannot write the network, or ``out`` cannot be written
@@ -251,7 +253,7 @@ def export(
         return _conversions(trained, graph, quantized, dataset)
 
     return export_network(
-        trained, dataset, Path(out), quantize=True, max_drop=max_drop, targets=options, convert=convert
+        trained, dataset, Path(out), quantize=True, max_drop=max_drop, targets=options, convert=convert, stage=stage
     )
 
 

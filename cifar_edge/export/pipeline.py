@@ -48,6 +48,7 @@ def export_network(
     debug: Callable[[Sequence[LayerSignal]], None] | None = None,
     convert: Convert = conversions,
     stem: str | None = None,
+    stage: Callable[[str], None] = lambda name: None,
 ) -> Report:
     """Write ``<stem>.fp32.onnx``, with ``quantize`` ``<stem>.int8.onnx``, and a report into the folder ``out``.
 
@@ -66,6 +67,7 @@ def export_network(
         debug: called with the signal after each layer of int8, before int8 is judged.
         convert: makes the graphs, as `cifar_edge.export.conversion.conversions` does.
         stem: what the files are called by; None for the name of the model.
+        stage: called with what is done next, in a few words.
 
     Raises:
         GateFailed: a file differs from the PyTorch module, or from the integer network, by more than its gate allows.
@@ -85,12 +87,17 @@ def export_network(
             "none, since its norms are not folded, or int8 is not asked for"
         )
     with replacing_export(out) as replace:
+        stage("making fp32 and int8" if quantize else "making fp32")
         made = convert(trained, dataset, quantize=quantize)
-        judged = _judged(
-            made, trained, dataset, max_drop=max_drop, threshold=threshold, debug=debug if quantize else None
-        )
+        if debug is not None and quantize:
+            debug(layer_signals(made[-2].graph, made[-1].graph, dataset.train_images))
+        judged = []
+        for each in made:
+            stage(f"comparing {each.name} with PyTorch on {len(dataset.test_labels):,} images")
+            judged.append(_judge(each, trained, made[0].source, dataset, max_drop, threshold))
         stem = stem or trained.name
-        written = _written(judged[-1], dataset, targets, stem)
+        written = _written(judged[-1], dataset, targets, stem, stage)
+        stage("measuring latency")
         report = _report(trained, dataset, judged, max_drop, written, stem)
         contents = {row.file: export.content for row, export in zip(report.rows, judged, strict=True) if row.file}
         for target in written.values():
@@ -112,20 +119,6 @@ class _Judged:
     rounding: Comparison | None
     verdict: Verdict
     chosen: Chosen | None
-
-
-def _judged(
-    made: Sequence[Conversion],
-    trained: TrainedNetwork,
-    dataset: Dataset,
-    *,
-    max_drop: float,
-    threshold: Calibration | None,
-    debug: Callable[[Sequence[LayerSignal]], None] | None,
-) -> list[_Judged]:
-    if debug is not None:
-        debug(layer_signals(made[-2].graph, made[-1].graph, dataset.train_images))
-    return [_judge(each, trained, made[0].source, dataset, max_drop, threshold) for each in made]
 
 
 def _judge(
@@ -176,13 +169,17 @@ def _judge(
     )
 
 
-def _written(int8: _Judged, dataset: Dataset, targets: Mapping[str, Any], stem: str) -> dict[str, Written]:
+def _written(
+    int8: _Judged, dataset: Dataset, targets: Mapping[str, Any], stem: str, stage: Callable[[str], None]
+) -> dict[str, Written]:
     """The files of each target, after their gate; none if there is no integer network."""
     integers = int8.conversion.integers
     if integers is None:
         return {}
     float_classes = int8.conversion.source.argmax(axis=1)
-    return write_targets(targets, integers, int8.about, dataset.test_images, dataset.test_labels, stem, float_classes)
+    return write_targets(
+        targets, integers, int8.about, dataset.test_images, dataset.test_labels, stem, float_classes, stage=stage
+    )
 
 
 def _rounding(session: Any, logits: Logits, conversion: Conversion, network: nn.Module, dataset: Dataset) -> Comparison:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from conftest import RunCommand
 from export_helpers import write_run
 
 from cifar_edge.cli.main import main
+from cifar_edge.cli.stages import Stages
 from cifar_edge.data import Dataset
 from cifar_edge.export import pipeline
 from cifar_edge.export.pipeline import export_network
@@ -42,6 +44,42 @@ def test_newest_run_is_exported_into_itself(run_folder: Path, cifar_edge: RunCom
     for precision in ("fp32", "int8"):
         metadata = load(run_folder / "export" / f"{run_folder.name}.{precision}.onnx").metadata
         assert (metadata.precision, metadata.test_images) == (precision, 250)
+
+
+def test_it_says_at_which_stage_it_is(run_folder: Path) -> None:
+    stages = [
+        "making fp32 and int8",
+        "comparing fp32 with PyTorch on 250 images",
+        "comparing int8 with PyTorch on 250 images",
+        "measuring latency",
+        "writing report.html",
+    ]
+    said = export(run_folder, "--quantize", "--max-drop", "100").stderr.splitlines()
+    assert [line for line in said if line in stages] == stages
+    assert export(run_folder, "--quiet").stderr == ""
+
+
+def test_stages_share_one_line_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr("sys.stderr", terminal)
+    with Stages() as stages:
+        stages.begin("making fp32 and int8")
+        stages.tell("this stays")
+        stages.begin("measuring latency")
+        assert screen(terminal.getvalue()) == ["this stays", "  measuring latency ..."]
+    assert screen(terminal.getvalue()) == ["this stays", ""]
+
+
+def screen(written: str) -> list[str]:
+    """The lines that a terminal shows, after carriage returns have let parts of them be written over."""
+    lines = []
+    for line in written.split("\n"):
+        shown = ""
+        for part in line.split("\r"):
+            shown = part + shown[len(part) :]
+        lines.append(shown.rstrip())
+    return lines
 
 
 def test_json_is_the_report(run_folder: Path, tmp_path: Path) -> None:

@@ -116,6 +116,7 @@ def write_targets(
     stem: str | None = None,
     float_classes: npt.NDArray[np.integer] | None = None,
     exported: bytes | None = None,
+    stage: Callable[[str], None] = lambda name: None,
 ) -> dict[str, Written]:
     """The files of ``network`` for `ALWAYS` and for ``targets``: target -> its files.
 
@@ -131,6 +132,7 @@ def write_targets(
         stem: what the files are called by; None for the name of the model.
         float_classes: classes of the images by the network before rounding, ``[n]``; None if it is not at hand.
         exported: the file of `ALWAYS`, if ``network`` was read from it; None writes one.
+        stage: called with what is done next, in a few words.
 
     Raises:
         MissingExtra: a package that writes a target is not installed.
@@ -147,6 +149,7 @@ def write_targets(
     reference = Reference(images, labels, network(images[:GATE_IMAGES]), network.logit_scale, logits, float_classes)
     for name, options in ({ALWAYS: TARGETS[ALWAYS].options()} | dict(targets)).items():
         target = TARGETS[name]
+        stage(f"writing {name}, and comparing it with the integer network")
         try:
             files: Files = there.get(name) or target.write(network, metadata, options)
         except TypeError as error:  # a layer that the format has no form for
