@@ -43,6 +43,7 @@ from cifar_edge.training.state import (
     load_state,
     save_state,
 )
+from cifar_edge.training.time_left import correcting, duration
 
 __all__ = ["EpochRecord", "Callbacks", "fold_run", "resume", "train", "training_images"]
 
@@ -258,18 +259,15 @@ def _check_can_train(phases: Phases) -> None:
 
 
 def _announce(phases: Phases) -> None:
-    """Say how long the training will take, and how classes are balanced."""
+    """Say how long the training will take, now and whenever that was wrong, and how classes are balanced."""
     recipe, sizes = phases.recipe, torch.bincount(phases.labels, minlength=len(phases.dataset.labels))
     if recipe.balance and sizes.min() != sizes.max():
         phases.callbacks.note(
             f"classes of {sizes.min():,} to {sizes.max():,} images: each class counts the same in the training"
         )
     steps, seconds = recipe.epochs * recipe.steps_per_epoch, phases.seconds_to_train()
-    phases.callbacks.note(f"{steps:,} steps of {recipe.batch_size} images, about {_duration(seconds)} on this machine")
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+    phases.callbacks.note(f"{steps:,} steps of {recipe.batch_size} images, about {duration(seconds)} on this machine")
+    phases.callbacks = correcting(phases.callbacks, seconds)
 
 
 def _cannot_fold(name: str) -> str:

@@ -1,0 +1,37 @@
+from cifar_edge.training.callbacks import Callbacks
+from cifar_edge.training.time_left import correcting
+
+
+def said(seconds_a_step: float, estimate: float, steps: int = 100) -> list[str]:
+    """What is said during a training of ten epochs of ten steps, of which so many are done."""
+    notes: list[str] = []
+    now = 0.0
+    callbacks = correcting(Callbacks(note=notes.append), estimate, clock=lambda: now)
+    for done in range(steps):
+        now += seconds_a_step
+        callbacks.step("train", done // 10 + 1, 10, done % 10 + 1, 10, 1.0, 0.5)
+    return notes
+
+
+def test_an_estimate_that_holds_is_not_said_again() -> None:
+    assert said(1.0, 100) == []
+    assert said(1.4, 100) == []
+    assert said(0.7, 100) == []
+
+
+def test_a_wrong_estimate_is_corrected_once_and_early() -> None:
+    assert said(3.0, 100) == ["slower than estimated: about 5 minutes left"]
+    assert said(3.0, 100, steps=7) == ["slower than estimated: about 5 minutes left"], "in the first epoch"
+    assert said(0.5, 100) == ["faster than estimated: about 30 s left"]
+
+
+def test_the_first_seconds_are_no_measure() -> None:
+    assert said(1.9, 1_000, steps=10) == []
+
+
+def test_the_callbacks_go_on_being_called() -> None:
+    losses: list[float] = []
+    watched = correcting(Callbacks(step=lambda *given: losses.append(given[5])), 100)
+    watched.step("train", 1, 1, 1, 1, 2.5, 0.5)
+    watched.step("fold", 1, 1, 1, 1, 1.5, 0.5)
+    assert losses == [2.5, 1.5]
