@@ -1,6 +1,8 @@
 """The status line of a terminal: the last line of stderr, written over as work progresses."""
 
+import os
 import shutil
+import sys
 
 import click
 
@@ -28,7 +30,7 @@ class StatusLine:
 
     def show(self, text: str) -> None:
         """Write over the status line."""
-        text = one_line(text)[: shutil.get_terminal_size().columns - 1]
+        text = one_line(text)[: _columns() - 1]
         click.echo("\r" + text.ljust(self._shown), err=True, nl=False)
         self._shown = len(text)
 
@@ -37,3 +39,11 @@ class StatusLine:
         if self._shown:
             click.echo("\r" + " " * self._shown + "\r", err=True, nl=False)
             self._shown = 0
+
+
+def _columns() -> int:
+    """Of the terminal that stderr is: `shutil` asks stdout, which may be a file where a status line is shown."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or shutil.get_terminal_size().columns
+    except (OSError, ValueError):
+        return shutil.get_terminal_size().columns

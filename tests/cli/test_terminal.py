@@ -2,7 +2,10 @@
 
 import ast
 import json
+import os
+import pty
 import re
+import termios
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from make_tiny_model import changed_metadata, tiny_model
 from PIL import Image
 
 from cifar_edge.cli.main import main
+from cifar_edge.cli.status_line import StatusLine
 from cifar_edge.cli.verbosity import note
 from cifar_edge.data import Dataset
 from cifar_edge.data.cifar10.fetch import MIRRORS_VARIABLE, fetch
@@ -140,3 +144,14 @@ def test_what_a_mirror_answers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert "127.0.0.1: answers 503 ]0;owned 2J" in said
     assert "http://[::1: neither an http:// nor an https:// address" in said
     assert "secret" not in said
+
+
+def test_a_status_line_fits_the_terminal_of_stderr_though_results_go_to_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 40))
+    monkeypatch.delenv("COLUMNS", raising=False)
+    with os.fdopen(ours, "rb", buffering=0), os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr("sys.stderr", terminal)
+        StatusLine().show("100 inputs " * 20)
+        written = os.read(ours, 1000)
+    assert len(written.lstrip(b"\r")) == 39
