@@ -96,7 +96,7 @@ if TYPE_CHECKING:
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to train."
 )
 @image_folder_options
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary, or what --preview wrote, as JSON.")
 def command(
     model: str | None,
     epochs: int | None,
@@ -194,6 +194,8 @@ def command(
                 note(costs(recipe, len(dataset.labels)))
             if preview is not None:
                 _write_preview(recipe, dataset, preview)
+                if as_json:
+                    say(json.dumps({"preview": str(preview), "size": recipe.size}, indent=2))
                 return
             measured = None if folds is None else _cross_validated(recipe, dataset, folds, device)
             summary = begin(recipe, dataset, folder, device, tensorboard, folder_to_write, measured)

@@ -123,6 +123,10 @@ class Report:
             why += "; int8 is fastest without norms, which `cifar-edge fold` folds away"
         if self.accuracy_drop is not None and self._refused:
             why += f", but {self.accuracy_drop.refusal()}"
+        elif self.deploy == "int8" and self.rows[-1].verdict == "undecided":
+            why += (
+                "; undecided: no loss was found that speaks against int8, on images too few to prove that there is none"
+            )
         return "; ".join([why, *self._speeds()])
 
     def _speeds(self) -> list[str]:

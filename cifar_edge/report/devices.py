@@ -51,7 +51,10 @@ def _gate_lines(exported: Exported) -> list[Html]:
             f"{figures.points(-drop.low)}) on {drop.images:,} images."
         )
     if int8.verdict == "undecided":
-        lines.append("Undecided: the images are too few to tell, or a larger drop may be chance.")
+        lines.append(
+            f"Undecided: so few images cannot prove that int8 loses at most {exported.max_drop:g} points, nor do they "
+            "prove that it loses more."
+        )
     for graph in exported.graphs:
         if graph.not_sure is not None:
             threshold, kept = graph.not_sure

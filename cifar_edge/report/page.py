@@ -10,7 +10,7 @@ from cifar_edge.report.answers import classes, confusion
 from cifar_edge.report.comparison import class_differences, recipe_differences
 from cifar_edge.report.curves import curves
 from cifar_edge.report.devices import devices
-from cifar_edge.report.html import Html, element, join, missing
+from cifar_edge.report.html import Html, code, element, join, missing
 from cifar_edge.report.mistakes import disagreements, mistakes
 from cifar_edge.report.overview import comparable, comparison, overview
 from cifar_edge.report.repeat import repeat
@@ -85,7 +85,7 @@ def _one(subject: Subject) -> list[_Section]:
         _Section("training", "Training", curves([subject])),
         _Section("confusion", "Confusion", _confusion(subject)),
         _Section("classes", "Classes", _answers(subject, lambda tested: classes(tested.evaluation, subject.name))),
-        _Section("mistakes", "Wrong answers", _answers(subject, mistakes)),
+        _Section("mistakes", "Wrong answers", join([_whose_answers(subject), _answers(subject, mistakes)])),
         _Section("devices", "Files and devices", devices(subject)),
         _Section("recipe", "Recipe, and how to repeat it", repeat(subject)),
     ]
@@ -124,6 +124,18 @@ def _answers(subject: Subject, show: Callable[[Tested], Html]) -> Html:
     if subject.tested is None:
         return missing(f"{subject.name} was not tried on its test images: {subject.untested}")
     return show(subject.tested)
+
+
+def _whose_answers(subject: Subject) -> Html:
+    """Which network the answers are of, since it is not the file to deploy."""
+    if subject.tested is None:
+        return Html("")
+    which = "the folded network" if subject.is_folded else "the network as trained"
+    whose = f"All answers on this page are those of {which}, by PyTorch in fp32"
+    if subject.exported is None or subject.exported.int8 is None:
+        return element("p", f"{whose}.", class_="quiet")
+    own = code("cifar-edge evaluate --mistakes FILE.png")
+    return element("p", f"{whose}; int8 is made of it, and may answer a few otherwise: ", own, " draws its mistakes.")
 
 
 def _section(section: _Section) -> Html:

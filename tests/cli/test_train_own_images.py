@@ -141,8 +141,9 @@ def test_errors_are_one_line(photographs: Path, arguments: tuple[str, ...], code
 
 
 def test_a_preview_shows_images_and_trains_nothing(photographs: Path, tmp_path: Path) -> None:
-    done = train("--data", photographs, "--holdout", "0.3", "--preview", "seen.png")
+    done = train("--data", photographs, "--holdout", "0.3", "--preview", "seen.png", "--json")
     assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout) == {"preview": "seen.png", "size": 64}
     assert not (tmp_path / "runs").exists()
     sheet = np.asarray(Image.open(tmp_path / "seen.png"))
     dataset = load_dataset(photographs, size=64, holdout=0.3)

@@ -169,6 +169,7 @@ def test_int8_is_recommended_where_folding_and_rounding_lose_little(
     assert result.deploy == deploy
     assert json.loads(result.to_json())["deploy"] == deploy
     assert ("may be lost" in result.reason) == (deploy == "fp32")
+    assert ("undecided: no loss was found" in result.reason) == (deploy == "int8" and images < 5_000)
 
 
 def test_the_reason_against_int8_says_what_lost_how_much_and_what_may_help() -> None:

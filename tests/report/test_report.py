@@ -87,6 +87,7 @@ def test_a_released_model_with_all_it_has(sample: Dataset) -> None:
     assert all(image["alt"] for image in page.images)
     assert "cifar-edge train --recipe recipe.toml" in page.text
     assert f"{percent(report['rows'][-1]['accuracy']['value'])} on 10,000 images" in page.text  # not those of above
+    assert "All answers on this page are those of the folded network, by PyTorch in fp32; int8 is" in page.text
     assert "runs/teacher-0 and runs/teacher-1 , which have to be there" in page.text
 
 
@@ -172,6 +173,7 @@ def test_train_fold_and_export_write_it(sample: Dataset) -> None:
     page = read("runs/pets/report.html")
     assert "pets.int8.onnx" in page.text
     assert "RAM on a microcontroller" in page.text
+    assert "Undecided: so few images cannot prove that int8 loses at most 100 points" in page.text
     assert "test/dog/" in page.text or f"test/{HOSTILE}/" in page.text  # names of the files
     done = called("fold", "pets", "--epochs", "1")
     assert "report                runs/pets/report.html\n" in done.stdout
