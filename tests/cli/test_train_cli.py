@@ -69,6 +69,17 @@ def test_without_data_the_first_line_says_what_it_trains_on(
     assert "--data DIR" not in cifar_edge("train", "--model", "s8-group", "--epochs", "1").stderr
 
 
+def test_threads_that_wait_go_to_sleep(cifar_edge: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GNU OpenMP tells its settings when torch is imported."""
+    monkeypatch.setenv("OMP_DISPLAY_ENV", "VERBOSE")
+    settings = cifar_edge("train", "--recipe", "missing.toml").stderr
+    if "GOMP_SPINCOUNT" not in settings:
+        pytest.skip("torch has another OpenMP here")
+    assert "GOMP_SPINCOUNT = '10000'" in settings
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    assert "GOMP_SPINCOUNT = '10000'" not in cifar_edge("train", "--recipe", "missing.toml").stderr
+
+
 def test_a_saved_recipe_gives_the_same_weights(cifar_edge: RunCommand, trained: Path) -> None:
     done = cifar_edge("train", "--data", "sample", "--recipe", trained / "recipe.toml", "--name", "again")
     assert done.returncode == 0, done.stderr
