@@ -174,7 +174,7 @@ def test_a_command_that_needs_torch_says_what_to_install(from_wheel: Path, comma
 def test_the_wheel_writes_c_without_torch(from_wheel: Path, tmp_path: Path) -> None:
     """It is compiled there, and compared with the int8 file."""
     said = succeed(from_wheel / "cifar-edge", "export", "gn-cnn", "--quantize", "--target", "c", cwd=tmp_path)
-    assert said == "c passed: in C gn-cnn.c/ gives the logits of int8, bit for bit, on 750 images\n"
+    assert said == "c passed: in C gn-cnn.c/ gives the logits of int8, bit for bit, on 350 images\n"
     assert len(list(tmp_path.glob("runs/*-gn-cnn/export/gn-cnn.c/gn_cnn.h"))) == 1
 
 
