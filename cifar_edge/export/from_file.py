@@ -80,7 +80,7 @@ def _write(files: Mapping[str, bytes], out: Path) -> None:
         shutil.rmtree(staged, ignore_errors=True)
         for name, content in files.items():
             (staged / name).parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(staged / name, content)
+            write_bytes(staged / name, content, called=out / name)
         for top in tops:
             (staged / top).rename(out / top)
         sync_folder(out)

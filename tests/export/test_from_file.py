@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +51,20 @@ def test_a_file_becomes_what_the_export_of_its_network_wrote(sample: Dataset, tm
     written = contents(again)
     assert {"run.c/gn_cnn_nano.c", "run.float-head.onnx"} < written.keys()
     assert written == {name: content for name, content in contents(exported).items() if name in written}
+
+
+def test_a_disk_that_is_full_leaves_nothing_and_names_no_path_that_the_user_does_not_know(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out"
+    _, hard = before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+        result = CliRunner().invoke(main, ["export", str(INT8), "--target", "onnx-float-head", "--out", str(out)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert result.exit_code == 1
+    said = f"Error: cannot write {out}/gn-cnn-nano.float-head.onnx: File too large"
+    assert result.stderr.splitlines()[-1] == said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_c_of_a_file_loads_the_base_install_only(tmp_path: Path) -> None:
