@@ -7,15 +7,13 @@ from statistics import mean, stdev
 
 from benchmarks.cards.facts import Released
 from benchmarks.cards.markdown import block, paragraph, table
-from benchmarks.cards.trainings import Training
+from benchmarks.cards.trainings import FIRST, Training
 from cifar_edge.measure.timing import LARGE_BATCH
 from cifar_edge.models.summary import summarize
 from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.run import RECIPE
 
 TEACHER = "teacher.toml"
-FIRST = "first.toml"
-"""What a model was trained by first, where its folded network was then fine-tuned on by `RECIPE`."""
 SECOND = "second.toml"
 """What the folded network was fine-tuned on by before `RECIPE`, where that was another recipe."""
 

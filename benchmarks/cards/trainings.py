@@ -26,12 +26,15 @@ from cifar_edge.errors import CifarEdgeError
 from cifar_edge.export.conversion import conversions
 from cifar_edge.export.graphs import serialize
 from cifar_edge.files import released, write_text
+from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.run import Run
 from cifar_edge.runtime import model as runtime
 from cifar_edge.training.checkpoint import load_network
 from cifar_edge.training.phases import training_images
 
 TRAININGS = "trainings.json"
+FIRST = "first.toml"
+"""What a model was trained by first, where its folded network was then fine-tuned on by another recipe."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Training:
 
     Attributes:
         model: registered name of the network.
-        seed: of its recipe.
+        seed: of its first recipe.
         epochs: before any folding.
         holdout: training images that were held out; 0 for a training on all of them.
         images: how many images it is judged by, held-out ones if there are any, else test images.
@@ -87,10 +90,12 @@ def judge(run: Path, dataset: Dataset, quantize: bool) -> tuple[Training, dict[s
         accuracy[conversion.name] = float(np.mean(logits.argmax(axis=1) == dataset.test_labels))
         if recipe.holdout and conversion.written:
             temperatures[conversion.about.precision] = round(fit_temperature(logits, dataset.test_labels), 3)
+    first = run / FIRST
+    begun_by = Recipe.from_file(first) if first.exists() else recipe
     training = Training(
         model=trained.name,
-        seed=recipe.seed,
-        epochs=recipe.epochs,
+        seed=begun_by.seed,
+        epochs=begun_by.epochs,
         holdout=recipe.holdout,
         images=len(dataset.test_labels),
         accuracy=accuracy,

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,12 +9,14 @@ from conftest import CHECKOUT
 from export_helpers import write_run
 
 from benchmarks import results_file
-from benchmarks.folding import ablation
+from benchmarks.folding import ablation, average
 from cifar_edge.data import Dataset
+from cifar_edge.files import released
 from cifar_edge.folding.fold import can_fold
 from cifar_edge.runs.recipe import Recipe
-from cifar_edge.runs.run import RECIPE
-from cifar_edge.training.checkpoint import load_network
+from cifar_edge.runs.run import RECIPE, Run
+from cifar_edge.training.checkpoint import load_network, save_folded
+from cifar_edge.training.loop import logits_of
 
 
 @pytest.fixture
@@ -90,3 +93,37 @@ def test_the_documentation_shows_the_fine_tunings() -> None:
         (line,) = (each for each in lines if each.startswith(f"| {form} | {row.learning_rate:g} | {row.epochs} |"))
         cell = line.split("|")[5 if row.teacher == "self" else 4].strip()
         assert cell == ("diverged" if row.held_out_accuracy is None else f"{row.held_out_accuracy * 100:.1f} %")
+
+
+def test_the_mean_of_a_network_and_itself_computes_what_it_does(sample: Dataset) -> None:
+    folded = load_network(released("models/gn-cnn-nano")).folded
+    assert folded is not None
+    seen = torch.from_numpy(sample.train_images)
+    mean = average.averaged(folded, folded, seen)
+    before, after = logits_of(folded, seen), logits_of(mean, seen)
+    assert (before.argmax(1) == after.argmax(1)).all()
+    torch.testing.assert_close(after, before, rtol=0.02, atol=0.05)
+
+
+def test_the_mean_is_written_into_the_second_run(tmp_path: Path) -> None:
+    run = tmp_path / "again"
+    shutil.copytree(released("models/gn-cnn-nano"), run)
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    network = load_network(run).folded
+    assert network is not None
+    generator = torch.Generator().manual_seed(0)
+    for parameter in network.parameters():
+        parameter.data *= 1 + 0.02 * torch.randn(parameter.shape, generator=generator)
+    trained = load_network(run)
+    save_folded(Run(run).weights(folded=True), network, trained.name, trained.labels, trained.size)
+    command = [str(other), str(run), "--data", "sample"]
+    done = CliRunner().invoke(average.main, command)
+    assert done.exit_code == 0, done.output
+    assert [line.split()[0] for line in done.output.splitlines()] == ["first", "second", "mean"]
+    written = load_network(run).folded
+    assert written is not None
+    weights = [each.state_dict()["layers.0.weight"] for each in (load_network(other).folded, network, written) if each]
+    first, second, mean = ((weight / weight.norm()).flatten() for weight in weights)
+    assert mean @ first > second @ first
+    assert mean @ second > second @ first

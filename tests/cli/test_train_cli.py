@@ -71,6 +71,7 @@ def test_without_data_the_first_line_says_what_it_trains_on(
 
 def test_threads_that_wait_go_to_sleep(cifar_edge: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
     """GNU OpenMP tells its settings when torch is imported."""
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)  # commands that ran in this process have set it
     monkeypatch.setenv("OMP_DISPLAY_ENV", "VERBOSE")
     settings = cifar_edge("train", "--recipe", "missing.toml").stderr
     if "GOMP_SPINCOUNT" not in settings:
