@@ -66,7 +66,8 @@ def _direction(value: Tensor) -> Tensor:
     """The filters of a convolution, ``[out, in, height, width]``, with a norm of 1; other tensors as they are."""
     if value.dim() != 4:
         return value
-    return value / value.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
+    norms: Tensor = value.flatten(1).norm(dim=1)
+    return value / norms.clamp_min(1e-12).view(-1, 1, 1, 1)
 
 
 @torch.no_grad()
