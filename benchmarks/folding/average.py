@@ -26,6 +26,8 @@ from cifar_edge.training.checkpoint import load_network, new_generator, save_fol
 from cifar_edge.training.loop import logits_of
 from cifar_edge.training.phases import accuracy_of, training_images
 
+_ORDER = 1
+"""Seed of the order of the training images."""
 _SEEN = 4_000
 """Training images that batch statistics are of."""
 _RANGED = 2_000
@@ -47,6 +49,9 @@ def averaged(one: FoldedNetwork, other: FoldedNetwork, seen: Tensor) -> FoldedNe
         one: the first.
         other: one of the same layers, fine-tuned from it.
         seen: uint8 ``[n, S, S, 3]``, the training images that the statistics are of.
+
+    Returns:
+        The mean, in evaluation mode, its channels given equal ranges.
     """
     first, second = with_batch_norm(one, seen), with_batch_norm(other, seen)
     mean = copy.deepcopy(first)
@@ -93,9 +98,11 @@ def main(one: Path, run: Path, data: str | None, offline: bool) -> None:
         trained, before = load_network(run), load_network(one)
         if trained.folded is None or before.folded is None:
             raise CifarEdgeError(f"{run if trained.folded is None else one} has no folded network")
+        if before.name != trained.name:
+            raise CifarEdgeError(f"{one} is a {before.name}, {run} a {trained.name}: they have other layers")
         recipe = Run(run).recipe
         images, labels, _ = training_images(load(data, offline), recipe.holdout, torch.device("cpu"))
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(1))
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(_ORDER))
         mean = averaged(before.folded, trained.folded, images[order[:_SEEN]])
         judged = order[-_JUDGED:]
         anew = augmented_by(recipe, images[judged], new_generator(_NEW_COPY))

@@ -17,10 +17,14 @@ size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *block);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *block, size_t index);
 const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *instruction);
 size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *instruction);
+typedef struct {
+  const char *target_name; /* more follows */
+} qemu_info_t;
 int qemu_plugin_version = 1;
 
 static const uint8_t mark[2] = {0xd2, 0x46};
 static uint64_t instructions;
+static int has_marks; /* the bytes may be another instruction elsewhere, as they are of RISC-V */
 
 static void marked(unsigned processor, void *data) {
   (void)processor;
@@ -33,7 +37,7 @@ static void translated(uint64_t id, struct qemu_plugin_tb *block) {
   size_t i;
   (void)id;
   qemu_plugin_register_vcpu_tb_exec_inline(block, 0, &instructions, count);
-  for (i = 0; i < count; i++) {
+  for (i = 0; has_marks && i < count; i++) {
     struct qemu_plugin_insn *instruction = qemu_plugin_tb_get_insn(block, i);
     if (qemu_plugin_insn_size(instruction) == sizeof mark &&
         memcmp(qemu_plugin_insn_data(instruction), mark, sizeof mark) == 0)
@@ -47,8 +51,8 @@ static void ended(uint64_t id, void *data) {
   fprintf(stderr, "\ninstructions %llu\n", (unsigned long long)instructions);
 }
 
-int qemu_plugin_install(uint64_t id, const void *info, int count, char **arguments) {
-  (void)info;
+int qemu_plugin_install(uint64_t id, const qemu_info_t *info, int count, char **arguments) {
+  has_marks = strcmp(info->target_name, "arm") == 0;
   (void)count;
   (void)arguments;
   qemu_plugin_register_vcpu_tb_trans_cb(id, translated);

@@ -77,7 +77,7 @@ def debug(quantized: Quantized, images: npt.NDArray[np.uint8]) -> Signals:
     """The signal after each layer: of the network as given, of the folded one, and of the integers.
 
     Args:
-        quantized: as `cifar_edge.export.integers` returned it.
+        quantized: as `cifar_edge.export.quantize` returned it.
         images: uint8 ``[n, S, S, 3]``; the first `DEBUG_IMAGES` are used.
 
     Raises:

@@ -127,3 +127,10 @@ def test_the_mean_is_written_into_the_second_run(tmp_path: Path) -> None:
     first, second, mean = ((weight / weight.norm()).flatten() for weight in weights)
     assert mean @ first > second @ first
     assert mean @ second > second @ first
+
+
+def test_networks_of_other_layers_have_no_mean() -> None:
+    command = [str(released(f"models/{name}")) for name in ("gn-cnn", "gn-cnn-nano")]
+    done = CliRunner().invoke(average.main, [*command, "--data", "sample"])
+    assert done.exit_code == 1
+    assert "they have other layers" in done.output
