@@ -45,6 +45,11 @@ def reason(error: Exception) -> str:
     return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
 
 
+def with_article(name: str) -> str:
+    """``a name``, or ``an name``."""
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """The end of an error message about an unknown name: the ``known`` one that is most similar, if any is."""
     from difflib import get_close_matches  # slow to import, and needed for errors only

@@ -3,6 +3,8 @@
 import json
 import math
 import re
+import sys
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
@@ -207,7 +209,8 @@ def command(
     from cifar_edge.runs.run import RECIPE, Run
 
     if own["network"] is not None:
-        with Stages() as stages:
+        # What the user's code prints is no result of this command.
+        with Stages() as stages, redirect_stdout(sys.stderr):
             report, folder = export_own(
                 own,
                 data=data,

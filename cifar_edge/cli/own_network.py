@@ -2,9 +2,11 @@
 
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,7 +17,7 @@ from cifar_edge.cli.size_option import checked_size
 from cifar_edge.cli.stages import Stages
 from cifar_edge.cli.verbosity import note
 from cifar_edge.errors import ExportError, MissingExtra
-from cifar_edge.messages import display_name, reason
+from cifar_edge.messages import display_name, reason, with_article
 from cifar_edge.spec import IMAGE_SIZE
 
 if TYPE_CHECKING:
@@ -180,21 +182,46 @@ def build(reference: str) -> tuple[Path, "nn.Module"]:
     if spec is None or spec.loader is None:
         raise ExportError(f"{shown} is not a Python file, .py")
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(file.resolve().parent))  # so that it can import what lies beside it
     try:
-        spec.loader.exec_module(module)
-        if not callable(make := getattr(module, function, None)):
-            raise ExportError(f"{shown} has no function {function}")
-        network = make()
+        with _as_a_program(file, module):
+            spec.loader.exec_module(module)
+            if not callable(make := getattr(module, function, None)):
+                raise ExportError(f"{shown} has no function {function}")
+            network = make()
     except (ExportError, MissingExtra):
         raise
+    except SystemExit as error:
+        raise ExportError(
+            f"{shown} ends with sys.exit({'' if error.code is None else repr(error.code)}) where it is run to get its "
+            f'{function}; put what is its own program under `if __name__ == "__main__":`'
+        ) from error
     except Exception as error:  # the user's code may fail in any way
         raise ExportError(f"{shown} fails with {type(error).__name__}: {reason(error)}") from error
-    finally:
-        sys.path.pop(0)
     if not isinstance(network, nn.Module):
-        raise ExportError(f"{function} in {shown} returns a {type(network).__name__}, not a torch.nn.Module")
+        raise ExportError(
+            f"{function} in {shown} returns {with_article(type(network).__name__)}, not a torch.nn.Module"
+        )
     return file, network
+
+
+@contextmanager
+def _as_a_program(file: Path, module: ModuleType) -> Iterator[None]:
+    """Give the code of ``file`` what it finds where Python runs it.
+
+    It can import what lies beside it; argparse finds no arguments of ours, and calls itself by the file's name; and
+    dataclasses find their module.
+    """
+    path, arguments, others = list(sys.path), sys.argv, sys.modules.get(module.__name__)
+    sys.path.insert(0, str(file.resolve().parent))
+    sys.argv = [str(file)]
+    if others is None:
+        sys.modules[module.__name__] = module
+    try:
+        yield
+    finally:
+        sys.path[:], sys.argv = path, arguments
+        if others is None:
+            sys.modules.pop(module.__name__, None)
 
 
 def load_weights(network: "nn.Module", path: Path) -> None:

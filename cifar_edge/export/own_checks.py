@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from cifar_edge.errors import ExportError
-from cifar_edge.messages import display_name, listed
+from cifar_edge.messages import display_name, listed, with_article
 from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZES, MAX_CLASSES, MIN_CLASSES, is_model_name
 
 Number = float | Sequence[float]
@@ -31,10 +31,10 @@ def check_network(network: object) -> None:
         ExportError: with the module or the tensor that is in the way.
     """
     if not isinstance(network, nn.Module):
-        raise ExportError(f"the network is a {type(network).__name__}, not a torch.nn.Module")
+        raise ExportError(f"the network is {with_article(type(network).__name__)}, not a torch.nn.Module")
     for kind, inner in _WRAPPERS.items():
         if type(network).__name__.endswith(kind):
-            raise ExportError(f"the network is a {type(network).__name__}; give {inner}")
+            raise ExportError(f"the network is {with_article(type(network).__name__)}; give {inner}")
     for name, module in network.named_modules():
         if module.training:
             raise ExportError(f"{name or 'the network'} is in training mode; call network.eval() before")

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from cifar_edge.folding.functions import filled, module_of, pair
-from cifar_edge.folding.refused import ADVICE, Refused, with_article
+from cifar_edge.folding.refused import ADVICE, Refused
+from cifar_edge.messages import with_article
 from cifar_edge.models.depthwise import DepthwiseConv2d
 
 Shape = tuple[int, ...]

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Self
 
+from cifar_edge.messages import with_article
+
 ADVICE: Mapping[str, str] = {
     "add": "add the outputs of two layers, or leave it out",
     "activation": "write nn.ReLU or nn.ReLU6, and train again",
@@ -35,11 +37,6 @@ class Refused(Exception):
         name = target if isinstance(target, str) else getattr(target, "__name__", type(target).__name__)
         found = next((kind for words, kind in _KINDS if any(word in name.lower() for word in words)), "other")
         return cls(with_article(name), ADVICE[found])
-
-
-def with_article(name: str) -> str:
-    """``a name``, or ``an name``."""
-    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 
 _KINDS = (

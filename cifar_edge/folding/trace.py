@@ -19,7 +19,7 @@ from cifar_edge.folding.affines import ARITHMETIC, affine
 from cifar_edge.folding.forms import ADDS, BATCH_NORMS, FITTED_NORMS, forms
 from cifar_edge.folding.layers import Residual
 from cifar_edge.folding.refused import ADVICE, Refused
-from cifar_edge.messages import reason
+from cifar_edge.messages import reason, with_article
 
 _AGREEMENT = 1e-3
 """How far the logits of the tree may differ from those of the network, as a fraction of the largest."""
@@ -74,7 +74,7 @@ def _logits(network: nn.Module, x: Tensor) -> Tensor:
             f"the network cannot classify images of {x.shape[-1]}x{x.shape[-1]} pixels: {reason(error)}"
         ) from error
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(x):
-        found = f"a tensor {list(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        found = f"a tensor {list(logits.shape)}" if isinstance(logits, Tensor) else with_article(type(logits).__name__)
         raise ExportError(f"the network returns {found}; a classifier returns logits, [batch, classes]")
     return logits
 

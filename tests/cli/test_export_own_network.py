@@ -30,7 +30,7 @@ def build():
 
 
 def wrong():
-    return "network"
+    return 3
 
 
 def fails():
@@ -75,7 +75,7 @@ def test_a_network_of_a_file_is_exported(folder: Path) -> None:
     [
         (["--network", "none.py:build"], "there is no file none.py"),
         (["--network", "mine.py:other"], "has no function other"),
-        (["--network", "mine.py:wrong"], "returns a str, not a torch.nn.Module"),
+        (["--network", "mine.py:wrong"], "returns an int, not a torch.nn.Module"),
         (["--network", "mine.py:fails"], "fails with NameError: name 'undefined_name'"),
         (["--network", "mine.py:build", "--weights", "none.safetensors"], "there is no file none.safetensors"),
         (["--network", "mine.py:build", "--weights", "mine.py"], "is not a safetensors file"),
@@ -91,4 +91,67 @@ def test_what_is_no_network_is_one_line(folder: Path, arguments: list[str], mess
     assert result.exit_code in (1, 2)
     assert len([line for line in result.stderr.splitlines() if line.startswith("Error: ")]) == 1
     assert re.search(message, result.stderr)
+    assert not (folder / "out").exists()
+
+
+LIKE_A_SCRIPT = """
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+from torch import nn
+
+print("at import")
+parser = argparse.ArgumentParser()
+parser.add_argument("--width", type=int, default=12)
+arguments = parser.parse_args()
+
+
+@dataclass
+class Settings:
+    width: int
+
+
+class Net(nn.Module):
+    def __init__(self, settings):
+        super().__init__()
+        self.conv = nn.Conv2d(3, settings.width, 3, 2, 1)
+        self.classifier = nn.Linear(settings.width, 10)
+
+    def forward(self, x):
+        print("in forward")
+        return self.classifier(self.conv(x).relu().mean((2, 3)))
+
+
+def build():
+    print("in build")
+    return Net(Settings(arguments.width))
+"""
+
+
+def test_a_file_may_be_written_as_a_script_and_print(folder: Path) -> None:
+    (folder / "script.py").write_text(LIKE_A_SCRIPT)
+    result = export("--network", "script.py:build", "--quantize", "--out", "out", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["folder"] == "out"
+    assert all(line in result.stderr for line in ("at import", "in build", "in forward"))
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import sys; sys.exit(0)", "sys.exit(0)"),
+        ("raise SystemExit", "sys.exit()"),
+        ("import sys; sys.exit('no GPU')", "sys.exit('no GPU')"),
+        ("def build(): exit(3)", "sys.exit(3)"),
+        (LIKE_A_SCRIPT.replace("default=12", "required=True"), "sys.exit(2)"),
+    ],
+)
+def test_a_file_that_ends_the_program_is_an_error(folder: Path, code: str, said: str) -> None:
+    (folder / "script.py").write_text(code)
+    result = export("--network", "script.py:build", "--quantize", "--out", "out")
+    assert result.exit_code == 1
+    assert f"Error: script.py ends with {said}" in result.stderr
+    assert "cifar-edge" not in result.stderr
     assert not (folder / "out").exists()
