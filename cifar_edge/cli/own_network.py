@@ -18,12 +18,15 @@ from cifar_edge.cli.stages import Stages
 from cifar_edge.cli.verbosity import note
 from cifar_edge.errors import ExportError, MissingExtra
 from cifar_edge.messages import display_name, reason, with_article
-from cifar_edge.spec import IMAGE_SIZE
+from cifar_edge.spec import IMAGE_SIZE, PIXEL_SCALE, PIXEL_ZERO_POINT
 
 if TYPE_CHECKING:
     from torch import nn
 
     from cifar_edge.export.report import Report
+
+_DEFAULTS = {"mean": PIXEL_ZERO_POINT, "std": 1 / PIXEL_SCALE}
+"""Option -> what `cifar_edge.export.fold` takes without it."""
 
 
 def _channels(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...] | None:
@@ -131,8 +134,11 @@ def export_own(
     network.eval()
     dataset = load(data, offline, holdout, strict, IMAGE_SIZE if own["size"] is None else own["size"])
     folder = out or Path("runs", f"{datetime.now():%Y%m%d-%H%M%S}-{file.stem}", "export")
-    note(f"exporting {file.name} to {folder}, judged by {len(dataset.test_labels)} test images of {dataset.name}")
-    input_map = {name: own[name] for name in ("mean", "std") if own[name] is not None}
+    note(
+        f"exporting {file.name} to {folder}: {', '.join(_used(own))}; judged by {len(dataset.test_labels)} test images "
+        f"of {dataset.name}"
+    )
+    input_map = {name: own[name] for name in _DEFAULTS if own[name] is not None}
     stages.begin("folding the norms")
     folded = edge.fold(network, dataset.train_images, **input_map)
     if own["finetune"]:
@@ -158,6 +164,19 @@ def export_own(
         stage=stages.begin,
     )
     return report, folder
+
+
+def _used(own: Mapping[str, Any]) -> list[str]:
+    """What becomes part of the network besides its layers: mistakes in it show in the accuracy alone."""
+    from cifar_edge.export.own_checks import shown
+
+    used = [
+        f"{name} {default:g} (the default)" if own[name] is None else f"{name} {shown(own[name])}"
+        for name, default in _DEFAULTS.items()
+    ]
+    function = own["network"].rpartition(":")[2]
+    weights = f"those that {function} returned" if own["weights"] is None else f"of {own['weights'].name}"
+    return [*used, f"weights {weights}"]
 
 
 def build(reference: str) -> tuple[Path, "nn.Module"]:

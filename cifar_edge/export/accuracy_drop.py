@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from cifar_edge.export.own_accuracy import FINETUNE
 from cifar_edge.export.parity import Comparison
 from cifar_edge.measure.metrics import CONCLUSIVE_IMAGES, Estimate
 
@@ -16,12 +17,14 @@ class AccuracyDrop:
             it is measured on training images too.
         test_images: number of test images.
         max_drop: percentage points of accuracy that both together may lose.
+        own: whether the network is the user's own, not of this package.
     """
 
     folding: Comparison | None
     rounding: Comparison
     test_images: int
     max_drop: float
+    own: bool = False
 
     @property
     def acceptable(self) -> bool:
@@ -33,11 +36,12 @@ class AccuracyDrop:
     def refusal(self) -> str:
         """Why int8 is not recommended, and what may help."""
         parts = [f"rounding {_change(self.rounding.drop)} of {self._rounded_images}"]
-        advice = "`export --quantize --debug` names the layers that lose most"
+        advice = f"`{'--debug' if self.own else 'export --quantize --debug'}` names the layers that lose most"
         if self.folding is not None:
             parts.insert(0, f"folding {_change(self.folding.drop)} of {self.test_images:,} test images")
             if self.folding.drop.value >= self.rounding.drop.value:
-                advice = "`cifar-edge fold` with more --epochs, or more training images, may help"
+                longer = FINETUNE if self.own else "`cifar-edge fold` with more --epochs"
+                advice = f"{longer}, or more training images, may help"
         return (
             f"{', '.join(parts)}: {self._points:.2f} percentage points, where {self.max_drop:g} may be lost; {advice}"
         )

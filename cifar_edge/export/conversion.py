@@ -17,7 +17,7 @@ from cifar_edge.errors import ExportError
 from cifar_edge.export.calibration import calibration_images
 from cifar_edge.export.fp32 import network_graph, with_pixels
 from cifar_edge.export.integers import quantize as quantize_network
-from cifar_edge.export.parity import Logits, torch_logits
+from cifar_edge.export.parity import FP32_TOLERANCE, Logits, torch_logits
 from cifar_edge.export.static import quantize_static_graph
 from cifar_edge.export.targets.onnx_graph import integer_graph
 from cifar_edge.folding.fold import without_norms
@@ -40,6 +40,7 @@ class Conversion:
         about: its metadata, without accuracy as yet.
         written: whether it becomes a file; else it is only measured, for comparison.
         integers: the integer network that ``graph`` was written from, if any.
+        tolerance: what a logit in fp32 may differ by.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Conversion:
     about: ModelMetadata
     written: bool = True
     integers: IntegerNetwork | None = None
+    tolerance: float = FP32_TOLERANCE
 
 
 class Convert(Protocol):

@@ -133,11 +133,36 @@ def check_name(name: str) -> str:
     return name
 
 
-def channels(values: Number, what: str, *, positive: bool) -> tuple[float, ...]:
+def check_input_map(mean: Number, std: Number) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """``mean`` and ``std`` of each channel, if they can be in units of 0 to 255.
+
+    Raises:
+        ExportError: they are no numbers, or those of pixels from 0 to 1. (A mean of 0 and a std of 1 leave pixels as
+            they are.)
+    """
+    means, deviations = _channels(mean, "mean"), _channels(std, "std")
+    if min(deviations) <= 0:
+        raise ExportError(f"std = {shown(deviations)} is not positive; it is in units of 0 to 255")
+    small = {"mean": means} if 0 < max(means) <= 1 else {}
+    small |= {"std": deviations} if max(deviations) < 1 else {}
+    if small:
+        given = " and ".join(f"{what} = {shown(values)}" for what, values in small.items())
+        wanted = " and ".join(shown([255 * value for value in values]) for values in small.values())
+        raise ExportError(f"{given}: units are those of pixels from 0 to 255, not from 0 to 1; give {wanted}")
+    return means, deviations
+
+
+def shown(values: Sequence[float]) -> str:
+    """One number, or one a channel, as the command line takes them."""
+    texts = [f"{value:.6g}" for value in values]
+    return texts[0] if len(set(texts)) == 1 else ",".join(texts)
+
+
+def _channels(values: Number, what: str) -> tuple[float, ...]:
     """A number for each channel.
 
     Raises:
-        ExportError: there are others than one or three, one is no finite number, or not positive where it has to be.
+        ExportError: there are others than one or three, or one is no finite number.
     """
     found: Any = np.asarray(values, dtype=object).reshape(-1).tolist()
     try:
@@ -146,6 +171,4 @@ def channels(values: Number, what: str, *, positive: bool) -> tuple[float, ...]:
         raise ExportError(f"{what} = {values!r} is neither a number nor one for each channel") from error
     if len(numbers) not in (1, IMAGE_CHANNELS) or not np.isfinite(numbers).all():
         raise ExportError(f"{what} = {values!r} is neither a number nor one for each of {IMAGE_CHANNELS} channels")
-    if positive and min(numbers) <= 0:
-        raise ExportError(f"{what} = {values!r} is not positive; it is in units of 0 to 255")
     return tuple(numbers * IMAGE_CHANNELS if len(numbers) == 1 else numbers)

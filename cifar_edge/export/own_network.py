@@ -31,17 +31,19 @@ from cifar_edge.export.calibration import calibration_images
 from cifar_edge.export.conversion import Conversion
 from cifar_edge.export.fp32 import network_graph, with_pixels
 from cifar_edge.export.integers import quantize as quantize_network
+from cifar_edge.export.own_accuracy import Given
 from cifar_edge.export.own_checks import (
     Number,
-    channels,
     check_classes,
     check_images,
+    check_input_map,
     check_labelled,
     check_labels,
     check_name,
     check_network,
+    shown,
 )
-from cifar_edge.export.parity import Logits, torch_logits
+from cifar_edge.export.parity import Logits, fp32_tolerance, torch_logits
 from cifar_edge.export.pipeline import export_network
 from cifar_edge.export.report import Report
 from cifar_edge.export.targets import target_options
@@ -104,7 +106,7 @@ def fold(
     """
     check_network(network)
     check_images(images, "images")
-    means, deviations = channels(mean, "mean", positive=False), channels(std, "std", positive=True)
+    means, deviations = check_input_map(mean, std)
     folded = fold_network(network, torch.tensor(images), means, deviations)
     head = list(folded.layers)[-1]
     assert isinstance(head, nn.Linear)
@@ -203,9 +205,9 @@ def export(
 ) -> Report:
     """Write ``name.fp32.onnx``, ``name.int8.onnx``, the files of ``targets`` and a report, if all gates are passed.
 
-    The gates: fp32 gives the logits of ``reference`` within 1e-4; int8 does not lose more than ``max_drop`` against it
-    and against the folded network; each target computes what int8 does. An earlier export in ``out`` is replaced as a
-    whole.
+    The gates: fp32 gives the logits of ``reference`` within 1e-4, or a hundred-thousandth of the largest if that is
+    more; int8 does not lose more than ``max_drop`` against it and against the folded network; each target computes
+    what int8 does. An earlier export in ``out`` is replaced as a whole.
 
     Args:
         quantized: as `quantize` returned it.
@@ -249,25 +251,41 @@ def export(
         folded=folded,
     )
 
+    input_map, source = network[0], torch_logits(network, images)
+    assert isinstance(input_map, InputMap)
+    own = Given.of(source, truth, shown(input_map.mean), shown(input_map.std))
+
     def convert(trained: TrainedNetwork, dataset: Dataset, *, quantize: bool) -> list[Conversion]:
-        return _conversions(trained, graph, quantized, dataset)
+        return _conversions(trained, graph, quantized, dataset, source)
 
     return export_network(
-        trained, dataset, Path(out), quantize=True, max_drop=max_drop, targets=options, convert=convert, stage=stage
+        trained,
+        dataset,
+        Path(out),
+        quantize=True,
+        max_drop=max_drop,
+        targets=options,
+        convert=convert,
+        own=own,
+        stage=stage,
     )
 
 
-def _conversions(trained: TrainedNetwork, graph: nn.Module, quantized: Quantized, dataset: Dataset) -> list[Conversion]:
-    """The network in fp32, the folded one, and int8."""
-    source, folded = (torch_logits(each, dataset.test_images) for each in (trained.network, quantized.folded))
+def _conversions(
+    trained: TrainedNetwork, graph: nn.Module, quantized: Quantized, dataset: Dataset, source: Logits
+) -> list[Conversion]:
+    """The network in fp32, whose logits on the test images are ``source``, the folded one, and int8."""
+    folded = torch_logits(quantized.folded, dataset.test_images)
     if not (np.isfinite(source).all() and np.isfinite(folded).all()):
         raise ExportError("the network answers test images with NaN or infinity; its training went wrong")
     about = _about(trained, graph)
     int8 = replace(_about(trained, quantized.folded), precision="int8")
     size, integers = trained.size, quantized.integers
+    fp32 = Conversion("fp32", with_pixels(network_graph(graph, size)), source, about, tolerance=fp32_tolerance(source))
+    folded_graph = with_pixels(network_graph(quantized.folded, size))
     return [
-        Conversion("fp32", with_pixels(network_graph(graph, size)), source, about),
-        Conversion("folded fp32", with_pixels(network_graph(quantized.folded, size)), folded, about, written=False),
+        fp32,
+        replace(fp32, name="folded fp32", graph=folded_graph, source=folded, written=False),
         Conversion("int8", integer_graph(integers), folded, int8, integers=integers),
     ]
 

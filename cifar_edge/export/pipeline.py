@@ -14,6 +14,7 @@ from cifar_edge.export.conversion import Conversion, Convert, conversions, has_i
 from cifar_edge.export.folder import REPORT_TEXT, model_file, replacing_export
 from cifar_edge.export.graphs import serialize
 from cifar_edge.export.layer_signals import LayerSignal, layer_signals
+from cifar_edge.export.own_accuracy import FINETUNE, Given
 from cifar_edge.export.parity import (
     Comparison,
     Logits,
@@ -47,6 +48,7 @@ def export_network(
     threshold: Calibration | None = None,
     debug: Callable[[Sequence[LayerSignal]], None] | None = None,
     convert: Convert = conversions,
+    own: Given | None = None,
     stem: str | None = None,
     stage: Callable[[str], None] = lambda name: None,
 ) -> Report:
@@ -66,6 +68,7 @@ def export_network(
         threshold: the images that a threshold of each file is chosen by; None for no threshold.
         debug: called with the signal after each layer of int8, before int8 is judged.
         convert: makes the graphs, as `cifar_edge.export.conversion.conversions` does.
+        own: what the user gave; None for a network of this package.
         stem: what the files are called by; None for the name of the model.
         stage: called with what is done next, in a few words.
 
@@ -94,11 +97,11 @@ def export_network(
         judged = []
         for each in made:
             stage(f"comparing {each.name} with PyTorch on {len(dataset.test_labels):,} images")
-            judged.append(_judge(each, trained, made[0].source, dataset, max_drop, threshold))
+            judged.append(_judge(each, trained, made[0].source, dataset, max_drop, threshold, own))
         stem = stem or trained.name
         written = _written(judged[-1], dataset, targets, stem, stage)
         stage("measuring latency")
-        report = _report(trained, dataset, judged, max_drop, written, stem)
+        report = _report(trained, dataset, judged, max_drop, written, stem, own)
         contents = {row.file: export.content for row, export in zip(report.rows, judged, strict=True) if row.file}
         for target in written.values():
             contents.update(target.files)
@@ -128,6 +131,7 @@ def _judge(
     dataset: Dataset,
     max_drop: float,
     threshold: Calibration | None,
+    own: Given | None,
 ) -> _Judged:
     """Check the gates: compare ``conversion`` with the module that it was made of and with the one that was trained.
 
@@ -138,6 +142,7 @@ def _judge(
         dataset: to judge by.
         max_drop: percentage points of accuracy that int8 may lose.
         threshold: images to choose a threshold by.
+        own: what the user gave, if the network is not of this package.
     """
     graph, about, labels = conversion.graph, conversion.about, dataset.test_labels
     session = load(serialize(graph, about)).session
@@ -146,7 +151,7 @@ def _judge(
     against_folded = None if conversion.source is exact else compare(logits, conversion.source, labels)
     rounding = None
     if about.precision == "fp32":
-        verdict = judge_fp32(against_folded or comparison)
+        verdict = judge_fp32(against_folded or comparison, conversion.tolerance)
     else:
         rounding = _rounding(session, logits, conversion, trained.folded or trained.network, dataset)
         made_of, parts = "the network as trained", ""
@@ -155,7 +160,8 @@ def _judge(
             made_of = "the folded network"
             parts = f" (on the test images folding lost {100 * folded:.2f}, rounding {100 * rounded:.2f})"
         gates = [(rounding, made_of), (comparison, "the network as trained")]
-        verdicts = {judge_int8(each, max_drop, reference, parts) for each, reference in gates}
+        advice = "export without --quantize" if own is None else f"try {FINETUNE}"
+        verdicts = {judge_int8(each, max_drop, reference, parts, advice) for each, reference in gates}
         verdict = "undecided" if "undecided" in verdicts else "passed"
     right = accuracy(int(np.count_nonzero(logits.argmax(axis=1) == labels)), len(labels))
     chosen = None
@@ -200,6 +206,7 @@ def _report(
     max_drop: float,
     written: Mapping[str, Written],
     stem: str,
+    own: Given | None,
 ) -> Report:
     sessions = {export.conversion.name: load(export.content).session for export in judged}
     others = {name: TARGETS[name].session for name in written}
@@ -221,6 +228,7 @@ def _report(
             for name, target in written.items()
             if name != ALWAYS
         },
+        own=own,
     )
 
 

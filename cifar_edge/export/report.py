@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from cifar_edge.export.accuracy_drop import AccuracyDrop
+from cifar_edge.export.own_accuracy import Given
 from cifar_edge.export.parity import Comparison, Verdict, judge_int8
 from cifar_edge.export.targets.gate import Outcome
 from cifar_edge.export.threshold import Chosen
@@ -77,6 +78,7 @@ class Report:
         versions: library name -> version.
         targets: target -> the names of its files.
         target_gates: target -> its gate, except for ONNX, whose gates are those of ``rows``.
+        own: what the user gave; None for a network of this package.
     """
 
     model: str
@@ -89,6 +91,7 @@ class Report:
     versions: Mapping[str, str]
     targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     target_gates: Mapping[str, TargetGate] = field(default_factory=dict)
+    own: Given | None = None
 
     @property
     def deploy(self) -> Precision:
@@ -111,7 +114,7 @@ class Report:
         if int8.rounding is None:
             return None
         folding = self.rows[-2].comparison if int8.against_folded is not None else None
-        return AccuracyDrop(folding, int8.rounding, int8.accuracy.images, self.max_drop)
+        return AccuracyDrop(folding, int8.rounding, int8.accuracy.images, self.max_drop, own=self.own is not None)
 
     @property
     def reason(self) -> str:
@@ -164,6 +167,7 @@ class Report:
             "",
             f"Deploy **{self.deploy}** on a machine like this one: {self.reason}.",
             "",
+            *(f"**Warning**: {warning}.\n" for warning in self._warnings()),
             "| | file | size | accuracy (95 % interval) | same class | max. difference | SNR | p50 | p99 | "
             f"batch {LARGE_BATCH} | gate |",
             "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|---|",
@@ -174,7 +178,7 @@ class Report:
             f"image; batch {LARGE_BATCH}: throughput; `session.run` with one thread, all in turns within one run.",
             "",
         ]
-        lines += [f"- {line}" for line in self._gates() + self._others()]
+        lines += [f"- {line}" for line in self._given() + self._gates() + self._others()]
         lines.append("")
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         lines += [f"Measured on {self.machine}; {versions}.", ""]
@@ -189,12 +193,21 @@ class Report:
             "",
             *_wrapped(f"{self.rows[0].accuracy.images} test images of {self.data}"),
             *_wrapped(f"one thread of {self.machine}"),
+            *(line for given in self._given() for line in _wrapped(given)),
             *_wrapped(f"fp32 passed: logits within {self.rows[0].comparison.max_difference:.1g} of PyTorch's"),
             *(line for gate in self._gates() + self._others() for line in _wrapped(gate)),
             *(line for threshold in self._thresholds() for line in _wrapped(threshold)),
+            *(line for warning in self._warnings() for line in _wrapped(f"warning: {warning}")),
             *_wrapped(f"deploy {self.deploy}: {self.reason}"),
         ]
         return "\n".join(lines)
+
+    def _given(self) -> list[str]:
+        """What the user gave; nothing for a network of this package."""
+        return [] if self.own is None else [self.own.sentence()]
+
+    def _warnings(self) -> list[str]:
+        return [] if self.own is None or self.own.warning is None else [self.own.warning]
 
     def _thresholds(self) -> list[str]:
         """A line for each file whose threshold was asked for."""

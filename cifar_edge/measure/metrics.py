@@ -9,7 +9,7 @@ import numpy.typing as npt
 Z_95 = 1.959963984540054
 """The 97.5 % quantile of the normal distribution, for two-sided 95 % intervals."""
 CONCLUSIVE_IMAGES = 5000
-"""With fewer images, a paired confidence interval is too wide to say "passed"."""
+"""With fewer images, a paired confidence interval is too wide to say "passed" as soon as some change class."""
 
 
 @dataclass(frozen=True, slots=True)
