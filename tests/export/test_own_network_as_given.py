@@ -1,4 +1,4 @@
-"""What a user may have got wrong with a network of their own before it came here: its input, its weights, its labels."""
+"""What a user may have got wrong with a network before it came here: its input, its weights, its labels."""
 
 import json
 from collections.abc import Callable
