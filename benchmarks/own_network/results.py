@@ -65,7 +65,7 @@ def table(lines: Sequence[Line]) -> str:
         "|---|---|--:|---|--:|--:|--:|--:|--:|--:|",
     ]
     for line in lines:
-        tuned = f", folded and {line.finetuned} epochs" if line.finetuned else ""
+        tuned = f", folded and {line.finetuned} epoch{'s' if line.finetuned > 1 else ''}" if line.finetuned else ""
         rows.append(
             f"| {line.network}, {line.size} px | {line.weights}{tuned} | {line.macs / 1e6:.1f} "
             f"| {line.accuracy:.2f} / {line.folded:.2f} / {line.int8:.2f} % | {line.agreement:.1f} % "

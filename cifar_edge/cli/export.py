@@ -18,6 +18,7 @@ from cifar_edge.cli.completion import TARGETS, complete_run, complete_target
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.loading import image_folder_options, load_unseen
 from cifar_edge.cli.own_network import export_own, own_network_options
+from cifar_edge.cli.replaced import note_replaced
 from cifar_edge.cli.report import NAME as PAGE
 from cifar_edge.cli.report import write_own_report
 from cifar_edge.cli.stages import Stages
@@ -204,7 +205,6 @@ def command(
         note(f"without the extra train {released} is not quantized anew; its released int8 file is written: {shown}")
         _export_file(file, out or _default_folder(file, released), targets, given, name, as_json)
         return
-    from cifar_edge.runs.exports import REPORT
     from cifar_edge.runs.resolve import resolve_run
     from cifar_edge.runs.run import RECIPE, Run
 
@@ -232,8 +232,7 @@ def command(
     target = out or _default_folder(resolved.path, trained.name)
     dataset = load_unseen(resolved.path, trained.data, data, offline, holdout, strict, trained.size)
     note(f"exporting {resolved} to {target}, judged by {len(dataset.test_labels)} test images of {dataset.name}")
-    if (target / REPORT).exists():
-        note("replacing the earlier export there, if this one passes its gates")
+    note_replaced(target, options)
     threshold = None
     if keep != 0 and (dataset.folder is not None or keep is not None or other is not None):
         held_out = Run(resolved.path).recipe.holdout if (resolved.path / RECIPE).exists() else 0

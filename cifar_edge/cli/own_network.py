@@ -13,6 +13,7 @@ import click
 
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.loading import load
+from cifar_edge.cli.replaced import note_replaced
 from cifar_edge.cli.size_option import checked_size
 from cifar_edge.cli.stages import Stages
 from cifar_edge.cli.verbosity import note
@@ -138,15 +139,18 @@ def export_own(
         f"exporting {file.name} to {folder}: {', '.join(_used(own))}; judged by {len(dataset.test_labels)} test images "
         f"of {dataset.name}"
     )
+    note_replaced(folder, targets)
     input_map = {name: own[name] for name in _DEFAULTS if own[name] is not None}
     stages.begin("folding the norms")
     folded = edge.fold(network, dataset.train_images, **input_map)
     if own["finetune"]:
-        stages.begin(f"fine-tuning for {own['finetune']} epochs")
+        stages.begin(f"fine-tuning for {own['finetune']} epoch{'s' if own['finetune'] > 1 else ''}")
         labelled = dataset.train_images, dataset.train_labels
         folded = edge.finetune(folded, labelled, teacher=network, epochs=own["finetune"])
     elif not folded.origin.exact:
-        stages.note("folding is not exact for this network; --finetune EPOCHS recovers what the gates find lost")
+        stages.note(
+            f"folding is not exact: {folded.origin.reason}; --finetune EPOCHS recovers what the gates find lost"
+        )
     stages.begin("making int8")
     integers = edge.quantize(folded, dataset.train_images)
     if debug:

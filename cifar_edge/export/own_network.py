@@ -172,7 +172,7 @@ def finetune(
     tuned = fit(with_batch_norm(folded, tensors[0][:_SEEN]), *tensors, recipe, teacher=taught)
     assert isinstance(tuned, BatchNormNetwork)
     layers = without_batch_norm(tuned).layers
-    return TracedNetwork(layers, replace(folded.origin, exact=False)).eval().requires_grad_(False)
+    return TracedNetwork(layers, replace(folded.origin, fitted=True)).eval().requires_grad_(False)
 
 
 def quantize(folded: TracedNetwork, images: npt.NDArray[np.uint8]) -> Quantized:

@@ -86,7 +86,9 @@ class Origin:
         names: of each module of the folded layers, in their order, its name in the network; empty where it has none.
         ends: of the same modules, the one of ``traced`` with the same output; None where there is none.
         size: height and width of the images.
-        exact: whether the folded network computes what the network does: nothing was fitted, and the padding is exact.
+        fitted: whether a norm was fitted, or the folded network trained further.
+        padding: the pixel that the folded network pads the image with, where that is not exactly the network's zero;
+            else None.
     """
 
     network: nn.Sequential
@@ -94,7 +96,24 @@ class Origin:
     names: tuple[str, ...]
     ends: tuple[nn.Module | None, ...]
     size: int
-    exact: bool
+    fitted: bool
+    padding: int | None
+
+    @property
+    def exact(self) -> bool:
+        """Whether the folded network computes what the network does."""
+        return not self.fitted and self.padding is None
+
+    @property
+    def reason(self) -> str:
+        """Why it is not exact, and what would be."""
+        if self.fitted:
+            return "norms that depend on the image are fitted, where batch norms are not"
+        return (
+            f"zeros around the image stand for the mean, and the nearest pixel, {self.padding} in all channels, takes "
+            "their place; a network trained with one whole-numbered mean, or without padding in its first layer, has "
+            "no such loss"
+        )
 
 
 class TracedNetwork(FoldedNetwork):
@@ -132,7 +151,7 @@ def fold_network(network: nn.Module, images: Tensor, mean: tuple[float, ...], st
     folding = _Folding(dict(found.names))
     made, _, outputs = folding.chain(found.layers[first:], inputs, inputs)
     made = folding.classified(made, outputs[0].shape[1])
-    made, exact = folding.on_pixels(made, inner_map)
+    made, padding = folding.on_pixels(made, inner_map)
     layers = nn.Sequential(*made).eval().requires_grad_(False)
     modules = list(layers.modules())
     origin = Origin(
@@ -141,7 +160,8 @@ def fold_network(network: nn.Module, images: Tensor, mean: tuple[float, ...], st
         tuple(folding.names.get(module, "") for module in modules),
         tuple(folding.ends.get(module) for module in modules),
         images.shape[1],
-        exact and not fitted,
+        fitted,
+        padding,
     )
     return TracedNetwork(layers, origin).eval()
 
@@ -262,8 +282,8 @@ class _Folding:
             return [*flat[:-2], pool, nn.Flatten(), linear]
         return [*flat, nn.Flatten(), _own_affine(classes, flat=True)]
 
-    def on_pixels(self, made: list[nn.Module], input_map: InputMap) -> tuple[list[nn.Module], bool]:
-        """The layers for the contract's input, and whether their padding is exact.
+    def on_pixels(self, made: list[nn.Module], input_map: InputMap) -> tuple[list[nn.Module], int | None]:
+        """The layers for the contract's input, and the pixel that they pad with where that is not exact.
 
         Zero padding of the network's input is a pixel: that of its mean. Where the channels have different means, it is
         the pixel nearest to all.
@@ -272,7 +292,7 @@ class _Folding:
         padded = bool(made) and isinstance(made[0], nn.ZeroPad2d)
         first = made[1 if padded else 0]
         if mean.eq(PIXEL_ZERO_POINT).all() and std.eq(1 / PIXEL_SCALE).all():
-            return made, True
+            return made, None
         if not isinstance(first, nn.Conv2d):
             first, padded = _depthwise(IMAGE_CHANNELS), False
             self.names[first] = "input"
@@ -288,7 +308,7 @@ class _Folding:
         first.bias.copy_(first.bias.double() + (weight * shift[channels][..., None, None]).sum((1, 2, 3)))
         first.weight.copy_(weight * scale[channels][..., None, None])
         exact = not padded or bool(mean.eq(pixel).all())
-        return ([] if pixel == PIXEL_ZERO_POINT else [Shift(pixel)]) + made, exact
+        return ([] if pixel == PIXEL_ZERO_POINT else [Shift(pixel)]) + made, None if exact else pixel
 
 
 def _ends_flat(following: Sequence[nn.Module]) -> bool:

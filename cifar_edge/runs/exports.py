@@ -41,11 +41,16 @@ class Export:
         return Path(str(self._report().get("model"))).name
 
     @property
-    def target_files(self) -> set[str]:
-        """Names of the files that the report lists for its targets, some in a folder; a path to elsewhere is none."""
+    def targets(self) -> dict[str, set[str]]:
+        """Target -> names of its files in the report, some in a folder; a path to elsewhere is none."""
         targets = self._report().get("targets")
-        listed = list(targets.values()) if isinstance(targets, dict) else []
-        return _names_within(name for files in listed if isinstance(files, list) for name in files)
+        listed = targets.items() if isinstance(targets, dict) else ()
+        return {target: _names_within(files) for target, files in listed if isinstance(files, list)}
+
+    @property
+    def target_files(self) -> set[str]:
+        """Names of the files of all `targets`."""
+        return set().union(*self.targets.values())
 
     @property
     def row_files(self) -> set[str]:

@@ -61,6 +61,14 @@ def test_a_network_of_a_file_is_exported(folder: Path) -> None:
         nn.Linear(12, 10),
     )
     save_file(network.state_dict(), folder / "w.safetensors")
+    first = export("--network", "mine.py:build", "--quantize", "--target", "c", "--out", "out")
+    assert first.exit_code == 0, first.stderr
+    assert (
+        "exporting mine.py to out: mean 128 (the default), std 64 (the default), weights those that build returned; "
+        "judged by 250 test images of cifar10-sample"
+    ) in first.stderr
+    assert "folding is not exact" not in first.stderr
+    assert (folder / "out" / "mine.c").is_dir()
     given = ("--network", "mine.py:build", "--weights", "w.safetensors", "--quantize", "--debug")
     result = export(*given, "--mean", "124,116,104", "--std", "60", "--finetune", "1", "--out", "out", "--json")
     assert result.exit_code == 0, result.stderr
@@ -68,6 +76,19 @@ def test_a_network_of_a_file_is_exported(folder: Path) -> None:
     assert printed["folder"] == "out"
     assert load(folder / "out" / "mine.int8.onnx").metadata.labels[0] == "airplane"
     assert "signal-to-noise" in result.stderr
+    assert "to out: mean 124,116,104, std 60, weights of w.safetensors; judged by" in result.stderr
+    assert "gates; that removes mine.c, which --target c would write anew" in result.stderr
+    assert "fine-tuning for 1 epoch\n" in result.stderr
+    assert not (folder / "out" / "mine.c").exists()
+
+
+def test_padding_that_is_not_exact_is_named(folder: Path) -> None:
+    arguments = ("--network", "mine.py:build", "--mean", "124,116,104", "--std", "60", "--quantize", "--max-drop", "99")
+    result = export(*arguments, "--out", "out")
+    assert result.exit_code == 0, result.stderr
+    assert (
+        "folding is not exact: zeros around the image stand for the mean, and the nearest pixel, 115" in result.stderr
+    )
 
 
 @pytest.mark.parametrize(
