@@ -66,10 +66,11 @@ def load(
     """
     from cifar_edge.data import load_dataset
     from cifar_edge.data.dataset import SPLIT_RULE
-    from cifar_edge.runtime.quiet import silence_pillow
+    from cifar_edge.runtime.quiet import silence_litert, silence_pillow
     from cifar_edge.spec import IMAGE_SIZE
 
     silence_pillow()
+    silence_litert()
     load_it = partial(
         load_dataset,
         data,

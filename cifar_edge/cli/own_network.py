@@ -179,8 +179,8 @@ def _used(own: Mapping[str, Any]) -> list[str]:
         for name, default in _DEFAULTS.items()
     ]
     function = own["network"].rpartition(":")[2]
-    weights = f"those that {function} returned" if own["weights"] is None else f"of {own['weights'].name}"
-    return [*used, f"weights {weights}"]
+    used.append(f"the weights that {function} returned" if own["weights"] is None else f"weights of {own['weights']}")
+    return used
 
 
 def build(reference: str) -> tuple[Path, "nn.Module"]:

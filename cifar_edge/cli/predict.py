@@ -141,9 +141,10 @@ def command(
             )
         ctx.exit(_on_ray(inputs, model, parquet, top, threshold))
     from cifar_edge.runtime.classifier import Classifier
-    from cifar_edge.runtime.quiet import silence_pillow
+    from cifar_edge.runtime.quiet import silence_litert, silence_pillow
 
     silence_pillow()
+    silence_litert()
     classifier = Classifier(model, engine=engine)
     note(f"model: {classifier.source}")
     identity = classifier.metadata.identity

@@ -2,7 +2,8 @@
 
 import struct
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from cifar_edge.errors import ContractError, MissingExtra, ModelError
 from cifar_edge.messages import reason
 from cifar_edge.model_file.reading import MAX_METADATA
 from cifar_edge.spec import IMAGE_CHANNELS, INPUT_NAME, METADATA_KEY, OUTPUT_NAME, SCORES_NAME, ModelMetadata
+
+allocating: Callable[[], AbstractContextManager[None]] = nullcontext
+"""The context of each allocation of tensors; `cifar_edge.runtime.quiet` has another, for commands."""
 
 
 def load(content: bytes, threads: int) -> tuple["Session", ModelMetadata]:
@@ -95,7 +99,8 @@ class _Interpreter:
     def run(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         if len(images) != self._batch:
             self._interpreter.resize_tensor_input(self._input, images.shape)
-            self._interpreter.allocate_tensors()
+            with allocating():
+                self._interpreter.allocate_tensors()
             self._batch = len(images)
         self._interpreter.set_tensor(self._input, images)
         self._interpreter.invoke()

@@ -64,7 +64,7 @@ def test_a_network_of_a_file_is_exported(folder: Path) -> None:
     first = export("--network", "mine.py:build", "--quantize", "--target", "c", "--out", "out")
     assert first.exit_code == 0, first.stderr
     assert (
-        "exporting mine.py to out: mean 128 (the default), std 64 (the default), weights those that build returned; "
+        "exporting mine.py to out: mean 128 (the default), std 64 (the default), the weights that build returned; "
         "judged by 250 test images of cifar10-sample"
     ) in first.stderr
     assert "folding is not exact" not in first.stderr

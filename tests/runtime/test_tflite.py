@@ -1,6 +1,7 @@
 """Models as .tflite files: they answer as the .onnx file does; other files are refused in one line."""
 
 import pickle
+import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -49,6 +50,13 @@ def model(content: bytes, tmp_path: Path) -> Path:
     path = tmp_path / "gn-cnn.int8.tflite"
     path.write_bytes(content)
     return path
+
+
+def test_a_command_prints_nothing_of_litert(model: Path) -> None:
+    command = [sys.executable, "-m", "cifar_edge", "predict", "--quiet", "--model", str(model), str(PHOTO)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "cat" in done.stdout
+    assert done.stderr == ""
 
 
 def test_it_answers_as_the_onnx_file_does(content: bytes, sample: Dataset) -> None:
