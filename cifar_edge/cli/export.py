@@ -261,6 +261,8 @@ def _say(report: "Report", folder: Path, as_json: bool, page: Path | None = None
 
     record = {**report.to_dict(), "folder": str(folder), "report": page and str(page)}
     say(json.dumps(record, indent=2) if as_json else report.to_table())
+    if as_json and report.own is not None and report.own.warning is not None:
+        note(f"warning: {report.own.warning}")
     if page is not None:
         note(f"wrote {display_name(str(page))}: all of it to look at in a browser")
     deployed = [row.file for row in report.rows if row.file is not None and row.precision == report.deploy]

@@ -38,8 +38,8 @@ class Given:
         if found.value < _low(logits.shape[1]):
             causes = f"mean and std ({mean} and {std}), that trained weights were loaded, and the order of the classes"
             warning = (
-                f"{found.value:.2%} is near chance for {logits.shape[1]} classes: the network may be untrained, or get "
-                f"other input than in its training; check {causes}"
+                f"{found.value:.2%} is low for {logits.shape[1]} classes, where chance has {1 / logits.shape[1]:.2%}: "
+                f"the network may be untrained, or get other input than in its training; check {causes}"
             )
             renamed = float(confusion.max(axis=0).sum()) / len(labels)
             if renamed > 2 * found.value and renamed >= _low(logits.shape[1]):

@@ -157,6 +157,7 @@ def test_a_file_may_be_written_as_a_script_and_print(folder: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["folder"] == "out"
     assert all(line in result.stderr for line in ("at import", "in build", "in forward"))
+    assert re.search("warning: .* is low .* check mean and std", result.stderr), "it is untrained"
 
 
 @pytest.mark.parametrize(

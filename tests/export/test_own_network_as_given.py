@@ -57,7 +57,7 @@ def test_the_report_says_how_good_the_network_was_and_what_it_was_given(
 @pytest.mark.parametrize(
     ("labels", "said", "unsaid"),
     [
-        (lambda known, true: true, "near chance for 10 classes", "it looks like the order"),
+        (lambda known, true: true, "is low for 10 classes, where chance has 10.00%", "it looks like the order"),
         (lambda known, true: (known + 3) % 10, "it looks like the order: ... 100.00% would be right", ""),
     ],
 )
