@@ -248,7 +248,12 @@ def test_the_page_is_built_once_and_is_small_enough(tmp_path: Path, monkeypatch:
     assert sum(map(len, files.values())) < LIMIT
     assert b"<script>" not in files["index.html"]
     assert b"style=" not in files["index.html"]
-    assert len(list((tmp_path / "cache" / "cifar-edge").glob("web-*"))) == 1
+    (built,) = (tmp_path / "cache" / "cifar-edge").glob("web-*")
+    megabytes = sum(file.stat().st_size for file in built.iterdir()) / 1e6
+    documented = (CHECKOUT / "docs" / "web.md").read_text()
+    assert f"The built page is {megabytes:.1f} MB without a model" in documented
+    of_released_models, *_ = web("--out", tmp_path / "site").stdout.splitlines()
+    assert f"\n{of_released_models.replace(f'{tmp_path}/', '')}\n" in documented
 
 
 @pytest.mark.network
