@@ -157,7 +157,14 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._connections.stopping = True
-        await super().shutdown(sockets)
+        stopped = asyncio.create_task(super().shutdown(sockets))
+        while not (stopped.done() or self.force_exit):
+            await asyncio.wait([stopped], timeout=0.1)
+        if self.force_exit:
+            # uvicorn still waits for the listeners; from Python 3.12 on they wait for their connections, forced or not.
+            for connection in list(self.server_state.connections):
+                connection.transport.abort()
+        await stopped
 
 
 def _logged_rarely(connections: Connections) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
