@@ -1,5 +1,7 @@
 """Checks of what a user hands over with a network of their own; each failure is one line."""
 
+import math
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +12,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from cifar_edge.errors import ExportError
-from cifar_edge.messages import display_name, listed, with_article
+from cifar_edge.messages import display_name, listed, reason, with_article
 from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZES, MAX_CLASSES, MIN_CLASSES, is_model_name
 
 Number = float | Sequence[float]
@@ -20,37 +22,59 @@ _WRAPPERS = {
     "DataParallel": "its .module",
     "ScriptModule": "the module that it was made of",
     "OptimizedModule": "the module that torch.compile was given, or its ._orig_mod",
+    "TracedNetwork": "the network that was folded",
 }
 """End of the name of a class that holds another network -> what to give instead."""
 
 
-def check_network(network: object) -> None:
+def check_stage(given: object, wanted: type, stage: str, before: str) -> None:
+    """Refuse what is not of the stage before.
+
+    Args:
+        given: the first argument.
+        wanted: its class.
+        stage: whose argument it is.
+        before: what returns it, such as ``fold``.
+
+    Raises:
+        ExportError: it is of another class.
+    """
+    if not isinstance(given, wanted):
+        found = with_article("class" if isinstance(given, type) else type(given).__name__)
+        raise ExportError(f"{stage} takes what {before} returned, not {found}; the order is fold, quantize, export")
+
+
+def check_network(network: object, what: str = "network") -> None:
     """Refuse what is no network in evaluation mode on the CPU, with finite float32 weights.
 
     Raises:
         ExportError: with the module or the tensor that is in the way.
     """
+    if isinstance(network, type) and issubclass(network, nn.Module):
+        raise ExportError(f"the {what} is a class; give an instance, {network.__name__}(...)")
     if not isinstance(network, nn.Module):
-        raise ExportError(f"the network is {with_article(type(network).__name__)}, not a torch.nn.Module")
+        raise ExportError(f"the {what} is {with_article(type(network).__name__)}, not a torch.nn.Module")
     for kind, inner in _WRAPPERS.items():
         if type(network).__name__.endswith(kind):
-            raise ExportError(f"the network is {with_article(type(network).__name__)}; give {inner}")
+            raise ExportError(f"the {what} is {with_article(type(network).__name__)}; give {inner}")
     for name, module in network.named_modules():
         if module.training:
-            raise ExportError(f"{name or 'the network'} is in training mode; call network.eval() before")
+            raise ExportError(f"{name or f'the {what}'} is in training mode; call {what}.eval() before")
     for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
         if is_lazy(tensor):
-            raise ExportError(f"{name} has no shape yet; call the network once before")
+            raise ExportError(f"{name} has no shape yet; call the {what} once before")
         if tensor.device.type != "cpu":
-            raise ExportError(f"{name} is on {tensor.device}; call network.cpu() before")
+            raise ExportError(f"{name} is on {tensor.device}; call {what}.cpu() before")
         if tensor.is_floating_point() and tensor.dtype != torch.float32:
-            raise ExportError(f"{name} is {str(tensor.dtype).removeprefix('torch.')}; call network.float() before")
+            raise ExportError(f"{name} is {str(tensor.dtype).removeprefix('torch.')}; call {what}.float() before")
         if not torch.isfinite(tensor).all():
             raise ExportError(f"{name} holds NaN or infinity; its training went wrong")
+        if name.rpartition(".")[2] == "running_var" and (tensor < 0).any():
+            raise ExportError(f"{name} is negative, which no variance is; look at how these weights were saved")
 
 
 def check_images(images: object, what: str, least: int = 2, size: int | None = None) -> npt.NDArray[np.uint8]:
-    """``images`` if they are uint8 ``[n, S, S, 3]`` of a size that a model may have.
+    """``images``, contiguous, if they are uint8 ``[n, S, S, 3]`` of a size that a model may have.
 
     Args:
         images: to check.
@@ -66,13 +90,15 @@ def check_images(images: object, what: str, least: int = 2, size: int | None = N
         raise ExportError(f"{what} are a numpy array of uint8 pixels, [n, S, S, 3], not a {found}")
     sizes = (size,) if size else IMAGE_SIZES
     if images.ndim != 4 or images.shape[3] != IMAGE_CHANNELS or images.shape[1] != images.shape[2]:
-        raise ExportError(f"{what} have the shape {list(images.shape)}, not [n, S, S, 3]")
+        first = images.ndim == 4 and images.shape[1] == IMAGE_CHANNELS
+        advice = "; give images.transpose(0, 2, 3, 1)" if first else ""
+        raise ExportError(f"{what} have the shape {list(images.shape)}, not [n, S, S, 3]{advice}")
     if images.shape[1] not in sizes:
         allowed = str(size) if size else f"a multiple of 16 from {IMAGE_SIZES[0]} to {IMAGE_SIZES[-1]}"
         raise ExportError(f"{what} are {images.shape[1]}x{images.shape[1]} pixels; S is {allowed}")
     if len(images) < least:
         raise ExportError(f"{what} are {len(images)}; give {least} or more")
-    return images
+    return np.ascontiguousarray(images)
 
 
 def check_labelled(
@@ -85,14 +111,20 @@ def check_labelled(
     """
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise ExportError(f"{what} is a pair, (images, labels)")
-    images, labels = check_images(pair[0], f"{what} images", least, size), np.asarray(pair[1])
+    images = check_images(pair[0], f"{what} images", least, size)
+    try:
+        labels = np.asarray(pair[1])
+    except (TypeError, ValueError, RuntimeError) as error:  # lists of several lengths, a tensor on a GPU
+        raise ExportError(f"{what} labels are no array of whole numbers: {reason(error)}") from error
+    if labels.ndim == 1 and len(labels) != len(images):
+        raise ExportError(f"{what} labels are {len(labels)}, but the images are {len(images)}")
     if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
         raise ExportError(f"{what} labels are whole numbers, [{len(images)}], not {labels.dtype} {list(labels.shape)}")
     if not ((labels >= 0) & (labels < classes)).all():
         raise ExportError(
             f"{what} labels go from {labels.min()} to {labels.max()}, but the network has {classes} classes"
         )
-    return images, labels.astype(np.int64)
+    return images, np.ascontiguousarray(labels, np.int64)
 
 
 def check_classes(classes: int) -> None:
@@ -113,9 +145,18 @@ def check_labels(labels: Sequence[str] | None, classes: int) -> tuple[str, ...]:
     """
     if labels is None:
         return tuple(map(str, range(classes)))
-    names = tuple(labels)
+    if isinstance(labels, str):
+        raise ExportError(f"labels are the text {display_name(repr(labels))}; give a list of names, one a class")
+    try:
+        names = tuple(labels)
+    except TypeError as error:
+        raise ExportError(
+            f"labels are {with_article(type(labels).__name__)}; give a list of names, one a class"
+        ) from error
     if not all(isinstance(name, str) and name for name in names) or len(set(names)) != len(names):
         raise ExportError("labels are different names, one a class")
+    if not names:
+        raise ExportError(f"labels are empty; give {classes} names, or None for numbers")
     if len(names) != classes:
         raise ExportError(f"labels are {len(names)} names ({listed(names)}), but the network has {classes} classes")
     return names
@@ -127,10 +168,44 @@ def check_name(name: str) -> str:
     Raises:
         ExportError: they cannot.
     """
-    if not is_model_name(name):
+    if not isinstance(name, str) or not is_model_name(name):
         shown = display_name(repr(name))
         raise ExportError(f"the name {shown} is not made of at most 100 letters, digits, '-', '_' and '.'")
     return name
+
+
+def check_number(value: object, what: str) -> float:
+    """``value`` as a float, if it is a number.
+
+    Raises:
+        ExportError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise ExportError(f"{what} = {display_name(repr(value))} is not a number")
+    return float(value)
+
+
+def check_whole(value: object, what: str) -> int:
+    """``value`` as an int, if it is a whole number.
+
+    Raises:
+        ExportError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise ExportError(f"{what} = {display_name(repr(value))} is not a whole number")
+    return int(value)
+
+
+def check_max_drop(value: object) -> float:
+    """``value`` as a float, if it is a number of percentage points that may be lost.
+
+    Raises:
+        ExportError: it is none.
+    """
+    points = check_number(value, "max_drop")
+    if not (points >= 0 and math.isfinite(points)):
+        raise ExportError(f"max_drop = {points:g} is not a number of percentage points of 0 or more")
+    return points
 
 
 def check_input_map(mean: Number, std: Number) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -39,8 +39,12 @@ from cifar_edge.export.own_checks import (
     check_input_map,
     check_labelled,
     check_labels,
+    check_max_drop,
     check_name,
     check_network,
+    check_number,
+    check_stage,
+    check_whole,
     shown,
 )
 from cifar_edge.export.parity import Logits, fp32_tolerance, torch_logits
@@ -50,7 +54,7 @@ from cifar_edge.export.targets import target_options
 from cifar_edge.export.targets.onnx_graph import integer_graph
 from cifar_edge.folding.batch_norm import with_batch_norm, without_batch_norm
 from cifar_edge.folding.network import BatchNormNetwork
-from cifar_edge.folding.trace import trace
+from cifar_edge.folding.trace import classify, trace
 from cifar_edge.folding.traced import InputMap, TracedNetwork, fold_network
 from cifar_edge.integer import IntegerNetwork
 from cifar_edge.models.pixels import pixels_to_input
@@ -105,12 +109,12 @@ def fold(
         ExportError: the network has a layer that integers cannot compute, or an argument is not as described.
     """
     check_network(network)
-    check_images(images, "images")
+    images = check_images(images, "images")
+    pixels = torch.tensor(images)
     means, deviations = check_input_map(mean, std)
-    folded = fold_network(network, torch.tensor(images), means, deviations)
-    head = list(folded.layers)[-1]
-    assert isinstance(head, nn.Linear)
-    check_classes(head.out_features)
+    with torch.no_grad():
+        check_classes(classify(network, InputMap(means, deviations)(pixels_to_input(pixels[:2]))).shape[1])
+    folded = fold_network(network, pixels, means, deviations)
     if folded.origin.exact:
         wanted, found = (torch_logits(each, images[:64]) for each in (folded.origin.network, folded))
         if not np.abs(found - wanted).max() <= _LOST * max(float(np.abs(wanted).max()), 1e-6):
@@ -148,16 +152,18 @@ def finetune(
         TrainingError: the training diverged.
         RecipeError: a number is out of range.
     """
+    check_stage(folded, TracedNetwork, "finetune", "fold")
+    epochs, learning_rate = check_whole(epochs, "epochs"), check_number(learning_rate, "learning_rate")
     size = folded.origin.size
     images, labels = check_labelled(data, "data", _classes(folded), size, least=2)
     recipe = Recipe(
         epochs=epochs,
         size=size,
-        seed=seed,
+        seed=check_whole(seed, "seed"),
         learning_rate=learning_rate,
         weight_decay=1e-4,
         crop=size // 8,
-        flip=flip,
+        flip=bool(flip),
         precision="fp32",
         temperature=2.0,
         ema_decay=min(_LARGEST_EMA, 1 - 1 / max(2.0, epochs * (len(images) / 128) / 10)),
@@ -165,10 +171,8 @@ def finetune(
     tensors = torch.tensor(images), torch.tensor(labels)
     taught = None
     if teacher is not None:
-        check_network(teacher)
-        origin = folded.origin.network[0]
-        assert isinstance(origin, InputMap)
-        taught = Teacher([nn.Sequential(origin, teacher)], recipe)
+        _check_like(teacher, "teacher", folded, images)
+        taught = Teacher([nn.Sequential(folded.origin.network[0], teacher)], recipe)
     tuned = fit(with_batch_norm(folded, tensors[0][:_SEEN]), *tensors, recipe, teacher=taught)
     assert isinstance(tuned, BatchNormNetwork)
     layers = without_batch_norm(tuned).layers
@@ -186,7 +190,8 @@ def quantize(folded: TracedNetwork, images: npt.NDArray[np.uint8]) -> Quantized:
     Raises:
         ExportError: integers cannot compute it, or the images are not as described.
     """
-    check_images(images, "images", size=folded.origin.size)
+    check_stage(folded, TracedNetwork, "quantize", "fold or finetune")
+    images = check_images(images, "images", size=folded.origin.size)
     return Quantized(quantize_network(folded.layers, calibration_images(images)), folded)
 
 
@@ -228,6 +233,8 @@ def export(
             to.
         GateFailed: a file differs by more than its gate allows; nothing is written.
     """
+    check_stage(quantized, Quantized, "export", "quantize")
+    max_drop = check_max_drop(max_drop)
     folded, size = quantized.folded, quantized.integers.size
     classes = _classes(folded)
     images, truth = check_labelled(test, "test", classes, size)
@@ -235,9 +242,10 @@ def export(
     origin = folded.origin
     network, graph = origin.network, origin.traced
     if reference is not None and reference is not network[1]:
-        check_network(reference)
-        found = trace(reference, network[0](pixels_to_input(torch.tensor(images[:2]))))
+        found = trace(reference, _check_like(reference, "reference", folded, images))
         network, graph = (nn.Sequential(network[0], *layers).eval() for layers in ([reference], found.layers))
+    if isinstance(targets, str):
+        raise ExportError(f"targets = {targets!r} is one name; give a list of them, [{targets!r}]")
     options = targets if isinstance(targets, Mapping) else target_options(targets, {})
     dataset = Dataset(data, names, images[:0], truth[:0], images, truth, "as given")
     trained = TrainedNetwork(
@@ -314,6 +322,17 @@ def _digest(network: nn.Module) -> str:
     """The SHA-256 of the network's tensors as a safetensors file."""
     state = {name: tensor.clone().contiguous() for name, tensor in network.state_dict().items()}
     return hashlib.sha256(save(state)).hexdigest()
+
+
+@torch.no_grad()
+def _check_like(network: nn.Module, what: str, folded: TracedNetwork, images: npt.NDArray[np.uint8]) -> torch.Tensor:
+    """Refuse ``network`` if it does not stand beside the one that was folded; returns its input for two images."""
+    check_network(network, what)
+    x: torch.Tensor = folded.origin.network[0](pixels_to_input(torch.tensor(images[:2])))
+    found, classes = classify(network, x).shape[1], _classes(folded)
+    if found != classes:
+        raise ExportError(f"the {what} has {found} classes, but the network has {classes}")
+    return x
 
 
 def _classes(folded: TracedNetwork) -> int:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cifar_edge.export.float_network import FloatLayer, float_layers, run
-from cifar_edge.export.own_checks import check_images
+from cifar_edge.export.own_checks import check_images, check_stage
 from cifar_edge.export.own_network import Quantized
 from cifar_edge.folding.layers import Shift
 from cifar_edge.integer import Layer, Quantization, Residual
@@ -83,7 +83,8 @@ def debug(quantized: Quantized, images: npt.NDArray[np.uint8]) -> Signals:
     Raises:
         ExportError: the images are not as described.
     """
-    check_images(images, "images", least=1, size=quantized.integers.size)
+    check_stage(quantized, Quantized, "debug", "quantize")
+    images = check_images(images, "images", least=1, size=quantized.integers.size)
     folded, origin = quantized.folded, quantized.folded.origin
     layers = float_layers(folded.layers)
     modules = list(folded.layers.modules())

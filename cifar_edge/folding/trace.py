@@ -5,7 +5,6 @@ which each sum is a `cifar_edge.folding.layers.Residual` of two chains. The bran
 that both are computed of: its immediate dominator in the graph.
 """
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +15,10 @@ from torch import Tensor, fx, nn
 from cifar_edge.errors import ExportError
 from cifar_edge.folding import channels_last
 from cifar_edge.folding.affines import ARITHMETIC, affine
-from cifar_edge.folding.forms import ADDS, BATCH_NORMS, FITTED_NORMS, forms
+from cifar_edge.folding.forms import ADDS, Shape, forms
 from cifar_edge.folding.layers import Residual
 from cifar_edge.folding.refused import ADVICE, Refused
+from cifar_edge.folding.tracer import values
 from cifar_edge.messages import reason, with_article
 
 _AGREEMENT = 1e-3
@@ -26,8 +26,6 @@ _AGREEMENT = 1e-3
 
 _ROOT = "forward"
 """The place of what is computed in the network's own forward."""
-
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +52,8 @@ def trace(network: nn.Module, x: Tensor) -> Trace:
     Raises:
         ExportError: it has a layer that integers cannot compute, or is no chain of layers with residuals.
     """
-    logits = _logits(network, x)
-    graph = _graph(network)
-    found = _Tree(network, graph, *_values(network, graph, x)).trace()
+    logits = classify(network, x)
+    found = _Tree(network, *values(network, x)).trace()
     difference = float((found.layers(x.clone()) - logits).abs().max())
     if not difference <= _AGREEMENT * max(float(logits.abs().max()), 1e-6):
         raise ExportError(
@@ -66,7 +63,12 @@ def trace(network: nn.Module, x: Tensor) -> Trace:
     return found
 
 
-def _logits(network: nn.Module, x: Tensor) -> Tensor:
+def classify(network: nn.Module, x: Tensor) -> Tensor:
+    """The logits of ``network``.
+
+    Raises:
+        ExportError: it fails, or returns anything but finite float32 logits.
+    """
     try:
         logits = network(x.clone())
     except Exception as error:  # the network's own code may fail in any way
@@ -76,74 +78,13 @@ def _logits(network: nn.Module, x: Tensor) -> Tensor:
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(x):
         found = f"a tensor {list(logits.shape)}" if isinstance(logits, Tensor) else with_article(type(logits).__name__)
         raise ExportError(f"the network returns {found}; a classifier returns logits, [batch, classes]")
-    return logits
-
-
-class _Tracer(fx.Tracer):
-    """Traces into every module but PyTorch's own, and norms.
-
-    Attributes:
-        place: the innermost module in which tracing has failed.
-    """
-
-    place = ""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        inherited = type(m).forward.__module__.startswith("torch.nn")
-        norm = isinstance(m, (*BATCH_NORMS, *FITTED_NORMS)) and (inherited or isinstance(m, nn.LayerNorm))
-        return norm or super().is_leaf_module(m, module_qualified_name)
-
-    def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        try:
-            return super().call_module(m, forward, args, kwargs)
-        except Exception:
-            self.place = self.place or self.path_of_module(m)
-            raise
-
-
-def _graph(network: nn.Module) -> fx.Graph:
-    tracer = _Tracer()
-    try:
-        return tracer.trace(network, _defaults(network))
-    except Exception as error:  # the network's own code may fail in any way where it gets no tensors
-        place = f" in {tracer.place}" if tracer.place else ""
+    if logits.dtype != torch.float32:
         raise ExportError(
-            f"torch.fx cannot trace the network{place}: {reason(error)}; what is computed must not depend on the "
-            "images, as in `if x.mean() > 0`, `assert x.dim() == 4` or `for part in x`"
-        ) from error
-
-
-def _defaults(network: nn.Module) -> dict[str, Any] | None:
-    """The arguments of the network's forward that need not be given, such as ``return_features=False``."""
-    parameters = list(inspect.signature(network.forward).parameters.values())[1:]
-    simple = (bool, int, float, str, type(None))
-    return {each.name: each.default for each in parameters if isinstance(each.default, simple)} or None
-
-
-def _values(network: nn.Module, graph: fx.Graph, x: Tensor) -> tuple[dict[str, Shape], dict[str, Any]]:
-    """The shape of each activation of ``graph``, and the constants, by the names of their nodes.
-
-    A constant is a weight, what is computed of weights alone, or a number, such as the height of an activation.
-    """
-    shapes: dict[str, Shape] = {}
-    constants: dict[str, Any] = {}
-
-    class Values(fx.Interpreter):
-        def run_node(self, n: fx.Node) -> Any:
-            value = super().run_node(n)
-            inputs = [each.name in constants for each in n.all_input_nodes]
-            if n.op == "get_attr" or (n.op != "output" and inputs and all(inputs)):
-                constants[n.name] = value
-            elif isinstance(value, Tensor):
-                shapes[n.name] = tuple(value.shape)
-            elif isinstance(value, tuple | list) and any(isinstance(each, Tensor) for each in value):
-                shapes[n.name] = ()  # of a split, which is refused
-            else:
-                constants[n.name] = value
-            return value
-
-    Values(network, graph=graph).run(x.clone())
-    return shapes, constants
+            f"the network returns {str(logits.dtype).removeprefix('torch.')}; a classifier returns logits in float32"
+        )
+    if not logits.isfinite().all():
+        raise ExportError("the network answers images with NaN or infinity; its training went wrong")
+    return logits
 
 
 class _Tree:

@@ -21,7 +21,7 @@ from cifar_edge.export.fp32 import network_graph, with_pixels
 from cifar_edge.export.graphs import serialize
 from cifar_edge.export.integers import quantize
 from cifar_edge.export.targets import TARGETS, target_options, write_targets
-from cifar_edge.folding.traced import fold_network
+from cifar_edge.folding.traced import TracedNetwork, fold_network
 from cifar_edge.integer import Conv, IntegerNetwork
 from cifar_edge.runtime.model import load, run
 from cifar_edge.spec import ModelMetadata
@@ -197,6 +197,20 @@ def nan(network: nn.Module) -> nn.Module:
     return network
 
 
+def negative_variance(network: nn.Module) -> nn.Module:
+    network.get_buffer("stem.1.running_var")[3] = -1.0
+    return network
+
+
+class Cast(nn.Module):
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.to(self.dtype)
+
+
 BAD_NETWORKS: dict[str, Callable[[nn.Module], object]] = {
     "training mode; call network.eval": lambda network: network.train(),
     "stem.1 is in training mode": lambda network: [network.eval(), network.get_submodule("stem.1").train()] and network,
@@ -209,6 +223,9 @@ BAD_NETWORKS: dict[str, Callable[[nn.Module], object]] = {
     "1,200 classes; 2 to 1,000": lambda network: nn.Sequential(nn.Flatten(), nn.Linear(3072, 1200)).eval(),
     "returns a tensor .*logits": lambda network: nn.Conv2d(3, 3, 1).eval(),
     "takes 2 inputs|cannot classify": lambda network: nn.Bilinear(3, 3, 2).eval(),
+    "stem.1.running_var is negative, which no variance is": negative_variance,
+    "returns float64; .* logits in float32": lambda network: nn.Sequential(network, Cast(torch.float64)).eval(),
+    "returns uint8; .* logits in float32": lambda network: nn.Sequential(network, Cast(torch.uint8)).eval(),
 }
 
 
@@ -223,7 +240,7 @@ def test_a_network_that_cannot_be_folded_is_one_line(sample: Dataset, message: s
 BAD_IMAGES: dict[str, Callable[[np.ndarray[Any, Any]], object]] = {
     "uint8 pixels, .* not a float32 array": lambda images: images.astype(np.float32),
     "not a list": lambda images: images.tolist(),
-    "the shape .*not .n, S, S, 3": lambda images: images.transpose(0, 3, 1, 2),
+    "the shape .*not .n, S, S, 3.; give images.transpose.0, 2, 3, 1.": lambda images: images.transpose(0, 3, 1, 2),
     "30x30 pixels; S is a multiple of 16": lambda images: images[:, 1:-1, 1:-1],
     "images are 1; give 2 or more": lambda images: images[:1],
 }
@@ -233,6 +250,82 @@ BAD_IMAGES: dict[str, Callable[[np.ndarray[Any, Any]], object]] = {
 def test_images_of_another_form_are_one_line(sample: Dataset, network: nn.Module, message: str) -> None:
     with pytest.raises(ExportError, match=message):
         edge.fold(network, BAD_IMAGES[message](sample.train_images))  # type: ignore[arg-type]
+
+
+MISUSES: dict[str, Callable[[nn.Module, TracedNetwork, edge.Quantized, tuple[Any, Any]], object]] = {
+    "quantize takes what fold or finetune returned, not a Network; the order is fold, quantize, export": (
+        lambda network, folded, made, data: edge.quantize(network, data[0])  # type: ignore[arg-type]
+    ),
+    "quantize takes .*, not a Quantized": (
+        lambda network, folded, made, data: edge.quantize(made, data[0])  # type: ignore[arg-type]
+    ),
+    "finetune takes what fold returned, not a Network": (
+        lambda network, folded, made, data: edge.finetune(network, data)  # type: ignore[arg-type]
+    ),
+    "debug takes what quantize returned, not a TracedNetwork": (
+        lambda network, folded, made, data: edge.debug(folded, data[0])  # type: ignore[arg-type]
+    ),
+    "export takes what quantize returned, not a TracedNetwork": (
+        lambda network, folded, made, data: edge.export(folded, "out", test=data)  # type: ignore[arg-type]
+    ),
+    "the network is a TracedNetwork; give the network that was folded": (
+        lambda network, folded, made, data: edge.fold(folded, data[0])
+    ),
+    "the network is a class; give an instance, Network": (
+        lambda network, folded, made, data: edge.fold(Network, data[0])  # type: ignore[arg-type]
+    ),
+    "the teacher is a TracedNetwork; give the network that was folded": (
+        lambda network, folded, made, data: edge.finetune(folded, data, teacher=folded)
+    ),
+    "the teacher has 7 classes, but the network has 10": (
+        lambda network, folded, made, data: edge.finetune(
+            folded, data, teacher=nn.Sequential(nn.Flatten(), nn.Linear(3072, 7)).eval()
+        )
+    ),
+    "the reference has 7 classes, but the network has 10": (
+        lambda network, folded, made, data: edge.export(
+            made, "out", test=data, reference=nn.Sequential(nn.Flatten(), nn.Linear(3072, 7)).eval()
+        )
+    ),
+    "epochs = 1.5 is not a whole number": (
+        lambda network, folded, made, data: edge.finetune(folded, data, epochs=1.5)  # type: ignore[arg-type]
+    ),
+    "epochs = 0 is not between": lambda network, folded, made, data: edge.finetune(folded, data, epochs=0),
+    "learning_rate = '1' is not a number": (
+        lambda network, folded, made, data: edge.finetune(folded, data, learning_rate="1")  # type: ignore[arg-type]
+    ),
+    "data labels are 3, but the images are 64": (
+        lambda network, folded, made, data: edge.finetune(folded, (data[0], data[1][:3]))
+    ),
+    "data labels are no array of whole numbers": (
+        lambda network, folded, made, data: edge.finetune(folded, (data[0], [[1], [1, 2]]))  # type: ignore[arg-type]
+    ),
+}
+
+
+@pytest.mark.parametrize("message", MISUSES)
+def test_misuse_is_one_line(
+    sample: Dataset, network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = sample.train_images[:64], sample.train_labels[:64]
+    folded = edge.fold(network, data[0], mean=MEAN, std=STD)
+    made = edge.quantize(folded, data[0])
+    with pytest.raises(CifarEdgeError, match=f"^{message}") as caught:
+        MISUSES[message](network, folded, made, data)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_arrays_may_be_views_with_negative_strides(sample: Dataset, network: nn.Module, tmp_path: Path) -> None:
+    images, labels = sample.train_images[:64, :, ::-1], sample.train_labels[:64][::-1]
+    folded = edge.fold(network, images, mean=MEAN, std=STD)
+    tuned = edge.finetune(folded, (images, labels), epochs=1)
+    made = edge.quantize(tuned, images)
+    assert edge.debug(made, images).layers
+    assert edge.export(made, tmp_path / "out", test=(images, labels), reference=network, max_drop=100).rows
+    copies = edge.quantize(folded, np.ascontiguousarray(images))
+    assert edge.quantize(folded, images).integers == copies.integers
 
 
 def larger(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -276,8 +369,14 @@ def test_a_pool_of_several_windows_is_exported(sample: Dataset) -> None:
         ({"name": "../x"}, "is not made of at most 100 letters"),
         ({"targets": ["coreml"]}, "no target is called"),
         ({"test": None}, "is a pair"),
-        ({"reference": nn.Linear(3, 3)}, "training mode"),
-        ({"max_drop": -101.0}, "percentage points"),
+        ({"reference": nn.Linear(3, 3)}, "the reference is in training mode; call reference.eval"),
+        ({"max_drop": -1}, "max_drop = -1 is not a number of percentage points of 0 or more"),
+        ({"max_drop": "1"}, "max_drop = '1' is not a number"),
+        ({"labels": "abcdefghij"}, "labels are the text 'abcdefghij'; give a list of names"),
+        ({"labels": []}, "labels are empty; give 10 names"),
+        ({"labels": 10}, "labels are an int; give a list of names"),
+        ({"targets": "litert"}, "give a list of them, .'litert'."),
+        ({"name": 3}, "is not made of at most 100 letters"),
     ],
 )
 def test_nothing_is_written_after_an_error(
