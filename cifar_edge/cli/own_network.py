@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _DEFAULTS = {"mean": PIXEL_ZERO_POINT, "std": 1 / PIXEL_SCALE}
 """Option -> what `cifar_edge.export.fold` takes without it."""
+_PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")
+"""What torch.compile, DataParallel and DistributedDataParallel put before the names of weights, in either order."""
 
 
 def _channels(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, ...] | None:
@@ -126,6 +128,7 @@ def export_own(
     """
     with needs("train"):
         import cifar_edge.export as edge
+        from cifar_edge.export.own_checks import check_labels
         from cifar_edge.training.machine import limit_threads
 
     limit_threads()
@@ -143,6 +146,7 @@ def export_own(
     input_map = {name: own[name] for name in _DEFAULTS if own[name] is not None}
     stages.begin("folding the norms")
     folded = edge.fold(network, dataset.train_images, **input_map)
+    check_labels(dataset.labels, folded.classes)
     if own["finetune"]:
         stages.begin(f"fine-tuning for {own['finetune']} epoch{'s' if own['finetune'] > 1 else ''}")
         labelled = dataset.train_images, dataset.train_labels
@@ -184,7 +188,7 @@ def _used(own: Mapping[str, Any]) -> list[str]:
 
 
 def build(reference: str) -> tuple[Path, "nn.Module"]:
-    """The file of ``FILE.py:FUNCTION``, and the network that the function returns. The file is run.
+    """The file of ``FILE.py:FUNCTION``, and the network that the function returns, or is. The file is run.
 
     Raises:
         BadParameter: ``reference`` is of another form.
@@ -210,7 +214,7 @@ def build(reference: str) -> tuple[Path, "nn.Module"]:
             spec.loader.exec_module(module)
             if not callable(make := getattr(module, function, None)):
                 raise ExportError(f"{shown} has no function {function}")
-            network = make()
+            network = make if isinstance(make, nn.Module) else make()
     except (ExportError, MissingExtra):
         raise
     except SystemExit as error:
@@ -221,9 +225,8 @@ def build(reference: str) -> tuple[Path, "nn.Module"]:
     except Exception as error:  # the user's code may fail in any way
         raise ExportError(f"{shown} fails with {type(error).__name__}: {reason(error)}") from error
     if not isinstance(network, nn.Module):
-        raise ExportError(
-            f"{function} in {shown} returns {with_article(type(network).__name__)}, not a torch.nn.Module"
-        )
+        found = "nothing" if network is None else with_article(type(network).__name__)
+        raise ExportError(f"{function} in {shown} returns {found}, not a torch.nn.Module; end it with `return network`")
     return file, network
 
 
@@ -248,13 +251,14 @@ def _as_a_program(file: Path, module: ModuleType) -> Iterator[None]:
 
 
 def load_weights(network: "nn.Module", path: Path) -> None:
-    """Load the weights in a safetensors file.
+    """Load the weights in a safetensors file, be they of the network or of what wraps it.
 
     Raises:
         ExportError: it is missing, damaged, or does not fit the network.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
+    from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
     shown = display_name(str(path))
     if not path.is_file():
@@ -268,6 +272,11 @@ def load_weights(network: "nn.Module", path: Path) -> None:
             f"{shown} is not a safetensors file ({reason(error)}); write one with "
             "safetensors.torch.save_file(network.state_dict(), ...)"
         ) from error
+    own = network.state_dict()
+    for wrapper in _PREFIXES:
+        if any(name.startswith(wrapper) for name in own):
+            break
+        consume_prefix_in_state_dict_if_present(state, wrapper)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:

@@ -21,6 +21,7 @@ Number = float | Sequence[float]
 _WRAPPERS = {
     "DataParallel": "its .module",
     "ScriptModule": "the module that it was made of",
+    "TopLevelTracedModule": "the module that it was made of",
     "OptimizedModule": "the module that torch.compile was given, or its ._orig_mod",
     "TracedNetwork": "the network that was folded",
 }

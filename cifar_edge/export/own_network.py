@@ -155,7 +155,7 @@ def finetune(
     check_stage(folded, TracedNetwork, "finetune", "fold")
     epochs, learning_rate = check_whole(epochs, "epochs"), check_number(learning_rate, "learning_rate")
     size = folded.origin.size
-    images, labels = check_labelled(data, "data", _classes(folded), size, least=2)
+    images, labels = check_labelled(data, "data", folded.classes, size, least=2)
     recipe = Recipe(
         epochs=epochs,
         size=size,
@@ -236,7 +236,7 @@ def export(
     check_stage(quantized, Quantized, "export", "quantize")
     max_drop = check_max_drop(max_drop)
     folded, size = quantized.folded, quantized.integers.size
-    classes = _classes(folded)
+    classes = folded.classes
     images, truth = check_labelled(test, "test", classes, size)
     names = check_labels(labels, classes)
     origin = folded.origin
@@ -329,13 +329,7 @@ def _check_like(network: nn.Module, what: str, folded: TracedNetwork, images: np
     """Refuse ``network`` if it does not stand beside the one that was folded; returns its input for two images."""
     check_network(network, what)
     x: torch.Tensor = folded.origin.network[0](pixels_to_input(torch.tensor(images[:2])))
-    found, classes = classify(network, x).shape[1], _classes(folded)
+    found, classes = classify(network, x).shape[1], folded.classes
     if found != classes:
         raise ExportError(f"the {what} has {found} classes, but the network has {classes}")
     return x
-
-
-def _classes(folded: TracedNetwork) -> int:
-    head = list(folded.layers)[-1]
-    assert isinstance(head, nn.Linear)
-    return head.out_features

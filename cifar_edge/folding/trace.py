@@ -58,7 +58,7 @@ def trace(network: nn.Module, x: Tensor) -> Trace:
     if not difference <= _AGREEMENT * max(float(logits.abs().max()), 1e-6):
         raise ExportError(
             "the layers that torch.fx finds do not compute what the network does: a module may change its input in "
-            "place where another one reads it too; leave out inplace=True and += there"
+            "place where another one reads it too, or a hook its output; leave out inplace=True, += and hooks there"
         )
     return found
 
@@ -103,11 +103,13 @@ class _Tree:
 
     def trace(self) -> Trace:
         inputs = (node for node in self._graph.nodes if node.op == "placeholder" and not node.args)
-        start, *others = (node for node in inputs if not str(node.target).startswith("*"))
+        start, *others = [node for node in inputs if not str(node.target).startswith("*")] or [None]
         for node in self._graph.nodes:
             _make_positional(node)
         if others:
             raise ExportError(f"the network takes {1 + len(others)} inputs; a classifier takes one, the images")
+        if start is None:
+            raise ExportError("the forward of the network names no input without a default; write forward(self, x)")
         self._dominators[start] = start, 0
         (output,) = (node for node in self._graph.nodes if node.op == "output")
         used = self._used(output)

@@ -128,6 +128,13 @@ class TracedNetwork(FoldedNetwork):
         super().__init__(layers)
         self.origin = origin
 
+    @property
+    def classes(self) -> int:
+        """The number of logits."""
+        head = list(self.layers)[-1]
+        assert isinstance(head, nn.Linear)
+        return head.out_features
+
 
 @torch.no_grad()
 def fold_network(network: nn.Module, images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> TracedNetwork:

@@ -4,6 +4,7 @@ Values are computed while the network is traced, so that its code may ask for th
 """
 
 import inspect
+import traceback
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +16,8 @@ from cifar_edge.messages import reason
 
 _OF_SHAPE = {"shape", "ndim", "size", "dim", "numel", "dtype", "device", "is_cuda"}
 """What a network may ask of an activation without depending on the images."""
+
+_TRANSFORMS = "torchvision.transforms"
 
 
 class _Activation(fx.Proxy):
@@ -60,12 +63,16 @@ class _Tracer(fx.Tracer):
     def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._computes:
             return forward(*args, **kwargs)
+        names = (name for name, module in self.root.named_modules() if module is m)
+        name = next(names, None)
+        if type(m).__module__.startswith(_TRANSFORMS):
+            raise _transform(name or "forward", m)
+        if name is None:  # it is made in a forward, so that what its own forward does is traced
+            return forward(*args, **kwargs)
         try:
-            if type(m).__name__ == "Normalize" and type(m).__module__.startswith("torchvision.transforms"):
-                raise _normalize(self.path_of_module(m), m)
             return super().call_module(m, forward, args, kwargs)
         except Exception:
-            self.place = self.place or self.path_of_module(m)
+            self.place = self.place or name
             raise
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
@@ -85,13 +92,25 @@ class _Tracer(fx.Tracer):
         return _Activation(node, self, value) if isinstance(value, Tensor) else super().proxy(node)
 
 
-def _normalize(place: str, normalize: Any) -> ExportError:
-    """The refusal of a torchvision ``Normalize``, which asks for the type of its input."""
-    mean, std = (tuple(round(255 * value, 3) for value in values) for values in (normalize.mean, normalize.std))
-    return ExportError(
-        f"{place}: torchvision's Normalize cannot be traced; take it out, and give its mean and std in units of 0 to "
-        f"255 instead: mean={mean} and std={std} if its input was from 0 to 1"
-    )
+def _transform(place: str, transform: object = None) -> ExportError:
+    """The refusal of a transform of torchvision, which looks at the type of its input.
+
+    Args:
+        place: where it is in the network.
+        transform: the module, if there is one.
+    """
+    if transform is not None and {"mean", "std"} <= vars(transform).keys():
+        mean, std = (", ".join(f"{255 * value:.6g}" for value in vars(transform)[name]) for name in ("mean", "std"))
+        advice = f"take it out, and give mean=({mean}) and std=({std}), 255 times its own, if its input was from 0 to 1"
+    else:
+        advice = "leave it to what makes the images, and give a Normalize as mean and std, 255 times its own"
+    name = "transforms" if transform is None else type(transform).__name__
+    return ExportError(f"{place}: {name} of torchvision cannot be traced; {advice}")
+
+
+def _comes_of_a_transform(error: Exception) -> bool:
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(str(frame.f_globals.get("__name__")).startswith(_TRANSFORMS) for frame, _ in frames)
 
 
 def values(network: nn.Module, x: Tensor) -> tuple[fx.Graph, dict[str, Shape], dict[str, Any]]:
@@ -103,16 +122,23 @@ def values(network: nn.Module, x: Tensor) -> tuple[fx.Graph, dict[str, Shape], d
         ExportError: what the network computes depends on the images in a way that `torch.fx` cannot follow.
     """
     tracer = _Tracer(x.clone())
+    kept = {module: dict(vars(module)) for module in network.modules()}
     try:
         graph = tracer.trace(network, _defaults(network))
     except ExportError:
         raise
     except Exception as error:  # the network's own code may fail in any way where it gets no tensors
+        if _comes_of_a_transform(error):
+            raise _transform(tracer.place or "forward") from error
         place = f" in {tracer.place}" if tracer.place else ""
         raise ExportError(
             f"torch.fx cannot trace the network{place}: {reason(error)}; what is computed must not depend on the "
-            "images, as in `if x.mean() > 0` or `for part in x`"
+            "images, as in `if x.mean() > 0`, `for part in x` or `isinstance(x, Tensor)`"
         ) from error
+    finally:
+        for module, attributes in kept.items():  # some networks keep activations, and torch.fx keeps constants in them
+            vars(module).clear()
+            vars(module).update(attributes)
     shapes: dict[str, Shape] = {}
     constants: dict[str, Any] = {}
     for node, value in tracer.values.items():

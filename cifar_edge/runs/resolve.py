@@ -217,6 +217,10 @@ def _given_model(model: str | os.PathLike[str]) -> Resolved:
             return Resolved(export.file(), "")
     if Run(path).is_trained:
         raise ModelError(f"{name} is not exported yet; run `cifar-edge export {name}` first")
+    if path.suffix == ".c":
+        beside = Export(path.parent)
+        example = f", such as {display_name(str(beside.file()))}" if beside.files else ""
+        raise ModelError(f"{name} is C, for a compiler; give an .onnx or .tflite file{example}")
     raise ModelError(f"{name} has no .onnx file; give a run, a folder of models, or an .onnx file")
 
 

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from cifar_edge.cli.main import main
+from cifar_edge.cli.own_network import build, load_weights
 from cifar_edge.runtime.model import load
 
 FILE = """
@@ -35,6 +36,19 @@ def wrong():
 
 def fails():
     return undefined_name
+
+
+def forgets():
+    build()
+
+
+def three():
+    network = build()
+    network[5] = nn.Linear(WIDTH, 3)
+    return network
+
+
+ready = build()
 """
 
 
@@ -44,6 +58,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "mine.py").write_text(FILE)
     (tmp_path / "widths.py").write_text("WIDTH = 12\n")
     return tmp_path
+
+
+def load_own(network: str, weights: Path) -> nn.Module:
+    _, made = build(network)
+    load_weights(made, weights)
+    return made
 
 
 def export(*arguments: str | Path) -> Result:
@@ -97,6 +117,8 @@ def test_padding_that_is_not_exact_is_named(folder: Path) -> None:
         (["--network", "none.py:build"], "there is no file none.py"),
         (["--network", "mine.py:other"], "has no function other"),
         (["--network", "mine.py:wrong"], "returns an int, not a torch.nn.Module"),
+        (["--network", "mine.py:forgets"], "returns nothing, not a torch.nn.Module; end it with `return network`"),
+        (["--network", "mine.py:three", "--finetune", "1"], "labels are 10 names .* but the network has 3 classes"),
         (["--network", "mine.py:fails"], "fails with NameError: name 'undefined_name'"),
         (["--network", "mine.py:build", "--weights", "none.safetensors"], "there is no file none.safetensors"),
         (["--network", "mine.py:build", "--weights", "mine.py"], "is not a safetensors file"),
@@ -177,3 +199,31 @@ def test_a_file_that_ends_the_program_is_an_error(folder: Path, code: str, said:
     assert f"Error: script.py ends with {said}" in result.stderr
     assert "cifar-edge" not in result.stderr
     assert not (folder / "out").exists()
+
+
+def test_weights_of_a_wrapped_network_are_loaded_into_one_that_is_ready(folder: Path) -> None:
+    torch.manual_seed(0)
+    weights = {
+        f"_orig_mod.module.{place}.{name}": torch.rand(shape)
+        for place, name, shape in [
+            ("0", "weight", (12, 3, 3, 3)),
+            ("0", "bias", (12,)),
+            *(("1", name, (12,)) for name in ("weight", "bias", "running_mean", "running_var")),
+            ("5", "weight", (10, 12)),
+            ("5", "bias", (10,)),
+        ]
+    }
+    weights["_orig_mod.module.1.num_batches_tracked"] = torch.tensor(1)
+    save_file(weights, folder / "w.safetensors")
+    network = load_own("mine.py:ready", folder / "w.safetensors")
+    assert torch.equal(network.state_dict()["5.bias"], weights["_orig_mod.module.5.bias"])
+
+
+def test_a_folder_of_c_is_no_model_and_the_error_names_one(folder: Path) -> None:
+    (folder / "out" / "mine.c").mkdir(parents=True)
+    arguments = ["predict", "--model", "out/mine.c", "photo.png"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert "out/mine.c is C, for a compiler; give an .onnx or .tflite file" in result.stderr
+    (folder / "out" / "mine.int8.onnx").touch()
+    assert "file, such as out/mine.int8.onnx" in CliRunner().invoke(main, arguments).stderr
