@@ -66,8 +66,8 @@ def write(network: IntegerNetwork, metadata: ModelMetadata, options: COptions) -
         "CHOICE": _choice(chosen),
         "INCLUDES": _includes(chosen),
         "CONSTANTS": _constants(network, metadata),
-        "OR_NOT_SURE": ", or -1 below the model's threshold" if metadata.threshold is not None else "",
-        "DECISION": _decision(network, metadata),
+        "TEMPERATURE": f"{metadata.temperature:.8e}f",
+        **_threshold(network, metadata),
         "MODEL": metadata.model,
         "STATE": f"{state_bytes(made):,}",
         "FLASH": f"{flash_bytes(made):,}",
@@ -90,11 +90,13 @@ def folder_of(metadata: ModelMetadata) -> str:
     return f"{metadata.model}.c"
 
 
-def _decision(network: IntegerNetwork, metadata: ModelMetadata) -> str:
-    """The class in C, or -1 if its logit is below the threshold."""
+def _threshold(network: IntegerNetwork, metadata: ModelMetadata) -> dict[str, str]:
+    """The threshold in C, which a compiler's option replaces, and what the README says of it."""
     if metadata.threshold is None:
-        return "best"
-    return f"logits[best] < {least_logit(network.logit_scale, metadata.threshold)} ? -1 : best"
+        return {"THRESHOLD": "/* This model has none. */", "THRESHOLD_SAYS": "This model comes without one."}
+    least = least_logit(network.logit_scale, metadata.threshold)
+    defined = f"#if !defined(NETWORK_THRESHOLD)\n#define NETWORK_THRESHOLD ({least})\n#endif"
+    return {"THRESHOLD": defined, "THRESHOLD_SAYS": f"The model's is {least:,}."}
 
 
 def least_logit(scale: np.float32, threshold: float) -> int:

@@ -174,7 +174,8 @@ def command(
     if model is not None and model.endswith(".onnx"):
         if with_images:
             raise click.UsageError(
-                "An .onnx file is only written in other formats; it takes no data, no threshold and no --debug."
+                "An .onnx file is only written in other formats; it takes no data, no threshold and no --debug: export "
+                "its run or released model with --quantize instead."
             )
         _export_file(Path(model), out, targets, given, name, as_json)
         return

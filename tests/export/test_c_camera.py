@@ -193,3 +193,32 @@ def test_a_frame_gives_the_logits_of_the_picture(tmp_path: Path) -> None:
     assert refused.returncode == 3
     refused = subprocess.run([str(program), "9", "640", "480"], input=b"x", capture_output=True)
     assert refused.returncode == 3
+
+
+REFUSED = """
+#include <stdio.h>
+#include "net_camera.h"
+int main(void) {
+  static net_state state;
+  static net_camera camera;
+  static uint8_t frame[33 * 33 * 3];
+  int32_t logits[NET_CLASSES] = {7, 8};
+  uint32_t time, row;
+  for (time = 0; time < 2; time++) { /* a camera that was never used, and one that was */
+    if (net_camera_begin(&camera, &state, NET_RGB888, 0, 33) != 0) return 2;
+    for (row = 0; row < 33; row++) net_camera_row(&camera, frame);
+    net_camera_end(&camera, logits);
+    if (net_camera_run(&camera, &state, NET_RGB888, 33, 0, frame, logits) != -1) return 3;
+    if (logits[0] != 7 || logits[1] != 8) return 4;
+    if (net_camera_begin(&camera, &state, NET_RGB888, 33, 33) != 99) return 5;
+  }
+  return 0;
+}
+"""
+
+
+def test_after_a_frame_that_is_refused_nothing_is_touched(tmp_path: Path) -> None:
+    network = IntegerNetwork.from_onnx(released("export/gn-cnn/gn-cnn.int8.onnx"))
+    program = build(network, tmp_path, REFUSED, ("net_camera.c", "net.c"))
+    done = subprocess.run([program], capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -92,9 +92,65 @@ def test_the_commands_for_bare_metal(network: IntegerNetwork, folder: Path) -> N
 
 def test_a_class_below_the_threshold_is_not_sure(network: IntegerNetwork, sample: Dataset, tmp_path: Path) -> None:
     threshold = 14.0
-    source = c.write(network, replace(ABOUT, threshold=threshold), c.COptions("generic"))["gn-cnn.c/gn_cnn.c"].decode()
-    least = int(re.findall(r"logits\[best\] < (-?\d+) \? -1 : best", source)[0])
+    header = c.write(network, replace(ABOUT, threshold=threshold), c.COptions("generic"))["gn-cnn.c/gn_cnn.h"].decode()
+    least = int(re.findall(r"define GN_CNN_THRESHOLD \((-?\d+)\)", header)[0])
     logits = network(sample.test_images).max(axis=1)
     assert least == least_logit(network.logit_scale, threshold)
     assert np.array_equal(logits >= least, logits.astype(np.float32) * network.logit_scale >= threshold)
     assert 0 < np.count_nonzero(logits < least) < len(logits)
+
+
+DECIDE = """
+#include <math.h>
+#include <stdio.h>
+#include "gn_cnn.h"
+int main(void) {
+  static const int32_t logits[GN_CNN_CLASSES] = {100, 900};
+  int label = gn_cnn_decide(logits);
+  if (label >= 0) {
+EXAMPLE
+    printf("%.4f ", probability);
+  }
+  printf("%d", label);
+  return 0;
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("threshold", "options", "label"),
+    [
+        (None, [], 1),
+        (None, ["-DGN_CNN_THRESHOLD=901"], -1),
+        (100.0, [], -1),
+        (100.0, ["-DGN_CNN_THRESHOLD=900"], 1),
+    ],
+)
+def test_the_threshold_is_a_constant_that_an_option_replaces(
+    network: IntegerNetwork, tmp_path: Path, threshold: float | None, options: list[str], label: int
+) -> None:
+    """The probability is that of the README, by the model's temperature."""
+    about = replace(ABOUT, threshold=threshold, temperature=1.5)
+    files = c.write(network, about, c.COptions("generic"))
+    for name, content in files.items():
+        (tmp_path / Path(name).name).write_bytes(content)
+    readme = files["gn-cnn.c/README.md"].decode()
+    example = re.findall(r"    float sum = 0;\n.*?float probability.*?\n", readme, re.DOTALL)[0]
+    (tmp_path / "main.c").write_text(DECIDE.replace("EXAMPLE", example))
+    command = [
+        *(gate.compiler() or []),
+        "-std=c99",
+        "-Wall",
+        "-Werror",
+        *options,
+        "-o",
+        "main",
+        "main.c",
+        "gn_cnn.c",
+        "-lm",
+    ]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    *probability, found = subprocess.run([tmp_path / "main"], capture_output=True, text=True).stdout.split()
+    assert int(found) == label
+    exponents = np.exp(np.array([-800.0, 0.0] + [-900.0] * 8) * float(network.logit_scale) / 1.5)
+    assert probability == ([] if label < 0 else [f"{1 / exponents.sum():.4f}"])

@@ -203,8 +203,8 @@ static void interpolate_down(network_camera *camera, uint32_t row) {
 uint32_t network_camera_begin(network_camera *camera, network_state *state, network_format format, uint32_t width,
                               uint32_t height) {
   const uint32_t bytes = width > 65535u || height > 65535u || height == 0 ? 0 : bytes_of_row(format, width);
+  memset(camera, 0, sizeof *camera); /* without a frame, rows are not read */
   if (bytes == 0) return 0;
-  memset(camera, 0, sizeof *camera);
   camera->state = state;
   camera->format = format;
   camera->side = smaller(width, height);
@@ -230,7 +230,9 @@ void network_camera_row(network_camera *camera, const uint8_t *row) {
   }
 }
 
-void network_camera_end(network_camera *camera, int32_t *logits) { network_end(camera->state, logits); }
+void network_camera_end(network_camera *camera, int32_t *logits) {
+  if (camera->state != NULL) network_end(camera->state, logits);
+}
 
 int network_camera_run(network_camera *camera, network_state *state, network_format format, uint32_t width,
                        uint32_t height, const uint8_t *frame, int32_t *logits) {

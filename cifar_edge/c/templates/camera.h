@@ -45,17 +45,18 @@ typedef struct {
   uint8_t narrow[NETWORK_SIZE * 3]; /* a row that was resized */
 } network_camera;
 
-/* Begin a frame of width x height pixels, each at most 65535. Returns the bytes of a row; 0 if there is no such frame. */
+/* Begin a frame of width x height pixels, each at most 65535; every frame needs it. Returns the bytes of a row; 0 if there
+ * is no such frame, and then neither rows nor logits are touched until the next begin. */
 uint32_t network_camera_begin(network_camera *camera, network_state *state, network_format format, uint32_t width,
                               uint32_t height);
 
 /* The next row of the frame, from the top. Rows that are not in the middle square are not read. */
 void network_camera_row(network_camera *camera, const uint8_t *row);
 
-/* The logits, after all rows. */
+/* The logits, after all rows. After fewer they mean nothing: they are partly of memory that was not computed. */
 void network_camera_end(network_camera *camera, int32_t *logits);
 
-/* All of this for a frame in memory. Returns 0; -1 if there is no such frame. */
+/* All of this for a frame in memory. Returns 0; -1 if there is no such frame, and the logits stay as they were. */
 int network_camera_run(network_camera *camera, network_state *state, network_format format, uint32_t width,
                        uint32_t height, const uint8_t *frame, int32_t *logits);
 

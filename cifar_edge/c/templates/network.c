@@ -185,5 +185,8 @@ int network_decide(const int32_t *logits) {
   int best = 0, i;
   for (i = 1; i < NETWORK_CLASSES; i++)
     if (logits[i] > logits[best]) best = i;
-  return @DECISION@;
+#if defined(NETWORK_THRESHOLD)
+  if (logits[best] < NETWORK_THRESHOLD) return -1;
+#endif
+  return best;
 }

@@ -25,15 +25,23 @@ extern const char network_description[]; /* model, precision, accuracy, digest o
 extern const char *const network_labels[NETWORK_CLASSES];
 extern const float network_logit_scale; /* logits as floats = int32 logits * this */
 
+/* Probabilities are the softmax of logits as floats / this. */
+#define NETWORK_TEMPERATURE @TEMPERATURE@
+
+/* The least int32 logit that network_decide takes for an answer; -D NETWORK_THRESHOLD=NUMBER sets another. */
+@THRESHOLD@
+
 /* Logits of an image: rgb has SIZE rows of SIZE pixels of 3 bytes, logits has CLASSES numbers. */
 void network_run(network_state *state, const uint8_t *rgb, int32_t *logits);
 
-/* The same row by row, as a camera gives them: begin, then row SIZE times from top to bottom, then end. */
+/* The same row by row, as a camera gives them: begin, then row SIZE times from top to bottom, then end. Every image needs
+ * its begin: rows after the last are ignored, so that without it the logits stay those of the image before. After fewer
+ * rows the logits mean nothing. */
 void network_begin(network_state *state);
 void network_row(network_state *state, const uint8_t *rgb_row);
 void network_end(network_state *state, int32_t *logits);
 
-/* The class with the largest logit@OR_NOT_SURE@. */
+/* The class with the largest logit, or -1 where that is below NETWORK_THRESHOLD, if there is one. */
 int network_decide(const int32_t *logits);
 
 #ifdef __cplusplus
