@@ -11,7 +11,7 @@ import click
 from cifar_edge.cli.completion import complete_summary
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.size_option import size_option
-from cifar_edge.cli.verbosity import say
+from cifar_edge.cli.verbosity import note, say
 
 if TYPE_CHECKING:
     from cifar_edge.integer import IntegerNetwork
@@ -33,7 +33,8 @@ def command(name: str, size: int | None, as_json: bool) -> None:
 
     NAME may also be an exported int8 file, or the folder of an export. Then the integer layers are shown, with the
     bytes of their weights, and of their activations if each layer keeps a ring of rows, and what the C of
-    `export --target c` takes. For a run that was exported in int8, both are shown.
+    `export --target c` takes. For a run that was exported in int8, both are shown; without the extra train the
+    integer layers alone, of a released model too.
 
     Example: cifar-edge summary gn-cnn --size 64
     """
@@ -42,14 +43,22 @@ def command(name: str, size: int | None, as_json: bool) -> None:
     if name.endswith(".onnx") or (Path(name) / REPORT).is_file():
         if size is not None:
             raise click.UsageError("--size is for a network; an exported file has a size of its own.")
-        integers = _exported(name)
-        say(json.dumps({"model": name, **_record(integers)}, indent=2) if as_json else _table(integers))
+        _say_integers(name, _exported(name), as_json)
         return
-    with needs("train"):
-        from cifar_edge.folding.description import folded_network
-        from cifar_edge.models import build, summarize
-        from cifar_edge.training.checkpoint import read_weights
-    from cifar_edge.errors import ModelError, RecipeError
+    from cifar_edge.errors import MissingExtra, ModelError, RecipeError
+
+    try:
+        with needs("train"):
+            from cifar_edge.folding.description import folded_network
+            from cifar_edge.models import build, summarize
+            from cifar_edge.training.checkpoint import read_weights
+    except MissingExtra:
+        integers = _readable(name) if name and size is None else None
+        if integers is None:
+            raise
+        note(f"without the extra train the network as trained is not shown; this is the int8 file of {name}")
+        _say_integers(name, integers, as_json)
+        return
     from cifar_edge.messages import display_name
     from cifar_edge.runs.reading import NamedNetwork
     from cifar_edge.runs.resolve import named, resolve_run
@@ -86,12 +95,8 @@ def command(name: str, size: int | None, as_json: bool) -> None:
 
 def _int8_of(run: "Run") -> "IntegerNetwork | None":
     """That of the int8 file that ``run`` was exported to; None where it has none, or one of a network with norms."""
-    from cifar_edge.errors import ContractError, ModelError
-
     files = [file for file in run.export.files if file.name.endswith(".int8.onnx")]
-    with suppress(ContractError, ModelError):
-        return _exported(str(files[0])) if len(files) == 1 else None
-    return None
+    return _readable(str(files[0])) if len(files) == 1 else None
 
 
 def _exported(name: str) -> "IntegerNetwork":
@@ -99,6 +104,15 @@ def _exported(name: str) -> "IntegerNetwork":
     from cifar_edge.runs.resolve import precisions_beside, resolve_model
 
     return IntegerNetwork.from_onnx(precisions_beside(resolve_model(name).path)[-1])
+
+
+def _readable(name: str) -> "IntegerNetwork | None":
+    """That of the int8 file that ``name`` means; None where there is none, or it has no integers alone."""
+    from cifar_edge.errors import ContractError, ModelError
+
+    with suppress(ContractError, ModelError):
+        return _exported(name)
+    return None
 
 
 def _figures_in_c(network: "IntegerNetwork") -> dict[str, Any] | None:
@@ -109,6 +123,10 @@ def _figures_in_c(network: "IntegerNetwork") -> dict[str, Any] | None:
         return c.figures(network)
     except TypeError:
         return None
+
+
+def _say_integers(name: str, network: "IntegerNetwork", as_json: bool) -> None:
+    say(json.dumps({"model": name, **_record(network)}, indent=2) if as_json else _table(network))
 
 
 def _table(network: "IntegerNetwork") -> str:

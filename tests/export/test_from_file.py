@@ -3,12 +3,10 @@
 import importlib
 import pkgutil
 import resource
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from cli_helpers import heavy_imports_of
+from cli_helpers import heavy_imports_of, run_in_base_install
 from click.testing import CliRunner
 from export_helpers import write_run
 
@@ -19,23 +17,11 @@ from cifar_edge.files import released
 
 INT8 = released("export/gn-cnn-nano/gn-cnn-nano.int8.onnx")
 C = ("--target", "c", "--kernels", "generic")
-BASE_INSTALL = """
-import sys
-for name in ("torch", "onnx", "onnxscript", "safetensors", "matplotlib", "rich"):
-    sys.modules[name] = None  # importing it fails
-from cifar_edge.cli.main import main
-main(sys.argv[1:])
-"""
 
 
 def export(*arguments: str | Path) -> None:
     result = CliRunner().invoke(main, ["export", *map(str, arguments)])
     assert result.exit_code == 0, result.stderr
-
-
-def export_in_base_install(*arguments: str | Path, cwd: Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-c", BASE_INSTALL, "export", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -74,7 +60,7 @@ def test_c_of_a_file_loads_the_base_install_only(tmp_path: Path) -> None:
 
 
 def test_c_of_a_released_model_needs_no_torch(tmp_path: Path) -> None:
-    done = export_in_base_install("gn-cnn-nano", "--quantize", *C, "--out", tmp_path / "board", cwd=tmp_path)
+    done = run_in_base_install("export", "gn-cnn-nano", "--quantize", *C, "--out", tmp_path / "board", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "c passed: in C gn-cnn-nano.c/ gives the logits of int8, bit for bit, on 750 images\n"
     assert "without the extra train gn-cnn-nano is not quantized anew; its released int8 file is written" in done.stderr
@@ -84,7 +70,9 @@ def test_c_of_a_released_model_needs_no_torch(tmp_path: Path) -> None:
 
 def test_litert_of_a_released_model_needs_no_torch(tmp_path: Path) -> None:
     pytest.importorskip("ai_edge_litert")
-    done = export_in_base_install("gn-cnn-nano", "--quantize", "--target", "litert", "--out", tmp_path, cwd=tmp_path)
+    done = run_in_base_install(
+        "export", "gn-cnn-nano", "--quantize", "--target", "litert", "--out", tmp_path, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path).keys() == {"gn-cnn-nano.int8.tflite"}
 
@@ -100,14 +88,14 @@ def test_litert_of_a_released_model_needs_no_torch(tmp_path: Path) -> None:
     ],
 )
 def test_what_has_to_be_quantized_or_judged_anew_needs_torch(arguments: list[str], tmp_path: Path) -> None:
-    done = export_in_base_install(*arguments, cwd=tmp_path)
+    done = run_in_base_install("export", *arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.endswith("; pip install 'cifar-edge[train]'\n")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_target_that_the_package_onnx_writes_says_so(tmp_path: Path) -> None:
-    done = export_in_base_install(INT8, "--target", "onnx-float-head", "--out", tmp_path, cwd=tmp_path)
+    done = run_in_base_install("export", INT8, "--target", "onnx-float-head", "--out", tmp_path, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     said = "Error: writing an .onnx file needs the package onnx: pip install onnx"
     assert done.stderr.splitlines()[-1] == said

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_helpers import run_in_base_install
 from click.testing import CliRunner
 from export_helpers import NETWORKS, write_run
 
@@ -23,6 +24,7 @@ from cifar_edge.models.summary import summarize
 from cifar_edge.spec import CIFAR10_LABELS, ModelMetadata
 from cifar_edge.training.checkpoint import load_network
 
+INT8 = released("export/gn-cnn-nano/gn-cnn-nano.int8.onnx")
 ABOUT = ModelMetadata("gn-cnn", "int8", CIFAR10_LABELS, 1, 1, "0" * 64, None, 0, {}, "now")
 
 
@@ -131,3 +133,20 @@ def test_command_refuses_a_network_with_norms() -> None:
     assert result.exit_code == 1
     assert "is not an integer network" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_command_shows_the_int8_file_of_a_released_model_without_torch(tmp_path: Path) -> None:
+    done = run_in_base_install("summary", "gn-cnn-nano", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "without the extra train" in done.stderr
+    assert done.stdout == CliRunner().invoke(main, ["summary", str(INT8)]).stdout
+    record = json.loads(run_in_base_install("summary", "gn-cnn-nano", "--json", "--quiet", cwd=tmp_path).stdout)
+    assert record["macs"] == IntegerNetwork.from_onnx(INT8).summary().macs
+
+
+@pytest.mark.parametrize("arguments", [["gn-cnn-nano", "--size", "64"], ["s8-layer"], ["nothing"]])
+def test_command_needs_torch_for_what_no_int8_file_shows(arguments: list[str], tmp_path: Path) -> None:
+    done = run_in_base_install("summary", *arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "pip install 'cifar-edge[train]'" in done.stderr
+    assert done.stderr.count("\n") == 1
