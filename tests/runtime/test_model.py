@@ -74,7 +74,8 @@ def test_what_is_no_model_is_refused(tmp_path: Path, refusal: Refusal) -> None:
     assert "there is no model file" in refusal(tmp_path / "missing.onnx", ModelError)
     assert "is a folder" in refusal(tmp_path, ModelError)
     assert "there is no model file /dev/zero" in refusal("/dev/zero", ModelError)
-    assert "cannot read" in refusal("long" * 1000, ModelError)[:100]
+    # Since Python 3.14 a path that is too long is one where nothing is.
+    assert refusal("long" * 1000, ModelError).startswith(("cannot read the model long", "there is no model file long"))
     path = tmp_path / "model.onnx"
     path.touch()
     assert "is empty" in refusal(path, ModelError)

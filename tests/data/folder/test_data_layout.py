@@ -141,7 +141,7 @@ def test_images_directly_in_train_are_stray_if_the_classes_are_clear(split: Path
         ("empty", r"empty holds neither folders of images \(CLASS/\* with --holdout, .*\) nor CIFAR-10"),
         ("nowhere", r"there is no .*nowhere; give an image folder \(CLASS/\* with --holdout, or train/"),
         ("flat", r"flat holds images, but no folders of classes: give its parent folder, or make CLASS/"),
-        ("a" * 300, r"cannot look into .*a: File name too long"),
+        ("a" * 300, r"cannot look into .*a: File name too long|there is no .*a"),
         ("pets.zip", r"pets\.zip .*unpack"),
         ("loop", r"cannot look into .*loop: Too many levels of symbolic links|there is no .*loop"),
     ],
