@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import textwrap
 from collections import Counter
 from importlib import metadata
@@ -16,6 +17,7 @@ from cifar_edge.cli.installation import problems
 from cifar_edge.cli.verbosity import say
 
 WIDTH = 80
+_LEAST = 40
 _INDENT = 16
 
 _BASE = ("onnxruntime", "numpy", "Pillow", "click", "platformdirs")
@@ -155,7 +157,7 @@ def _predict() -> dict[str, str | None]:
 
 
 def text_report(record: dict[str, Any]) -> str:
-    """The record as text, at most `WIDTH` columns wide unless a path is longer."""
+    """The record as text, as wide as the terminal, at most `WIDTH` columns, unless a path is longer."""
     processor, runs, cache, data, predict = (record[key] for key in ("processor", "runs", "cache", "data", "predict"))
     instructions = processor["int8_instructions"]
     size = "cannot be read" if cache["bytes"] is None else f"{cache['bytes'] / 1e6:.1f} MB"
@@ -183,7 +185,7 @@ def _wrapped(title: str, text: str) -> list[str]:
     indent = " " * _INDENT
     return textwrap.wrap(
         f"{title:<{_INDENT}}{text}",
-        WIDTH,
+        max(_LEAST, min(WIDTH, shutil.get_terminal_size().columns)),
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,

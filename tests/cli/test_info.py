@@ -205,10 +205,12 @@ def test_what_is_wrong_is_said_with_its_remedy(monkeypatch: pytest.MonkeyPatch) 
     assert "problem         onnx missing\n  mend it       pip install 'cifar-edge[train]'\n" in info()
 
 
-def test_it_fits_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("columns", "width"), [("40", 40), ("80", 80), ("200", 80)])
+def test_it_fits_a_terminal(columns: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CIFAR_EDGE_MODEL", "gn-cnn")
+    monkeypatch.setenv("COLUMNS", columns)
     lines = info().splitlines()
-    assert all(len(line) <= 80 or "/" in line for line in lines)
+    assert all(len(line) <= width or len(line.split()) == 1 for line in lines)  # names and paths stay whole
     assert lines[0].startswith(f"cifar-edge      {__version__}, Python 3.")
 
 
