@@ -22,6 +22,16 @@ def figures(network: IntegerNetwork) -> dict[str, Any]:
     }
 
 
+IMAGES = 10
+"""Number of images of a self-test."""
+
+
+def selftest_bytes(made: Plan) -> int:
+    """Flash of the self-test: the network, the images, their logits and checksums."""
+    rows, columns, channels = made.activations[0].shape
+    return flash_bytes(made) + IMAGES * (rows * columns * channels + 4 * (made.steps[-1].shape[2] + len(made.steps)))
+
+
 def state_bytes(made: Plan) -> int:
     """``sizeof`` the state of an image."""
     return -(-(-(-made.memory // 4) * 4 + _ROW_COUNTERS * len(made.steps)) // 4) * 4

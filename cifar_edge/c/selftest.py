@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from cifar_edge.c.figures import IMAGES
 from cifar_edge.c.options import COptions
 from cifar_edge.c.plan import plan
 from cifar_edge.c.sources import filled, folder_of, quoted
@@ -12,9 +13,6 @@ from cifar_edge.c.tables import array
 from cifar_edge.integer import PIXELS, IntegerNetwork, Layer, Quantization, Residual
 from cifar_edge.integer.quantization import Codes
 from cifar_edge.spec import ModelMetadata
-
-IMAGES = 10
-"""Number of images of a self-test."""
 
 
 def selftest(

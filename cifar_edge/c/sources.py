@@ -8,7 +8,7 @@ import numpy as np
 
 import cifar_edge
 from cifar_edge.c import dispatch, kernels, manifests, tables
-from cifar_edge.c.figures import flash_bytes, state_bytes
+from cifar_edge.c.figures import flash_bytes, selftest_bytes, state_bytes
 from cifar_edge.c.options import COptions
 from cifar_edge.c.plan import plan
 from cifar_edge.integer import IntegerNetwork
@@ -71,6 +71,7 @@ def write(network: IntegerNetwork, metadata: ModelMetadata, options: COptions) -
         "MODEL": metadata.model,
         "STATE": f"{state_bytes(made):,}",
         "FLASH": f"{flash_bytes(made):,}",
+        "SELFTEST": f"{selftest_bytes(made):,}",
         "MACS": f"{network.summary().macs:,}",
         "KERNELS": ", ".join(chosen) or "this folder has none but plain C",
         "TIES": str(int(network.size & (network.size - 1) != 0)),

@@ -33,7 +33,7 @@ def command(log: str, model: str | None, as_json: bool) -> None:
     Example: cifar-edge verify-c board.log --model gn-cnn
     """
     from cifar_edge.c.board_log import BoardLog
-    from cifar_edge.c.selftest import IMAGES
+    from cifar_edge.c.figures import IMAGES
     from cifar_edge.data import load_dataset
     from cifar_edge.errors import DataError, GateFailed, ModelError
     from cifar_edge.integer import IntegerNetwork
@@ -65,8 +65,9 @@ def command(log: str, model: str | None, as_json: bool) -> None:
     if as_json:
         say(json.dumps({"model": metadata.identity, "images": IMAGES, "cycles": board.cycles}, indent=2))
         return
-    cycles = "" if board.cycles is None else f", {board.cycles:,} cycles an image with the checksums of the test"
-    say(f"ok: the board computes {metadata.identity}, every logit of {IMAGES} images{cycles}")
+    say(f"ok: the board computes {metadata.identity}, every logit of {IMAGES} images")
+    if board.cycles is not None:
+        say(f"{board.cycles:,} cycles an image, with the checksums of the test")
 
 
 def _text(log: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from conftest import CHECKOUT, ENTRY_POINT, RunCommand
 
 from cifar_edge.c.board_log import BoardLog
-from cifar_edge.c.selftest import IMAGES
+from cifar_edge.c.figures import IMAGES
 from cifar_edge.data import Dataset
 from cifar_edge.files import released
 from cifar_edge.integer import IntegerNetwork

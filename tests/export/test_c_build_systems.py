@@ -54,6 +54,19 @@ def test_cmake(folder: Path, tmp_path: Path) -> None:
     assert list(tmp_path.glob("libgn_cnn.*"))
 
 
+def test_a_subdirectory_of_cmake_is_compiled_at_o2_without_a_build_type(folder: Path, tmp_path: Path) -> None:
+    listed = f"cmake_minimum_required(VERSION 3.13)\nproject(app C)\nadd_subdirectory({folder} network)\n"
+    (tmp_path / "CMakeLists.txt").write_text(listed)
+    run("cmake", "-S", tmp_path, "-B", tmp_path / "build", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON")
+    assert (tmp_path / "build" / "compile_commands.json").read_text().count(" -O2 ") == 2
+
+
+def test_cmake_for_a_board_says_nothing_of_shared_libraries(folder: Path, tmp_path: Path) -> None:
+    board = ("-DCMAKE_SYSTEM_NAME=Generic", "-DCMAKE_TRY_COMPILE_TARGET_TYPE=STATIC_LIBRARY")
+    done = subprocess.run(["cmake", "-S", folder, "-B", tmp_path, *board], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_arduino(folder: Path, tmp_path: Path) -> None:
     """Arduino compiles every C file of the folder, and links the sketch with all of them."""
     (tmp_path / "main.cpp").write_text(SERIAL)

@@ -40,6 +40,7 @@ static uint32_t cycles(void) {
 #if defined(__ARM_ARCH_7M__) || defined(__ARM_ARCH_7EM__) || defined(__ARM_ARCH_8M_MAIN__) || defined(__ARM_ARCH_8_1M_MAIN__)
   volatile uint32_t *const demcr = (volatile uint32_t *)0xe000edfcu, *const dwt = (volatile uint32_t *)0xe0001000u;
   *demcr |= 1u << 24;
+  dwt[0xfb0 / 4] = 0xc5acce55u; /* Cortex-M7 locks the counter */
   dwt[0] |= 1u;
   return dwt[1];
 #elif defined(__riscv) && !defined(__linux__) && defined(__GNUC__)
@@ -66,17 +67,18 @@ static int first_difference(int32_t image) {
 int NETWORK_SELFTEST(void) {
   static network_state state;
   int32_t wrong = 0, image, i;
-  uint32_t taken = 0;
+  uint32_t least = 0; /* cycles: the first image fills caches */
   NETWORK_PRINT("%s\n", network_description);
   for (image = 0; image < IMAGES; image++) {
     int32_t logits[NETWORK_CLASSES];
     int differs = 0;
-    uint32_t start;
+    uint32_t start, taken;
     memset(sums_found, 0, sizeof sums_found);
     memset(checksums_found, 0, sizeof checksums_found);
     start = cycles();
     network_run(&state, images + image * (NETWORK_SIZE * NETWORK_SIZE * 3), logits);
     taken = cycles() - start;
+    if (image == 0 || taken < least) least = taken;
     NETWORK_PRINT("image %d:", (int)image);
     for (i = 0; i < NETWORK_CLASSES; i++) {
       NETWORK_PRINT(" %ld", (long)logits[i]);
@@ -88,7 +90,7 @@ int NETWORK_SELFTEST(void) {
       wrong++;
     }
   }
-  if (taken) NETWORK_PRINT("cycles of an image, checksums included: %lu\n", (unsigned long)taken);
+  if (least) NETWORK_PRINT("cycles of an image, checksums included: %lu\n", (unsigned long)least);
   NETWORK_PRINT(wrong ? "failed\n" : "ok\n");
   return wrong ? 1 : 0;
 }
