@@ -33,9 +33,16 @@ def summary(report: Path, folder: str, seconds: str) -> str:
             *lines,
             f"what you made       {folder}/runs/photos/export: .onnx files, a folder of C for microcontrollers",
             f"look at it          {folder}/runs/photos/report.html: curves, mistakes as photographs, gates, sizes",
-            "your own classes    cifar-edge train --data DIR, with DIR/CLASS/*.jpg; docs/own-classes.md",
+            f"your own classes    {_program()} train --data DIR --holdout 0.2, with DIR/CLASS/*.jpg;",
+            "                    docs/own-classes.md",
         ]
     )
+
+
+def _program() -> Path:
+    """The command beside this Python, which is not on the visitor's PATH, as it is called from the checkout."""
+    program, checkout = Path(sys.executable).parent / "cifar-edge", Path(__file__).absolute().parents[1]
+    return program.relative_to(checkout) if program.is_relative_to(checkout) else program
 
 
 def main(folder: str, seconds: str) -> None:

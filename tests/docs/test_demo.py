@@ -34,3 +34,14 @@ def test_the_demo_ends_with_a_classifier_that_is_right(tmp_path: Path) -> None:
     assert (run / "report.html").is_file()
     assert {"photos.int8.onnx", "photos.c"} <= {path.name for path in (run / "export").iterdir()}
     assert ("the page" in end) == (tmp_path / "demo" / "site").is_dir()
+    (advice,) = re.findall(r"your own classes +(.+), with DIR/CLASS/", end)
+    command = advice.replace("DIR", str(tmp_path / "demo" / "photos" / "train")).split()
+    tried = subprocess.run(
+        [*command, "--preview", tmp_path / "own.png"],
+        cwd=CHECKOUT,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert tried.returncode == 0, tried.stderr
