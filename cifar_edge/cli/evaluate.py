@@ -101,7 +101,7 @@ def command(
     logits = run(session, dataset.test_images)
     if mistakes is not None:
         scaled = logits / np.float32(metadata.temperature)  # so that the scores are those of predict
-        _draw_mistakes(mistakes, dataset, scaled, str(found), trained.path if reference is not None else None)
+        _draw_mistakes(mistakes, dataset, scaled, found.path.name, trained.path if reference is not None else None)
     evaluation = evaluate(logits, dataset.test_labels, dataset.labels)
     unknown = None
     if (folder := other or dataset.other) is not None:

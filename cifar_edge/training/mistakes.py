@@ -56,8 +56,11 @@ def draw_misclassified(
     maps = None if network is None or not len(wrong) else activation_maps(network, dataset.test_images[wrong])
     columns = _COLUMNS if maps is None else 2 * _COLUMNS
     rows = max(1, -(-len(wrong) // _COLUMNS))
-    figure = Figure(figsize=(12 if maps is not None else 8, 0.6 + 2.1 * rows), layout="constrained")
-    figure.suptitle(f"Surest mistakes of {title} on the test images: what each was taken for (score), what it is")
+    figure = Figure(figsize=(12 if maps is not None else 8, 0.8 + 2.1 * rows), layout="constrained")
+    figure.suptitle(
+        f"Surest mistakes of {_end_of(title)} on the test images:\nwhat each was taken for (score), what it is",
+        parse_math=False,
+    )
     cells = figure.subplots(rows, columns).flatten()
     for axes in cells:
         axes.axis("off")

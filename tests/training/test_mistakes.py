@@ -79,3 +79,15 @@ def test_a_folder_knows_its_files_and_shows_the_originals(
     (root / "test" / "cat" / "9.png").unlink()  # an original that has gone is shown as the network saw it
     draw_misclassified(tmp_path / "gone.png", dataset, wrong, "gn-cnn", network)
     assert (tmp_path / "gone.png").exists()
+
+
+def test_the_title_of_a_long_name_is_not_cut_off(sample: Dataset, tmp_path: Path) -> None:
+    wrong = np.eye(10, dtype=np.float32)[(sample.test_labels + 1) % 10]
+    draw_misclassified(
+        tmp_path / "long.png", sample, wrong, "runs/20260301-120000-gn-cnn/export/" * 3 + "gn-cnn.int8.onnx"
+    )
+    with Image.open(tmp_path / "long.png") as picture:
+        top = np.asarray(picture.convert("L"))[:60]
+    assert (top < 128).any()
+    assert (top[:, :10] == 255).all()
+    assert (top[:, -10:] == 255).all()
