@@ -104,6 +104,7 @@ def _checked(dataset: "Dataset") -> "Check | None":
 def _check_lines(check: "Check") -> list[str]:
     """What was found, as text: figures, then names, at most `_NAMED` of a kind."""
     from cifar_edge.messages import display_name
+    from cifar_edge.runtime.formats import CONVERT
 
     lines = []
     if check.smallest and check.median and check.largest:
@@ -117,6 +118,10 @@ def _check_lines(check: "Check") -> list[str]:
             lines.append(f"  ... {len(names) - _NAMED:,} more, with --json")
 
     lines.append("")
+    if check.unread:
+        named(f"photographs of a format that is not read, {CONVERT}", list(map(display_name, check.unread)))
+    if check.ignored:
+        named("not an image in a class, and ignored", list(map(display_name, check.ignored)))
     named("files that cannot be read", list(check.unreadable))
     if check.cut:
         named("mostly cut away, since only the centre square is seen", [display_name(name) for name in check.cut])

@@ -36,6 +36,7 @@ class Inputs:
 
     Attributes:
         skipped: how many files in the folders so far were hidden, or not image files by their suffixes.
+        unread: how many of these were photographs of a format that is not read, such as HEIC.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Inputs:
         self._arguments, self._recursive, self._listed, self._null = arguments, recursive, listed, null
         self._stdin = _stdin() if STDIN in arguments else None
         self.skipped = 0
+        self.unread = 0
 
     def __iter__(self) -> Iterator[Input]:
         for argument in self._arguments:
@@ -114,16 +116,20 @@ class Inputs:
 
     def _sorted_entries(self, folder: str, suffixes: frozenset[str]) -> Iterator[str]:
         """The names of images and folders in ``folder``; those of folders end with a separator."""
-        names = []
+        from cifar_edge.runtime.formats import unread_photographs
+
+        names, skipped = [], []
         with os.scandir(folder) as entries:
             for entry in entries:
                 if _is_folder(entry):
                     if not entry.is_symlink() and not entry.name.startswith("."):
                         names.append(entry.name + os.sep)
                 elif entry.name.startswith(".") or Path(entry.name).suffix.lower() not in suffixes:
-                    self.skipped += 1
+                    skipped.append(entry.name)
                 else:
                     names.append(entry.name)
+        self.skipped += len(skipped)
+        self.unread += len(unread_photographs(name for name in skipped if not name.startswith(".")))
         names.sort()
         return (folder + name for name in names)
 

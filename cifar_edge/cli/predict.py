@@ -141,6 +141,7 @@ def command(
             )
         ctx.exit(_on_ray(inputs, model, parquet, top, threshold))
     from cifar_edge.runtime.classifier import Classifier
+    from cifar_edge.runtime.formats import CONVERT
     from cifar_edge.runtime.quiet import silence_litert, silence_pillow
 
     silence_pillow()
@@ -169,6 +170,9 @@ def command(
                 break
     if inputs.skipped:
         note(f"left out {_counted(inputs.skipped, 'file')} in folders: hidden, or without the suffix of an image file")
+    if inputs.unread:
+        those = _counted(inputs.unread, "photograph")
+        note(f"{those} among these, of a format that is not read, such as HEIC: {CONVERT}")
     if done is not None:
         note(f"{out}: {_counted(progress.done, 'input')} added to {done.records:,} from before")
         if done.failed:

@@ -1,5 +1,8 @@
 """The image formats that are read: a quarter of those that Pillow knows, and all that photographs come in."""
 
+from collections.abc import Iterable
+from pathlib import PurePath
+
 from PIL import Image
 
 COMMON = ("BMP", "GIF", "JPEG", "PPM", "PNG")
@@ -13,6 +16,13 @@ many more are decoded in Python, slowly, by readers that were written for honest
 """
 
 
+_PHOTOGRAPHS = frozenset({".avif", ".heic", ".heif", ".hif"})
+"""Suffixes of what telephones and cameras write and Pillow may not read: AVIF from 11.3 on, HEIC by a plugin only."""
+
+CONVERT = "convert them to JPEG"
+"""What to do about `unread_photographs`."""
+
+
 def readable_formats() -> tuple[str, ...]:
     """Pillow's names of the formats that are read: `READ`, and those that plugins of other packages have registered."""
     Image.init()
@@ -23,6 +33,12 @@ def image_suffixes() -> frozenset[str]:
     """The file suffixes of `readable_formats`, in lower case and with their dot."""
     formats = {*readable_formats(), "MPO"}  # MPO is opened as JPEG, and so is not in Image.ID
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
+
+
+def unread_photographs(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of ``names`` that are photographs by their suffix, of a format that is not read here, such as HEIC."""
+    unread = _PHOTOGRAPHS - image_suffixes()
+    return tuple(name for name in names if PurePath(name).suffix.lower() in unread)
 
 
 def _is_of_pillow(name: str) -> bool:

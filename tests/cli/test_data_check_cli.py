@@ -53,6 +53,19 @@ def test_what_should_be_looked_at_is_named(root: Path) -> None:
     assert check["equal"][0]["labels"] == ["cat", "dog"]
 
 
+def test_what_is_not_read_is_all_named(root: Path) -> None:
+    for number in range(4):
+        (root / "train" / "cat" / f"IMG_{number}.HEIC").touch()
+        (root / "train" / "dog" / f"{number}.txt").touch()
+    lines = data("--data", root).stdout.splitlines()
+    unread = lines.index("photographs of a format that is not read, convert them to JPEG: 4")
+    assert lines[unread + 1 : unread + 5] == [f"  train/cat/IMG_{number}.HEIC" for number in range(4)]
+    ignored = lines.index("not an image in a class, and ignored: 4")
+    assert lines[ignored + 1 : ignored + 5] == [f"  train/dog/{number}.txt" for number in range(4)]
+    check = json.loads(data("--data", root, "--json").stdout)["check"]
+    assert (len(check["unread"]), len(check["ignored"])) == (4, 4)
+
+
 def test_panoramas_are_named_since_most_of_them_is_not_seen(root: Path) -> None:
     Image.new("RGB", (800, 40), (200, 30, 30)).save(root / "train" / "dog" / "wide.jpg")
     Image.new("RGB", (40, 800), (30, 30, 200)).save(root / "train" / "cat" / "high.jpg")

@@ -65,6 +65,10 @@ def test_a_folder_is_walked_in_the_order_of_full_names() -> None:
     assert result.stderr.splitlines()[1:] == [
         "left out 3 files in folders: hidden, or without the suffix of an image file"
     ]
+    Path("a/IMG_1.HEIC").touch()
+    assert predict("-r", "a").stderr.splitlines()[2:] == [
+        "1 photograph among these, of a format that is not read, such as HEIC: convert them to JPEG"
+    ]
 
 
 @pytest.mark.usefixtures("tree")

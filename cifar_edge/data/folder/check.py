@@ -12,6 +12,7 @@ from cifar_edge.data.folder.decoding import decode
 from cifar_edge.data.folder.folders import Listing
 from cifar_edge.data.folder.near_duplicates import near_duplicates
 from cifar_edge.data.folder.table import base_folder
+from cifar_edge.runtime.formats import unread_photographs
 
 _MANY = 5_000
 """From so many images on a line says that the search takes a while."""
@@ -47,6 +48,8 @@ class Check:
         largest: of the largest.
         cut: files that are so long that the centre square, all that the network sees, is less than a third of them.
         small: files that are smaller than the network's image and have to be enlarged.
+        unread: photographs of a format that is not read, such as HEIC.
+        ignored: other files and folders that are no image of a class.
         unreadable: one line for each file that cannot be read: its name and the reason.
         equal: files of equal pixels.
         near: near duplicates (see `cifar_edge.data.folder.near_duplicates`), but not among the small files: those have
@@ -59,6 +62,8 @@ class Check:
     largest: tuple[int, int] | None
     cut: tuple[str, ...]
     small: tuple[str, ...]
+    unread: tuple[str, ...]
+    ignored: tuple[str, ...]
     unreadable: tuple[str, ...]
     equal: tuple[Copies, ...]
     near: tuple[Copies, ...]
@@ -94,6 +99,7 @@ def check_folder(root: Path, listing: Listing, dataset: Dataset, report: Report)
     if len(large) > _MANY:
         report(f"looking for near duplicates among {len(large):,} images")
     near = near_duplicates(decoded.pixels[at] for at in large)
+    unread = unread_photographs(listing.stray)
     by_side = sorted(sizes.values(), key=lambda size: (min(size), max(size)))
     return Check(
         files=len(listing.files),
@@ -102,6 +108,8 @@ def check_folder(root: Path, listing: Listing, dataset: Dataset, report: Report)
         largest=by_side[-1] if by_side else None,
         cut=tuple(name for name, size in sizes.items() if max(size) > _LONG * min(size)),
         small=small,
+        unread=unread,
+        ignored=tuple(name for name in listing.stray if name not in set(unread)),
         unreadable=decoded.unreadable,
         equal=_worst_first([copies(group) for group in alike if len(group) > 1]),
         near=_worst_first([copies([large[at] for at in group]) for group in near]),

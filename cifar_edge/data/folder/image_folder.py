@@ -16,6 +16,7 @@ from cifar_edge.data.folder.layout import HIDDEN_OTHER, OTHER, SPLITS, is_split,
 from cifar_edge.data.folder.table import base_folder, is_table
 from cifar_edge.errors import DataError
 from cifar_edge.messages import display_name, listed
+from cifar_edge.runtime.formats import CONVERT, unread_photographs
 from cifar_edge.spec import IMAGE_CHANNELS
 
 Mask = npt.NDArray[np.bool_]
@@ -77,8 +78,11 @@ def load_image_folder(
     if misplaced := misplaced_other(root, split):
         there = f"ignored, since {HIDDEN_OTHER}/ belongs beside train/ and test/"
         report(f"{listed([f'{name}/' for name in misplaced], _NAMED)}: {there}")
-    if listing.stray:
-        report(f"ignoring what is not an image in a class: {listed(listing.stray, _NAMED)}")
+    unread = unread_photographs(listing.stray)
+    if unread:
+        report(f"photographs of a format that is not read, {CONVERT}: {listed(unread, _NAMED)}")
+    if others := [name for name in listing.stray if name not in set(unread)]:
+        report(f"ignoring what is not an image in a class: {listed(others, _NAMED)}")
     decoded = decode(base_folder(root), listing.files, size, report)
     _report_unreadable(decoded, shown, strict, report)
     keys = decoded.digests if split_rule == PIXELS_RULE else decoded.contents

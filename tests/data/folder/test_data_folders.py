@@ -129,6 +129,16 @@ def test_hidden_and_stray_files_are_ignored(split: Path) -> None:
     assert lines == ["ignoring what is not an image in a class: README.md, loop, val, ... (7 in all)"]
 
 
+def test_photographs_of_a_format_that_is_not_read_are_named_apart(split: Path) -> None:
+    for name in ("train/cat/IMG_1.HEIC", "test/dog/IMG_2.heif", "train/cat/notes.txt"):
+        (split / name).write_bytes(b"\0\0\0\x18ftypheic")
+    _, lines = reported_by(split)
+    assert lines[:2] == [
+        "photographs of a format that is not read, convert them to JPEG: train/cat/IMG_1.HEIC, test/dog/IMG_2.heif",
+        "ignoring what is not an image in a class: train/cat/notes.txt",
+    ]
+
+
 # Errors
 
 
