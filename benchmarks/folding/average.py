@@ -1,13 +1,16 @@
-"""The mean of two folded networks, one of which was fine-tuned from the other: both right where one alone is.
+"""The mean of a folded network and of others that were fine-tuned from it: more often right than each of them.
 
     python -m benchmarks.folding.average models/gn-cnn-max runs/again
+    python -m benchmarks.folding.average models/gn-cnn runs/again runs/once-more
 
-writes the mean into runs/again/deploy.safetensors. Fine-tunings that begin with the same weights end so near to each
-other that the mean of their weights is better than either (Wortsman et al. 2022, "Model soups", arXiv:2203.05482).
-It is told how well each network takes newly augmented training images; test images have no part in it.
+writes the mean into deploy.safetensors of the last run. Fine-tunings that begin with the same weights end so near to
+each other that the mean of their weights is better than any of them (Wortsman et al. 2022, "Model soups",
+arXiv:2203.05482). The command tells how well each classifies newly augmented training images; test images have no part
+in it.
 """
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -39,28 +42,26 @@ _NEW_COPY = 77
 """Seed of that augmentation; no recipe has it."""
 
 
-def averaged(one: FoldedNetwork, other: FoldedNetwork, seen: Tensor) -> FoldedNetwork:
-    """The mean of the weights of two folded networks, with batch statistics of its own.
+def averaged(networks: Sequence[FoldedNetwork], seen: Tensor) -> FoldedNetwork:
+    """The mean of the weights of folded networks, with batch statistics of its own.
 
     Each is given batch norm in place of its biases, so that the size of a filter does not matter and its direction is
     what is averaged.
 
     Args:
-        one: the first.
-        other: one of the same layers, fine-tuned from it.
+        networks: of the same layers, all but the first fine-tuned from the first.
         seen: uint8 ``[n, S, S, 3]``, the training images that the statistics are of.
 
     Returns:
         The mean, in evaluation mode, its channels given equal ranges.
     """
-    first, second = with_batch_norm(one, seen), with_batch_norm(other, seen)
-    mean = copy.deepcopy(first)
+    normed = [with_batch_norm(network, seen) for network in networks]
+    states = [network.state_dict() for network in normed]
+    mean = copy.deepcopy(normed[0])
     mean.load_state_dict(
         {
-            name: (_direction(value) + _direction(second.state_dict()[name])) / 2
-            if value.is_floating_point()
-            else value
-            for name, value in first.state_dict().items()
+            name: sum(_direction(state[name]) for state in states) / len(states) if value.is_floating_point() else value
+            for name, value in states[0].items()
         }
     )
     _measure(mean, seen)
@@ -90,29 +91,36 @@ def _measure(network: BatchNormNetwork, seen: Tensor) -> None:
 
 @click.command()
 @click.argument("one", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("runs", type=click.Path(exists=True, file_okay=False, path_type=Path), nargs=-1, required=True)
 @data_options
-def main(one: Path, run: Path, data: str | None, offline: bool) -> None:
-    """Average the folded network of RUN with that of ONE, from which it was fine-tuned, and write the mean into RUN."""
+def main(one: Path, runs: tuple[Path, ...], data: str | None, offline: bool) -> None:
+    """Average the folded networks of RUNS with that of ONE, from which they were fine-tuned, into the last of RUNS."""
     try:
-        trained, before = load_network(run), load_network(one)
-        if trained.folded is None or before.folded is None:
-            raise CifarEdgeError(f"{run if trained.folded is None else one} has no folded network")
-        if before.name != trained.name:
-            raise CifarEdgeError(f"{one} is a {before.name}, {run} a {trained.name}: they have other layers")
-        recipe = Run(run).recipe
+        folders, run = (one, *runs), runs[-1]
+        networks = [_folded(folder) for folder in folders]
+        recipe, trained = Run(run).recipe, load_network(run)
+        for folder in folders:
+            if (other := load_network(folder)).name != trained.name:
+                raise CifarEdgeError(f"{folder} is a {other.name}, {run} a {trained.name}: they have other layers")
         images, labels, _ = training_images(load(data, offline), recipe.holdout, torch.device("cpu"))
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(_ORDER))
-        mean = averaged(before.folded, trained.folded, images[order[:_SEEN]])
+        mean = averaged(networks, images[order[:_SEEN]])
         judged = order[-_JUDGED:]
         anew = augmented_by(recipe, images[judged], new_generator(_NEW_COPY))
-        for name, network in (("first", before.folded), ("second", trained.folded), ("mean", mean)):
+        for name, network in zip([*map(str, folders), "mean"], [*networks, mean], strict=True):
             logits = logits_of(network, anew)
             loss = nn.functional.cross_entropy(logits / recipe.temperature, labels[judged]).item()
-            click.echo(f"{name:6}  {accuracy_of(logits, labels[judged]):.2%}  cross-entropy {loss:.4f}")
+            click.echo(f"{accuracy_of(logits, labels[judged]):.2%}  cross-entropy {loss:.4f}  {name}")
         save_folded(Run(run).weights(folded=True), mean, trained.name, trained.labels, trained.size)
     except CifarEdgeError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _folded(folder: Path) -> FoldedNetwork:
+    folded = load_network(folder).folded
+    if folded is None:
+        raise CifarEdgeError(f"{folder} has no folded network")
+    return folded
 
 
 if __name__ == "__main__":
