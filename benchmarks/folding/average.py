@@ -45,8 +45,9 @@ _NEW_COPY = 77
 def averaged(networks: Sequence[FoldedNetwork], seen: Tensor) -> FoldedNetwork:
     """The mean of the weights of folded networks, with batch statistics of its own.
 
-    Each is given batch norm in place of its biases, so that the size of a filter does not matter and its direction is
-    what is averaged.
+    The channels of each are given equal ranges first: the mean of two weights whose channels have other factors is the
+    weight of no network. Then each has batch norm in place of its biases, so that the size of a filter does not matter
+    and its direction is what is averaged.
 
     Args:
         networks: of the same layers, all but the first fine-tuned from the first.
@@ -55,7 +56,7 @@ def averaged(networks: Sequence[FoldedNetwork], seen: Tensor) -> FoldedNetwork:
     Returns:
         The mean, in evaluation mode, its channels given equal ranges.
     """
-    normed = [with_batch_norm(network, seen) for network in networks]
+    normed = [with_batch_norm(equalised(network, seen[:_RANGED]), seen) for network in networks]
     states = [network.state_dict() for network in normed]
     mean = copy.deepcopy(normed[0])
     mean.load_state_dict(
