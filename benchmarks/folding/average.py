@@ -5,8 +5,8 @@
 
 writes the mean into deploy.safetensors of the last run. Fine-tunings that begin with the same weights end so near to
 each other that the mean of their weights is better than any of them (Wortsman et al. 2022, "Model soups",
-arXiv:2203.05482). The command tells how well each classifies newly augmented training images; test images have no part
-in it.
+arXiv:2203.05482). The command tells how well each classifies newly augmented training images, the cross-entropy at the
+temperature that is best for it; test images have no part in it.
 """
 
 import copy
@@ -17,6 +17,7 @@ import click
 import torch
 from torch import Tensor, nn
 
+from benchmarks.cards.calibration import fit_temperature, negative_log_likelihood
 from cifar_edge.cli.loading import data_options, load
 from cifar_edge.errors import CifarEdgeError
 from cifar_edge.folding.batch_norm import with_batch_norm, without_batch_norm
@@ -110,7 +111,8 @@ def main(one: Path, runs: tuple[Path, ...], data: str | None, offline: bool) -> 
         anew = augmented_by(recipe, images[judged], new_generator(_NEW_COPY))
         for name, network in zip([*map(str, folders), "mean"], [*networks, mean], strict=True):
             logits = logits_of(network, anew)
-            loss = nn.functional.cross_entropy(logits / recipe.temperature, labels[judged]).item()
+            measured = logits.numpy(), labels[judged].numpy()
+            loss = negative_log_likelihood(*measured, fit_temperature(*measured))
             click.echo(f"{accuracy_of(logits, labels[judged]):.2%}  cross-entropy {loss:.4f}  {name}")
         save_folded(Run(run).weights(folded=True), mean, trained.name, trained.labels, trained.size)
     except CifarEdgeError as error:
