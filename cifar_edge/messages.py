@@ -6,6 +6,7 @@ text. Joiners stay, since Persian words and emoji of families need them.
 """
 
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 
 _LONGEST_REASON = 200
@@ -17,6 +18,23 @@ def display_name(name: str) -> str:
     if not _UNSAFE.search(name):
         return name
     return "'" + _escaped(name.replace("\\", "\\\\").replace("'", "\\'")) + "'"
+
+
+def shell_word(text: str) -> str:
+    """``text`` as one word of a command, to be pasted into a shell: quoted where needed, as ``$'...'`` where unsafe.
+
+    ``$'...'`` is a form of bash, zsh and POSIX.1-2024, section 2.2.4.
+    """
+    if not _UNSAFE.search(text):
+        return shlex.quote(text)
+    quoted = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"$'{_UNSAFE.sub(_in_shell, quoted)}'"
+
+
+def _in_shell(found: re.Match[str]) -> str:
+    """An unsafe character as ``$'...'`` takes it; Python keeps a byte that is no text at U+DC80 to U+DCFF."""
+    code = ord(found[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else ascii(found[0])[1:-1]
 
 
 def fit(text: str) -> str:

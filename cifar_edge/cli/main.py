@@ -33,7 +33,7 @@ from cifar_edge.cli.interruption import Terminated, terminable
 from cifar_edge.cli.narrow import HelpContext
 from cifar_edge.cli.verbosity import error_text, with_options
 from cifar_edge.errors import CifarEdgeError, Interrupted
-from cifar_edge.messages import did_you_mean, fit
+from cifar_edge.messages import did_you_mean, one_line
 
 
 class Commands(click.Group):
@@ -61,9 +61,9 @@ class Commands(click.Group):
                 return super().invoke(ctx)
         except click.UsageError as error:
             message = error.format_message()  # it may contain a file name from outside
-            if fit(message) == message:
+            if one_line(message) == message:
                 raise
-            raise click.UsageError(fit(message), error.ctx) from error
+            raise click.UsageError(one_line(message), error.ctx) from error
         except CifarEdgeError as error:
             text, exit_code = error_text(error), error.exit_code
         except OSError as error:

@@ -1,11 +1,10 @@
 """What an export has written, and the next step for it."""
 
-import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cifar_edge.export.targets import TARGETS
-from cifar_edge.messages import display_name
+from cifar_edge.messages import shell_word
 
 
 def next_steps(folder: Path, targets: Mapping[str, Iterable[str]]) -> list[str]:
@@ -18,7 +17,7 @@ def next_steps(folder: Path, targets: Mapping[str, Iterable[str]]) -> list[str]:
     lines = []
     for name, files in targets.items():
         path = folder / next(iter(files)).partition("/")[0]
-        shown = shlex.quote(display_name(str(path)))
+        shown = shell_word(str(path))
         step = TARGETS[name].next_step.format(path=shown)
         lines.append(f"wrote {shown}; next: {step}" if step else f"wrote {shown}")
     return lines

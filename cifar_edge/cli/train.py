@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from cifar_edge.cli.report import NAME as REPORT_PAGE
 from cifar_edge.cli.report import write_own_report
 from cifar_edge.cli.size_option import size_option
 from cifar_edge.cli.verbosity import note, quiet, say
-from cifar_edge.messages import one_line
+from cifar_edge.messages import one_line, shell_word
 
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
@@ -303,7 +302,7 @@ def _logged(callbacks: "Callbacks", folder: Path, recipe: "Recipe", wanted: bool
 
 
 def _resume_hint(folder: Path) -> str:
-    return f"go on with: cifar-edge train --resume {shlex.quote(str(folder))}"
+    return f"go on with: cifar-edge train --resume {shell_word(str(folder))}"
 
 
 def summary_json(summary: "RunSummary", folder: Path, report: Path | None) -> str:

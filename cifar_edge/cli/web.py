@@ -1,7 +1,6 @@
 """`cifar-edge web`: a web page that classifies images in the browser."""
 
 import json
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,13 +79,13 @@ def _record(site: "Site", models: "Sequence[Resolved]") -> dict[str, object]:
 
 
 def _lines(site: "Site") -> str:
-    from cifar_edge.messages import display_name
+    from cifar_edge.messages import display_name, shell_word
 
-    total, folder = sum(site.files.values()), display_name(str(site.folder))
+    total, folder = sum(site.files.values()), str(site.folder)
     return "\n".join(
         [
-            f"page      {folder}: {len(site.files)} files, {total / 1e6:.1f} MB",
+            f"page      {display_name(folder)}: {len(site.files)} files, {total / 1e6:.1f} MB",
             f"version   {site.version}",
-            f"try it    python -m http.server --directory {shlex.quote(folder)} --bind 127.0.0.1",
+            f"try it    python -m http.server --directory {shell_word(folder)} --bind 127.0.0.1",
         ]
     )

@@ -6,7 +6,6 @@ recorded in the runs. Times of the file system are not used, as copying changes 
 """
 
 import os
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +14,7 @@ from typing import get_args
 
 from cifar_edge.errors import ModelError
 from cifar_edge.files import released, zoo
-from cifar_edge.messages import did_you_mean, display_name
+from cifar_edge.messages import did_you_mean, display_name, shell_word
 from cifar_edge.runs.exports import EXPORT, Export
 from cifar_edge.runs.reading import folders_in, path_is
 from cifar_edge.runs.run import RUNS, WEIGHTS, Run, RunStatus, list_runs, runs
@@ -184,7 +183,7 @@ def _newer_run(exported: datetime | None) -> str:
 
 
 def _shown(folder: Path) -> str:
-    return display_name(shlex.quote(str(folder)))
+    return shell_word(str(folder))
 
 
 def exported_runs() -> Iterator[Run]:

@@ -7,12 +7,14 @@ import torch
 from click.testing import CliRunner
 from conftest import CHECKOUT
 from export_helpers import write_run
+from torch import nn
 
 from benchmarks import results_file
 from benchmarks.folding import ablation, average
 from cifar_edge.data import Dataset
 from cifar_edge.files import released
 from cifar_edge.folding.fold import can_fold
+from cifar_edge.models.pixels import pixels_to_input
 from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.run import RECIPE, Run
 from cifar_edge.training.checkpoint import load_network, save_folded
@@ -99,13 +101,32 @@ def test_the_mean_of_a_network_and_itself_computes_what_it_does(sample: Dataset)
     folded = load_network(released("models/gn-cnn-nano")).folded
     assert folded is not None
     seen = torch.from_numpy(sample.train_images)
-    mean = average.averaged(folded, folded, seen)
+    mean = average.averaged([folded, folded, folded], seen)
     before, after = logits_of(folded, seen), logits_of(mean, seen)
     assert (before.argmax(1) == after.argmax(1)).all()
     torch.testing.assert_close(after, before, rtol=0.02, atol=0.05)
 
 
-def test_the_mean_is_written_into_the_second_run(tmp_path: Path) -> None:
+def test_the_mean_does_not_depend_on_how_channels_are_scaled(sample: Dataset) -> None:
+    folded, scaled = (load_network(released("models/gn-cnn-nano")).folded for _ in range(2))
+    assert folded is not None
+    assert scaled is not None
+    last = [module for module in scaled.modules() if isinstance(module, nn.Conv2d)][-1]
+    (head,) = (module for module in scaled.modules() if isinstance(module, nn.Linear))
+    assert last.bias is not None
+    seen = torch.from_numpy(sample.train_images)
+    activations = folded.layers[:-3](pixels_to_input(seen))
+    factors = torch.linspace(0.2, 1, last.out_channels)
+    factors[activations.amax((0, 2, 3)).argmax()] = 1  # equal ranges are as large as the largest
+    for parameter in (last.weight, last.bias):
+        parameter.data *= factors.view(-1, *[1] * (parameter.dim() - 1))
+    head.weight.data /= factors
+    before = logits_of(folded, seen)
+    torch.testing.assert_close(logits_of(scaled, seen), before, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(logits_of(average.averaged([folded, scaled], seen), seen), before, rtol=0.02, atol=0.05)
+
+
+def test_the_mean_is_written_into_the_last_run(tmp_path: Path) -> None:
     run = tmp_path / "again"
     shutil.copytree(released("models/gn-cnn-nano"), run)
     other = tmp_path / "other"
@@ -120,7 +141,7 @@ def test_the_mean_is_written_into_the_second_run(tmp_path: Path) -> None:
     command = [str(other), str(run), "--data", "sample"]
     done = CliRunner().invoke(average.main, command)
     assert done.exit_code == 0, done.output
-    assert [line.split()[0] for line in done.output.splitlines()] == ["first", "second", "mean"]
+    assert [line.split()[-1] for line in done.output.splitlines()] == [str(other), str(run), "mean"]
     written = load_network(run).folded
     assert written is not None
     weights = [each.state_dict()["layers.0.weight"] for each in (load_network(other).folded, network, written) if each]

@@ -5,13 +5,15 @@ import json
 import os
 import pty
 import re
+import shutil
+import subprocess
 import termios
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 from data_helpers import serving, small_spec
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from make_tiny_model import changed_metadata, tiny_model
 from PIL import Image
@@ -22,7 +24,7 @@ from cifar_edge.cli.verbosity import note
 from cifar_edge.data import Dataset
 from cifar_edge.data.cifar10.fetch import MIRRORS_VARIABLE, fetch
 from cifar_edge.errors import DataError
-from cifar_edge.messages import display_name
+from cifar_edge.messages import display_name, shell_word
 
 HOSTILE = "\x1b]0;owned\x07\x9b2J\r\u202egnp\u2028\u2066"
 """Sets the title of the window, clears the screen, goes to the beginning of the line, and writes from right to left."""
@@ -108,6 +110,28 @@ def test_arguments(arguments: list[str]) -> None:
     result = run(*arguments)
     assert result.exit_code in (1, 2)
     assert "Error: " in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["data", "a\nb"], ["predict", "--a\nb"], ["fold", "a", "b\nc"]])
+def test_a_line_feed_in_an_argument_does_not_break_the_line_of_an_error(arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1].startswith("Error: ")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@given(st.binary(min_size=1, max_size=12).filter(lambda name: 0 not in name))
+@example(b"it's\n\\x41\xff")
+@example("\u2028\u202e猫".encode())
+@settings(max_examples=25, deadline=None)
+def test_a_name_in_a_command_means_the_same_file_in_a_shell(name: bytes) -> None:
+    word = shell_word(os.fsdecode(name))
+    assert not UNFIT.search(word)
+    assert "\n" not in word
+    shell = subprocess.run(
+        ["bash", "-c", f"printf %s {word}"], capture_output=True, check=True, env={"LC_ALL": "C.UTF-8"}
+    )
+    assert shell.stdout == name
 
 
 def test_runs() -> None:

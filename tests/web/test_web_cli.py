@@ -5,7 +5,6 @@ What needs a browser is in test_web.py and test_web_parity.py.
 
 import json
 import resource
-import shlex
 import shutil
 from itertools import accumulate
 from pathlib import Path
@@ -22,6 +21,7 @@ from cifar_edge import Classifier
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset
 from cifar_edge.files import released
+from cifar_edge.messages import shell_word
 from cifar_edge.runtime.transform import to_pixels
 from cifar_edge.web import build
 
@@ -93,12 +93,14 @@ def test_without_a_model_the_released_ones_are_there(
     assert len(json.loads(Path("own/model.json").read_text())) == 1
 
 
-@pytest.mark.parametrize(("name", "shown"), [("my page", "my page"), ("w\udcff", r"'w\udcff'")])
+@pytest.mark.parametrize(
+    ("name", "shown"), [("my page", "my page"), ("w\udcff", r"'w\udcff'"), ("si\nte", r"'si\nte'")]
+)
 def test_any_folder_is_shown_and_quoted(page: Path, name: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(page.parent)
     first, _, last = web("gn-cnn", "--out", name).stdout.splitlines()
     assert first.startswith(f"page      {shown}: 4 files, ")
-    assert last == f"try it    python -m http.server --directory {shlex.quote(shown)} --bind 127.0.0.1"
+    assert last == f"try it    python -m http.server --directory {shell_word(name)} --bind 127.0.0.1"
 
 
 def test_json_tells_every_file(page: Path, tmp_path: Path) -> None:
