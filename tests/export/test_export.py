@@ -143,9 +143,9 @@ def test_report_describes_the_files(exported: Exported) -> None:
         assert 0 < row["timing"]["p50_seconds"] <= row["timing"]["p99_seconds"]
     assert [row["precision"] for row in files] == ["fp32", "int8"]
     assert report["rows"][0]["comparison"]["agreement"] == 1.0
-    assert [row["verdict"] for row in files] == ["passed", "undecided"]
+    assert [row["verdict"] for row in files] == ["passed", "passed"]  # any loss is allowed here
     fastest = min(files, key=lambda row: row["timing"]["p50_seconds"])
-    assert report["deploy"] == fastest["precision"], "any loss is allowed here"
+    assert report["deploy"] == fastest["precision"]
     assert f"**{report['deploy']}**" in (exported.folder / "report.md").read_text()
 
 
