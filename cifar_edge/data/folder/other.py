@@ -32,9 +32,8 @@ def load_other(folder: Path, size: int, report: Report) -> Images:
     decoded = decode(folder, files, size, report)
     readable = [index for index, digest in enumerate(decoded.digests) if digest]
     if decoded.unreadable:
-        report(
-            f"left out: {len(decoded.unreadable):,} images that cannot be read: {listed(decoded.unreadable, _NAMED)}"
-        )
+        images = "1 image" if len(decoded.unreadable) == 1 else f"{len(decoded.unreadable):,} images"
+        report(f"left out: {images} that cannot be read: {listed(decoded.unreadable, _NAMED)}")
     if not readable:
         raise DataError(f"none of the {len(files):,} images in {display_name(str(folder))} can be read")
     return decoded.pixels[readable]

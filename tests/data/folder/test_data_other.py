@@ -49,7 +49,7 @@ def test_they_are_read_from_all_folders_below(tmp_path: Path, sample: Dataset) -
     lines: list[str] = []
     images = load_other(tmp_path, 32, lines.append)
     assert np.array_equal(images, sample.train_images[[0, 1, 2, 3, 4]])
-    assert any("left out: 1 images that cannot be read: b/broken.png" in line for line in lines)
+    assert any("left out: 1 image that cannot be read: b/broken.png" in line for line in lines)
 
 
 @pytest.mark.parametrize(
