@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_edge.report import figures
-from cifar_edge.report.html import Html, element, join
+from cifar_edge.report.html import Html, code, element, join
 from cifar_edge.report.pictures import evidence_map, photograph, picture
 from cifar_edge.report.subject import Tested
 from cifar_edge.training.activation_map import activation_maps
@@ -40,7 +40,11 @@ def mistakes(tested: Tested) -> Html:
         else " This network has no class-activation maps, since it does not end in a global average pool."
     )
     figures_of = [_mistake(tested, int(index), None if maps is None else maps[at]) for at, index in enumerate(shown)]
-    return join([element("p", f"{some}.{how}"), element("div", *figures_of, class_="gallery")])
+    parts = [element("p", f"{some}.{how}")]
+    if tested.dataset.folder is not None:
+        doubted = code("cifar-edge data --data DIR --model RUN")
+        parts.append(element("p", "A very sure mistake may be a wrong label: ", doubted, " lists them, by file."))
+    return join([*parts, element("div", *figures_of, class_="gallery")])
 
 
 def _mistake(tested: Tested, index: int, maps: npt.NDArray[np.float32] | None) -> Html:

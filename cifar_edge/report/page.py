@@ -65,7 +65,7 @@ def generator() -> str:
 
 def _heading(subjects: Sequence[Subject]) -> str:
     if len(subjects) == 1:
-        return subjects[0].model
+        return subjects[0].name
     return f"{len(subjects)} runs side by side"
 
 
@@ -76,7 +76,7 @@ def _subtitle(subjects: Sequence[Subject]) -> str:
     data = subject.summary.data
     trained = "" if data is None else f", trained on {data.name}"
     folded = ", its norms folded" if subject.is_folded else ""
-    return f"{subject.name}{trained}{folded}"
+    return f"{subject.model}{trained}{folded}"
 
 
 def _one(subject: Subject) -> list[_Section]:

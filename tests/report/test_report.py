@@ -172,6 +172,8 @@ def test_train_fold_and_export_write_it(sample: Dataset) -> None:
     assert json.loads(done.stdout)["report"] == "runs/pets/report.html"
     page = read("runs/pets/report.html")
     assert "pets.int8.onnx" in page.text
+    assert "<h1>runs/pets</h1>" in Path("runs/pets/report.html").read_text(encoding="utf-8")
+    assert "cifar-edge data --data DIR --model RUN lists them" in page.text
     assert "RAM on a microcontroller" in page.text
     assert "Undecided: so few images cannot prove that int8 loses at most 100 points" in page.text
     assert "test/dog/" in page.text or f"test/{HOSTILE}/" in page.text  # names of the files
