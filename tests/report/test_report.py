@@ -168,14 +168,14 @@ def test_train_fold_and_export_write_it(sample: Dataset) -> None:
     assert "cifar-edge export runs/pets --quantize makes it." in page.text
     assert HOSTILE in page.text
     assert f"--data {(root).resolve()}" in page.text
-    done = called("export", "pets", "--quantize", "--keep", "none", "--max-drop", "100", "--json")
+    done = called("export", "pets", "--quantize", "--keep", "none", "--max-drop", "5", "--json")
     assert json.loads(done.stdout)["report"] == "runs/pets/report.html"
     page = read("runs/pets/report.html")
     assert "pets.int8.onnx" in page.text
     assert "<h1>runs/pets</h1>" in Path("runs/pets/report.html").read_text(encoding="utf-8")
     assert "cifar-edge data --data DIR --model RUN lists them" in page.text
     assert "RAM on a microcontroller" in page.text
-    assert "Undecided: so few images cannot prove that int8 loses at most 100 points" in page.text
+    assert "Undecided: so few images cannot prove that int8 loses at most 5 points" in page.text
     assert "test/dog/" in page.text or f"test/{HOSTILE}/" in page.text  # names of the files
     done = called("fold", "pets", "--epochs", "1")
     assert "report                runs/pets/report.html\n" in done.stdout

@@ -83,6 +83,13 @@ def test_many_pictures_are_a_table_and_a_csv_file(
     expect(page.locator("#many")).to_be_hidden()
 
 
+def test_the_first_readable_of_many_pictures_is_shown(person: PagePerson, cat: bytes) -> None:
+    person.choose_many({"IMG_0042.HEIC": b"No.", "tom.png": cat})
+    expect(person.page.locator("#caption")).to_contain_text("tom.png")
+    expect(person.page.locator("#scores li").first).to_contain_text("cat")
+    expect(person.page.locator("#tally")).to_contain_text("without an answer 1.")
+
+
 def test_a_long_name_keeps_its_line_low(browser: Browser, host: Host, cat: bytes) -> None:
     with browser.new_context(viewport={"width": 320, "height": 800}) as context:
         page = context.new_page()

@@ -81,8 +81,20 @@ function begin(files: readonly File[] = []): number {
 
 async function classifyFiles(files: readonly File[]): Promise<void> {
   const mine = begin(files);
-  await show(files[0]);
+  const first = files.length > 1 ? await firstReadable(files) : files[0];
+  if (mine !== turn) return;
+  await show(first);
   if (files.length > 1 && mine === turn) await list(files, mine);
+}
+
+/** The first of `files` that can be read as a picture; the first of all if none can. */
+async function firstReadable(files: readonly File[]): Promise<File> {
+  for (const file of files) {
+    const bitmap = await decode(file).catch(() => undefined);
+    bitmap?.close();
+    if (bitmap) return file;
+  }
+  return files[0];
 }
 
 /** One picture on the stage, and its answer. */
