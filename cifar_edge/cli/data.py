@@ -10,10 +10,12 @@ from cifar_edge.cli.completion import complete_model
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.loading import image_folder_options, load
 from cifar_edge.cli.verbosity import note, say
+from cifar_edge.spec import IMAGE_SIZE
 
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
     from cifar_edge.data.folder.check import Check, Copies
+    from cifar_edge.runtime.model import Model
 
 _NAMED = 20
 """How many names of a kind the text has; JSON has all."""
@@ -72,15 +74,16 @@ def command(
             else f"freed {freed / 1e6:,.1f} MB in {where}"
         )
         return
-    dataset = load(data, offline, holdout, strict)
+    opened = None if model is None else _opened(model)
+    dataset = load(data, offline, holdout, strict, IMAGE_SIZE if opened is None else opened[1].metadata.size)
     path = location(data)
     record = _record(dataset, None if path is None else str(path.resolve()))
     lines = _table(record)
     if dataset.folder is not None and (check := _checked(dataset)) is not None:
         record["check"] = asdict(check)
         lines += _check_lines(check)
-    if model is not None:
-        found = _disagreements(model, data, offline, holdout, strict)
+    if opened is not None:
+        found = _disagreements(*opened, dataset)
         record["disagreements"] = found
         lines += ["", *_disagreement_lines(found)]
     say(json.dumps(record, indent=2) if as_json else "\n".join(lines))
@@ -149,20 +152,23 @@ def _line(copies: "Copies", sign: str) -> str:
     return f"{names} ({', '.join(remarks)})" if remarks else names
 
 
-def _disagreements(
-    model: str, data: str | None, offline: bool, holdout: float | None, strict: bool
-) -> list[dict[str, Any]]:
+def _opened(model: str) -> tuple[str, "Model"]:
+    """What ``model`` means, and the loaded file."""
+    from cifar_edge.runs.resolve import resolve_model
+    from cifar_edge.runtime.model import load as load_model
+
+    found = resolve_model(model)
+    return str(found), load_model(found.path, name=str(found))
+
+
+def _disagreements(found: str, model: "Model", dataset: "Dataset") -> list[dict[str, Any]]:
     """The images whose label ``model`` confidently contradicts, test images and training images, surest first."""
     from cifar_edge.errors import DataError
     from cifar_edge.measure.label_errors import disagreements
     from cifar_edge.messages import listed
-    from cifar_edge.runs.resolve import resolve_model
-    from cifar_edge.runtime.model import load as load_model
     from cifar_edge.runtime.model import run
 
-    found = resolve_model(model)
-    session, metadata = load_model(found.path, name=str(found))
-    dataset = load(data, offline, holdout, strict, metadata.size)
+    session, metadata = model
     if dataset.labels != metadata.labels:
         raise DataError(
             f"{found} has other classes ({listed(metadata.labels)}) than {dataset.name} ({listed(dataset.labels)})"

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from image_folder_helpers import of_class, write_images
+from make_tiny_model import METADATA, tiny_model
 from PIL import Image
 
 from cifar_edge.cli.main import main
@@ -100,6 +102,16 @@ def test_labels_that_a_model_contradicts_are_named(tmp_path: Path, sample: Datas
     result = data("--data", root, "--model", "gn-cnn")
     assert result.exit_code == 1
     assert "has other classes" in result.stderr.splitlines()[-1]
+
+
+def test_images_are_shown_at_the_size_of_the_model(tmp_path: Path, sample: Dataset) -> None:
+    folders = {label: of_class(sample, label, 4) for label in METADATA.labels}
+    root = write_images(tmp_path / "own", folders, sample)
+    large = tmp_path / "large.onnx"
+    large.write_bytes(tiny_model(replace(METADATA, size=64).to_json(), input_shape=("batch", 64, 64, 3)))
+    result = data("--data", root, "--holdout", "0.25", "--model", large)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[0].endswith("64x64 RGB")
 
 
 def test_tiny_images_that_look_alike_are_no_copies(tmp_path: Path) -> None:
