@@ -164,11 +164,16 @@ def test_the_wheel_brings_its_types(from_wheel: Path, tmp_path: Path) -> None:
     assert re.search(r'Revealed type is "(builtins\.)?str"', checked)
 
 
-@pytest.mark.parametrize("command", [["train"], ["export"], ["summary", "gn-cnn"]])
+@pytest.mark.parametrize("command", [["train"], ["export"], ["summary", "gn-cnn", "--size", "64"]])
 def test_a_command_that_needs_torch_says_what_to_install(from_wheel: Path, command: list[str], tmp_path: Path) -> None:
     done = run(from_wheel / "cifar-edge", *command, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(r"Error: .*; pip install 'cifar-edge\[train\]'\n", done.stderr)
+
+
+def test_the_wheel_shows_the_integers_without_torch(from_wheel: Path, tmp_path: Path) -> None:
+    shown = json.loads(succeed(from_wheel / "cifar-edge", "summary", "gn-cnn", "--json", cwd=tmp_path))
+    assert (shown["model"], shown["macs"]) == ("gn-cnn", 5_026_912)
 
 
 def test_the_wheel_writes_c_without_torch(from_wheel: Path, tmp_path: Path) -> None:
