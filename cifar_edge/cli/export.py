@@ -202,9 +202,8 @@ def command(
         file = _released_int8(model) if only_written else None
         if file is None:
             raise
-        released, shown = file.parent.name, display_name(str(file))
-        note(f"without the extra train {released} is not quantized anew;")
-        note(f"its released int8 file is written: {shown}")
+        released = file.parent.name
+        note(f"without the extra train {released} is not quantized anew: its released int8 file is written")
         _export_file(file, out or _default_folder(file, released), targets, given, name, as_json)
         return
     from cifar_edge.runs.resolve import resolve_run

@@ -39,11 +39,12 @@ def command(log: str, model: str | None, as_json: bool) -> None:
     from cifar_edge.integer import IntegerNetwork
     from cifar_edge.messages import display_name, listed
     from cifar_edge.model_file.reading import read_graph
-    from cifar_edge.runs.resolve import resolve_model
+    from cifar_edge.runs.resolve import Resolved, resolve_model
 
     found, name = resolve_model(model), "stdin" if log == "-" else display_name(log)
     path = _int8(found.path)
-    note(f"model: {path}")
+    shown = Resolved(path, found.reason)
+    note(f"model: {shown}")
     _, metadata = read_graph(path)
     network = IntegerNetwork.from_onnx(path)
     board = BoardLog.parse(_text(log))
@@ -51,7 +52,7 @@ def command(log: str, model: str | None, as_json: bool) -> None:
         raise DataError(f"{name} has no line of the self-test, such as 'image 0: 12 -34'; give all it printed")
     if board.model not in (None, metadata.identity):
         advice = "name its file with --model" if model is None else "they have to be of one export"
-        raise ModelError(f"the board ran {board.model}, and {path} is {metadata.identity}; {advice}")
+        raise ModelError(f"the board ran {board.model}, and {shown} is {metadata.identity}; {advice}")
     if missing := board.missing(IMAGES):
         raise DataError(f"{name} ends early: it has no logits of image {listed(list(map(str, missing)))}")
     expected = network(load_dataset("sample", size=network.size).test_images[:IMAGES])

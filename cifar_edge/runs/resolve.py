@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import get_args
 
 from cifar_edge.errors import ModelError
-from cifar_edge.files import released, zoo
+from cifar_edge.files import is_released, released, zoo
 from cifar_edge.messages import did_you_mean, display_name, shell_word
 from cifar_edge.runs.exports import EXPORT, Export
 from cifar_edge.runs.reading import folders_in, path_is
@@ -42,14 +42,20 @@ class Resolved:
     Attributes:
         path: the ``.onnx`` file (`resolve_model`), or the folder that holds the weights (`resolve_run`).
         reason: why this one was chosen, such as "released"; empty if a path was given.
+
+    As text a released model has its name, such as "released gn-cnn.int8": where a package lies tells a reader nothing.
     """
 
     path: Path
     reason: str
 
     def __str__(self) -> str:
-        name = display_name(str(self.path))
-        return f"{name} ({self.reason})" if self.reason else name
+        if self.reason and is_released(self.path):
+            name = f"released {self.path.name.removesuffix('.onnx')}"
+            reason = self.reason.removeprefix("released").removeprefix("; ")
+        else:
+            name, reason = display_name(str(self.path)), self.reason
+        return f"{name} ({reason})" if reason else name
 
 
 def resolve_model(model: str | os.PathLike[str] | Resolved | None = None) -> Resolved:

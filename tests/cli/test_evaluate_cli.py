@@ -97,7 +97,7 @@ def test_without_a_model_it_takes_what_predict_would_and_says_which(
     evaluate, image = ["evaluate", "--data", "sample"], str(CHECKOUT / "docs" / "images" / "cat.png")
     released = CliRunner().invoke(main, evaluate)
     assert released.exit_code == 0
-    assert released.stdout.splitlines()[0].endswith("gn-cnn.int8.onnx (released)")
+    assert released.stdout.splitlines()[0].endswith("released gn-cnn.int8")
     export = tmp_path / "runs" / "mine" / "export"
     export.mkdir(parents=True)
     (export / "tiny.int8.onnx").write_bytes(TINY.read_bytes())

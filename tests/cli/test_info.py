@@ -13,8 +13,8 @@ from tiny import TINY
 from cifar_edge import __version__
 from cifar_edge.cli.installation import fits
 from cifar_edge.cli.main import main
+from cifar_edge.files import released
 from cifar_edge.measure.processor import int8_instructions, int8_verdict
-from cifar_edge.runtime.classifier import Classifier
 
 EPYC = "processor\t: 0\nmodel name\t: AMD EPYC\nflags\t\t: fpu avx avx2 avx512f avx_vnni avx512_vnni\n"
 HASWELL = "model name\t: Intel(R) Core(TM) i5-4590\nflags\t\t: fpu sse4_2 avx avx2\nvmx flags\t: avx512_vnni\n"
@@ -66,7 +66,7 @@ def test_what_a_processor_has_for_int8(cpuinfo: str, expected: dict[str, bool] |
 
 def test_it_tells_which_model_predict_takes_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
     assert record()["predict"] == {
-        "model": Classifier().source.removesuffix(" (released)"),
+        "model": str(released("export/gn-cnn/gn-cnn.int8.onnx")),
         "why": "released; $CIFAR_EDGE_MODEL is not set, and there is no export under ./runs",
         "error": None,
     }

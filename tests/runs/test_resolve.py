@@ -58,8 +58,8 @@ def run(name: str, finished: str | None, exported: str | None = None) -> Path:
 def test_without_anything_it_is_the_released_model(zoo: Path) -> None:
     found = resolve_model()
     assert found.path == zoo / "export/gn-cnn/gn-cnn.int8.onnx"
-    assert str(found) == f"{found.path} (released)"
-    assert str(resolve_run()) == f"{zoo / 'models/gn-cnn'} (released)"
+    assert str(found) == "released gn-cnn.int8"
+    assert str(resolve_run()) == "released gn-cnn"
 
 
 def test_the_newest_by_the_time_inside_is_taken() -> None:
@@ -84,7 +84,7 @@ def test_times_are_compared_across_zones() -> None:
 def test_the_environment_comes_before_the_runs(monkeypatch: pytest.MonkeyPatch, zoo: Path) -> None:
     run("a", "2026-03-01T11:00:00+00:00", "2026-03-01T11:30:00Z")
     monkeypatch.setenv("CIFAR_EDGE_MODEL", "s8-layer")
-    assert str(resolve_model()) == f"{zoo / 'export/s8-layer/s8-layer.fp32.onnx'} ($CIFAR_EDGE_MODEL)"
+    assert str(resolve_model()) == "released s8-layer.fp32 ($CIFAR_EDGE_MODEL)"
     assert resolve_model("gn-cnn").reason == "released"
     monkeypatch.setenv("CIFAR_EDGE_MODEL", "")
     assert resolve_model().path == Path("runs/a/export/gn-cnn.int8.onnx")
@@ -109,6 +109,8 @@ def test_released_names(zoo: Path, model: str, expected: str) -> None:
     found = resolve_model(model)
     assert found.path == zoo / "export" / expected.partition(".")[0] / f"{expected}.onnx"
     assert found.reason == "released"
+    assert str(found) == f"released {expected}"
+    assert str(resolve_model(found.path)) == str(found.path)  # what was given as a path is named as it was given
 
 
 def test_a_run_a_folder_and_a_file() -> None:
