@@ -1,14 +1,15 @@
 """`cifar-edge benchmark`: measure models on this machine."""
 
 import json
-import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cifar_edge.cli.completion import complete_model
+from cifar_edge.cli.narrow import text_columns
 from cifar_edge.cli.verbosity import note, say
+from cifar_edge.columns import PAGE, padded, table, width, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
     from cifar_edge.measure.benchmark import Cost
     from cifar_edge.measure.timing import Latency
 
-WIDTH = 80
-"""Width of the tables in columns."""
 NAME_WIDTH = 20
-BAR_WIDTH = 39
+_LEAST_BAR = 5
+_VALUES = 21
+"""Columns beside a bar: its value and the ratio to the first, and a margin."""
 MEGABYTE = 1e6
 
 
@@ -69,7 +70,7 @@ def command(models: tuple[str, ...], threads: int, batch: int, engines: tuple[st
     if as_json:
         say(json.dumps(_record(costs, threads, batch), indent=2))
     else:
-        say(text_report(costs, threads, batch))
+        say(text_report(costs, threads, batch, text_columns()))
 
 
 def _resolved(models: "Sequence[str]", int8: bool) -> list["Path"]:
@@ -100,25 +101,50 @@ def _record(costs: "Sequence[Cost]", threads: int, batch: int) -> dict[str, Any]
     }
 
 
-def text_report(costs: "Sequence[Cost]", threads: int, batch: int) -> str:
-    """Tables and bars as text, at most `WIDTH` columns wide unless a name is longer."""
+def text_report(costs: "Sequence[Cost]", threads: int, batch: int, columns: int = PAGE) -> str:
+    """Tables and bars as text, at most ``columns`` wide unless a name is longer."""
     from cifar_edge.measure.timing import machine
 
+    tables = _tables(costs, batch) if columns >= PAGE else _narrow_tables(costs, batch, columns)
+    bars = _rows(costs, _bars(costs, columns - NAME_WIDTH - _VALUES))
+    notes = _notes(costs, threads, batch, machine(), columns)
+    return "\n".join([*tables, "", "session.run, p50", *bars, "", *notes])
+
+
+def _tables(costs: "Sequence[Cost]", batch: int) -> list[str]:
+    """The figures in `PAGE` columns; a long name has a line of its own."""
     latency = "{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}".format
     rest = "{:>11}{:>11}{:>11}{:>12}{:>15}".format
-    lines = [
+    return [
         f"{'one image':<20}{'session.run, us':>30}{'Classifier.predict, us':>30}",
         *_row("", latency(*("p50", "p90", "p99") * 2)),
         *_rows(costs, lambda cost: latency(*_microseconds(cost.session_run), *_microseconds(cost.predict))),
         "",
-        *_row("", rest("size", "creation", "memory", "by model", f"batch {batch}")),
+        *_row("", rest(*_rest(batch))),
         *_rows(costs, lambda cost: rest(*_cells(cost))),
-        "",
-        "session.run, p50",
-        *_rows(costs, _bars(costs)),
-        "",
     ]
-    return "\n".join([*lines, *_notes(costs, threads, batch, machine())])
+
+
+def _narrow_tables(costs: "Sequence[Cost]", batch: int, columns: int) -> list[str]:
+    """The same figures, below each other."""
+    percentiles = ("p50", "p90", "p99")
+    run = [(cost.name, *_microseconds(cost.session_run)) for cost in costs]
+    predict = [(cost.name, *_microseconds(cost.predict)) for cost in costs]
+    rest = [(cost.name, *_cells(cost)) for cost in costs]
+    return [
+        "session.run, us, one image",
+        *table([("", *percentiles), *run], "<20 >10 >10 >10", columns),
+        "",
+        "Classifier.predict, us, one image",
+        *table([("", *percentiles), *predict], "<20 >10 >10 >10", columns),
+        "",
+        *table([("", *_rest(batch)), *rest], "<20 >11 >11 >11 >12 >15", columns),
+    ]
+
+
+def _rest(batch: int) -> tuple[str, ...]:
+    """The head of `_cells`."""
+    return ("size", "creation", "memory", "by model", f"batch {batch}")
 
 
 def _microseconds(latency: "Latency") -> list[str]:
@@ -135,16 +161,17 @@ def _cells(cost: "Cost") -> list[str]:
     ]
 
 
-def _bars(costs: "Sequence[Cost]") -> "Callable[[Cost], str]":
-    """A function that draws the bar of a cost, at most `BAR_WIDTH` long, with its value and its ratio to the first."""
+def _bars(costs: "Sequence[Cost]", longest: int) -> "Callable[[Cost], str]":
+    """A function that draws the bar of a cost, with its value and its ratio to the first.
+
+    The bar is at most ``longest`` columns long; there is none where that is too short to compare bars.
+    """
     seconds = [cost.session_run.p50_seconds for cost in costs]
 
     def bar(cost: "Cost") -> str:
         value = cost.session_run.p50_seconds
-        return (
-            f"{'#' * max(1, round(BAR_WIDTH * value / max(seconds))):<{BAR_WIDTH}}"
-            f"{value * 1e6:>10.1f} us{value / seconds[0]:>7.2f}"
-        )
+        drawn = "#" * max(1, round(longest * value / max(seconds))) if longest >= _LEAST_BAR else ""
+        return f"{padded(drawn, longest)}{value * 1e6:>10.1f} us{value / seconds[0]:>7.2f}"
 
     return bar
 
@@ -155,12 +182,12 @@ def _rows(costs: "Sequence[Cost]", cells: "Callable[[Cost], str]") -> list[str]:
 
 def _row(name: str, cells: str) -> list[str]:
     """A line of a table; two if the name needs one of its own."""
-    if len(name) < NAME_WIDTH:
-        return [f"{name:<{NAME_WIDTH}}{cells}"]
+    if width(name) < NAME_WIDTH:
+        return [padded(name, NAME_WIDTH) + cells]
     return [name, f"{'':<{NAME_WIDTH}}{cells}"]
 
 
-def _notes(costs: "Sequence[Cost]", threads: int, batch: int, machine: str) -> list[str]:
+def _notes(costs: "Sequence[Cost]", threads: int, batch: int, machine: str, columns: int) -> list[str]:
     from cifar_edge.measure.benchmark import PROCESSES
     from cifar_edge.measure.timing import LARGE_RUNS, ROUNDS, SINGLE_RUNS
 
@@ -175,7 +202,7 @@ def _notes(costs: "Sequence[Cost]", threads: int, batch: int, machine: str) -> l
         f"model: its increase over the peak after the imports. Medians of {PROCESSES} processes.",
         f"threads: {threads} of {machine}; {versions}.",
     ]
-    return [line for note in notes for line in textwrap.wrap(note, WIDTH, subsequent_indent="  ")]
+    return [line for note in notes for line in wrapped(note, columns, "  ")]
 
 
 def _versions(costs: "Sequence[Cost]") -> dict[str, str]:

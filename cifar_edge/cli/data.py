@@ -9,7 +9,9 @@ import click
 from cifar_edge.cli.completion import complete_model
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.loading import image_folder_options, load
+from cifar_edge.cli.narrow import text_columns
 from cifar_edge.cli.verbosity import note, say
+from cifar_edge.columns import table
 from cifar_edge.spec import IMAGE_SIZE
 
 if TYPE_CHECKING:
@@ -236,8 +238,9 @@ def _table(record: dict[str, Any]) -> list[str]:
 
     train, test = record["train"], record["test"]
     names = {name: display_name(name) for name in record["labels"]}
-    width = max(16, *map(len, names.values()))
-    row = f"  {{:<{width}}}{{:>10}}{{:>10}}".format
+    counts = [
+        (f"  {shown}", *(f"{side['per_class'][name]:,}" for side in (train, test))) for name, shown in names.items()
+    ]
     pixels = "verified (SHA-256)" if record["verified"] else "centre square of each image, as `predict` takes it"
     size = f"{record['size']}x{record['size']}"
     return [
@@ -246,6 +249,5 @@ def _table(record: dict[str, Any]) -> list[str]:
         f"  source    {record['source']}",
         f"  pixels    {pixels}",
         "",
-        row("class", "training", "test"),
-        *(row(shown, f"{train['per_class'][name]:,}", f"{test['per_class'][name]:,}") for name, shown in names.items()),
+        *table([("  class", "training", "test"), *counts], "<18 >10 >10", text_columns()),
     ]

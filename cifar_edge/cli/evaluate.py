@@ -13,16 +13,15 @@ from cifar_edge.cli import loading
 from cifar_edge.cli.completion import complete_model
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.engine_option import engine_option
+from cifar_edge.cli.narrow import text_columns
 from cifar_edge.cli.png_option import checked_png
 from cifar_edge.cli.verbosity import note, say
+from cifar_edge.columns import PAGE, cut, padded, width, wrapped
 
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
     from cifar_edge.measure.accuracy import Evaluation
     from cifar_edge.measure.unknown import Logits, Unknown
-
-WIDTH = 80
-"""Width of the tables in columns."""
 
 CONFUSIONS = 10
 """Number of most frequent confusions that are listed if the whole matrix is too wide."""
@@ -117,9 +116,9 @@ def command(
         return
     say(f"model     {found}")
     say(f"data      {dataset.name}, {evaluation.accuracy.images:,} test images")
-    say(text_report(evaluation))
+    say(text_report(evaluation, text_columns()))
     if unknown is not None:
-        say("\n" + unknown_table(unknown))
+        say("\n" + unknown_table(unknown, text_columns()))
 
 
 def _draw_mistakes(path: Path, dataset: "Dataset", logits: "Logits", title: str, run: Path | None) -> None:
@@ -144,27 +143,30 @@ def _record(evaluation: "Evaluation") -> dict[str, Any]:
     }
 
 
-def text_report(evaluation: "Evaluation") -> str:
-    """Accuracy, classes and confusions as text, at most `WIDTH` columns wide unless a class name is longer."""
+def text_report(evaluation: "Evaluation", columns: int = PAGE) -> str:
+    """Accuracy, classes and confusions as text, at most ``columns`` wide unless a class name is longer."""
     accuracy = evaluation.accuracy
     lines = [f"accuracy  {accuracy.value:.2%}  (95 % interval {accuracy.low:.2%} to {accuracy.high:.2%})", ""]
     table = _table(evaluation, matrix=True)
-    if max(map(len, table)) <= WIDTH:
+    if max(map(width, table)) <= columns:
         return "\n".join([*lines, *table, "", "Rows are true classes, columns predicted classes."])
     return "\n".join([*lines, *_table(evaluation, matrix=False), "", *_confusions(evaluation)])
 
 
-def unknown_table(unknown: "Unknown") -> str:
+def unknown_table(unknown: "Unknown", columns: int = PAGE) -> str:
     """How test images and images of no class are told apart by the largest logit, as text."""
     at_kept = unknown.at_kept
     row = "{:<12}{:>8}{:>9}".format
     lines = [(f"{each.threshold:.4g}", f"{each.kept:.1%}", f"{each.refused:.1%}", "") for each in unknown.table]
     if (own := unknown.own) is not None:
         lines.append((f"{own.threshold:.4g}", f"{own.kept:.1%}", f"{own.refused:.1%}", "  the model's own"))
+    said = (
+        f"{unknown.other:,} images of no class: AUROC {unknown.auroc:.3f}; {at_kept.refused:.1%} are refused where "
+        f"{at_kept.kept:.1%} of the test images are kept"
+    )
     return "\n".join(
         [
-            f"{unknown.other:,} images of no class: AUROC {unknown.auroc:.3f}; {at_kept.refused:.1%} are refused where "
-            f"{at_kept.kept:.1%} of the test images are kept",
+            *wrapped(said, columns, "  "),
             "",
             row("threshold", "kept", "refused"),
             *(row(*cells) + remark for *cells, remark in lines),
@@ -177,14 +179,14 @@ def _table(evaluation: "Evaluation", matrix: bool) -> list[str]:
     from cifar_edge.messages import display_name
 
     names = [display_name(label) for label in evaluation.labels]
-    width = max(len("class"), *map(len, names))
+    widest = max(len("class"), *map(width, names))
     cell = max(5, len(str(evaluation.confusion.max())) + 1)
-    heads = "".join(f"{name[: cell - 1]:>{cell}}" for name in names) if matrix else ""
-    lines = [f"{'class':<{width}}  images  recall {heads}".rstrip()]
+    heads = "".join(padded(cut(name, cell - 1, ""), cell, ">") for name in names) if matrix else ""
+    lines = [f"{'class':<{widest}}  images  recall {heads}".rstrip()]
     for name, row, recall in zip(names, evaluation.confusion.tolist(), evaluation.recall.tolist(), strict=True):
         cells = "".join(f"{count or '.':>{cell}}" for count in row) if matrix else ""
         shown = "-" if math.isnan(recall) else f"{recall:.1%}"
-        lines.append(f"{name:<{width}}  {sum(row):>6,}  {shown:>6} {cells}".rstrip())
+        lines.append(f"{padded(name, widest)}  {sum(row):>6,}  {shown:>6} {cells}".rstrip())
     return lines
 
 

@@ -17,6 +17,7 @@ import click
 from cifar_edge.cli.completion import TARGETS, complete_run, complete_target
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.loading import image_folder_options, load_unseen
+from cifar_edge.cli.narrow import text_columns
 from cifar_edge.cli.own_network import export_own, own_network_options
 from cifar_edge.cli.replaced import note_replaced
 from cifar_edge.cli.report import NAME as PAGE
@@ -261,7 +262,7 @@ def _say(report: "Report", folder: Path, as_json: bool, page: Path | None = None
     from cifar_edge.cli.next_step import next_steps
 
     record = {**report.to_dict(), "folder": str(folder), "report": page and str(page)}
-    say(json.dumps(record, indent=2) if as_json else report.to_table())
+    say(json.dumps(record, indent=2) if as_json else report.to_table(text_columns()))
     if as_json and report.own is not None and report.own.warning is not None:
         note(f"warning: {report.own.warning}")
     if page is not None:

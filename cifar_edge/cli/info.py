@@ -4,8 +4,6 @@ import json
 import os
 import platform
 import re
-import shutil
-import textwrap
 from collections import Counter
 from importlib import metadata
 from typing import Any
@@ -14,10 +12,10 @@ import click
 
 from cifar_edge import __version__
 from cifar_edge.cli.installation import problems
+from cifar_edge.cli.narrow import text_columns
 from cifar_edge.cli.verbosity import say
+from cifar_edge.columns import wrapped
 
-WIDTH = 80
-_LEAST = 40
 _INDENT = 16
 
 _BASE = ("onnxruntime", "numpy", "Pillow", "click", "platformdirs")
@@ -157,7 +155,7 @@ def _predict() -> dict[str, str | None]:
 
 
 def text_report(record: dict[str, Any]) -> str:
-    """The record as text, as wide as the terminal, at most `WIDTH` columns, unless a path is longer."""
+    """The record as text, as wide as `text_columns`, unless a path is longer."""
     processor, runs, cache, data, predict = (record[key] for key in ("processor", "runs", "cache", "data", "predict"))
     instructions = processor["int8_instructions"]
     size = "cannot be read" if cache["bytes"] is None else f"{cache['bytes'] / 1e6:.1f} MB"
@@ -178,18 +176,9 @@ def text_report(record: dict[str, Any]) -> str:
     for each in record["problems"]:
         lines += [("problem", _shown(each["problem"])), ("  mend it", _shown(each["mend"]))]
     lines += [("problems", "none")] * (not record["problems"])
-    return "\n".join(line for title, text in lines if text for line in _wrapped(title, text))
-
-
-def _wrapped(title: str, text: str) -> list[str]:
-    indent = " " * _INDENT
-    return textwrap.wrap(
-        f"{title:<{_INDENT}}{text}",
-        max(_LEAST, min(WIDTH, shutil.get_terminal_size().columns)),
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    columns = text_columns()
+    shown = (wrapped(f"{title:<{_INDENT}}{text}", columns, " " * _INDENT) for title, text in lines if text)
+    return "\n".join(line for entry in shown for line in entry)
 
 
 def _shown(path: str) -> str:

@@ -1,13 +1,22 @@
-"""Help for terminals with fewer columns than click wraps it to, which is 50 at least."""
+"""Text and help for narrow terminals: click wraps help to 50 columns at least."""
 
 import shutil
 from collections.abc import Iterable
 
 import click
 
+from cifar_edge.columns import PAGE
+
 _NARROW = 52
 """Columns of a terminal from which on click fits: it leaves two of them free."""
 _LEAST = 24
+_LEAST_TEXT = 40
+"""Columns that text and tables are laid out for even where a terminal has fewer."""
+
+
+def text_columns() -> int:
+    """Columns for results on stdout: those of the terminal, `PAGE` at most, and as many where there is no terminal."""
+    return max(_LEAST_TEXT, min(PAGE, shutil.get_terminal_size().columns))
 
 
 class HelpContext(click.Context):

@@ -13,6 +13,7 @@ import click
 
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.loading import load
+from cifar_edge.cli.narrow import text_columns
 from cifar_edge.cli.replaced import note_replaced
 from cifar_edge.cli.size_option import checked_size
 from cifar_edge.cli.stages import Stages
@@ -158,7 +159,7 @@ def export_own(
     stages.begin("making int8")
     integers = edge.quantize(folded, dataset.train_images)
     if debug:
-        for line in edge.debug(integers, dataset.train_images).to_table().splitlines():
+        for line in edge.debug(integers, dataset.train_images).to_table(text_columns()).splitlines():
             stages.tell(line)
     report = edge.export(
         integers,

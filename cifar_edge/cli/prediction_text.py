@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cifar_edge.columns import padded, width
 from cifar_edge.runtime.results import UNKNOWN
 
 if TYPE_CHECKING:
@@ -26,19 +27,19 @@ def lines(name: str, answer: "Prediction", top: int, threshold: float | None, ri
     from cifar_edge.messages import display_name
 
     indent = 2 if top > 1 else 0
-    width = min(max(len(display_name(label)) for label in answer.labels), _WIDEST_LABEL) + indent
+    columns = min(max(width(display_name(label)) for label in answer.labels), _WIDEST_LABEL) + indent
     best, *further = answer.top(top)
     if answer.is_unknown(threshold):
-        first = _line(f"{UNKNOWN} ({display_name(best.label)}?)", width, best.score, rich, False)
+        first = _line(f"{UNKNOWN} ({display_name(best.label)}?)", columns, best.score, rich, False)
         further = [best, *further] if top > 1 else []
     else:
-        first = _line(display_name(best.label), width, best.score, rich, True)
-    below = [_line(" " * indent + display_name(each.label), width, each.score, rich, False) for each in further]
+        first = _line(display_name(best.label), columns, best.score, rich, True)
+    below = [_line(" " * indent + display_name(each.label), columns, each.score, rich, False) for each in further]
     return "\n".join([f"{first}  {display_name(name)}", *below])
 
 
-def _line(label: str, width: int, score: float, rich: bool, best: bool) -> str:
-    text = f"{label:<{width}}  {score:6.1%}"
+def _line(label: str, columns: int, score: float, rich: bool, best: bool) -> str:
+    text = f"{padded(label, columns)}  {score:6.1%}"
     if not rich:
         return text
     colour = "green" if score >= _SURE else "yellow" if score >= _UNSURE else "red"

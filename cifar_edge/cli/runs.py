@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cifar_edge.cli.narrow import text_columns
 from cifar_edge.cli.verbosity import note, say
+from cifar_edge.columns import PAGE, cut, table
 
 if TYPE_CHECKING:
     from cifar_edge.runs.run import RunStatus
-
-_ROW = "{:<31} {:<14} {:<11} {:>7} {:>8} {:>4}".format
 
 
 @click.command("runs")
@@ -36,7 +36,7 @@ def command(as_json: bool) -> None:
     if as_json:
         say(json.dumps([_record(run) for run in runs], indent=2))
     elif runs:
-        say(text_table(runs, datetime.now(UTC)))
+        say(text_table(runs, datetime.now(UTC), text_columns()))
     else:
         note(f"no runs under {RUNS}; cifar-edge train makes one")
 
@@ -45,21 +45,17 @@ def _record(run: "RunStatus") -> dict[str, object]:
     return asdict(run) | {"path": str(run.path), "name": run.path.name, "created": run.created.isoformat()}
 
 
-def text_table(runs: "list[RunStatus]", now: datetime) -> str:
-    """One line a run, 80 columns wide; longer names are cut."""
+def text_table(runs: "list[RunStatus]", now: datetime, columns: int = PAGE) -> str:
+    """One line a run, 80 columns wide, or several tables for a narrower terminal; longer names are cut."""
     from cifar_edge.messages import display_name
 
-    lines = [_ROW("run", "model", "state", "epoch", "accuracy", "age")]
+    rows = [("run", "model", "state", "epoch", "accuracy", "age")]
     for run in runs:
         accuracy = "-" if run.accuracy is None else f"{run.accuracy:.2%}"
         epoch = f"{run.epoch}/{run.epochs}"
         name, model = display_name(run.path.name), display_name(run.model)
-        lines.append(_ROW(_cut(name, 31), _cut(model, 14), run.state, epoch, accuracy, _age(now - run.created)))
-    return "\n".join(lines)
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
+        rows.append((cut(name, 31), cut(model, 14), run.state, epoch, accuracy, _age(now - run.created)))
+    return "\n".join(table(rows, "<32 <15 <11 >8 >9 >5", columns))
 
 
 def _age(age: timedelta) -> str:

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from cifar_edge.columns import cut, padded, width
 from cifar_edge.messages import fit, one_line
 
 _WIDTH = 24
@@ -30,9 +31,9 @@ class StatusLine:
 
     def show(self, text: str) -> None:
         """Write over the status line."""
-        text = one_line(text)[: _columns() - 1]
-        click.echo("\r" + text.ljust(self._shown), err=True, nl=False)
-        self._shown = len(text)
+        text = cut(one_line(text), _columns() - 1, "")
+        click.echo("\r" + padded(text, self._shown), err=True, nl=False)
+        self._shown = width(text)
 
     def clear(self) -> None:
         """Remove the status line."""

@@ -10,8 +10,10 @@ import click
 
 from cifar_edge.cli.completion import complete_summary
 from cifar_edge.cli.dependencies import needs
+from cifar_edge.cli.narrow import text_columns
 from cifar_edge.cli.size_option import size_option
 from cifar_edge.cli.verbosity import note, say
+from cifar_edge.columns import wrapped
 
 if TYPE_CHECKING:
     from cifar_edge.integer import IntegerNetwork
@@ -90,7 +92,7 @@ def command(name: str, size: int | None, as_json: bool) -> None:
     if as_json:
         say(_json(network.model, summary, int8))
     else:
-        say(summary.to_table() + (f"\n\nexported in int8:\n\n{_table(int8)}" if int8 else ""))
+        say(summary.to_table(text_columns()) + (f"\n\nexported in int8:\n\n{_table(int8)}" if int8 else ""))
 
 
 def _int8_of(run: "Run") -> "IntegerNetwork | None":
@@ -131,15 +133,17 @@ def _say_integers(name: str, network: "IntegerNetwork", as_json: bool) -> None:
 
 def _table(network: "IntegerNetwork") -> str:
     """The integer layers for people, and what the C takes."""
-    table, in_c = network.summary().to_table(), _figures_in_c(network)
+    columns = text_columns()
+    table, in_c = network.summary().to_table(columns), _figures_in_c(network)
     if in_c is None:
         return table
     state, flash = in_c["state_bytes"] / 1000, in_c["flash_bytes"] / 1000
-    text = f"{table}\nin C         {state:.1f} kB of RAM for the state of an image, about {flash:.1f} kB of flash"
+    notes = [f"in C         {state:.1f} kB of RAM for the state of an image, about {flash:.1f} kB of flash"]
+    indent = " " * 13
     if (instructions := in_c["estimated_instructions"]) is not None:
         each = ", ".join(f"{name} {number / 1e6:#.3g}" for name, number in instructions.items())
-        text += f"\n             estimated million instructions an image:\n             {each}"
-    return text
+        notes += [f"{indent}estimated million instructions an image:", f"{indent}{each}"]
+    return "\n".join([table, *(line for note in notes for line in wrapped(note, columns, indent))])
 
 
 def _record(network: "IntegerNetwork") -> dict[str, object]:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from cifar_edge.columns import PAGE, table
 from cifar_edge.export.float_network import FloatLayer, float_layers, run
 from cifar_edge.export.own_checks import check_images, check_stage
 from cifar_edge.export.own_network import Quantized
@@ -65,12 +66,11 @@ class Signals:
             "values are bounded, or fine-tune with edge.finetune"
         )
 
-    def to_table(self) -> str:
+    def to_table(self, columns: int = PAGE) -> str:
         """The signals and the advice for people."""
-        row = "{:<44}{:>10}{:>10}".format
-        lines = [row("signal-to-noise ratio after", "folding", "rounding")]
-        lines += [row(signal.layer, _shown(signal.folding), _shown(signal.rounding)) for signal in self.layers]
-        return "\n".join([*lines, self.advice])
+        rows = [(signal.layer, _shown(signal.folding), _shown(signal.rounding)) for signal in self.layers]
+        head = ("signal-to-noise ratio after", "folding", "rounding")
+        return "\n".join([*table([head, *rows], "<44 >10 >10", columns), self.advice])
 
 
 def debug(quantized: Quantized, images: npt.NDArray[np.uint8]) -> Signals:

@@ -1,11 +1,11 @@
 """The report of an export: size, accuracy and latency of each file, and which one to deploy on this machine."""
 
 import json
-import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from cifar_edge.columns import PAGE, table, wrapped
 from cifar_edge.export.accuracy_drop import AccuracyDrop
 from cifar_edge.export.own_accuracy import Given
 from cifar_edge.export.parity import Comparison, Verdict, judge_int8
@@ -184,23 +184,23 @@ class Report:
         lines += [f"Measured on {self.machine}; {versions}.", ""]
         return "\n".join(lines)
 
-    def to_table(self) -> str:
-        """The report for a terminal of 80 columns."""
-        layout = "{:<14}{:>10}{:>9}{:>11}{:>11}{:>11}{:>12}".format
-        lines = [
-            layout("", "size", "accuracy", "same class", "p50", "p99", f"batch {LARGE_BATCH}"),
-            *(layout(row.name, *_cells(row)) for row in self.rows),
-            "",
-            *_wrapped(f"{self.rows[0].accuracy.images} test images of {self.data}"),
-            *_wrapped(f"one thread of {self.machine}"),
-            *(line for given in self._given() for line in _wrapped(given)),
-            *_wrapped(f"fp32 passed: logits within {self.rows[0].comparison.max_difference:.1g} of PyTorch's"),
-            *(line for gate in self._gates() + self._others() for line in _wrapped(gate)),
-            *(line for threshold in self._thresholds() for line in _wrapped(threshold)),
-            *(line for warning in self._warnings() for line in _wrapped(f"warning: {warning}")),
-            *_wrapped(f"deploy {self.deploy}: {self.reason}"),
+    def to_table(self, columns: int = PAGE) -> str:
+        """The report for a terminal of so many columns."""
+        head = ("", "size", "accuracy", "same class", "p50", "p99", f"batch {LARGE_BATCH}")
+        rows = [(row.name, *_cells(row)) for row in self.rows]
+        said = [
+            f"{self.rows[0].accuracy.images} test images of {self.data}",
+            f"one thread of {self.machine}",
+            *self._given(),
+            f"fp32 passed: logits within {self.rows[0].comparison.max_difference:.1g} of PyTorch's",
+            *self._gates(),
+            *self._others(),
+            *self._thresholds(),
+            *(f"warning: {warning}" for warning in self._warnings()),
+            f"deploy {self.deploy}: {self.reason}",
         ]
-        return "\n".join(lines)
+        lines = table([head, *rows], "<14 >10 >9 >11 >11 >11 >12", columns)
+        return "\n".join([*lines, "", *(line for each in said for line in wrapped(each, columns, "  "))])
 
     def _given(self) -> list[str]:
         """What the user gave; nothing for a network of this package."""
@@ -283,7 +283,3 @@ def _markdown_row(row: Row) -> str:
         row.verdict,
     ]
     return f"| {' | '.join(cells)} |"
-
-
-def _wrapped(line: str) -> list[str]:
-    return textwrap.wrap(line, width=80, subsequent_indent="  ")

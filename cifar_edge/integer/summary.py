@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cifar_edge.columns import PAGE, table, wrapped
 from cifar_edge.integer.layers import AveragePool, Conv, Layer, Linear, MaxPool, Residual, Shape
 from cifar_edge.spec import IMAGE_CHANNELS
 
@@ -57,19 +58,20 @@ class Summary:
     weight_bytes: int
     activation_bytes: int
 
-    def to_table(self) -> str:
-        """The layers and totals for people, 78 columns wide."""
-        row = "{:<22}{:<16}{:>10}{:>12}{:>9}{:>9}".format
-        lines = [row("layer", "output", "parameters", "MACs", "weights", "rows")]
+    def to_table(self, columns: int = PAGE) -> str:
+        """The layers and totals for people, 78 columns wide, or for a terminal of fewer."""
+        rows: list[tuple[str, ...]] = [("layer", "output", "parameters", "MACs", "weights", "rows")]
         for layer in self.layers:
             numbers = (layer.parameters, layer.macs, layer.weight_bytes, layer.activation_bytes)
-            cells = (f"{number:,}" if number else "" for number in numbers)
-            lines.append(row(layer.name, str(list(layer.output)), *cells).rstrip())
+            rows.append((layer.name, str(list(layer.output)), *(f"{number:,}" if number else "" for number in numbers)))
         totals = (self.parameters, self.macs, self.weight_bytes, self.activation_bytes)
-        lines += [row("total", "", *(f"{number:,}" for number in totals)), ""]
-        lines.append(f"weights      {self.weight_bytes / 1000:.1f} kB, with biases and a multiplier a channel")
-        lines.append(f"activations  {self.activation_bytes / 1000:.1f} kB, if each layer keeps a ring of rows")
-        return "\n".join(lines)
+        rows.append(("total", "", *(f"{number:,}" for number in totals)))
+        notes = [
+            f"weights      {self.weight_bytes / 1000:.1f} kB, with biases and a multiplier a channel",
+            f"activations  {self.activation_bytes / 1000:.1f} kB, if each layer keeps a ring of rows",
+        ]
+        lines = [*table(rows, "<22 <16 >10 >12 >9 >9", columns), ""]
+        return "\n".join([*lines, *(line for note in notes for line in wrapped(note, columns, " " * 13))])
 
 
 def summarize(network: "IntegerNetwork") -> Summary:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from cifar_edge.columns import PAGE, table
 from cifar_edge.spec import IMAGE_CHANNELS, IMAGE_SIZE
 
 BYTES_PER_VALUE = 4
@@ -77,22 +78,21 @@ class Summary:
         """Megabytes of input, outputs with gradients, and parameters."""
         return self.input_mb + self.forward_backward_mb + self.parameters_mb
 
-    def to_table(self) -> str:
-        """The listed layers and the sizes for people, 60 columns wide."""
-        row = "{:<22}{:<16}{:>10}{:>12}".format
-        lines = [row("layer", "output", "parameters", "MACs")]
-        lines += [
-            row(
+    def to_table(self, columns: int = PAGE) -> str:
+        """The listed layers and the sizes for people, 60 columns wide, or for a terminal of fewer."""
+        rows = [
+            (
                 layer.name + (" (1x1)" if layer.kernel == (1, 1) else ""),
                 str(list(layer.output)),
                 f"{layer.parameters:,}" if layer.parameters else "",
                 f"{layer.macs:,}" if layer.macs else "",
-            ).rstrip()
+            )
             for layer in self.layers
             if layer.is_listed
         ]
-        lines += [
-            row("total", "", f"{self.parameters:,}", f"{self.macs:,}"),
+        head, total = ("layer", "output", "parameters", "MACs"), ("total", "", f"{self.parameters:,}", f"{self.macs:,}")
+        lines = [
+            *table([head, *rows, total], "<22 <16 >10 >12", columns),
             "",
             f"input             {self.input_mb:.2f} MB",
             f"forward/backward  {self.forward_backward_mb:.2f} MB",

@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from data_helpers import serving, small_spec
+from PIL import Image
 
 from cifar_edge.c import library
 from cifar_edge.cli.loading import load
 from cifar_edge.cli.main import main
+from cifar_edge.columns import width
+from cifar_edge.data import Dataset
 from cifar_edge.data.cache import COMPILED
 from cifar_edge.data.sample import FOLDER, RECORD
 from cifar_edge.spec import CIFAR10_LABELS
@@ -37,6 +40,17 @@ def test_table_fits_a_terminal() -> None:
     assert lines[0] == "cifar10-sample: 500 training and 250 test images, 32x32 RGB"
     assert [line.split() for line in lines[-10:]] == [[name, "50", "25"] for name in CIFAR10_LABELS]
     assert max(map(len, lines)) < 80
+
+
+def test_wide_class_names_do_not_shift_the_table(tmp_path: Path, sample: Dataset) -> None:
+    for start, label in enumerate(("猫", "dog", "cafe\u0301")):
+        (tmp_path / label).mkdir()
+        for number in range(4 * start, 4 * start + 4):
+            Image.fromarray(sample.test_images[number]).save(tmp_path / label / f"{number}.png")
+    lines = run("--data", str(tmp_path), "--holdout", "0.5").stdout.splitlines()
+    table = lines[lines.index("") + 1 :][:4]
+    assert {width(line) for line in table} == {38}
+    assert table[-1] == "  猫                       2         2"
 
 
 def test_json() -> None:

@@ -13,6 +13,7 @@ from tiny import TINY
 
 from cifar_edge import Classifier
 from cifar_edge.cli.main import main
+from cifar_edge.columns import width
 from cifar_edge.data import Dataset
 
 
@@ -54,6 +55,16 @@ def test_further_classes_stand_below(folder: Path) -> None:
     assert [line.startswith("  ") for line in lines] == [False, True, True] * 2
     assert len({line.index("%") for line in lines}) == 1
     assert len(predict("0.png", "--top", "99").stdout.splitlines()) == 10
+
+
+def test_wide_class_names_do_not_shift_the_scores(folder: Path) -> None:
+    pytest.importorskip("onnx")
+    from make_tiny_model import changed_metadata, tiny_model
+
+    labels = ["猫", "dog", "cafe\u0301", *(f"class {number}" for number in range(7))]
+    Path("wide.onnx").write_bytes(tiny_model(metadata=changed_metadata(labels=labels)))
+    lines = predict("0.png", "--model", "wide.onnx", "--top", "10").stdout.splitlines()
+    assert {width(line.partition("%")[0]) for line in lines} == {len("  class 1  100.0")}
 
 
 def test_a_bad_image_does_not_stop_the_others(folder: Path) -> None:

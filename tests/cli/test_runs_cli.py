@@ -31,7 +31,7 @@ def called(*arguments: str) -> Result:
     return result
 
 
-def test_each_state_is_told(runs: Path) -> None:
+def test_each_state_is_told(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ago = [(datetime.now(UTC) - timedelta(minutes=minutes)).isoformat() for minutes in (1, 125, 125 * 24, 10)]
     unfinished(runs / "cut-off", 0, ago[0])
     finished(runs / "done", ago[1], test_accuracy=0.7, folded_test_accuracy=0.8123, fold_epochs=2)
@@ -48,6 +48,10 @@ def test_each_state_is_told(runs: Path) -> None:
         ["a-name-that-is-longer-than-its…", "gn-cnn", "failed", "20/20", "40.00%", "2d"],
     ]
     assert {len(line) for line in lines} == {80}
+    monkeypatch.setenv("COLUMNS", "50")
+    narrow = called().stdout
+    assert max(map(len, narrow.splitlines())) <= 50
+    assert {"interrupted", "7/20", "81.23%", "2d"} < set(narrow.split())
     assert [record["state"] for record in records] == ["interrupted", "running", "finished", "failed"]
     assert records[3] == {
         "path": "runs/a-name-that-is-longer-than-its-column",

@@ -142,6 +142,14 @@ def test_report_says_which_to_deploy_and_why(int8: Row, deploy: str, reason: str
         assert reason in " ".join(text.split())
 
 
+@pytest.mark.parametrize("columns", [40, 50, 60])
+def test_the_table_fits_a_narrow_terminal_with_the_same_figures(columns: int) -> None:
+    result = report(FP32, row("int8", microseconds=40, size=50_000))
+    narrow = result.to_table(columns)
+    assert max(map(len, narrow.splitlines())) <= columns
+    assert set(result.to_table().split()) == set(narrow.split())
+
+
 def folded_report(*, images: int, folding: tuple[int, int], rounding: tuple[int, int], of: int | None = None) -> Report:
     """Of an int8 that is faster: so many of the images got worse and better by folding, and by rounding of ``of``."""
     int8 = row("int8", microseconds=40, size=50_000, images=images)

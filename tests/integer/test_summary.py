@@ -120,6 +120,16 @@ def test_command_prints_both_of_an_exported_run(sample: Dataset, tmp_path: Path)
     assert record["int8"]["macs"] == integers.summary().macs
 
 
+@pytest.mark.parametrize("columns", ["40", "50", "60"])
+@pytest.mark.parametrize("name", ["gn-cnn", str(released("export/gn-cnn"))])
+def test_a_narrow_terminal_shows_the_same_figures(name: str, columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = CliRunner().invoke(main, ["summary", name]).stdout
+    monkeypatch.setenv("COLUMNS", columns)
+    narrow = CliRunner().invoke(main, ["summary", name]).stdout
+    assert max(map(len, narrow.splitlines())) <= int(columns)
+    assert set(wide.split()) == set(narrow.split())
+
+
 @pytest.mark.parametrize("content", [b"", b"no model"])
 def test_command_refuses_other_files(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "other.onnx").write_bytes(content)

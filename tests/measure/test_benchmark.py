@@ -178,6 +178,14 @@ def test_the_report_fits_a_terminal_and_says_what_is_timed() -> None:
     assert {bar.index("#") for bar in bars} == {20}
 
 
+@pytest.mark.parametrize("columns", [40, 50, 60])
+def test_the_report_fits_a_narrow_terminal_and_has_the_same_figures(columns: int) -> None:
+    costs = [cost("gn-cnn.fp32", 100.0), cost("slow", 1.0e4)]
+    narrow, wide = (text_report(costs, threads=1, batch=64, columns=each) for each in (columns, 80))
+    assert max(map(len, narrow.splitlines())) <= columns
+    assert set(wide.replace("#", "").split()) <= set(narrow.replace("#", "").split())
+
+
 def test_unknown_memory_is_told_as_such() -> None:
     assert text_report([cost("tiny", 10.0, memory=None)], 1, 64).count("unknown") == 2
 
