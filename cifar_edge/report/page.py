@@ -11,6 +11,7 @@ from cifar_edge.report.comparison import class_differences, recipe_differences
 from cifar_edge.report.curves import curves
 from cifar_edge.report.devices import devices
 from cifar_edge.report.html import Html, code, element, join, missing
+from cifar_edge.report.left_out import left_out
 from cifar_edge.report.mistakes import disagreements, mistakes
 from cifar_edge.report.overview import comparable, comparison, overview
 from cifar_edge.report.repeat import repeat
@@ -80,12 +81,14 @@ def _subtitle(subjects: Sequence[Subject]) -> str:
 
 
 def _one(subject: Subject) -> list[_Section]:
+    files = None if subject.tested is None else left_out(subject.tested.dataset)
     return [
         _Section("overview", "At a glance", overview(subject)),
         _Section("training", "Training", curves([subject])),
         _Section("confusion", "Confusion", _confusion(subject)),
         _Section("classes", "Classes", _answers(subject, lambda tested: classes(tested.evaluation, subject.name))),
         _Section("mistakes", "Wrong answers", join([_whose_answers(subject), _answers(subject, mistakes)])),
+        *([] if files is None else [_Section("left-out", "Files left out", files)]),
         _Section("devices", "Files and devices", devices(subject)),
         _Section("recipe", "Recipe, and how to repeat it", repeat(subject)),
     ]

@@ -34,13 +34,13 @@ def repeat(subject: Subject) -> Html:
     return join(
         [
             element("p", "Save ", link, ", then:"),
-            element("pre", element("code", "\n".join(lines)), tabindex=0, role="region", aria_label="Commands"),
+            element("pre", element("code", "\n".join(lines))),
             *_needed(recipe),
             _changes(recipe),
             element(
                 "details",
                 element("summary", "The whole recipe"),
-                element("pre", element("code", toml), tabindex=0, role="region", aria_label="The whole recipe"),
+                element("pre", element("code", toml)),
             ),
             _facts(subject),
         ]
@@ -101,13 +101,14 @@ def _facts(subject: Subject) -> Html:
         folder = data.folder or data.source
     versions = ", ".join(f"{name} {number}" for name, number in (summary.versions or {}).items())
     threads = "" if summary.threads is None else f", {summary.threads} thread{'s' if summary.threads != 1 else ''}"
+    tested = data.sha256.test_images if data is not None and data.sha256 else None
     facts: list[tuple[str, str | None]] = [
         ("data", None if data is None else data.name),
         ("from", folder),
         ("training images", None if summary.train_images is None else f"{summary.train_images:,}"),
         ("validation images", None if not summary.holdout_images else f"{summary.holdout_images:,}"),
         ("test images", None if summary.test_images is None else f"{summary.test_images:,}"),
-        ("SHA-256 of the test images", data.sha256.test_images if data is not None and data.sha256 else None),
+        ("SHA-256 of the test images", None if tested is None else element("small", code(tested))),
         ("seed", None if summary.seed is None else str(summary.seed)),
         ("began", None if summary.created is None else f"{summary.created:%Y-%m-%d %H:%M} UTC"),
         (

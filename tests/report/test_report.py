@@ -71,6 +71,7 @@ def read(file: str | Path) -> Text:
 def test_a_released_model_with_all_it_has(sample: Dataset) -> None:
     assert called("report", "gn-cnn", "--data", "sample").stdout == "report.html\n"
     page = read("report.html")
+    assert "Files left out" not in page.text
     trained = load_network("gn-cnn")
     tested = classify(trained, sample)
     wrong = int((~tested.right).sum())
@@ -161,6 +162,10 @@ def test_train_fold_and_export_write_it(sample: Dataset) -> None:
         "test/dog": dogs[12:20],
     }
     root = write_images(Path("photos"), folders, sample)
+    (root / "train/dog/torn.jpg").write_bytes(b"\xff\xd8\xff")
+    for name in ("train/dog/IMG_1.HEIC", "train/dog/copied/1.png", "notes.txt"):
+        (root / name).parent.mkdir(exist_ok=True)
+        shutil.copy(next((root / "train/dog").glob("*.png")), root / name)
     arguments = ["--epochs", "1", "--fold-epochs", "1", "--set", "steps_per_epoch=1", "--set", "batch_size=8"]
     done = called("train", "--data", str(root), *arguments, "--set", "warmup=0", "--name", "pets", "--json")
     assert json.loads(done.stdout)["report"] == "runs/pets/report.html"
@@ -168,6 +173,9 @@ def test_train_fold_and_export_write_it(sample: Dataset) -> None:
     assert "cifar-edge export runs/pets --quantize makes it." in page.text
     assert HOSTILE in page.text
     assert f"--data {(root).resolve()}" in page.text
+    assert "Cannot be read: 1 train/dog/torn.jpg: " in page.text
+    assert "convert them to JPEG: 1 train/dog/IMG_1.HEIC Not an image in a class: 1 notes.txt" in page.text
+    assert "not searched: 1 train/dog/copied Files and devices" in page.text
     done = called("export", "pets", "--quantize", "--keep", "none", "--max-drop", "5", "--json")
     assert json.loads(done.stdout)["report"] == "runs/pets/report.html"
     page = read("runs/pets/report.html")

@@ -1,15 +1,22 @@
 """Reports in real Chromium: from a file, without a network, for everyone, on a phone, in the dark and on paper."""
 
+import io
 import re
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from web_helpers import Watched, violations
 
 from cifar_edge.cli.main import main
+
+SEEN = 8
+"""Difference of two colours, of 255, from which on an eye might see it; Chromium rounds those of a gradient."""
 
 # npm fetches axe; Chromium must be installed.
 pytestmark = [pytest.mark.browser, pytest.mark.network]
@@ -57,6 +64,26 @@ def test_the_words_of_a_chart_are_whole_and_apart_on_a_phone(browser: Browser, r
             assert all(left >= frame[0] and bottom <= frame[3] for left, _, _, bottom in words)
             for one, other in combinations(words, 2):
                 assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+
+
+def pixels(screenshot: bytes) -> npt.NDArray[np.int64]:
+    """The pixels of a PNG."""
+    return np.asarray(Image.open(io.BytesIO(screenshot)).convert("RGB")).astype(np.int64)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_wide_table_fades_where_it_goes_on(browser: Browser, reports: dict[str, Path], scheme: str) -> None:
+    """At its right edge, until it is scrolled to its end; a table that fits is left as it is."""
+    with browser.new_context(color_scheme="dark" if scheme == "dark" else "light") as context:
+        page = context.new_page()
+        for width, at, fades in ((360, 0, True), (360, 100_000, False), (1280, 0, False)):
+            page.set_viewport_size({"width": width, "height": 800})
+            page.goto(reports["one"].as_uri())
+            region = page.get_by_role("region", name="Confusion matrix")
+            region.evaluate("(region, at) => { region.scrollLeft = at; }", at)
+            with_fade = pixels(region.screenshot())
+            page.add_style_tag(content=".scroll::after { background: none !important; }")
+            assert (np.abs(pixels(region.screenshot()) - with_fade).max() > SEEN) == fades
 
 
 def test_it_asks_for_nothing_and_shows_everything(watched: tuple[Page, Watched], reports: dict[str, Path]) -> None:
