@@ -4,6 +4,7 @@ import json
 import math
 import os
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,9 @@ def command(
     from cifar_edge.runtime.model import load, run
     from cifar_edge.spec import CIFAR10_LABELS
 
+    if mistakes is not None:
+        with needs("train"):
+            import_module("cifar_edge.training.mistakes")
     found = resolve_model(model)
     if model is None:
         note(f"model: {found}")
@@ -123,9 +127,9 @@ def command(
 
 def _draw_mistakes(path: Path, dataset: "Dataset", logits: "Logits", title: str, run: Path | None) -> None:
     """Draw the surest mistakes; with maps by the network of ``run``, folded if it can be, as int8 was made of that."""
-    with needs("train"):
-        from cifar_edge.training.checkpoint import load_network
-        from cifar_edge.training.mistakes import draw_misclassified
+    from cifar_edge.training.checkpoint import load_network
+    from cifar_edge.training.mistakes import draw_misclassified
+
     network = None
     if run is not None:
         trained = load_network(run)

@@ -194,6 +194,7 @@ def command(
     options = _target_options(targets, given)
     try:
         with needs("train"):
+            from cifar_edge.export.folder import check_replaceable
             from cifar_edge.export.pipeline import export_network
             from cifar_edge.export.threshold import calibration
             from cifar_edge.training.checkpoint import load_network
@@ -232,6 +233,7 @@ def command(
     resolved = resolve_run(model)
     trained = load_network(resolved.path)
     target = out or _default_folder(resolved.path, trained.name)
+    check_replaceable(target)
     dataset = load_unseen(resolved.path, trained.data, data, offline, holdout, strict, trained.size)
     note(f"exporting {resolved} to {target}, judged by {len(dataset.test_labels)} test images of {dataset.name}")
     note_replaced(target, options)

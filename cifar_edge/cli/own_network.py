@@ -129,16 +129,18 @@ def export_own(
     """
     with needs("train"):
         import cifar_edge.export as edge
+        from cifar_edge.export.folder import check_replaceable
         from cifar_edge.export.own_checks import check_labels
         from cifar_edge.training.machine import limit_threads
 
     limit_threads()
     file, network = build(own["network"])
+    folder = out or Path("runs", f"{datetime.now():%Y%m%d-%H%M%S}-{file.stem}", "export")
+    check_replaceable(folder)
     if own["weights"] is not None:
         load_weights(network, own["weights"])
     network.eval()
     dataset = load(data, offline, holdout, strict, IMAGE_SIZE if own["size"] is None else own["size"])
-    folder = out or Path("runs", f"{datetime.now():%Y%m%d-%H%M%S}-{file.stem}", "export")
     note(
         f"exporting {file.name} to {folder}: {', '.join(_used(own))}; judged by {len(dataset.test_labels)} test images "
         f"of {dataset.name}"

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -160,6 +161,9 @@ def command(
         from cifar_edge.training.distributed import joined
         from cifar_edge.training.machine import choose_device, limit_threads
         from cifar_edge.training.phases import teacher_folders
+    if tensorboard:
+        with needs("tensorboard"):
+            import_module("cifar_edge.training.tensorboard")
     limit_threads()
     choose_device(device)  # an error before the data is loaded
     with joined(device) as folder_to_write:

@@ -37,8 +37,9 @@ def command(models: tuple[str, ...], out: Path, as_json: bool) -> None:
     Example: cifar-edge web --out site && python -m http.server --directory site --bind 127.0.0.1
     """
     from cifar_edge.web.build import built_page
-    from cifar_edge.web.site import write_site
+    from cifar_edge.web.site import check_is_ours, write_site
 
+    check_is_ours(out)
     resolved = resolved_models(models)
     for each in resolved:
         note(f"model: {each}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from cifar_edge.errors import ExportError
-from cifar_edge.files import exchange, make_folder, sync_folder, write_bytes
+from cifar_edge.files import check_writable, exchange, make_folder, sync_folder, write_bytes
 from cifar_edge.runs.exports import REPORT, Export
 from cifar_edge.runs.lock import held
 from cifar_edge.runs.run import Run
@@ -36,7 +36,7 @@ def replacing_export(out: Path) -> Iterator[Replace]:
     work = out.with_name(f".{out.name}.work")
     made: list[Path] = []
     try:
-        _check(out)
+        check_replaceable(out)
         made = make_folder(work)
         in_a_run = Run(out.parent).is_trained
         with held(out.parent) if in_a_run else held(work, ExportError(f"{out} is being written by another export")):
@@ -55,10 +55,17 @@ def replacing_export(out: Path) -> Iterator[Replace]:
                 folder.rmdir()
 
 
-def _check(out: Path) -> None:
-    """Refuse a folder that cannot be renamed."""
+def check_replaceable(out: Path) -> None:
+    """Refuse, before any work is done, a folder that could not be replaced after it.
+
+    Raises:
+        ExportError: it cannot be renamed.
+        CifarEdgeError: nothing can be written there.
+    """
+    out = out.resolve()
     if out.exists() and not out.is_dir():
         raise ExportError(f"cannot write to {out}: it is a file")
+    check_writable(out)
     current = Path.cwd().resolve()
     if current.is_relative_to(out) or os.path.ismount(out):
         what = "is the current folder, or holds it" if current.is_relative_to(out) else "is the root of a file system"

@@ -1,7 +1,7 @@
 """An exported int8 file, written in another format. Its integers are read from it: no weights are needed, nor torch."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,8 @@ import numpy as np
 from cifar_edge.data import load_dataset
 from cifar_edge.errors import ContractError, ExportError
 from cifar_edge.export.folder import stem_of
-from cifar_edge.export.targets import ALWAYS, Written, write_targets
-from cifar_edge.files import make_folder, sync_folder, write_bytes
+from cifar_edge.export.targets import ALWAYS, TARGETS, Written, write_targets
+from cifar_edge.files import check_writable, make_folder, sync_folder, write_bytes
 from cifar_edge.integer import IntegerNetwork
 from cifar_edge.messages import display_name
 from cifar_edge.model_file.reading import read_graph, read_model
@@ -49,10 +49,11 @@ def export_file(
             f"{display_name(str(path))} is in {metadata.precision}, and only an int8 file is written in other formats"
             f"{_int8_beside(path, metadata.precision)}"
         )
+    stem = stem or stem_of(path.name.removesuffix(".onnx").removesuffix(f".{metadata.precision}"), metadata.model)
+    _check_free(out, [TARGETS[name].path.format(stem=stem) for name in targets if name != ALWAYS])
     network = IntegerNetwork.from_onnx(path)
     sample = load_dataset("sample", size=network.size)
     images = np.concatenate([sample.test_images, sample.train_images])
-    stem = stem or stem_of(path.name.removesuffix(".onnx").removesuffix(f".{metadata.precision}"), metadata.model)
     written = write_targets(targets, network, metadata, images, None, stem, exported=read_model(path), stage=stage)
     del written[ALWAYS]
     try:
@@ -68,12 +69,19 @@ def _int8_beside(path: Path, precision: str) -> str:
     return f"; give {display_name(str(int8))}" if int8.is_file() else "; `cifar-edge export --quantize` writes one"
 
 
+def _check_free(out: Path, names: Iterable[str]) -> None:
+    """Refuse, before any work is done, to write over what is in ``out``, or where nothing can be written."""
+    for name in names:
+        check_writable(out / name)
+        if (out / name).exists():
+            shown = display_name(str(out / name))
+            raise ExportError(f"{shown} exists; remove it, or give another folder with --out")
+
+
 def _write(files: Mapping[str, bytes], out: Path) -> None:
     """Write ``files`` into ``out``, all or nothing."""
     tops = list(dict.fromkeys(name.split("/")[0] for name in files))
-    for top in tops:
-        if (out / top).exists():
-            raise ExportError(f"{out / top} exists; remove it, or give another folder with --out")
+    _check_free(out, tops)  # once more, since the work took its time
     made = make_folder(out)
     staged = out / f".{tops[0]}.work"
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cifar_edge.errors import ModelError, RecipeError, TrainingError
-from cifar_edge.files import is_released, read_bounded, write_text
+from cifar_edge.files import check_writable, is_released, read_bounded, write_text
 from cifar_edge.messages import reason
 from cifar_edge.runs.exports import EXPORT, Export
 from cifar_edge.runs.lock import is_held
@@ -262,11 +262,13 @@ class Run:
         return self.export.files
 
     def check_new(self) -> None:
-        """Refuse to write over a run.
+        """Refuse, before any work is done, to write over a run, or where nothing can be written.
 
         Raises:
             TrainingError: the folder holds a run.
+            CifarEdgeError: nothing can be written there.
         """
+        check_writable(self.path / RECIPE)
         if self.is_begun:
             raise TrainingError(f"{self.path} already holds a run; give another --name")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cifar_edge.errors import PageError
-from cifar_edge.files import read_bounded, remove_leftovers, replacing
+from cifar_edge.files import check_writable, read_bounded, remove_leftovers, replacing
 from cifar_edge.messages import display_name
 from cifar_edge.model_file.reading import is_tflite, read_model
 from cifar_edge.runtime.model import load
@@ -53,7 +53,7 @@ def write_site(page: Path, models: Sequence[Path], out: Path) -> Site:
         PageError: ``out`` contains something else.
         CifarEdgeError: ``out`` cannot be written.
     """
-    _check_is_ours(out)
+    check_is_ours(out)
     version, files = site_files(page, models)
     with ExitStack() as staged:
         for name, content in reversed(files.items()):  # what is entered last is renamed first
@@ -111,13 +111,19 @@ def _card(file: str, network: bytes, model: Path) -> dict[str, object]:
     return {**metadata, "file": file, "bytes": len(network)}
 
 
-def _check_is_ours(out: Path) -> None:
-    """Raise unless ``out`` is new, empty or has an earlier page."""
+def check_is_ours(out: Path) -> None:
+    """Refuse, before any work is done, a folder that is neither new or empty nor has an earlier page.
+
+    Raises:
+        PageError: it is so.
+        CifarEdgeError: nothing can be written there.
+    """
     remove_leftovers(out)
     if out.is_dir() and any(out.iterdir()) and not _is_page(out):
         raise PageError(f"{out} is not empty and is not a page of cifar-edge; give another folder")
     if out.exists() and not out.is_dir():
         raise PageError(f"{out} is a file; give a folder")
+    check_writable(out / INDEX)
 
 
 def _is_page(folder: Path) -> bool:

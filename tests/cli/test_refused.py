@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from cli_helpers import run_in_base_install
 from click.testing import CliRunner
 
 from cifar_edge.cli.main import main
@@ -34,6 +35,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.param("fold nowhere --device cuda", 1, "there is no CUDA device here", marks=NO_GPU),
         ("evaluate --data sample --mistakes file/seen.png", 1, "file is not a folder"),
         ("report gn-cnn --data sample --out file/new/report.html", 1, "file is not a folder"),
+        ("export gn-cnn --data sample --out file/new", 1, "file is not a folder"),
+        ("web --out file/site", 1, "file is not a folder"),
         ("predict cat.png --json --csv", 2, "--json and --csv are two forms of the answers"),
         ("predict cat.png --csv --jsonl --resume answers.csv", 2, "--jsonl and --csv are two forms of the answers"),
         ("predict cat.png --model random.tflite", 1, "random.tflite is damaged or not a LiteRT model"),
@@ -60,6 +63,29 @@ def test_what_cannot_be_done_is_refused_first(folder: Path, arguments: str, exit
     assert message in error
     assert all(line.startswith(("Usage: ", "Try ")) or not line for line in usage) == (exit_code == 2 or not usage)
     assert sorted(folder.rglob("*")) == before
+
+
+def test_a_training_that_could_not_be_written_is_refused_first(folder: Path) -> None:
+    Path("runs").write_bytes(b"no folder")
+    result = CliRunner().invoke(main, ["train", "--data", "sample"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line.endswith("runs is not a folder")
+
+
+def test_an_export_of_an_own_network_that_could_not_be_written_is_refused_first(folder: Path) -> None:
+    Path("mine.py").write_text("from torch import nn\n\nbuild = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))\n")
+    own = ["export", "--network", "mine.py:build", "--quantize", "--data", "sample", "--out", "file/new"]
+    result = CliRunner().invoke(main, own)
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line.endswith("file is not a folder")
+
+
+def test_a_picture_that_needs_more_packages_is_refused_before_the_images_are_looked_for(folder: Path) -> None:
+    result = run_in_base_install("evaluate", "--data", "nowhere", "--mistakes", "seen.png", cwd=folder)
+    (line,) = result.stderr.splitlines()
+    assert line.endswith("pip install 'cifar-edge[train]'")
 
 
 def test_an_fp32_file_names_the_int8_file_beside_it(tmp_path: Path) -> None:

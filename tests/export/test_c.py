@@ -175,7 +175,8 @@ def test_an_exported_file_becomes_a_folder_beside_it(sample: Dataset, tmp_path: 
     assert {"net.h", "net.c"} <= {path.name for path in (tmp_path / "net.c").iterdir()}
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 1
-    assert result.stderr.strip().endswith("net.c exists; remove it, or give another folder with --out")
+    said = f"Error: {tmp_path / 'net.c'} exists; remove it, or give another folder with --out\n"
+    assert result.stderr == said, "nothing was done before"
 
 
 @pytest.mark.parametrize(

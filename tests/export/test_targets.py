@@ -18,6 +18,7 @@ from cifar_edge.errors import CannotRun, ExportError, GateFailed
 from cifar_edge.export.pipeline import export_network
 from cifar_edge.export.targets import TARGETS, Target, target_options, write_targets
 from cifar_edge.export.targets.gate import Outcome, Runner, Tolerance
+from cifar_edge.files import released
 from cifar_edge.integer import AveragePool, IntegerNetwork, Linear, Quantization
 from cifar_edge.runtime.model import load, run
 from cifar_edge.spec import CIFAR10_LABELS, ModelMetadata
@@ -77,7 +78,7 @@ def network() -> IntegerNetwork:
 def test_onnx_is_always_written_and_others_beside_it(
     network: IntegerNetwork, sample: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, (Runner("numpy", run_head),)))
+    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, "{stem}.json", (Runner("numpy", run_head),)))
     written = write_targets(options("json", "json"), network, ABOUT, sample.test_images, sample.test_labels)
     assert {name: list(target.files) for name, target in written.items()} == {
         "onnx": ["means.int8.onnx"],
@@ -90,7 +91,7 @@ def test_onnx_is_always_written_and_others_beside_it(
 def test_files_that_answer_otherwise_fail_the_gate(
     network: IntegerNetwork, sample: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, (Runner("numpy", run_wrong),)))
+    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, "{stem}.json", (Runner("numpy", run_wrong),)))
     with pytest.raises(GateFailed, match="json does not compute what the integer network does: 1 of 250 images"):
         write_targets(options("json"), network, ABOUT, sample.test_images, sample.test_labels)
 
@@ -101,7 +102,7 @@ def test_int32_logits_are_compared_as_integers(
     def run_sums(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
         return network(images) + np.int32(len(images) < 250)
 
-    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, (Runner("numpy", run_sums),)))
+    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, "{stem}.json", (Runner("numpy", run_sums),)))
     written = write_targets(options("json"), network, ABOUT, sample.test_images, sample.test_labels)
     assert written["json"].outcomes[0].images == 250
     with pytest.raises(GateFailed, match=r"249 of 249 images get other logits in numpy, by up to 0\.003;"):
@@ -115,7 +116,7 @@ def cannot_run(files: Mapping[str, bytes], images: npt.NDArray[np.uint8]) -> npt
 def test_files_that_cannot_be_run_here_are_written_but_not_compared(
     network: IntegerNetwork, sample: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, (Runner("numpy", cannot_run),)))
+    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, "{stem}.json", (Runner("numpy", cannot_run),)))
     written = write_targets(options("json"), network, ABOUT, sample.test_images, sample.test_labels)["json"]
     assert list(written.files) == ["means.json"]
     assert written.outcomes == (Outcome("numpy", True, not_compared="nothing here reads JSON"),)
@@ -124,7 +125,7 @@ def test_files_that_cannot_be_run_here_are_written_but_not_compared(
 def test_options_reach_the_targets_that_have_them(
     network: IntegerNetwork, sample: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, (Runner("numpy", run_head),)))
+    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, "{stem}.json", (Runner("numpy", run_head),)))
     written = write_targets(options("onnx", "json", indent=2), network, ABOUT, sample.test_images, sample.test_labels)
     assert written["json"].files["means.json"].startswith(b'{\n  "weights"')
     with pytest.raises(ExportError, match="--indent is an option of the target json, which --target names"):
@@ -143,7 +144,7 @@ def test_a_program_that_rounds_in_another_way_is_given_a_tolerance(
 ) -> None:
     def judged(tolerance: Tolerance | None, images: int | None = None) -> Outcome:
         runner = Runner("numpy", run_other, tolerance, images)
-        monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, (runner,)))
+        monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, "{stem}.json", (runner,)))
         written = write_targets(options("json"), network, ABOUT, sample.test_images, sample.test_labels)
         return written["json"].outcomes[0]
 
@@ -168,7 +169,7 @@ def test_a_program_is_no_worse_if_it_is_as_near_the_network_before_rounding(
         return logits
 
     runner = Runner("numpy", run_another, Tolerance(agreement=0.99, drop=100.0))
-    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, (runner,)))
+    monkeypatch.setitem(TARGETS, "json", Target(write_head, JsonOptions, "{stem}.json", (runner,)))
     images, labels = sample.test_images, sample.test_labels
     integers = answers(network, images)
     other = integers.copy()
@@ -192,7 +193,7 @@ def test_a_layer_that_a_target_has_no_form_for_is_one_line(
     def write(network: IntegerNetwork, metadata: ModelMetadata, options: JsonOptions) -> Mapping[str, bytes]:
         raise TypeError("a Conv has no form in JSON")
 
-    monkeypatch.setitem(TARGETS, "json", Target(write, JsonOptions, (Runner("numpy", run_head),)))
+    monkeypatch.setitem(TARGETS, "json", Target(write, JsonOptions, "{stem}.json", (Runner("numpy", run_head),)))
     with pytest.raises(ExportError, match="the target json cannot write this network: a Conv has no form in JSON"):
         write_targets(options("json"), network, ABOUT, sample.test_images, sample.test_labels)
 
@@ -203,6 +204,13 @@ def test_two_targets_do_not_write_one_file(
     monkeypatch.setitem(TARGETS, "again", TARGETS["onnx"])
     with pytest.raises(ExportError, match=r"two targets write means\.int8\.onnx"):
         write_targets(options("again"), network, ABOUT, sample.test_images, sample.test_labels)
+
+
+@pytest.mark.parametrize("name", sorted(TARGETS))
+def test_a_target_writes_where_it_says(name: str) -> None:
+    network, target = IntegerNetwork.from_onnx(released("export/gn-cnn/gn-cnn.int8.onnx")), TARGETS[name]
+    files = target.write(network, ABOUT, target.options())
+    assert {file.partition("/")[0] for file in files} == {target.path.format(stem=ABOUT.model)}
 
 
 def copies_of_onnx(network: IntegerNetwork, metadata: ModelMetadata, options: JsonOptions) -> Mapping[str, bytes]:
@@ -226,7 +234,9 @@ def test_an_export_writes_all_targets_or_nothing(
 ) -> None:
     run_folder = write_run(tmp_path / "run", "gn-cnn-nano", sample)
     out = tmp_path / "out"
-    monkeypatch.setitem(TARGETS, "copy", Target(copies_of_onnx, JsonOptions, (Runner("numpy", run_copies),)))
+    monkeypatch.setitem(
+        TARGETS, "copy", Target(copies_of_onnx, JsonOptions, "{stem}.int8.onnx", (Runner("numpy", run_copies),))
+    )
     command = ["export", str(run_folder), "--quantize", "--max-drop", "100", "--out", str(out)]
     result = CliRunner().invoke(main, [*command, "--target", "onnx", "--target", "copy"])
     assert result.exit_code == 0, result.stderr
@@ -269,7 +279,9 @@ def test_targets_that_cannot_be_written_are_one_line(sample: Dataset, tmp_path: 
 def test_networks_with_norms_have_no_other_target(
     sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(TARGETS, "copy", Target(copies_of_onnx, JsonOptions, TARGETS["onnx"].runners))
+    monkeypatch.setitem(
+        TARGETS, "copy", Target(copies_of_onnx, JsonOptions, "{stem}.int8.onnx", TARGETS["onnx"].runners)
+    )
     trained = load_network(write_run(tmp_path / "run", "s8-batch", sample))
     with pytest.raises(ExportError, match="s8-batch has none, since its norms are not folded"):
         export_network(trained, sample, tmp_path / "out", quantize=True, max_drop=100, targets=options("copy"))

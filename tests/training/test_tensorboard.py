@@ -73,5 +73,6 @@ def test_without_the_extra_it_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     result = CliRunner().invoke(main, ["train", "--data", "sample", "--epochs", "1", "--tensorboard"])
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.splitlines()[-1].endswith("; pip install 'cifar-edge[tensorboard]'")
+    (line,) = result.stderr.splitlines()
+    assert line.endswith("; pip install 'cifar-edge[tensorboard]'")
     assert not (tmp_path / "runs").exists()

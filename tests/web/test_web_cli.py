@@ -164,10 +164,11 @@ def test_nothing_else_is_replaced(page: Path, tmp_path: Path, name: str, content
     (other / name).write_text(content)
     result = web("--out", other)
     assert result.exit_code == 1
-    assert result.stderr.endswith(f"Error: {other} is not empty and is not a page of cifar-edge; give another folder\n")
+    assert result.stderr == f"Error: {other} is not empty and is not a page of cifar-edge; give another folder\n"
     assert {path.name: path.read_text() for path in other.iterdir()} == {name: content}
     file.touch()
-    assert web("--out", file).stderr.endswith(f"Error: {file} is a file; give a folder\n")
+    assert web("--out", file).stderr == f"Error: {file} is a file; give a folder\n"
+    assert web("--out", file / "site").stderr.endswith(f"{file} is not a folder\n")
 
 
 def test_a_model_that_breaks_the_contract_is_refused(page: Path, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ class Target:
     Attributes:
         write: network, metadata and options -> the files.
         options: class of the options: a frozen dataclass in which every field has a default.
+        path: of the one file, or of the folder of the files, where ``{stem}`` is what they are called by.
         runners: the programs that read the files; the gate compares each with the network.
         figures: network and files -> what the files cost on a device, as JSON values for ``report.json``.
         session: the files -> what runs them, called as onnxruntime's ``InferenceSession``, to be timed beside it; None
@@ -35,6 +36,7 @@ class Target:
 
     write: Callable[[IntegerNetwork, ModelMetadata, Any], Files]
     options: Callable[[], Any]
+    path: str
     runners: tuple[Runner, ...]
     figures: Callable[[IntegerNetwork, Files], Mapping[str, Any]] = lambda network, files: {}
     session: Callable[[Files], Any] | None = None
@@ -63,16 +65,35 @@ _PREDICT = "cifar-edge predict --model {path} photo.jpg"
 
 TARGETS: dict[str, Target] = {
     ALWAYS: Target(
-        onnx.write, onnx.OnnxOptions, (Runner("onnxruntime", onnx.run, images=GATE_IMAGES),), next_step=_PREDICT
+        onnx.write,
+        onnx.OnnxOptions,
+        "{stem}.int8.onnx",
+        (Runner("onnxruntime", onnx.run, images=GATE_IMAGES),),
+        next_step=_PREDICT,
     ),
-    "c": Target(c.write, COptions, (Runner("C", run_c),), c.figures, next_step="compile it as {path}/README.md says"),
+    "c": Target(
+        c.write,
+        COptions,
+        "{stem}.c",
+        (Runner("C", run_c),),
+        c.figures,
+        next_step="compile it as {path}/README.md says",
+    ),
     "onnx-float-head": Target(
         onnx.write_float_head,
         onnx.OnnxOptions,
+        "{stem}.float-head.onnx",
         (Runner("onnxruntime", onnx.run, Tolerance(agreement=0.9999, drop=0.01)),),
         next_step="cv2.dnn.readNetFromONNX, or another runtime",
     ),
-    "litert": Target(litert.write, litert.LitertOptions, litert.RUNNERS, session=litert.session, next_step=_PREDICT),
+    "litert": Target(
+        litert.write,
+        litert.LitertOptions,
+        "{stem}.int8.tflite",
+        litert.RUNNERS,
+        session=litert.session,
+        next_step=_PREDICT,
+    ),
 }
 """Name for `cifar-edge export --target` -> target."""
 
