@@ -157,7 +157,7 @@ def command(
     from cifar_edge.runs.run import Run
 
     with needs("train"):
-        from cifar_edge.cli.train_recipe import Options, costs, init_setting, recipe_of, with_budget
+        from cifar_edge.cli.train_recipe import Options, advice, init_setting, recipe_of, with_budget
         from cifar_edge.training.distributed import joined
         from cifar_edge.training.machine import choose_device, limit_threads
         from cifar_edge.training.phases import teacher_folders
@@ -194,7 +194,8 @@ def command(
             dataset = load(data, offline, holdout, strict, recipe.size, recipe.source_size)
             recipe = with_budget(recipe, options, len(dataset.train_labels) - recipe.holdout)
             if dataset.folder is not None:
-                note(costs(recipe, len(dataset.labels)))
+                for line in advice(recipe, options, len(dataset.labels)):
+                    note(line)
             if preview is not None:
                 _write_preview(recipe, dataset, preview)
                 if as_json:

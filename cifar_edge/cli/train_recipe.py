@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cifar_edge.cli.verbosity import note
-
 if TYPE_CHECKING:
     from cifar_edge.runs.recipe import Recipe
 
@@ -60,7 +58,7 @@ def init_setting(init: str | None, settings: Sequence[str]) -> tuple[str | None,
 
 
 def recipe_of(options: Options) -> "Recipe":
-    """The recipe before the images are decoded; a note says what it begins with.
+    """The recipe before the images are decoded.
 
     Without another ``--init``, a training on an image folder begins with the released network, if there is one and
     nothing else is asked for.
@@ -75,7 +73,7 @@ def recipe_of(options: Options) -> "Recipe":
     from cifar_edge.errors import RecipeError
     from cifar_edge.models import default_recipe
     from cifar_edge.runs.recipe import Recipe
-    from cifar_edge.training.own_images import ACCURATE, recipe_for_images, released_beginning
+    from cifar_edge.training.own_images import recipe_for_images, released_beginning
     from cifar_edge.training.pretrained import EFFICIENTNET_LITE0, TEMPERATURE
 
     folder = image_folder(options.data)
@@ -97,10 +95,6 @@ def recipe_of(options: Options) -> "Recipe":
     recipe = recipe.updated(options.settings).changed(dict(options.changes))
     if EFFICIENTNET_LITE0 in recipe.teachers and options.file is None and "temperature" not in _asked(options):
         recipe = recipe.with_values(temperature=TEMPERATURE)
-    if options.init is None and recipe.init and options.file is None:
-        note(f"beginning with the released {recipe.model} (--init none begins with random weights)")
-        if options.model is None and recipe.resized_crop and released_beginning(ACCURATE):
-            note(f"--model {ACCURATE} may be more accurate, and is 3 to 4 times as slow")
     return recipe
 
 
@@ -113,12 +107,24 @@ def with_budget(recipe: "Recipe", options: Options, images: int) -> "Recipe":
     return with_steps(recipe, images)
 
 
+def advice(recipe: "Recipe", options: Options, classes: int) -> list[str]:
+    """Lines on a training of an image folder: what it begins with, if no option says so, and what its size costs."""
+    from cifar_edge.training.own_images import ACCURATE, released_beginning
+
+    lines = []
+    if options.init is None and recipe.init and options.file is None:
+        lines.append(f"beginning with the released {recipe.model} (--init none begins with random weights)")
+        if options.model is None and recipe.resized_crop and released_beginning(ACCURATE):
+            lines.append(f"--model {ACCURATE} may be more accurate, and is 3 to 4 times as slow")
+    return [*lines, _costs(recipe, classes)]
+
+
 def _asked(options: Options) -> set[str]:
     """The keys of the recipe that options set."""
     return {setting.partition("=")[0].strip() for setting in options.settings} | set(options.changes)
 
 
-def costs(recipe: "Recipe", classes: int) -> str:
+def _costs(recipe: "Recipe", classes: int) -> str:
     """What the size of the images costs, in one line: time by the multiply-accumulates, and RAM where it is known."""
     from cifar_edge.models import build
     from cifar_edge.models.summary import count_macs

@@ -72,6 +72,20 @@ def test_photographs_begin_with_the_released_network(photographs: Path, tmp_path
     assert Run(tmp_path / "runs" / "next").recipe.init == str(Path("runs", "own"))
 
 
+def test_an_error_comes_alone_before_any_advice(photographs: Path) -> None:
+    folder = ("--data", photographs, "--holdout", "0.3")
+    assert train(*folder, *SHORT, "--name", "taken").exit_code == 0
+    for arguments, message in (
+        ((*folder, "--name", "taken"), "runs/taken already holds a run; give another --name"),
+        ((*folder, "--teacher", "nobody"), "no file, run, folder or released model is called 'nobody'"),
+        (("--data", photographs), "has no test images of its own: give --holdout 0.2"),
+    ):
+        done = train(*arguments)
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("Error: ")
+        assert message in line
+
+
 def test_a_run_may_have_the_name_of_the_released_network_that_it_begins_with(photographs: Path, tmp_path: Path) -> None:
     for name in ("gn-cnn", "later"):
         done = train("--data", photographs, "--holdout", "0.3", *SHORT, "--name", name)
