@@ -73,4 +73,4 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     from difflib import get_close_matches  # slow to import, and needed for errors only
 
     similar = get_close_matches(given, list(known), n=1)
-    return f" (did you mean {similar[0]}?)" if similar else ""
+    return f" (did you mean {display_name(similar[0])}?)" if similar else ""

@@ -8,6 +8,7 @@ import click
 
 from cifar_edge.cli.completion import complete_model
 from cifar_edge.cli.narrow import text_columns
+from cifar_edge.cli.value_types import WholeNumber
 from cifar_edge.cli.verbosity import note, say
 from cifar_edge.columns import PAGE, padded, table, width, wrapped
 
@@ -28,10 +29,10 @@ MEGABYTE = 1e6
 @click.command("benchmark")
 @click.argument("models", metavar="[MODEL]...", nargs=-1, shell_complete=complete_model)
 @click.option(
-    "--threads", default=1, show_default=True, metavar="N", type=click.IntRange(1, 256), help="Threads of a session."
+    "--threads", default=1, show_default=True, metavar="N", type=WholeNumber(1, 256), help="Threads of a session."
 )
 @click.option(
-    "--batch", default=64, show_default=True, metavar="N", type=click.IntRange(1, 1024), help="Images of a large batch."
+    "--batch", default=64, show_default=True, metavar="N", type=WholeNumber(1, 1024), help="Images of a large batch."
 )
 @click.option(
     "--engine",

@@ -16,6 +16,7 @@ from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.engine_option import engine_option
 from cifar_edge.cli.narrow import text_columns
 from cifar_edge.cli.png_option import checked_png
+from cifar_edge.cli.value_types import File, Folder
 from cifar_edge.cli.verbosity import note, say
 from cifar_edge.columns import PAGE, cut, padded, width, wrapped
 
@@ -34,13 +35,13 @@ CONFUSIONS = 10
 @click.option(
     "--other",
     metavar="DIR",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=Folder(exists=True),
     help="Images of no class: how many of them each threshold refuses.  [default: _other/ in the data]",
 )
 @click.option(
     "--mistakes",
     metavar="FILE.png",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=File(),
     callback=checked_png,
     help="Draw the surest mistakes: the photographs, and for a run, where in them the network saw what it said.",
 )

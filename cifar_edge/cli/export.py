@@ -23,6 +23,7 @@ from cifar_edge.cli.replaced import note_replaced
 from cifar_edge.cli.report import NAME as PAGE
 from cifar_edge.cli.report import write_own_report
 from cifar_edge.cli.stages import Stages
+from cifar_edge.cli.value_types import Folder
 from cifar_edge.cli.verbosity import note, say
 from cifar_edge.errors import ExportError, MissingExtra
 from cifar_edge.files import is_released, zoo
@@ -40,10 +41,17 @@ LAYERS_NAMED = 3
 """Number of layers, those that lose most, that --debug names last."""
 
 
-def _points(context: click.Context, parameter: click.Parameter, value: float) -> float:
-    if not (math.isfinite(value) and value >= 0):
-        raise click.BadParameter(f"{value} is not a number of percentage points of 0 or more.")
-    return value
+class _Points(click.types.FloatParamType):
+    name = "points"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            points = float(value)
+        except ValueError:
+            points = -1.0
+        if not (math.isfinite(points) and points >= 0):
+            self.fail(f"{str(value)!r} is not a number of percentage points of 0 or more.", param, ctx)
+        return points
 
 
 def _share(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
@@ -71,17 +79,16 @@ def _stem(context: click.Context, parameter: click.Parameter, value: str | None)
 @click.option(
     "--out",
     metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Folder(),
     help="Folder to write to.  [default: see above]",
 )
 @image_folder_options
 @click.option(
     "--max-drop",
     metavar="POINTS",
-    type=float,
+    type=_Points(),
     default=MAX_DROP,
     show_default=True,
-    callback=_points,
     help="Percentage points that int8 may lose.",
 )
 @click.option(
@@ -112,7 +119,7 @@ def _stem(context: click.Context, parameter: click.Parameter, value: str | None)
 @click.option(
     "--other",
     metavar="DIR",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=Folder(exists=True),
     help="Images of no class, to judge the threshold by.  [default: _other/ in the data, else CIFAR-10]",
 )
 @own_network_options

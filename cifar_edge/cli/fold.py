@@ -11,6 +11,7 @@ from cifar_edge.cli.loading import image_folder_options, load_again
 from cifar_edge.cli.recipe_option import set_option
 from cifar_edge.cli.report import write_own_report
 from cifar_edge.cli.train import reporting, summary_json, summary_text
+from cifar_edge.cli.value_types import WholeNumber
 from cifar_edge.cli.verbosity import say
 from cifar_edge.errors import ModelError
 from cifar_edge.files import is_released
@@ -21,7 +22,7 @@ from cifar_edge.files import is_released
 @click.option(
     "--epochs",
     metavar="N",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     default=5,
     show_default=True,
     help="Epochs of fine-tuning.",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cifar_edge.cli.status_line import StatusLine, bar
+from cifar_edge.cli.value_types import Share
 from cifar_edge.cli.verbosity import note, quiet
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def image_folder_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
     function = click.option(
         "--holdout",
-        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        type=Share(0.2),
         metavar="SHARE",
         help="For an image folder without train/ and test/: the share of test images, such as 0.2.",
     )(function)

@@ -8,6 +8,7 @@ import errno
 import io
 import os
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 import click
@@ -31,9 +32,10 @@ from cifar_edge.cli import (
 )
 from cifar_edge.cli.interruption import Terminated, terminable
 from cifar_edge.cli.narrow import HelpContext
+from cifar_edge.cli.usage_errors import readable_usage_errors
 from cifar_edge.cli.verbosity import error_text, with_options
 from cifar_edge.errors import CifarEdgeError, Interrupted
-from cifar_edge.messages import did_you_mean, one_line
+from cifar_edge.messages import did_you_mean
 
 
 class Commands(click.Group):
@@ -43,6 +45,10 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with readable_usage_errors() if args else nullcontext():  # without any, click raises the help as an error
+            return super().parse_args(ctx, args)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -57,13 +63,8 @@ class Commands(click.Group):
         _prepare_streams()
         _let_threads_sleep()
         try:
-            with terminable():
+            with terminable(), readable_usage_errors():
                 return super().invoke(ctx)
-        except click.UsageError as error:
-            message = error.format_message()  # it may contain a file name from outside
-            if one_line(message) == message:
-                raise
-            raise click.UsageError(one_line(message), error.ctx) from error
         except CifarEdgeError as error:
             text, exit_code = error_text(error), error.exit_code
         except OSError as error:

@@ -15,8 +15,9 @@ from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.loading import load
 from cifar_edge.cli.narrow import text_columns
 from cifar_edge.cli.replaced import note_replaced
-from cifar_edge.cli.size_option import checked_size
+from cifar_edge.cli.size_option import ImageSize
 from cifar_edge.cli.stages import Stages
+from cifar_edge.cli.value_types import File, WholeNumber
 from cifar_edge.cli.verbosity import note
 from cifar_edge.errors import ExportError, MissingExtra
 from cifar_edge.messages import display_name, reason, with_article
@@ -58,7 +59,7 @@ def own_network_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--weights",
             metavar="FILE",
-            type=click.Path(dir_okay=False, path_type=Path),
+            type=File(),
             help="With --network: a safetensors file of its weights.  [default: those that FUNCTION gives it]",
         ),
         click.option(
@@ -77,13 +78,12 @@ def own_network_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--size",
             metavar="S",
-            type=int,
-            callback=checked_size,
+            type=ImageSize(),
             help="With --network: height and width of its images, a multiple of 16 from 32 to 128.  [default: 32]",
         ),
         click.option(
             "--finetune",
-            type=click.IntRange(0),
+            type=WholeNumber(0),
             metavar="EPOCHS",
             help="With --network: train the folded network as long, with your network as teacher.  [default: 0]",
         ),

@@ -14,6 +14,7 @@ from cifar_edge.cli.inputs import STDIN, Inputs
 from cifar_edge.cli.prediction_records import Csv, JsonArray, JsonLines, Writer, columns, record
 from cifar_edge.cli.prediction_text import lines
 from cifar_edge.cli.progress import Progress, alone_on_terminal
+from cifar_edge.cli.value_types import File, Folder, WholeNumber
 from cifar_edge.cli.verbosity import error_text, note, quiet, writing_stdout
 from cifar_edge.errors import ImageError
 from cifar_edge.messages import display_name
@@ -43,11 +44,11 @@ def _threshold(context: click.Context, parameter: click.Parameter, value: str | 
     "--from-file",
     "listed",
     metavar="LIST",
-    type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
+    type=File(exists=True),
     help="Read names from LIST too, one a line; - is stdin.",
 )
 @click.option("--null", "-0", is_flag=True, help="Names in LIST end with a null byte (find -print0).")
-@click.option("--top", default=1, show_default=True, metavar="K", type=click.IntRange(min=1), help="Show K classes.")
+@click.option("--top", default=1, show_default=True, metavar="K", type=WholeNumber(min=1), help="Show K classes.")
 @click.option(
     "--threshold",
     metavar="P|none",
@@ -67,12 +68,12 @@ def _threshold(context: click.Context, parameter: click.Parameter, value: str | 
     "--resume",
     "out",
     metavar="OUT",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=File(),
     help="Append to OUT, as CSV if it is *.csv, else as JSON Lines; skip the inputs that it has.",
 )
 @click.option("--strict", is_flag=True, help="Stop at the first input that cannot be read.")
 @click.option(
-    "--workers", metavar="N", type=click.IntRange(min=1), help="Threads that read images, at most.  [default: cores]"
+    "--workers", metavar="N", type=WholeNumber(min=1), help="Threads that read images, at most.  [default: cores]"
 )
 @click.option(
     "--engine",
@@ -85,7 +86,7 @@ def _threshold(context: click.Context, parameter: click.Parameter, value: str | 
 @click.option(
     "--parquet",
     metavar="DIR",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Folder(),
     help="With --engine ray: write Parquet files into the new folder DIR.",
 )
 @click.pass_context

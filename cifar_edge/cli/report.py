@@ -8,6 +8,7 @@ import click
 
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.loading import image_folder_options, load_unseen
+from cifar_edge.cli.value_types import File
 from cifar_edge.cli.verbosity import note, say
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ NAME = "report.html"
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
 @click.option(
     "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=File(),
     metavar="FILE.html",
     help="File to write.  [default: report.html in the folder of the run; for several runs, or a released model, here]",
 )

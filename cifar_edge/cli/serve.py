@@ -10,6 +10,7 @@ import click
 
 from cifar_edge.cli.completion import complete_model
 from cifar_edge.cli.dependencies import needs
+from cifar_edge.cli.value_types import WholeNumber
 from cifar_edge.cli.verbosity import note, quiet, tell
 from cifar_edge.errors import CifarEdgeError
 from cifar_edge.messages import reason
@@ -50,7 +51,7 @@ def _names(context: click.Context, parameter: click.Parameter, given: tuple[str,
 @click.argument("models", metavar="[MODEL]...", nargs=-1, shell_complete=complete_model)
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on.")
 @click.option(
-    "--port", metavar="N", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port."
+    "--port", metavar="N", default=8000, show_default=True, type=WholeNumber(0, 65535), help="0 takes a free port."
 )
 @click.option(
     "--token",
@@ -76,7 +77,7 @@ def _names(context: click.Context, parameter: click.Parameter, given: tuple[str,
     callback=_origins,
     help="Allow requests from pages of ORIGIN. Repeatable.",
 )
-@click.option("--workers", metavar="N", type=click.IntRange(1, 256), help="Threads that classify.  [default: cores]")
+@click.option("--workers", metavar="N", type=WholeNumber(1, 256), help="Threads that classify.  [default: cores]")
 def command(
     models: tuple[str, ...],
     host: str,

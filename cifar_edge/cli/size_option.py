@@ -9,19 +9,20 @@ _HELP = "Height and width of the images, a multiple of 16 from 32 to 128.  [defa
 """Written out, since `cifar_edge.spec` would make ``--help`` slower."""
 
 
-def checked_size(context: click.Context, parameter: click.Parameter, value: int | None) -> int | None:
-    """The callback of an option that takes such a size.
+class ImageSize(click.types.IntParamType):
+    """A size that images may have, see `cifar_edge.spec.IMAGE_SIZES`."""
 
-    Raises:
-        BadParameter: it is none.
-    """
-    from cifar_edge.spec import IMAGE_SIZES
+    name = "size"
 
-    if value is not None and value not in IMAGE_SIZES:
-        raise click.BadParameter(f"{value} is not a multiple of 16 from {IMAGE_SIZES[0]} to {IMAGE_SIZES[-1]}.")
-    return value
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from cifar_edge.spec import IMAGE_SIZES
+
+        size = {str(each): each for each in IMAGE_SIZES}.get(str(value))
+        if size is None:
+            self.fail(f"{str(value)!r} is not a multiple of 16 from {IMAGE_SIZES[0]} to {IMAGE_SIZES[-1]}.", param, ctx)
+        return size
 
 
 def size_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the option; None where it is not given."""
-    return click.option("--size", type=int, metavar="S", callback=checked_size, help=_HELP)(command)
+    return click.option("--size", type=ImageSize(), metavar="S", help=_HELP)(command)

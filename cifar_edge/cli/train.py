@@ -22,6 +22,7 @@ from cifar_edge.cli.recipe_option import set_option
 from cifar_edge.cli.report import NAME as REPORT_PAGE
 from cifar_edge.cli.report import write_own_report
 from cifar_edge.cli.size_option import size_option
+from cifar_edge.cli.value_types import File, WholeNumber
 from cifar_edge.cli.verbosity import note, quiet, say
 from cifar_edge.messages import one_line, shell_word
 
@@ -40,18 +41,18 @@ if TYPE_CHECKING:
 @click.command("train")
 @click.option("--model", metavar="NAME", shell_complete=complete_network, help="Network to train.  [default: gn-cnn]")
 @click.option(
-    "--epochs", metavar="N", type=click.IntRange(min=1), help="Passes over the training images, before any folding."
+    "--epochs", metavar="N", type=WholeNumber(min=1), help="Passes over the training images, before any folding."
 )
 @click.option(
     "--fold-epochs",
     metavar="N",
-    type=click.IntRange(min=0),
+    type=WholeNumber(min=0),
     help="Epochs of fine-tuning with the norms folded away; 0 for none.",
 )
 @click.option(
     "--seed",
     metavar="N",
-    type=click.IntRange(min=0),
+    type=WholeNumber(min=0),
     help="Seed of the initial weights, the order of images, and augmentation.",
 )
 @size_option
@@ -80,13 +81,13 @@ if TYPE_CHECKING:
 @click.option(
     "--cross-validate",
     "folds",
-    type=click.IntRange(min=2),
+    type=WholeNumber(min=2),
     metavar="K",
     help="First measure the accuracy on the training images: train K times, each time without one K-th of them.",
 )
 @click.option(
     "--preview",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=File(),
     metavar="FILE.png",
     callback=checked_png,
     help="Only write a PNG of 24 training images, as the network sees them and augmented.",

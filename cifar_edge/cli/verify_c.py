@@ -1,19 +1,17 @@
 """`cifar-edge verify-c`: compare what a board printed with the model."""
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import click
 
 from cifar_edge.cli.completion import complete_model
+from cifar_edge.cli.value_types import File
 from cifar_edge.cli.verbosity import note, say
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @click.command("verify-c")
-@click.argument("log", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.argument("log", type=File(exists=True))
 @click.option(
     "--model",
     metavar="MODEL",
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     help="A released name, a run, a folder or an int8 .onnx file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(log: str, model: str | None, as_json: bool) -> None:
+def command(log: Path, model: str | None, as_json: bool) -> None:
     """Compare what a board printed with the model.
 
     LOG is what selftest.c, in the folder that export --target c writes, has printed on the board; - is stdin. Other
@@ -41,7 +39,7 @@ def command(log: str, model: str | None, as_json: bool) -> None:
     from cifar_edge.model_file.reading import read_graph
     from cifar_edge.runs.resolve import Resolved, resolve_model
 
-    found, name = resolve_model(model), "stdin" if log == "-" else display_name(log)
+    found, name = resolve_model(model), "stdin" if str(log) == "-" else display_name(str(log))
     path = _int8(found.path)
     shown = Resolved(path, found.reason)
     note(f"model: {shown}")
@@ -71,14 +69,14 @@ def command(log: str, model: str | None, as_json: bool) -> None:
         say(f"{board.cycles:,} cycles an image, with the checksums of the test")
 
 
-def _text(log: str) -> str:
-    with click.open_file(log, "rb") as file:
+def _text(log: Path) -> str:
+    with click.open_file(str(log), "rb") as file:
         content: bytes = file.read()
     # PowerShell redirects into UTF-16.
     return content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8", "replace")
 
 
-def _int8(path: "Path") -> "Path":
+def _int8(path: Path) -> Path:
     """``path``, or the int8 file beside it if it is fp32."""
     from cifar_edge.runs.resolve import precisions_beside
 

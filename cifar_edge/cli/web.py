@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cifar_edge.cli.completion import complete_model
+from cifar_edge.cli.value_types import Folder
 from cifar_edge.cli.verbosity import note, say
 
 if TYPE_CHECKING:
@@ -20,9 +21,7 @@ _BESIDE = ("gn-cnn-max", "gn-cnn-nano")
 
 @click.command("web")
 @click.argument("models", metavar="[MODEL]...", nargs=-1, shell_complete=complete_model)
-@click.option(
-    "--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Folder to write the page to."
-)
+@click.option("--out", required=True, metavar="DIR", type=Folder(), help="Folder to write the page to.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: the files and their bytes.")
 def command(models: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Write a web page that classifies images in the browser.

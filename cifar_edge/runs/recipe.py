@@ -339,7 +339,10 @@ KEYS: Mapping[str, type] = {name: type(value) for name, value in Recipe().settin
 
 def _typed(name: str, value: Any) -> Any:
     if name not in KEYS:
-        raise RecipeError(f"recipes have no key {name!r}{did_you_mean(name, KEYS)}; the keys are {', '.join(KEYS)}")
+        raise RecipeError(
+            f"recipes have no key {name!r}{did_you_mean(name, KEYS)}; the recipe.toml of any run has all keys, and "
+            "docs/api.md says what they mean"
+        )
     kind = KEYS[name]
     if isinstance(value, int) and value.bit_length() > 63:
         raise RecipeError(f"{name} is a whole number of more than 64 bits")

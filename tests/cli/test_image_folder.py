@@ -147,7 +147,7 @@ def test_a_dataset_that_has_moved_or_changed(pets: Path, run_of_pets: Path) -> N
     ("arguments", "exit_code", "message"),
     [
         (["train", "--data", "my pets"], 1, "has no test images of its own: give --holdout 0.2"),
-        (["train", "--data", "my pets", "--holdout", "1"], 2, "is not in the range 0<x<1"),
+        (["train", "--data", "my pets", "--holdout", "1"], 2, "is not a share between 0 and 1, such as 0.2"),
         (["train", "--data", "sample", "--holdout", "0.2"], 1, "CIFAR-10 has test images"),
         (["export", "--holdout", "0.2"], 1, "--holdout 0.2, but the training kept 0.3; leave it out"),
         (["export", "--data", "sample"], 1, f"has the classes {', '.join(LABELS)}, but the dataset cifar10-sample has"),

@@ -102,7 +102,7 @@ def test_a_saved_recipe_gives_the_same_weights(cifar_edge: RunCommand, trained: 
             "fold.epochs = 5, but the norms of s8-group follow ReLU and cannot be folded",
         ),
         (["train", "--recipe", "missing.toml"], 2, "cannot read the recipe missing.toml: No such file or directory"),
-        (["train", "--epochs", "0"], 2, "not in the range"),
+        (["train", "--epochs", "0"], 2, "'0' is not a whole number of 1 or more"),
         (["train", "--init", "none", "--set", "init=gn-cnn"], 2, "say the same"),
         (["train", "--preview", "a.png", "--cross-validate", "2"], 2, "leave out --cross-validate"),
         (["train", "--name", "../x"], 2, "not a folder's name"),

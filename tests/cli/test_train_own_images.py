@@ -145,7 +145,7 @@ def test_without_a_beginning_it_trains_as_ever(photographs: Path, tmp_path: Path
         (("--init", "s8-layer"), 1, "s8-layer has no folded network to begin with"),
         (("--cross-validate", "9"), 1, "9 folds, but frog has only 8 training images"),
         (("--set", "holdout=28"), 1, "holdout = 28 leaves no training image of frog; hold fewer out"),
-        (("--cross-validate", "1"), 2, "not in the range"),
+        (("--cross-validate", "1"), 2, "'1' is not a whole number of 2 or more"),
     ],
 )
 def test_errors_are_one_line(photographs: Path, arguments: tuple[str, ...], code: int, message: str) -> None:

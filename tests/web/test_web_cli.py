@@ -167,7 +167,7 @@ def test_nothing_else_is_replaced(page: Path, tmp_path: Path, name: str, content
     assert result.stderr == f"Error: {other} is not empty and is not a page of cifar-edge; give another folder\n"
     assert {path.name: path.read_text() for path in other.iterdir()} == {name: content}
     file.touch()
-    assert web("--out", file).stderr == f"Error: {file} is a file; give a folder\n"
+    assert web("--out", file).stderr.endswith(f"Error: Invalid value for '--out': {file} is a file; give a folder.\n")
     assert web("--out", file / "site").stderr.endswith(f"{file} is not a folder\n")
 
 
