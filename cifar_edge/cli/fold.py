@@ -10,7 +10,8 @@ from cifar_edge.cli.interruption import interruptible
 from cifar_edge.cli.loading import image_folder_options, load_again
 from cifar_edge.cli.recipe_option import set_option
 from cifar_edge.cli.report import write_own_report
-from cifar_edge.cli.train import reporting, summary_json, summary_text
+from cifar_edge.cli.train_progress import reporting
+from cifar_edge.cli.train_summary import summary_json, summary_text
 from cifar_edge.cli.value_types import WholeNumber
 from cifar_edge.cli.verbosity import say
 from cifar_edge.errors import ModelError

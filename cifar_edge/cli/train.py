@@ -1,11 +1,7 @@
 """`cifar-edge train`: train a network in a new run, or resume one."""
 
-import io
 import json
 import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
@@ -15,27 +11,20 @@ import click
 
 from cifar_edge.cli.completion import complete_init, complete_network, complete_own_run
 from cifar_edge.cli.dependencies import needs
-from cifar_edge.cli.interruption import interruptible
 from cifar_edge.cli.loading import image_folder_options, load, load_again
 from cifar_edge.cli.png_option import checked_png
 from cifar_edge.cli.recipe_option import set_option
-from cifar_edge.cli.report import NAME as REPORT_PAGE
 from cifar_edge.cli.report import write_own_report
 from cifar_edge.cli.size_option import size_option
+from cifar_edge.cli.train_run import begin, cross_validated, go_on, write_preview
+from cifar_edge.cli.train_summary import summary_json, summary_text
 from cifar_edge.cli.value_types import File, WholeNumber
-from cifar_edge.cli.verbosity import note, quiet, say
-from cifar_edge.messages import one_line, shell_word
+from cifar_edge.cli.verbosity import note, say
 
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
-    from cifar_edge.measure.metrics import Estimate
     from cifar_edge.runs.dataset import DatasetReference
-    from cifar_edge.runs.epochs import EpochRecord
-    from cifar_edge.runs.progress import CrossValidated
     from cifar_edge.runs.recipe import Recipe
-    from cifar_edge.runs.summary import RunSummary
-    from cifar_edge.training.callbacks import Callbacks
-    from cifar_edge.training.state import RunState
 
 
 @click.command("train")
@@ -198,210 +187,11 @@ def command(
                 for line in advice(recipe, options, len(dataset.labels)):
                     note(line)
             if preview is not None:
-                _write_preview(recipe, dataset, preview)
+                write_preview(recipe, dataset, preview)
                 if as_json:
                     say(json.dumps({"preview": str(preview), "size": recipe.size}, indent=2))
                 return
-            measured = None if folds is None else _cross_validated(recipe, dataset, folds, device)
+            measured = None if folds is None else cross_validated(recipe, dataset, folds, device)
             summary = begin(recipe, dataset, folder, device, tensorboard, folder_to_write, measured)
             report = write_own_report(folder, dataset)
         say(summary_json(summary, folder, report) if as_json else summary_text(summary, folder, report))
-
-
-def _write_preview(recipe: "Recipe", dataset: "Dataset", file: Path) -> None:
-    from cifar_edge.files import write_bytes
-    from cifar_edge.training.preview import preview
-
-    content = io.BytesIO()
-    preview(recipe, dataset).save(content, "PNG")
-    write_bytes(file, content.getvalue())
-    note(f"{file}: training images as the network sees them, each with an augmented version below it")
-
-
-def _cross_validated(recipe: "Recipe", dataset: "Dataset", folds: int, device: str) -> "CrossValidated":
-    from cifar_edge.runs.progress import CrossValidated
-    from cifar_edge.training.cross_validation import cross_validate
-
-    def report(fold: int, right: "Estimate") -> None:
-        note(f"fold {fold}/{folds}  {right.value:.2%} of {right.images:,} images")
-
-    note(f"cross-validation: {folds} trainings, each without one {folds}th of the {len(dataset.train_labels):,} images")
-    with interruptible("the cross-validation is lost; begin it again") as stop:
-        measured = cross_validate(recipe, dataset, folds, device=device, stop=stop, report=report)
-    return CrossValidated(measured.value, measured.images)
-
-
-def begin(
-    recipe: "Recipe",
-    dataset: "Dataset",
-    folder: Path,
-    device: str,
-    tensorboard: bool,
-    folder_to_write: Callable[[Path], Path],
-    cross_validated: "CrossValidated | None" = None,
-) -> "RunSummary":
-    """Train in a new run and return its summary; `joined` yields ``folder_to_write``."""
-    with needs("train"):
-        from cifar_edge.training.run import train
-
-    note(f"training {recipe.model} on {dataset.name}, {len(dataset.train_labels)} images, in {folder}")
-    written = folder_to_write(folder)
-    with (
-        interruptible(_resume_hint(folder)) as stop,
-        reporting(_accuracy_name(recipe), recipe.epochs, recipe.fold.epochs, stop) as callbacks,
-        _logged(callbacks, written, recipe, tensorboard) as callbacks,
-    ):
-        return train(recipe, dataset, written, device=device, callbacks=callbacks, cross_validated=cross_validated)
-
-
-def go_on(
-    name: str,
-    device: str,
-    load: "Callable[[DatasetReference, Recipe], Dataset]",
-    folder_to_write: Callable[[Path], Path],
-) -> "tuple[Path, RunSummary, Path | None]":
-    """Resume a run, or note that it is finished; returns its folder, its summary and its report, if it has one."""
-    with needs("train"):
-        from cifar_edge.training.run import resume
-        from cifar_edge.training.state import load_state
-    from cifar_edge.runs.resolve import find_run
-    from cifar_edge.runs.run import STATE
-
-    run = find_run(name)
-    folder = run.path
-    if run.is_finished and not (folder / STATE).exists():
-        summary = run.whole_summary()
-        note(f"{folder} is finished: there is nothing to go on with")
-        page = folder / REPORT_PAGE
-        return folder, summary, page if page.exists() else None
-    state = load_state(folder)
-    recipe = state.recipe
-    dataset = load(state.data, recipe)
-    note(f"going on with {recipe.model} on {dataset.name} in {folder}; {_done(state)}")
-    has_log = any(folder.glob("events.out.tfevents.*"))
-    written = folder_to_write(folder)
-    with (
-        interruptible(_resume_hint(folder)) as stop,
-        reporting(_accuracy_name(recipe), recipe.epochs, recipe.fold.epochs, stop) as callbacks,
-        _logged(callbacks, written, recipe, has_log) as callbacks,
-    ):
-        summary = resume(written, dataset, device=device, callbacks=callbacks)
-    return folder, summary, write_own_report(folder, dataset)
-
-
-def _done(state: "RunState") -> str:
-    """Where an unfinished run stands: its phase, and how many epochs of it are done."""
-    epochs = state.recipe.fold.epochs if state.phase == "fold" else state.recipe.epochs
-    done = sum(record.phase == state.phase for record in state.records)
-    return f"in phase {state.phase}, {done} of {epochs} epochs are done"
-
-
-@contextmanager
-def _logged(callbacks: "Callbacks", folder: Path, recipe: "Recipe", wanted: bool) -> "Iterator[Callbacks]":
-    if not wanted:
-        yield callbacks
-        return
-    with needs("tensorboard"):
-        from cifar_edge.training.tensorboard import logged
-    with logged(callbacks, folder, recipe.epochs, _accuracy_name(recipe)) as callbacks:
-        yield callbacks
-
-
-def _resume_hint(folder: Path) -> str:
-    return f"go on with: cifar-edge train --resume {shell_word(str(folder))}"
-
-
-def summary_json(summary: "RunSummary", folder: Path, report: Path | None) -> str:
-    """The summary of a run as JSON, with its folder and the path of its report."""
-    return json.dumps({**summary.to_record(), "folder": str(folder), "report": report and str(report)}, indent=2)
-
-
-def summary_text(summary: "RunSummary", folder: Path, report: Path | None) -> str:
-    """The summary of a run as text, with the path of its report if there is one."""
-    from cifar_edge.measure.metrics import accuracy as accuracy_of
-
-    lines = []
-    if summary.cross_validated_accuracy is not None and summary.cross_validated_images:
-        count = summary.cross_validated_images
-        estimate = accuracy_of(round(summary.cross_validated_accuracy * count), count)
-        lines.append(
-            f"{'cross-validation':<22}{estimate.value:.2%} of {count:,} images "
-            f"(95 % interval {estimate.low:.2%} to {estimate.high:.2%})"
-        )
-    for title, accuracy, images, folded in (
-        ("training", summary.train_accuracy, summary.train_images, None),
-        ("validation", summary.holdout_accuracy, summary.holdout_images, summary.folded_holdout_accuracy),
-        ("test", summary.test_accuracy, summary.test_images, summary.folded_test_accuracy),
-    ):
-        if accuracy is not None and images is not None:
-            lines.append(f"{f'{title} accuracy':<22}{accuracy:.2%} of {images:,} images")
-        if folded is not None:
-            lines.append(f"{'  with norms folded':<22}{folded:.2%}")
-    lines.append(f"{'parameters':<22}{summary.parameters:,}")
-    lines.append(f"{'time':<22}{summary.seconds:.0f} s on {summary.device}")
-    lines.append(f"{'run':<22}{folder}")
-    if report is not None:
-        lines.append(f"{'report':<22}{report}")
-    return "\n".join(lines)
-
-
-@contextmanager
-def reporting(accuracy_name: str, epochs: int, fold_epochs: int, stop: Callable[[], bool]) -> "Iterator[Callbacks]":
-    """Callbacks that report progress on stderr: with a bar on a terminal, else with a line an epoch.
-
-    Args:
-        accuracy_name: "validation" if there are validation images, else "test".
-        epochs: of training; 0 if only the folding is done.
-        fold_epochs: of fine-tuning.
-        stop: called after each step; True ends the training.
-    """
-    from cifar_edge.training.callbacks import Callbacks
-
-    if quiet() or not sys.stderr.isatty():
-        yield Callbacks(
-            epoch=lambda record, epochs: note(_epoch_line(record, epochs, accuracy_name)), note=note, stop=stop
-        )
-        return
-    with needs("train"):
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        TextColumn("{task.fields[figures]}"),
-        TimeRemainingColumn(compact=True),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("starting", total=None, figures="")
-
-        def step(
-            phase: str, epoch: int, phase_epochs: int, index: int, steps: int, loss: float, accuracy: float
-        ) -> None:
-            done = ((epoch - 1) if phase == "train" else epochs + epoch - 1) * steps + index
-            total = (epochs + fold_epochs) * steps
-            progress.update(
-                task,
-                completed=done,
-                total=total,
-                description=f"{phase} {epoch}/{phase_epochs}",
-                figures=f"loss {loss:.3f}  accuracy {accuracy:.1%}",
-            )
-
-        def note_above(line: str) -> None:
-            progress.console.print(one_line(line), highlight=False, markup=False)
-
-        yield Callbacks(
-            step, lambda record, epochs: note_above(_epoch_line(record, epochs, accuracy_name)), note_above, stop
-        )
-
-
-def _accuracy_name(recipe: "Recipe") -> str:
-    """Which images `EpochRecord.accuracy` is measured on."""
-    return "validation" if recipe.holdout else "test"
-
-
-def _epoch_line(record: "EpochRecord", epochs: int, accuracy_name: str) -> str:
-    return (
-        f"{record.phase:<5} {record.epoch:>{len(str(epochs))}}/{epochs}  loss {record.loss:.3f}  "
-        f"training {record.train_accuracy:.2%}  {accuracy_name} {record.accuracy:.2%}  {record.seconds:.0f} s"
-    )

@@ -9,8 +9,8 @@ from cli_helpers import COMMANDS
 from click.testing import CliRunner, Result
 from conftest import CHECKOUT
 
-from cifar_edge.cli import train
 from cifar_edge.cli.main import Commands, main
+from cifar_edge.cli.train_progress import reporting
 from cifar_edge.cli.verbosity import with_options
 from cifar_edge.errors import ModelError
 from cifar_edge.runs.epochs import EpochRecord
@@ -67,7 +67,7 @@ def test_quiet_shows_no_epochs(capsys: pytest.CaptureFixture[str]) -> None:
 
         @click.command()
         def follow() -> None:
-            with train.reporting("test", 1, 0, lambda: False) as watcher:
+            with reporting("test", 1, 0, lambda: False) as watcher:
                 watcher.epoch(RECORD, 1)
 
         said = CliRunner().invoke(with_options(follow), arguments)

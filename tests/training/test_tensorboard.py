@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cifar_edge.cli.main import main
-from cifar_edge.cli.train import begin
+from cifar_edge.cli.train_run import begin
 from cifar_edge.data import Dataset
 from cifar_edge.models import default_recipe
 from cifar_edge.runs.epochs import EpochRecord

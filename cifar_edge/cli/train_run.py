@@ -1,0 +1,134 @@
+"""Begins a training, goes on with one, cross-validates, and draws what it would see: all with progress on stderr."""
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cifar_edge.cli.dependencies import needs
+from cifar_edge.cli.interruption import interruptible
+from cifar_edge.cli.report import NAME as REPORT_PAGE
+from cifar_edge.cli.report import write_own_report
+from cifar_edge.cli.train_progress import accuracy_name, reporting
+from cifar_edge.cli.verbosity import note
+from cifar_edge.messages import shell_word
+
+if TYPE_CHECKING:
+    from cifar_edge.data import Dataset
+    from cifar_edge.measure.metrics import Estimate
+    from cifar_edge.runs.dataset import DatasetReference
+    from cifar_edge.runs.progress import CrossValidated
+    from cifar_edge.runs.recipe import Recipe
+    from cifar_edge.runs.summary import RunSummary
+    from cifar_edge.training.callbacks import Callbacks
+    from cifar_edge.training.state import RunState
+
+
+def write_preview(recipe: "Recipe", dataset: "Dataset", file: Path) -> None:
+    """Write training images as the network sees them to a PNG file."""
+    from cifar_edge.files import write_bytes
+    from cifar_edge.training.preview import preview
+
+    content = io.BytesIO()
+    preview(recipe, dataset).save(content, "PNG")
+    write_bytes(file, content.getvalue())
+    note(f"{file}: training images as the network sees them, each with an augmented version below it")
+
+
+def cross_validated(recipe: "Recipe", dataset: "Dataset", folds: int, device: str) -> "CrossValidated":
+    """The accuracy on the training images, of ``folds`` trainings that did not see them.
+
+    Raises:
+        Interrupted: it was told to stop.
+    """
+    from cifar_edge.runs.progress import CrossValidated
+    from cifar_edge.training.cross_validation import cross_validate
+
+    def report(fold: int, right: "Estimate") -> None:
+        note(f"fold {fold}/{folds}  {right.value:.2%} of {right.images:,} images")
+
+    note(f"cross-validation: {folds} trainings, each without one {folds}th of the {len(dataset.train_labels):,} images")
+    with interruptible("the cross-validation is lost; begin it again") as stop:
+        measured = cross_validate(recipe, dataset, folds, device=device, stop=stop, report=report)
+    return CrossValidated(measured.value, measured.images)
+
+
+def begin(
+    recipe: "Recipe",
+    dataset: "Dataset",
+    folder: Path,
+    device: str,
+    tensorboard: bool,
+    folder_to_write: Callable[[Path], Path],
+    cross_validated: "CrossValidated | None" = None,
+) -> "RunSummary":
+    """Train in a new run and return its summary; `joined` yields ``folder_to_write``."""
+    with needs("train"):
+        from cifar_edge.training.run import train
+
+    note(f"training {recipe.model} on {dataset.name}, {len(dataset.train_labels)} images, in {folder}")
+    written = folder_to_write(folder)
+    with (
+        interruptible(_resume_hint(folder)) as stop,
+        reporting(accuracy_name(recipe), recipe.epochs, recipe.fold.epochs, stop) as callbacks,
+        _logged(callbacks, written, recipe, tensorboard) as callbacks,
+    ):
+        return train(recipe, dataset, written, device=device, callbacks=callbacks, cross_validated=cross_validated)
+
+
+def go_on(
+    name: str,
+    device: str,
+    load: "Callable[[DatasetReference, Recipe], Dataset]",
+    folder_to_write: Callable[[Path], Path],
+) -> "tuple[Path, RunSummary, Path | None]":
+    """Resume a run, or note that it is finished; returns its folder, its summary and its report, if it has one."""
+    with needs("train"):
+        from cifar_edge.training.run import resume
+        from cifar_edge.training.state import load_state
+    from cifar_edge.runs.resolve import find_run
+    from cifar_edge.runs.run import STATE
+
+    run = find_run(name)
+    folder = run.path
+    if run.is_finished and not (folder / STATE).exists():
+        summary = run.whole_summary()
+        note(f"{folder} is finished: there is nothing to go on with")
+        page = folder / REPORT_PAGE
+        return folder, summary, page if page.exists() else None
+    state = load_state(folder)
+    recipe = state.recipe
+    dataset = load(state.data, recipe)
+    note(f"going on with {recipe.model} on {dataset.name} in {folder}; {_done(state)}")
+    has_log = any(folder.glob("events.out.tfevents.*"))
+    written = folder_to_write(folder)
+    with (
+        interruptible(_resume_hint(folder)) as stop,
+        reporting(accuracy_name(recipe), recipe.epochs, recipe.fold.epochs, stop) as callbacks,
+        _logged(callbacks, written, recipe, has_log) as callbacks,
+    ):
+        summary = resume(written, dataset, device=device, callbacks=callbacks)
+    return folder, summary, write_own_report(folder, dataset)
+
+
+def _done(state: "RunState") -> str:
+    """Where an unfinished run stands: its phase, and how many epochs of it are done."""
+    epochs = state.recipe.fold.epochs if state.phase == "fold" else state.recipe.epochs
+    done = sum(record.phase == state.phase for record in state.records)
+    return f"in phase {state.phase}, {done} of {epochs} epochs are done"
+
+
+@contextmanager
+def _logged(callbacks: "Callbacks", folder: Path, recipe: "Recipe", wanted: bool) -> "Iterator[Callbacks]":
+    if not wanted:
+        yield callbacks
+        return
+    with needs("tensorboard"):
+        from cifar_edge.training.tensorboard import logged
+    with logged(callbacks, folder, recipe.epochs, accuracy_name(recipe)) as callbacks:
+        yield callbacks
+
+
+def _resume_hint(folder: Path) -> str:
+    return f"go on with: cifar-edge train --resume {shell_word(str(folder))}"
