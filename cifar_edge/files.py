@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from cifar_edge.errors import CifarEdgeError, ModelError
+from cifar_edge.messages import display_name
 
 _PACKAGE = Path(__file__).resolve().parent
 _ZOO_IN_WHEEL = _PACKAGE / "_zoo"
@@ -53,7 +54,7 @@ def replacing(path: Path, *, durable: bool = False, called: Path | None = None) 
         if durable:
             sync_folder(path.parent)
     except OSError as error:
-        raise CifarEdgeError(f"cannot write {called or path}: {error.strerror or error}") from error
+        raise CifarEdgeError(f"cannot write {display_name(called or path)}: {error.strerror or error}") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -131,9 +132,9 @@ def check_writable(path: Path) -> None:
     """
     there = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
     if not there.is_dir():
-        raise CifarEdgeError(f"cannot write {path}: {there} is not a folder")
+        raise CifarEdgeError(f"cannot write {display_name(path)}: {display_name(there)} is not a folder")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise CifarEdgeError(f"cannot write {path}: {os.strerror(errno.EACCES)}")
+        raise CifarEdgeError(f"cannot write {display_name(path)}: {os.strerror(errno.EACCES)}")
 
 
 def make_folder(folder: Path) -> list[Path]:
@@ -150,7 +151,7 @@ def make_folder(folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:  # their own texts do not say which of the parents it is
         file = next(path for path in missing if os.path.lexists(path))
-        raise NotADirectoryError(error.errno, f"{file} is not a folder") from error
+        raise NotADirectoryError(error.errno, f"{display_name(file)} is not a folder") from error
     for path in missing:
         sync_folder(path.parent)
     return missing

@@ -5,6 +5,7 @@ Only characters that break a line, move the cursor or change the direction of wr
 text. Joiners stay, since Persian words and emoji of families need them.
 """
 
+import os
 import re
 import shlex
 from collections.abc import Iterable, Sequence
@@ -13,8 +14,9 @@ _LONGEST_REASON = 200
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def display_name(name: str) -> str:
+def display_name(name: str | os.PathLike[str]) -> str:
     """``name`` on one line: unchanged if it is safe for a terminal, else escaped and in quotes."""
+    name = os.fspath(name)
     if not _UNSAFE.search(name):
         return name
     return "'" + _escaped(name.replace("\\", "\\\\").replace("'", "\\'")) + "'"

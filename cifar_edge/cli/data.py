@@ -12,6 +12,7 @@ from cifar_edge.cli.loading import image_folder_options, load
 from cifar_edge.cli.narrow import text_columns
 from cifar_edge.cli.verbosity import note, say
 from cifar_edge.columns import table
+from cifar_edge.messages import display_name, listed
 from cifar_edge.spec import IMAGE_SIZE
 
 if TYPE_CHECKING:
@@ -108,7 +109,6 @@ def _checked(dataset: "Dataset") -> "Check | None":
 
 def _check_lines(check: "Check") -> list[str]:
     """What was found, as text: figures, then names, at most `_NAMED` of a kind."""
-    from cifar_edge.messages import display_name
     from cifar_edge.runtime.formats import CONVERT
 
     lines = []
@@ -141,7 +141,6 @@ def _check_lines(check: "Check") -> list[str]:
 
 
 def _line(copies: "Copies", sign: str) -> str:
-    from cifar_edge.messages import display_name
 
     remarks = []
     if len(copies.labels) > 1:
@@ -167,13 +166,13 @@ def _disagreements(found: str, model: "Model", dataset: "Dataset") -> list[dict[
     """The images whose label ``model`` confidently contradicts, test images and training images, surest first."""
     from cifar_edge.errors import DataError
     from cifar_edge.measure.label_errors import disagreements
-    from cifar_edge.messages import listed
     from cifar_edge.runtime.model import run
 
     session, metadata = model
     if dataset.labels != metadata.labels:
         raise DataError(
-            f"{found} has other classes ({listed(metadata.labels)}) than {dataset.name} ({listed(dataset.labels)})"
+            f"{found} has other classes ({listed(metadata.labels)}) than {display_name(dataset.name)} "
+            f"({listed(dataset.labels)})"
         )
     records = []
     sides = (("test", dataset.test_images, dataset.test_labels), ("train", dataset.train_images, dataset.train_labels))
@@ -195,7 +194,6 @@ def _disagreements(found: str, model: "Model", dataset: "Dataset") -> list[dict[
 
 
 def _disagreement_lines(found: list[dict[str, Any]]) -> list[str]:
-    from cifar_edge.messages import display_name
 
     lines = [
         f"labels that the model contradicts: {len(found):,}" if found else "labels that the model contradicts: none"
@@ -234,7 +232,6 @@ def _record(dataset: "Dataset", path: str | None) -> dict[str, Any]:
 
 
 def _table(record: dict[str, Any]) -> list[str]:
-    from cifar_edge.messages import display_name
 
     train, test = record["train"], record["test"]
     names = {name: display_name(name) for name in record["labels"]}
@@ -244,7 +241,7 @@ def _table(record: dict[str, Any]) -> list[str]:
     pixels = "verified (SHA-256)" if record["verified"] else "centre square of each image, as `predict` takes it"
     size = f"{record['size']}x{record['size']}"
     return [
-        f"{record['name']}: {train['images']:,} training and {test['images']:,} test images, {size} RGB",
+        f"{display_name(record['name'])}: {train['images']:,} training and {test['images']:,} test images, {size} RGB",
         f"  path      {display_name(record['path'] or 'inside this package')}",
         f"  source    {record['source']}",
         f"  pixels    {pixels}",

@@ -19,6 +19,7 @@ from cifar_edge.cli.png_option import checked_png
 from cifar_edge.cli.value_types import File, Folder
 from cifar_edge.cli.verbosity import note, say
 from cifar_edge.columns import PAGE, cut, padded, width, wrapped
+from cifar_edge.messages import display_name, listed
 
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
@@ -76,7 +77,6 @@ def command(
     from cifar_edge.errors import DataError
     from cifar_edge.measure.accuracy import evaluate
     from cifar_edge.measure.unknown import KEPT_SHARES, measure_unknown
-    from cifar_edge.messages import listed
     from cifar_edge.runs.resolve import resolve_model
     from cifar_edge.runs.run import Run
     from cifar_edge.runtime.model import load, run
@@ -100,7 +100,8 @@ def command(
         dataset = loading.load(data, offline, holdout, strict, metadata.size)
     if dataset.labels != metadata.labels:
         raise DataError(
-            f"{found} has other classes ({listed(metadata.labels)}) than {dataset.name} ({listed(dataset.labels)})"
+            f"{found} has other classes ({listed(metadata.labels)}) than {display_name(dataset.name)} "
+            f"({listed(dataset.labels)})"
         )
     logits = run(session, dataset.test_images)
     if mistakes is not None:
@@ -120,7 +121,7 @@ def command(
         say(json.dumps(record, indent=2))
         return
     say(f"model     {found}")
-    say(f"data      {dataset.name}, {evaluation.accuracy.images:,} test images")
+    say(f"data      {display_name(dataset.name)}, {evaluation.accuracy.images:,} test images")
     say(text_report(evaluation, text_columns()))
     if unknown is not None:
         say("\n" + unknown_table(unknown, text_columns()))
@@ -136,7 +137,7 @@ def _draw_mistakes(path: Path, dataset: "Dataset", logits: "Logits", title: str,
         trained = load_network(run)
         network = trained.folded or trained.network
     draw_misclassified(path, dataset, logits, title, network)
-    note(f"wrote {path}")
+    note(f"wrote {display_name(path)}")
 
 
 def _record(evaluation: "Evaluation") -> dict[str, Any]:
@@ -181,8 +182,6 @@ def unknown_table(unknown: "Unknown", columns: int = PAGE) -> str:
 
 def _table(evaluation: "Evaluation", matrix: bool) -> list[str]:
     """A line for each class: name, images, recall, and with ``matrix`` its row of the confusion matrix."""
-    from cifar_edge.messages import display_name
-
     names = [display_name(label) for label in evaluation.labels]
     widest = max(len("class"), *map(width, names))
     cell = max(5, len(str(evaluation.confusion.max())) + 1)
@@ -196,8 +195,6 @@ def _table(evaluation: "Evaluation", matrix: bool) -> list[str]:
 
 
 def _confusions(evaluation: "Evaluation") -> list[str]:
-    from cifar_edge.messages import display_name
-
     names = [display_name(label) for label in evaluation.labels]
     mistakes = [
         (count, names[true], names[predicted])

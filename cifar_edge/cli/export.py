@@ -242,7 +242,10 @@ def command(
     target = out or _default_folder(resolved.path, trained.name)
     check_replaceable(target)
     dataset = load_unseen(resolved.path, trained.data, data, offline, holdout, strict, trained.size)
-    note(f"exporting {resolved} to {target}, judged by {len(dataset.test_labels)} test images of {dataset.name}")
+    note(
+        f"exporting {resolved} to {display_name(target)}, judged by {len(dataset.test_labels)} test images of "
+        f"{display_name(dataset.name)}"
+    )
     note_replaced(target, options)
     threshold = None
     if keep != 0 and (dataset.folder is not None or keep is not None or other is not None):
@@ -275,7 +278,7 @@ def _say(report: "Report", folder: Path, as_json: bool, page: Path | None = None
     if as_json and report.own is not None and report.own.warning is not None:
         note(f"warning: {report.own.warning}")
     if page is not None:
-        note(f"wrote {display_name(str(page))}: all of it to look at in a browser")
+        note(f"wrote {display_name(page)}: all of it to look at in a browser")
     deployed = [row.file for row in report.rows if row.file is not None and row.precision == report.deploy]
     for line in next_steps(folder, {**report.targets, "onnx": deployed}):
         note(line)

@@ -16,6 +16,7 @@ from cifar_edge.cli.value_types import WholeNumber
 from cifar_edge.cli.verbosity import say
 from cifar_edge.errors import ModelError
 from cifar_edge.files import is_released
+from cifar_edge.messages import display_name
 
 
 @click.command("fold")
@@ -69,7 +70,7 @@ def command(
     choose_device(device)  # an error before the data is loaded
     folder = resolve_run(run).path
     if is_released(folder):
-        raise ModelError(f"{run} is a released model, which is never written to; give a run")
+        raise ModelError(f"{display_name(run)} is a released model, which is never written to; give a run")
     trained = load_network(folder)
     check_split_rule(trained.data)
     source_size = Run(folder).recipe.source_size if can_fold(trained.network) else None

@@ -156,7 +156,7 @@ def load_unseen(
     from cifar_edge.messages import display_name
 
     dataset = load_again(reference, data, offline, holdout, strict, size)
-    tests, shown = f"test images of {display_name(dataset.name)}", display_name(str(run))
+    tests, shown = f"test images of {display_name(dataset.name)}", display_name(run)
     tested, left_out = without_trained_on(dataset, run)
     if left_out:
         note(f"left out: {left_out:,} of {len(dataset.test_labels):,} {tests}, which {shown} was trained on")

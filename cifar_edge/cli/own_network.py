@@ -142,8 +142,8 @@ def export_own(
     network.eval()
     dataset = load(data, offline, holdout, strict, IMAGE_SIZE if own["size"] is None else own["size"])
     note(
-        f"exporting {file.name} to {folder}: {', '.join(_used(own))}; judged by {len(dataset.test_labels)} test images "
-        f"of {dataset.name}"
+        f"exporting {display_name(file.name)} to {display_name(folder)}: {', '.join(_used(own))}; "
+        f"judged by {len(dataset.test_labels)} test images of {display_name(dataset.name)}"
     )
     note_replaced(folder, targets)
     input_map = {name: own[name] for name in _DEFAULTS if own[name] is not None}
@@ -186,7 +186,11 @@ def _used(own: Mapping[str, Any]) -> list[str]:
         for name, default in _DEFAULTS.items()
     ]
     function = own["network"].rpartition(":")[2]
-    used.append(f"the weights that {function} returned" if own["weights"] is None else f"weights of {own['weights']}")
+    used.append(
+        f"the weights that {function} returned"
+        if own["weights"] is None
+        else f"weights of {display_name(own['weights'])}"
+    )
     return used
 
 
@@ -263,7 +267,7 @@ def load_weights(network: "nn.Module", path: Path) -> None:
     from safetensors.torch import load_file
     from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
-    shown = display_name(str(path))
+    shown = display_name(path)
     if not path.is_file():
         raise ExportError(f"there is no file {shown}")
     try:

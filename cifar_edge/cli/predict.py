@@ -174,12 +174,12 @@ def command(
     if inputs.unread:
         those = _counted(inputs.unread, "photograph")
         note(f"{those} among these, of a format that is not read, such as HEIC: {CONVERT}")
-    if done is not None:
-        note(f"{out}: {_counted(progress.done, 'input')} added to {done.records:,} from before")
+    if out is not None and done is not None:
+        note(f"{display_name(out)}: {_counted(progress.done, 'input')} added to {done.records:,} from before")
         if done.failed:
-            note(f"{out}: {done.failed:,} of these are errors; delete their lines to try them again")
+            note(f"{display_name(out)}: {done.failed:,} of these are errors; delete their lines to try them again")
         if others := sum(done.models.values()) - done.models[identity]:
-            note(f"{out}: {others:,} of these are from another model; see their field 'model'")
+            note(f"{display_name(out)}: {others:,} of these are from another model; see their field 'model'")
     if progress.failed or (done is not None and done.failed):
         ctx.exit(1)
 
@@ -209,7 +209,7 @@ def _on_ray(inputs: Inputs, model: str | None, out: Path, top: int, threshold: f
     load(found.path, name=str(found))  # an error is one line here, but a hundred lines of Ray's
     note(f"model: {found}")
     count, failed = ray_engine.predict(inputs, found.path.read_bytes(), out, top, threshold)
-    note(f"{out}: {_counted(count, 'input')}, {failed:,} failed")
+    note(f"{display_name(out)}: {_counted(count, 'input')}, {failed:,} failed")
     return int(failed > 0)
 
 

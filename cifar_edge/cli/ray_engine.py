@@ -19,6 +19,7 @@ import ray.data
 
 from cifar_edge.cli.prediction_records import record
 from cifar_edge.errors import CifarEdgeError, ImageError
+from cifar_edge.messages import display_name
 from cifar_edge.runtime.classifier import Classifier
 from cifar_edge.runtime.inputs import Input
 from cifar_edge.runtime.quiet import silence_pillow
@@ -65,7 +66,7 @@ def predict(inputs: Iterable[Input], model: bytes, out: Path, top: int, threshol
         CifarEdgeError: ``out`` is not empty, or the cluster fails.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise CifarEdgeError(f"{out} exists and is not an empty folder; give a new one")
+        raise CifarEdgeError(f"{display_name(out)} exists and is not an empty folder; give a new one")
     names = list(_names(inputs))
     if not names:
         return 0, 0

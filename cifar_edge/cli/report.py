@@ -10,6 +10,7 @@ from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.loading import image_folder_options, load_unseen
 from cifar_edge.cli.value_types import File
 from cifar_edge.cli.verbosity import note, say
+from cifar_edge.messages import display_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +55,7 @@ def command(
     Example: cifar-edge report gn-cnn gn-cnn-nano --data sample --out comparison.html
     """
     if out is not None and out.suffix.lower() not in {".html", ".htm"}:
-        raise click.UsageError(f"--out writes a .html file, not {out.name}.")
+        raise click.UsageError(f"--out writes a .html file, not {display_name(out.name)}.")
     with needs("train"):
         from cifar_edge.report import located
         from cifar_edge.training.machine import limit_threads
@@ -82,14 +83,13 @@ def check_own(file: Path) -> None:
     """
     from cifar_edge.errors import CifarEdgeError
     from cifar_edge.files import check_writable
-    from cifar_edge.messages import display_name
 
     check_writable(file)
     if not file.exists():
         return
     with file.open("rb") as opened:
         if b'content="cifar-edge report' not in opened.read(1024):
-            raise CifarEdgeError(f"{display_name(str(file))} is not a report of cifar-edge; give another --out")
+            raise CifarEdgeError(f"{display_name(file)} is not a report of cifar-edge; give another --out")
 
 
 def write_own_report(

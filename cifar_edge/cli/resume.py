@@ -14,6 +14,7 @@ from typing import BinaryIO
 from cifar_edge.cli.prediction_records import MAY_BE_MISSING, Csv, JsonLines, Record, Writer, columns, csv_line, name_of
 from cifar_edge.errors import CifarEdgeError
 from cifar_edge.files import try_lock
+from cifar_edge.messages import display_name
 from cifar_edge.runtime.inputs import Input
 
 _LONGEST_FIELD = (1 << 31) - 1
@@ -71,13 +72,14 @@ def resumed(path: Path, as_csv: bool, top: int) -> Iterator[tuple[Writer, Done]]
     Raises:
         CifarEdgeError: the file cannot be read or written, holds something else, or another process is writing to it.
     """
+    shown = display_name(path)
     try:
         if path.exists() and not path.is_file():
-            raise CifarEdgeError(f"{path} is not a regular file; --resume needs one that it can read again")
+            raise CifarEdgeError(f"{shown} is not a regular file; --resume needs one that it can read again")
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+b") as file:
             if not try_lock(file):
-                raise CifarEdgeError(f"another process is writing to {path}")
+                raise CifarEdgeError(f"another process is writing to {shown}")
             done = Done()
             header = _header(file, top) if as_csv else None
             end = _read(path, file, header, done)
@@ -85,7 +87,7 @@ def resumed(path: Path, as_csv: bool, top: int) -> Iterator[tuple[Writer, Done]]
             file.seek(end)
             yield (JsonLines(file) if header is None else Csv(file, header, with_header=end == 0)), done
     except OSError as error:
-        raise CifarEdgeError(f"cannot write {path}: {error.strerror or error}") from error
+        raise CifarEdgeError(f"cannot write {shown}: {error.strerror or error}") from error
 
 
 def _header(file: BinaryIO, top: int) -> list[str]:
@@ -115,12 +117,16 @@ def _read(path: Path, file: BinaryIO, header: list[str] | None, done: Done) -> i
                 raise ValueError("other columns")
         except (ValueError, AttributeError, RecursionError, csv.Error) as error:
             kind = "JSON Lines" if header is None else f"CSV with the columns {','.join(header)}"
-            raise CifarEdgeError(f"record {number} of {path} is not one that predict writes as {kind}") from error
+            raise CifarEdgeError(
+                f"record {number} of {display_name(path)} is not one that predict writes as {kind}"
+            ) from error
     start = b'{"version":' if header is None else csv_line(header)
     file.seek(end)
     rest = file.read(len(start))
     if end == 0 and not start.startswith(rest):  # neither empty nor an incomplete first record
-        raise CifarEdgeError(f"{path} contains something other than records of predict; it was not changed")
+        raise CifarEdgeError(
+            f"{display_name(path)} contains something other than records of predict; it was not changed"
+        )
     return end
 
 

@@ -31,7 +31,7 @@ def command(as_json: bool) -> None:
     from cifar_edge.runs.run import RUNS, damaged_runs, list_runs
 
     for each in damaged_runs():
-        note(f"warning: {display_name(str(each.path))} is not listed: its summary or state is damaged")
+        note(f"warning: {display_name(each.path)} is not listed: its summary or state is damaged")
     runs = list_runs()
     if as_json:
         say(json.dumps([_record(run) for run in runs], indent=2))

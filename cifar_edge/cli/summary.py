@@ -14,6 +14,7 @@ from cifar_edge.cli.narrow import text_columns
 from cifar_edge.cli.size_option import size_option
 from cifar_edge.cli.verbosity import note, say
 from cifar_edge.columns import wrapped
+from cifar_edge.messages import display_name
 
 if TYPE_CHECKING:
     from cifar_edge.integer import IntegerNetwork
@@ -58,10 +59,12 @@ def command(name: str, size: int | None, as_json: bool) -> None:
         integers = _readable(name) if name and size is None else None
         if integers is None:
             raise
-        note(f"without the extra train the network as trained is not shown; this is the int8 file of {name}")
+        note(
+            f"without the extra train the network as trained is not shown; this is the int8 file of "
+            f"{display_name(name)}"
+        )
         _say_integers(name, integers, as_json)
         return
-    from cifar_edge.messages import display_name
     from cifar_edge.runs.reading import NamedNetwork
     from cifar_edge.runs.resolve import named, resolve_run
     from cifar_edge.runs.run import Run
@@ -82,7 +85,7 @@ def command(name: str, size: int | None, as_json: bool) -> None:
         else:
             summary = summarize(folded_network(network.layers, classes, side), side)
     except ValueError as error:
-        raise ModelError(f"{name} has no folded network ({error})") from error
+        raise ModelError(f"{display_name(name)} has no folded network ({error})") from error
     except ModelError as error:  # no such network is a usage error, as for train --model
         if folder is not None and not is_run:
             raise RecipeError(

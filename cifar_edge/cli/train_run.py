@@ -12,7 +12,7 @@ from cifar_edge.cli.report import NAME as REPORT_PAGE
 from cifar_edge.cli.report import write_own_report
 from cifar_edge.cli.train_progress import accuracy_name, reporting
 from cifar_edge.cli.verbosity import note
-from cifar_edge.messages import shell_word
+from cifar_edge.messages import display_name, shell_word
 
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
@@ -33,7 +33,7 @@ def write_preview(recipe: "Recipe", dataset: "Dataset", file: Path) -> None:
     content = io.BytesIO()
     preview(recipe, dataset).save(content, "PNG")
     write_bytes(file, content.getvalue())
-    note(f"{file}: training images as the network sees them, each with an augmented version below it")
+    note(f"{display_name(file)}: training images as the network sees them, each with an augmented version below it")
 
 
 def cross_validated(recipe: "Recipe", dataset: "Dataset", folds: int, device: str) -> "CrossValidated":
@@ -67,7 +67,10 @@ def begin(
     with needs("train"):
         from cifar_edge.training.run import train
 
-    note(f"training {recipe.model} on {dataset.name}, {len(dataset.train_labels)} images, in {folder}")
+    note(
+        f"training {recipe.model} on {display_name(dataset.name)}, {len(dataset.train_labels)} images, in "
+        f"{display_name(folder)}"
+    )
     written = folder_to_write(folder)
     with (
         interruptible(_resume_hint(folder)) as stop,
@@ -94,13 +97,13 @@ def go_on(
     folder = run.path
     if run.is_finished and not (folder / STATE).exists():
         summary = run.whole_summary()
-        note(f"{folder} is finished: there is nothing to go on with")
+        note(f"{display_name(folder)} is finished: there is nothing to go on with")
         page = folder / REPORT_PAGE
         return folder, summary, page if page.exists() else None
     state = load_state(folder)
     recipe = state.recipe
     dataset = load(state.data, recipe)
-    note(f"going on with {recipe.model} on {dataset.name} in {folder}; {_done(state)}")
+    note(f"going on with {recipe.model} on {display_name(dataset.name)} in {display_name(folder)}; {_done(state)}")
     has_log = any(folder.glob("events.out.tfevents.*"))
     written = folder_to_write(folder)
     with (

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cifar_edge.messages import display_name
+
 if TYPE_CHECKING:
     from cifar_edge.runs.summary import RunSummary
 
@@ -36,7 +38,7 @@ def summary_text(summary: "RunSummary", folder: Path, report: Path | None) -> st
             lines.append(f"{'  with norms folded':<22}{folded:.2%}")
     lines.append(f"{'parameters':<22}{summary.parameters:,}")
     lines.append(f"{'time':<22}{summary.seconds:.0f} s on {summary.device}")
-    lines.append(f"{'run':<22}{folder}")
+    lines.append(f"{'run':<22}{display_name(folder)}")
     if report is not None:
-        lines.append(f"{'report':<22}{report}")
+        lines.append(f"{'report':<22}{display_name(report)}")
     return "\n".join(lines)

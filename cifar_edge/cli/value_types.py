@@ -48,9 +48,9 @@ class Folder(click.Path):
 
         path = Path(value)
         if path_is(Path.is_file, path):
-            self.fail(f"{display_name(str(path))} is a file; give a folder.", param, ctx)
+            self.fail(f"{display_name(path)} is a file; give a folder.", param, ctx)
         if self.exists and not path_is(Path.exists, path):
-            self.fail(f"there is no folder {display_name(str(path))}.", param, ctx)
+            self.fail(f"there is no folder {display_name(path)}.", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -66,7 +66,7 @@ class File(click.Path):
         path = Path(value)
         is_stdin = self.allow_dash and str(path) == "-"
         if path_is(Path.is_dir, path) and not is_stdin:
-            self.fail(f"{display_name(str(path))} is a folder; give a file.", param, ctx)
+            self.fail(f"{display_name(path)} is a folder; give a file.", param, ctx)
         if self.exists and not is_stdin and not path_is(Path.exists, path):
-            self.fail(f"there is no file {display_name(str(path))}.", param, ctx)
+            self.fail(f"there is no file {display_name(path)}.", param, ctx)
         return super().convert(value, param, ctx)

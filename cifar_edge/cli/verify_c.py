@@ -8,6 +8,7 @@ import click
 from cifar_edge.cli.completion import complete_model
 from cifar_edge.cli.value_types import File
 from cifar_edge.cli.verbosity import note, say
+from cifar_edge.messages import display_name
 
 
 @click.command("verify-c")
@@ -35,11 +36,11 @@ def command(log: Path, model: str | None, as_json: bool) -> None:
     from cifar_edge.data import load_dataset
     from cifar_edge.errors import DataError, GateFailed, ModelError
     from cifar_edge.integer import IntegerNetwork
-    from cifar_edge.messages import display_name, listed
+    from cifar_edge.messages import listed
     from cifar_edge.model_file.reading import read_graph
     from cifar_edge.runs.resolve import Resolved, resolve_model
 
-    found, name = resolve_model(model), "stdin" if str(log) == "-" else display_name(str(log))
+    found, name = resolve_model(model), "stdin" if str(log) == "-" else display_name(log)
     path = _int8(found.path)
     shown = Resolved(path, found.reason)
     note(f"model: {shown}")

@@ -10,6 +10,7 @@ from typing import get_args
 
 from cifar_edge.errors import ExportError
 from cifar_edge.files import check_writable, exchange, make_folder, sync_folder, write_bytes
+from cifar_edge.messages import display_name
 from cifar_edge.runs.exports import REPORT, Export
 from cifar_edge.runs.lock import held
 from cifar_edge.runs.run import Run
@@ -33,13 +34,13 @@ def replacing_export(out: Path) -> Iterator[Replace]:
         TrainingError: it lies in a run that another process trains, folds or exports.
     """
     out = out.resolve()
-    work = out.with_name(f".{out.name}.work")
+    work, shown = out.with_name(f".{out.name}.work"), display_name(out)
     made: list[Path] = []
     try:
         check_replaceable(out)
         made = make_folder(work)
         in_a_run = Run(out.parent).is_trained
-        with held(out.parent) if in_a_run else held(work, ExportError(f"{out} is being written by another export")):
+        with held(out.parent) if in_a_run else held(work, ExportError(f"{shown} is being written by another export")):
             work.mkdir(exist_ok=True)  # the process that held the lock before has removed it
             _sweep(out, work)
             try:
@@ -48,7 +49,7 @@ def replacing_export(out: Path) -> Iterator[Replace]:
                 _sweep(out, work)  # what was written before the disk was full, for example
                 raise
     except OSError as error:
-        raise ExportError(f"cannot write to {out}: {error.strerror or error}") from error
+        raise ExportError(f"cannot write to {shown}: {error.strerror or error}") from error
     finally:
         for folder in (work, *made):
             with suppress(OSError):  # a folder that is not empty is needed
@@ -64,12 +65,12 @@ def check_replaceable(out: Path) -> None:
     """
     out = out.resolve()
     if out.exists() and not out.is_dir():
-        raise ExportError(f"cannot write to {out}: it is a file")
+        raise ExportError(f"cannot write to {display_name(out)}: it is a file")
     check_writable(out)
     current = Path.cwd().resolve()
     if current.is_relative_to(out) or os.path.ismount(out):
         what = "is the current folder, or holds it" if current.is_relative_to(out) else "is the root of a file system"
-        raise ExportError(f"{out} {what}, so it cannot be replaced as a whole; give a folder in it")
+        raise ExportError(f"{display_name(out)} {what}, so it cannot be replaced as a whole; give a folder in it")
 
 
 def _replace(out: Path, work: Path, contents: Mapping[str, bytes]) -> None:

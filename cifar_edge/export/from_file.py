@@ -46,7 +46,7 @@ def export_file(
     _, metadata = read_graph(path)
     if metadata.precision != "int8":
         raise ContractError(
-            f"{display_name(str(path))} is in {metadata.precision}, and only an int8 file is written in other formats"
+            f"{display_name(path)} is in {metadata.precision}, and only an int8 file is written in other formats"
             f"{_int8_beside(path, metadata.precision)}"
         )
     stem = stem or stem_of(path.name.removesuffix(".onnx").removesuffix(f".{metadata.precision}"), metadata.model)
@@ -59,14 +59,14 @@ def export_file(
     try:
         _write({name: content for target in written.values() for name, content in target.files.items()}, out)
     except OSError as error:
-        raise ExportError(f"cannot write to {out}: {error.strerror or error}") from error
+        raise ExportError(f"cannot write to {display_name(out)}: {error.strerror or error}") from error
     return written
 
 
 def _int8_beside(path: Path, precision: str) -> str:
     """Advice to take the int8 file of the same export, if there is one."""
     int8 = path.with_name(f"{path.name.removesuffix('.onnx').removesuffix(f'.{precision}')}.int8.onnx")
-    return f"; give {display_name(str(int8))}" if int8.is_file() else "; `cifar-edge export --quantize` writes one"
+    return f"; give {display_name(int8)}" if int8.is_file() else "; `cifar-edge export --quantize` writes one"
 
 
 def _check_free(out: Path, names: Iterable[str]) -> None:
@@ -74,7 +74,7 @@ def _check_free(out: Path, names: Iterable[str]) -> None:
     for name in names:
         check_writable(out / name)
         if (out / name).exists():
-            shown = display_name(str(out / name))
+            shown = display_name(out / name)
             raise ExportError(f"{shown} exists; remove it, or give another folder with --out")
 
 

@@ -30,7 +30,7 @@ from cifar_edge.export.threshold import Calibration, Chosen, choose
 from cifar_edge.folding.fold import can_fold
 from cifar_edge.measure.metrics import CONCLUSIVE_IMAGES, Estimate, accuracy
 from cifar_edge.measure.timing import Timing, machine, time_alternately
-from cifar_edge.messages import listed
+from cifar_edge.messages import display_name, listed
 from cifar_edge.runs.exports import REPORT
 from cifar_edge.runtime.model import load, run
 from cifar_edge.spec import ModelMetadata
@@ -80,8 +80,8 @@ def export_network(
     """
     if dataset.labels != trained.labels:
         raise ExportError(
-            f"{trained.name} has the classes {listed(trained.labels)}, but the dataset {dataset.name} has "
-            f"{listed(dataset.labels)}; give the data it was trained on with --data"
+            f"{trained.name} has the classes {listed(trained.labels)}, but the dataset "
+            f"{display_name(dataset.name)} has {listed(dataset.labels)}; give the data it was trained on with --data"
         )
     targets = targets or {}
     if set(targets) - {ALWAYS} and not (quantize and has_integers(trained)):

@@ -192,7 +192,7 @@ def _start(path: Path, threads: int, engine: str) -> dict[str, Any]:
     except ValueError as error:
         said = done.stderr.strip().splitlines() or ["without a word"]
         raise ModelError(
-            f"a fresh process that loads {display_name(str(path))} ended with {done.returncode}: "
+            f"a fresh process that loads {display_name(path)} ended with {done.returncode}: "
             f"{reason(Exception(said[-1]))}"
         ) from error
     return record

@@ -9,6 +9,7 @@ from typing import Any, Self, get_type_hints
 
 from cifar_edge.errors import ModelError
 from cifar_edge.json_values import count, number, text
+from cifar_edge.messages import display_name
 
 PHASES = ("train", "fold")
 """The phases of a run. Files of earlier versions call a phase a stage."""
@@ -76,4 +77,4 @@ def read_csv(path: Path) -> list[EpochRecord]:
                 for row in ({"phase": line.get("stage"), **line} for line in csv.DictReader(file))
             ]
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise ModelError(f"{path} does not hold the metrics of a training ({error})") from error
+        raise ModelError(f"{display_name(path)} does not hold the metrics of a training ({error})") from error

@@ -76,7 +76,7 @@ class Export:
                 if (name := f"{model}.{precision}.onnx") in files:
                     return files[name]
         found = ", ".join(map(display_name, sorted(files))) or "no .onnx file"
-        raise ModelError(f"{display_name(str(self.path))} holds {found}; give the .onnx file you mean")
+        raise ModelError(f"{display_name(self.path)} holds {found}; give the .onnx file you mean")
 
     def _files(self) -> Iterator[Path]:
         try:

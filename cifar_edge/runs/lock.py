@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cifar_edge.errors import CifarEdgeError, TrainingError
 from cifar_edge.files import make_folder, try_lock
+from cifar_edge.messages import display_name
 
 _LOCK = ".lock"
 _ATTEMPTS, _PAUSE_SECONDS = 10, 0.1
@@ -40,9 +41,11 @@ def held(folder: Path, busy: CifarEdgeError | None = None) -> Iterator[None]:
             file.close()
             time.sleep(_PAUSE_SECONDS)
         else:
-            raise busy or TrainingError(f"{folder} is locked by another process, which trains, folds or exports it")
+            raise busy or TrainingError(
+                f"{display_name(folder)} is locked by another process, which trains, folds or exports it"
+            )
     except OSError as error:
-        raise CifarEdgeError(f"cannot write {folder}: {error.strerror or error}") from error
+        raise CifarEdgeError(f"cannot write {display_name(folder)}: {error.strerror or error}") from error
     with file:
         try:
             yield

@@ -54,7 +54,7 @@ class Resolved:
             name = f"released {self.path.name.removesuffix('.onnx')}"
             reason = self.reason.removeprefix("released").removeprefix("; ")
         else:
-            name, reason = display_name(str(self.path)), self.reason
+            name, reason = display_name(self.path), self.reason
         return f"{name} ({reason})" if reason else name
 
 
@@ -111,7 +111,7 @@ def resolve_run(model: str | os.PathLike[str] | None = None) -> Resolved:
     path = named(model)
     if path is None:
         return _given_released(os.fspath(model), "models")
-    run, name = Run(path), display_name(str(path))
+    run, name = Run(path), display_name(path)
     if not path_is(Path.is_dir, path):
         raise ModelError(f"{name} is a file; give the folder of a run, or the name of a released model")
     if run.is_resumable:
@@ -216,15 +216,15 @@ def _given_model(model: str | os.PathLike[str]) -> Resolved:
         return _given_released(os.fspath(model), EXPORT)
     if not path_is(Path.is_dir, path):
         return Resolved(path, "")
-    name = display_name(str(path))
+    name = display_name(path)
     for export in (Export(path), Run(path).export):
         if export.files:
             return Resolved(export.file(), "")
     if Run(path).is_trained:
-        raise ModelError(f"{name} is not exported yet; run `cifar-edge export {name}` first")
+        raise ModelError(f"{name} is not exported yet; run `cifar-edge export {_shown(path)}` first")
     if path.suffix == ".c":
         beside = Export(path.parent)
-        example = f", such as {display_name(str(beside.file()))}" if beside.files else ""
+        example = f", such as {display_name(beside.file())}" if beside.files else ""
         raise ModelError(f"{name} is C, for a compiler; give an .onnx or .tflite file{example}")
     raise ModelError(f"{name} has no .onnx file; give a run, a folder of models, or an .onnx file")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cifar_edge.errors import ModelError, RecipeError, TrainingError
 from cifar_edge.files import check_writable, is_released, read_bounded, write_text
-from cifar_edge.messages import reason
+from cifar_edge.messages import display_name, reason
 from cifar_edge.runs.exports import EXPORT, Export
 from cifar_edge.runs.lock import is_held
 from cifar_edge.runs.reading import NamedNetwork, folders_in, header_record, network_named, path_is, record_in
@@ -157,9 +157,9 @@ class Run:
         summary = self.summary
         for name in _NEEDED:
             if getattr(summary, name) is None and name not in summary.damage:
-                raise ModelError(f"{self.path / SUMMARY} is damaged: it lacks {name!r}")
+                raise ModelError(f"{display_name(self.path / SUMMARY)} is damaged: it lacks {name!r}")
         for name, error in summary.damage.items():
-            raise ModelError(f"{self.path / SUMMARY} is damaged: {name}, {error}")
+            raise ModelError(f"{display_name(self.path / SUMMARY)} is damaged: {name}, {error}")
         return summary
 
     def write_summary(self, summary: RunSummary) -> None:
@@ -178,7 +178,9 @@ class Run:
             ModelError: there is no summary, or it is damaged.
         """
         if (data := self.summary.data) is None:
-            raise ModelError(f"{self.path / SUMMARY} is missing or damaged; was the training interrupted?")
+            raise ModelError(
+                f"{display_name(self.path / SUMMARY)} is missing or damaged; was the training interrupted?"
+            )
         return data
 
     @property
@@ -270,7 +272,7 @@ class Run:
         """
         check_writable(self.path / RECIPE)
         if self.is_begun:
-            raise TrainingError(f"{self.path} already holds a run; give another --name")
+            raise TrainingError(f"{display_name(self.path)} already holds a run; give another --name")
 
 
 def runs() -> list[Run]:

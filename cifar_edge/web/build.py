@@ -16,7 +16,7 @@ from pathlib import Path
 from cifar_edge.data.cache import cache_folder, locked
 from cifar_edge.data.cifar10.npm import find_npm
 from cifar_edge.errors import PageError
-from cifar_edge.messages import reason
+from cifar_edge.messages import display_name, reason
 from cifar_edge.web.site import INDEX, WORKER
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -101,7 +101,7 @@ def _build(npm: str, sources: Path, built: Path, report: Callable[[str], object]
                 _run([npm, "run", "build", "--loglevel=error"], work)
                 (work / "dist").rename(built)
         except OSError as error:
-            raise PageError(f"cannot build the page in {folder}: {error.strerror or error}") from error
+            raise PageError(f"cannot build the page in {display_name(folder)}: {error.strerror or error}") from error
 
 
 def _run(command: list[str], folder: Path) -> None:

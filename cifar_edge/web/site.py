@@ -84,7 +84,7 @@ def site_files(page: Path, models: Sequence[Path], keep_models: bool = True) -> 
     files = {CARDS: json.dumps(cards, indent=2).encode(), **networks}
     files |= {path.name: path.read_bytes() for path in sorted(page.iterdir())}
     if WORKER not in files:
-        raise PageError(f"{page} lacks {WORKER}; it is not a built page, or is damaged")
+        raise PageError(f"{display_name(page)} lacks {WORKER}; it is not a built page, or is damaged")
     worker = files.pop(WORKER)
     unkept = {INDEX} if keep_models else {INDEX, CARDS, *networks}
     # The start page is kept under the URL of the folder, which is what a browser requests.
@@ -102,12 +102,12 @@ def _file_name(index: int) -> str:
 def _network(model: Path) -> bytes:
     network = read_model(model)
     if is_tflite(network):
-        raise PageError(f"the page runs .onnx files, and {display_name(str(model))} is a .tflite file")
+        raise PageError(f"the page runs .onnx files, and {display_name(model)} is a .tflite file")
     return network
 
 
 def _card(file: str, network: bytes, model: Path) -> dict[str, object]:
-    metadata = load(network, name=display_name(str(model))).metadata.to_record()
+    metadata = load(network, name=display_name(model)).metadata.to_record()
     return {**metadata, "file": file, "bytes": len(network)}
 
 
@@ -120,9 +120,9 @@ def check_is_ours(out: Path) -> None:
     """
     remove_leftovers(out)
     if out.is_dir() and any(out.iterdir()) and not _is_page(out):
-        raise PageError(f"{out} is not empty and is not a page of cifar-edge; give another folder")
+        raise PageError(f"{display_name(out)} is not empty and is not a page of cifar-edge; give another folder")
     if out.exists() and not out.is_dir():
-        raise PageError(f"{out} is a file; give a folder")
+        raise PageError(f"{display_name(out)} is a file; give a folder")
     check_writable(out / INDEX)
 
 
