@@ -14,7 +14,7 @@ from typing import get_args
 
 from cifar_edge.errors import ModelError
 from cifar_edge.files import is_released, released, zoo
-from cifar_edge.messages import did_you_mean, display_name, shell_word
+from cifar_edge.messages import did_you_mean, display_name, listed, shell_word
 from cifar_edge.runs.exports import EXPORT, Export
 from cifar_edge.runs.reading import folders_in, path_is
 from cifar_edge.runs.run import RUNS, WEIGHTS, Run, RunStatus, list_runs, runs
@@ -255,10 +255,17 @@ def _given_released(model: str, kind: str) -> Resolved:
     files = [file.stem for found in released_exports().values() for file in found] if kind == EXPORT else []
     folders = [str(folder) for folder in folders_in(RUNS)]
     known = [*names, *files, *folders, *(Path(folder).name for folder in folders)]
+    own = _own_names(kind)
     raise ModelError(
         f"no file, run, folder or released model is called {model!r}{did_you_mean(model, known)}; "
-        f"released: {', '.join(names) or 'none'}"
+        f"{f'runs: {listed(own)}; ' if own else ''}released: {', '.join(names) or 'none'}"
     )
+
+
+def _own_names(kind: str) -> list[str]:
+    """The names of the runs in ``./runs``, newest first; where an export is looked for, those that have one first."""
+    exported = [run.path.name for run in exported_runs()] if kind == EXPORT else []
+    return list(dict.fromkeys([*exported, *(run.path.name for run in list_runs())]))
 
 
 def _released_names(kind: str) -> list[str]:

@@ -122,3 +122,22 @@ def test_a_newer_run_is_named_beside_an_export(runs: Path) -> None:
     assert str(resolve_model()) == (
         f"{exported / 'export' / 'gn-cnn.int8.onnx'} (newest export under runs; the newer runs/newer was interrupted)"
     )
+
+
+def test_an_unknown_name_is_answered_with_the_runs_and_the_released_models(runs: Path) -> None:
+    """Runs newest first, and where an export is looked for, those that have one before them; of many five."""
+    released_ones = r"released: gn-cnn, .*"
+    with pytest.raises(ModelError, match=rf"is called 'nix'; {released_ones}$"):
+        resolve_model("nix")
+    finished(runs / "old", EARLY, exported=LATER)
+    finished(runs / "new", LAST)
+    with pytest.raises(ModelError, match=rf"is called 'nix'; runs: old, new; {released_ones}$"):
+        resolve_model("nix")
+    with pytest.raises(ModelError, match=rf"is called 'nix'; runs: new, old; {released_ones}$"):
+        resolve_run("nix")
+    for hour in range(15, 19):
+        finished(runs / f"at-{hour}", f"2026-03-01T{hour}:00:00+00:00")
+    with pytest.raises(
+        ModelError, match=rf"runs: at-18, at-17, at-16, at-15, new, \.\.\. \(6 in all\); {released_ones}"
+    ):
+        resolve_run("nix")
