@@ -109,7 +109,7 @@ def command(
     offline: bool,
     as_json: bool,
 ) -> None:
-    """Train a network on CIFAR-10, or on an image folder of your own.
+    """Train a network on CIFAR-10, or on photographs of your own.
 
     Without options: gn-cnn for 20 epochs, of which the last five fine-tune it with its norms folded away; some minutes
     on two cores. The run, runs/TIME-NETWORK, holds recipe, weights, metrics, a summary and plots.

@@ -24,6 +24,8 @@ def test_help_lists_every_command_with_a_line_of_help(cifar_edge: RunCommand) ->
     listed = done.stdout.partition("Commands:\n")[2].splitlines()
     assert [line.split()[0] for line in listed] == COMMANDS
     assert all(len(line.split()) > 3 and not line.endswith("...") for line in listed)
+    (of_train,) = [line for line in listed if line.split()[0] == "train"]
+    assert "photographs of your own" in of_train
 
 
 @pytest.mark.parametrize("name", COMMANDS)
