@@ -126,7 +126,7 @@ def _give_up_unwritable_stdout() -> None:
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def main() -> None:
-    """Train a small CNN on CIFAR-10 or photographs of your own, export it to ONNX, verify that, classify images with it.
+    """Train a small CNN on CIFAR-10 or your own photographs, export it to ONNX, verify that, classify images with it.
 
     None of the three needs to be given a model: train writes a run, export takes the newest run, predict takes the
     newest export. If there is no run yet, export and predict take the released gn-cnn.

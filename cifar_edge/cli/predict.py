@@ -48,7 +48,14 @@ def _threshold(context: click.Context, parameter: click.Parameter, value: str | 
     help="Read names from LIST too, one a line; - is stdin.",
 )
 @click.option("--null", "-0", is_flag=True, help="Names in LIST end with a null byte (find -print0).")
-@click.option("--top", default=1, show_default=True, metavar="K", type=WholeNumber(min=1), help="Show K classes.")
+@click.option(
+    "--top",
+    default=1,
+    show_default=True,
+    metavar="K",
+    type=WholeNumber(min=1),
+    help="Show the K best classes, or all if the model has fewer.",
+)
 @click.option(
     "--threshold",
     metavar="P|none",

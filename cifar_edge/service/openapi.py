@@ -112,7 +112,7 @@ def _predict(limits: ServiceLimits, names: Sequence[str]) -> Json:
             {
                 "name": "top",
                 "in": "query",
-                "description": "Number of classes to return, the most probable first.",
+                "description": "Number of classes to return, the most probable first; all if the model has fewer.",
                 "schema": {"type": "integer", "minimum": 1, "maximum": MOST_CLASSES, "default": 1},
             },
             {

@@ -7,11 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from image_helpers import corpus
 from service_helpers import BOUNDARY, FORM, PNG, Answer, Broken, Client, form, post, read_until_closed, serving
 from tiny import TINY
 
 from cifar_edge import Classifier
+from cifar_edge.cli.main import main
 from cifar_edge.service.access import SECURITY_HEADERS
 from cifar_edge.service.limits import ServiceLimits
 from cifar_edge.service.openapi import document
@@ -162,7 +164,11 @@ def test_top_is_said_once(client: Client, contents: list[bytes]) -> None:
 
 
 def test_top_may_be_more_than_there_are_classes(client: Client, contents: list[bytes]) -> None:
+    """As on the command line; and whoever asks learns it from the description of the parameter, and from the help."""
     assert len(client.predict(contents[0], query="?top=1000").json["predictions"][0]["top"]) == 10
+    top, _ = client.ask("GET", "/openapi.json").json["paths"]["/v1/predict"]["post"]["parameters"]
+    assert "all if the model has fewer" in top["description"]
+    assert "all if the model has fewer" in " ".join(CliRunner().invoke(main, ["predict", "--help"]).stdout.split())
 
 
 def test_a_connection_serves_again_after_a_problem(client: Client, contents: list[bytes]) -> None:
