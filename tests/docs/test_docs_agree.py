@@ -10,6 +10,7 @@ from conftest import CHECKOUT
 
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.main import main
+from cifar_edge.cli.value_types import File, Folder
 from cifar_edge.errors import MissingExtra
 
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md")), CHECKOUT / "docs" / "demo.sh"]
@@ -68,7 +69,8 @@ def parse(arguments: list[str]) -> None:
 @pytest.fixture(autouse=True)
 def _no_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """The files of examples need not exist."""
-    monkeypatch.setattr(click.Path, "convert", lambda self, value, parameter, context: self.coerce_path_result(value))
+    for kind in (click.Path, File, Folder):
+        monkeypatch.setattr(kind, "convert", lambda self, value, parameter, context: self.coerce_path_result(value))
 
 
 @pytest.mark.parametrize("name", main.commands)
