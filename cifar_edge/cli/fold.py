@@ -73,7 +73,10 @@ def command(
         raise ModelError(f"{display_name(run)} is a released model, which is never written to; give a run")
     trained = load_network(folder)
     check_split_rule(trained.data)
-    source_size = Run(folder).recipe.source_size if can_fold(trained.network) else None
+    source_size = None
+    if can_fold(trained.network):
+        recipe = Run(folder).recipe.updated(settings)  # an error before the data is loaded, as with the device
+        source_size = recipe.source_size
     dataset = load_again(trained.data, data, offline, holdout, strict, trained.size, source_size)
     accuracy_name = "validation" if Run(folder).summary.holdout_images else "test"
     with (

@@ -6,9 +6,10 @@ import pytest
 import torch
 from cli_helpers import run_in_base_install
 from click.testing import CliRunner
+from export_helpers import write_run
 
 from cifar_edge.cli.main import main
-from cifar_edge.data import load_dataset
+from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.files import released
 
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
@@ -80,6 +81,16 @@ def test_an_export_of_an_own_network_that_could_not_be_written_is_refused_first(
     assert (result.exit_code, result.stdout) == (1, "")
     (line,) = result.stderr.splitlines()
     assert line.endswith("file is not a folder")
+
+
+def test_a_wrong_setting_of_a_folding_is_refused_before_the_images_are_looked_for(
+    folder: Path, sample: Dataset
+) -> None:
+    run = write_run(folder / "run", "gn-cnn-nano", sample)
+    (run / "recipe.toml").write_text('model = "gn-cnn-nano"\n')
+    result = CliRunner().invoke(main, ["fold", str(run), "--set", "fold.contrst=1", "--data", "nowhere"])
+    (line,) = result.stderr.splitlines()
+    assert "no key 'fold.contrst' (did you mean fold.contrast?)" in line
 
 
 def test_a_picture_that_needs_more_packages_is_refused_before_the_images_are_looked_for(folder: Path) -> None:
