@@ -211,7 +211,7 @@ class Report:
 
     def _thresholds(self) -> list[str]:
         """A line for each file whose threshold was asked for."""
-        return [f"{row.name}, {row.threshold.sentence()}" for row in self.rows if row.threshold is not None]
+        return [f"{row.name} {row.threshold.sentence()}" for row in self.rows if row.threshold is not None]
 
     def _others(self) -> list[str]:
         """A line for each program that reads the files of a target, for files that are not in the table."""

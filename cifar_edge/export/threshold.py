@@ -63,16 +63,20 @@ class Chosen:
     chosen_by: str
 
     def sentence(self) -> str:
-        """What the threshold does, for people to read."""
+        """What the threshold is, what chose it, what it does and how to have another: what follows a file's name."""
         own = self.unknown.own
         assert own is not None
-        does = (
-            f"keeps {own.kept:.1%} of the test images and refuses {own.refused:.1%} of {self.unknown.other:,} images "
-            f"of {self.source} (AUROC {self.unknown.auroc:.2f})"
-        )
+        others = f"{own.refused:.1%} of {self.unknown.other:,} images of other things ({self.source})"
         if self.threshold is None:
-            return f"no threshold: one that {self.chosen_by} reach {does}, too few to be of use"
-        return f"not sure below a largest logit of {own.threshold:.3g}, which {self.chosen_by} reach: it {does}"
+            return (
+                f"always names a class: a threshold that {self.chosen_by} reach would refuse only {others}, too few "
+                f"to be of use, and {1 - own.kept:.1%} of the test images (--keep SHARE sets one all the same)"
+            )
+        return (
+            f"says 'unknown' where it is not sure, that is where its largest logit is below {own.threshold:.3g}, a "
+            f"threshold that {self.chosen_by} reach: it refuses {others} and {1 - own.kept:.1%} of the test images "
+            "(--keep SHARE sets another threshold, --keep none does without)"
+        )
 
 
 def calibration(

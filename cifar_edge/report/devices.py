@@ -43,7 +43,9 @@ def _gate_lines(exported: Exported) -> list[Html]:
     int8 = exported.int8
     if int8 is None:
         return [missing("It has no int8:", "cifar-edge export --quantize")]
-    lines = [f"int8 against the network as trained: {_change(int8)}, where {exported.max_drop:g} points may be lost."]
+    lines: list[str] = [
+        f"int8 against the network as trained: {_change(int8)}, where {exported.max_drop:g} points may be lost."
+    ]
     if int8.rounding is not None:
         drop = int8.rounding
         lines.append(
@@ -58,10 +60,12 @@ def _gate_lines(exported: Exported) -> list[Html]:
     for graph in exported.graphs:
         if graph.not_sure is not None:
             threshold, kept = graph.not_sure
-            lines.append(
-                f"{graph.name} is not sure below a largest logit of {threshold:.3g}, which keeps "
-                f"{figures.percent(kept, 1)} of the test images."
+            option = code("cifar-edge export --keep SHARE")
+            said = (
+                f"{graph.name} says 'unknown' where it is not sure, that is where its largest logit is below "
+                f"{threshold:.3g}: it refuses {figures.percent(1 - kept, 1)} of the test images. "
             )
+            lines.append(join([said, option, " sets another threshold."]))
     return [element("ul", *(element("li", line) for line in lines))]
 
 

@@ -44,8 +44,12 @@ def test_a_threshold_goes_from_the_export_to_every_answer(run: Path, tmp_path: P
     result = command("export", run, "--quantize", "--max-drop", "100", "--keep", "0.5", "--out", out)
     assert result.exit_code == 0, result.stderr
     said = " ".join(result.stdout.split())
-    assert re.search(r"int8, not sure below a largest logit of [-\d.e]+, which 50% of 200 training images reach", said)
-    assert "images of other" in " ".join(result.stdout.split())
+    assert re.search(
+        r"int8 says 'unknown' where it is not sure, that is where its largest logit is below [-\d.e]+, a threshold "
+        r"that 50% of 200 training images reach: it refuses [\d.]+% of [\d,]+ images of other things \(other\) and "
+        r"[\d.]+% of the test images \(--keep SHARE sets another threshold, --keep none does without\)",
+        said,
+    )
     assert max(map(len, result.stdout.splitlines())) <= 80
     model = out / "run.int8.onnx"
     metadata = load(model).metadata
@@ -77,6 +81,7 @@ def test_test_images_do_not_decide_whether_there_is_a_threshold(
     for test in (known, others):  # test images that are known well, or as badly as the others
         chosen = choose(lambda pixels: known if len(pixels) == len(known) else others, test, images)
         assert (chosen.threshold is not None) is written
+        assert chosen.sentence().startswith("says 'unknown' where" if written else "always names a class: ")
 
 
 def test_images_of_the_dataset_are_no_others(sample: Dataset, tmp_path: Path) -> None:
@@ -116,7 +121,7 @@ def test_evaluate_says_how_many_others_each_threshold_refuses(run: Path, tmp_pat
         (["--keep", "2"], "'2' is neither a share between 0 and 1"),
         (["--keep", "some"], "'some' is neither a share"),
         (["--keep", "none", "--other", "."], "--keep none sets no threshold"),
-        (["--other", "nowhere"], "'nowhere' does not exist"),
+        (["--other", "nowhere"], "there is no folder nowhere"),
     ],
 )
 def test_bad_arguments_are_one_line(run: Path, arguments: list[str], message: str) -> None:

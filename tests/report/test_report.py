@@ -176,13 +176,15 @@ def test_train_fold_and_export_write_it(sample: Dataset) -> None:
     assert "Cannot be read: 1 train/dog/torn.jpg: " in page.text
     assert "convert them to JPEG: 1 train/dog/IMG_1.HEIC Not an image in a class: 1 notes.txt" in page.text
     assert "not searched: 1 train/dog/copied Files and devices" in page.text
-    done = called("export", "pets", "--quantize", "--keep", "none", "--max-drop", "5", "--json")
+    done = called("export", "pets", "--quantize", "--keep", "0.8", "--max-drop", "5", "--json")
     assert json.loads(done.stdout)["report"] == "runs/pets/report.html"
     page = read("runs/pets/report.html")
     assert "pets.int8.onnx" in page.text
     assert "<h1>runs/pets</h1>" in Path("runs/pets/report.html").read_text(encoding="utf-8")
     assert "cifar-edge data --data DIR --model RUN lists them" in page.text
     assert "RAM on a microcontroller" in page.text
+    assert "int8 says 'unknown' where it is not sure, that is where its largest logit is below " in page.text
+    assert "cifar-edge export --keep SHARE sets another threshold." in page.text
     assert "Undecided: so few images cannot prove that int8 loses at most 5 points" in page.text
     assert "test/dog/" in page.text or f"test/{HOSTILE}/" in page.text  # names of the files
     done = called("fold", "pets", "--epochs", "1")
