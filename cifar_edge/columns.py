@@ -4,12 +4,20 @@ Characters are counted as `wcwidth` of C does, and in sequences of emoji as term
 made safe before (`cifar_edge.messages`), so that it holds no control characters.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
 PAGE = 80
 """Columns that text for people is written in, where there is room for them."""
 
+_COPIED = re.compile(
+    r"""(?<![^\s(=:])(?:`[^`]*`|\$?'[^']*'|"[^"]*")(?![^\s.,;:)?!])"""
+    r"""|\b(?:cifar-edge|pip install|python -m)\ (?:'[^']*'|[^,;:()'])*(?<!\s)"""
+)
+"""What people copy out of a line: what is quoted, and commands, up to the next punctuation."""
+_HELD = "\0"
+"""Stands for a space at which no line is broken."""
 _JOINER, _AS_EMOJI = "\u200d", "\ufe0f"
 _SKIN = range(0x1F3FB, 0x1F400)
 """Modifiers of the emoji before them."""
@@ -56,6 +64,12 @@ def wrapped(text: str, columns: int, indent: str = "") -> list[str]:
         else:
             line += f" {word}"
     return [*lines, line.rstrip()]
+
+
+def folded(text: str, columns: int) -> list[str]:
+    """`wrapped`, but neither a command nor what is quoted is broken, so that each can be copied."""
+    held = _COPIED.sub(lambda found: found[0].replace(" ", _HELD), text)
+    return [line.replace(_HELD, " ") for line in wrapped(held, columns, "  ")]
 
 
 def table(rows: Sequence[Sequence[str]], layout: str, columns: int = PAGE) -> list[str]:

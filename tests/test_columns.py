@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifar_edge.columns import cut, padded, table, width, wrapped
+from cifar_edge.columns import cut, folded, padded, table, width, wrapped
 
 WIDTHS = {
     "cat": 3,
@@ -54,6 +54,21 @@ def test_lines_are_broken_between_words_and_a_path_stays_whole() -> None:
     assert wrapped("猫 猫 猫", 5) == ["猫 猫", "猫"]
     assert wrapped("title     text", 14, " " * 10) == ["title     text"]
     assert wrapped("", 10) == [""]
+
+
+def test_what_is_copied_out_of_a_line_stays_whole() -> None:
+    copied = [
+        "cifar-edge train --resume 'runs/cut off, twice'",
+        "'my pets/a cat.png'",
+        "`cifar-edge export pets`",
+        "pip install 'cifar-edge[train]'",
+    ]
+    text = f"the run's state: {copied[0]}, or name ({copied[1]}) to it; run {copied[2]} first, after {copied[3]}."
+    for columns in range(10, 120):
+        lines = folded(text, columns)
+        assert " ".join(line.strip() for line in lines) == text
+        assert all(any(each in line for line in lines) for each in copied)
+        assert all(width(line) <= columns or any(each in line for each in copied) for line in lines)
 
 
 def test_a_table_is_aligned_by_columns_and_not_by_characters() -> None:

@@ -1,11 +1,8 @@
 """The status line of a terminal: the last line of stderr, written over as work progresses."""
 
-import os
-import shutil
-import sys
-
 import click
 
+from cifar_edge.cli.narrow import fitted, stderr_columns
 from cifar_edge.columns import cut, padded, width
 from cifar_edge.messages import fit, one_line
 
@@ -27,11 +24,11 @@ class StatusLine:
     def line(self, text: str) -> None:
         """Print a line that stays."""
         self.clear()
-        click.echo(fit(text), err=True)
+        click.echo(fitted(fit(text)), err=True)
 
     def show(self, text: str) -> None:
         """Write over the status line."""
-        text = cut(one_line(text), _columns() - 1, "")
+        text = cut(one_line(text), stderr_columns() - 1, "")
         click.echo("\r" + padded(text, self._shown), err=True, nl=False)
         self._shown = width(text)
 
@@ -40,11 +37,3 @@ class StatusLine:
         if self._shown:
             click.echo("\r" + " " * self._shown + "\r", err=True, nl=False)
             self._shown = 0
-
-
-def _columns() -> int:
-    """Of the terminal that stderr is: `shutil` asks stdout, which may be a file where a status line is shown."""
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or shutil.get_terminal_size().columns
-    except (OSError, ValueError):
-        return shutil.get_terminal_size().columns

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cifar_edge.cli.dependencies import needs
+from cifar_edge.cli.narrow import fitted
 from cifar_edge.cli.verbosity import note, quiet
 from cifar_edge.messages import one_line
 
@@ -58,7 +59,7 @@ def reporting(accuracy_name: str, epochs: int, fold_epochs: int, stop: Callable[
             )
 
         def note_above(line: str) -> None:
-            progress.console.print(one_line(line), highlight=False, markup=False)
+            progress.console.print(fitted(one_line(line)), highlight=False, markup=False, soft_wrap=True)
 
         yield Callbacks(
             step, lambda record, epochs: note_above(_epoch_line(record, epochs, accuracy_name)), note_above, stop

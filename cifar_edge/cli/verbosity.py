@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from cifar_edge.cli.narrow import HelpContext
+from cifar_edge.cli.narrow import HelpContext, fitted
 from cifar_edge.errors import CifarEdgeError
 from cifar_edge.messages import fit, one_line
 
@@ -60,7 +60,7 @@ def writing_stdout() -> Iterator[None]:
 
 def tell(text: str) -> None:
     """Print a line on stderr, made safe for a terminal."""
-    click.echo(one_line(text), err=True)
+    click.echo(fitted(one_line(text)), err=True)
 
 
 def note(text: str) -> None:
@@ -73,7 +73,7 @@ def error_text(error: Exception) -> str:
     """The text printed for ``error``: one line, after its traceback with ``--verbose``."""
     where = "".join(traceback.format_exception(error)) if _is_set(_VERBOSE) else ""
     said = one_line(str(error))
-    return f"{fit(where)}Error: {said if len(said) <= _LONGEST else f'{said[:_LONGEST]}...'}"
+    return fit(where) + fitted(f"Error: {said if len(said) <= _LONGEST else f'{said[:_LONGEST]}...'}")
 
 
 def _is_set(key: str) -> bool:

@@ -20,7 +20,7 @@ from PIL import Image
 
 from cifar_edge.cli.main import main
 from cifar_edge.cli.status_line import StatusLine
-from cifar_edge.cli.verbosity import note
+from cifar_edge.cli.verbosity import error_text, note
 from cifar_edge.data import Dataset
 from cifar_edge.data.cifar10.fetch import MIRRORS_VARIABLE, fetch
 from cifar_edge.errors import DataError
@@ -168,6 +168,25 @@ def test_what_a_mirror_answers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert "127.0.0.1: answers 503 ]0;owned 2J" in said
     assert "http://[::1: neither an http:// nor an https:// address" in said
     assert "secret" not in said
+
+
+def test_a_note_is_broken_between_words_on_a_terminal_and_one_line_in_a_file(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    line = f"{'many words ' * 12}then: cifar-edge train --resume 'runs/my pets'"
+    note(line)
+    assert capfd.readouterr().err == f"{line}\n"
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 60))
+    with os.fdopen(ours, "rb", buffering=0), os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr("sys.stderr", terminal)
+        note(line)
+        error = error_text(DataError(line))
+        shown = os.read(ours, 1000).decode().splitlines()
+    assert " ".join(part.strip() for part in shown) == line
+    assert max(map(len, shown)) <= 60
+    assert shown[-1] == "  cifar-edge train --resume 'runs/my pets'"
+    assert max(map(len, error.splitlines())) <= 60
 
 
 def test_a_status_line_fits_the_terminal_of_stderr_though_results_go_to_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
