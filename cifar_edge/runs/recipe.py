@@ -141,6 +141,11 @@ class Recipe:
     its probabilities are mixed like the labels. ``efficientnet-lite0`` is one with ImageNet weights
     (`cifar_edge.training.pretrained`)."""
 
+    unlabelled: str = ""
+    """Folder of further images, of unknown classes, that the teacher labels; empty for none. The training learns from
+    those that the teacher is surest of, of each class at most as many as it has training images (Xie et al. 2020,
+    "Self-training with Noisy Student", arXiv:1911.04252); they make its epochs longer."""
+
     distillation_weight: float = 0.9
     """Share of the distillation loss if there is a teacher; the rest is cross-entropy."""
 
@@ -170,6 +175,8 @@ class Recipe:
             raise RecipeError(f"size = {self.size} is not a multiple of 16 from {IMAGE_SIZES[0]} to {IMAGE_SIZES[-1]}")
         if self.patience and not self.holdout:
             raise RecipeError(f"patience = {self.patience} needs validation images: set holdout to their number")
+        if self.unlabelled and not self.teacher:
+            raise RecipeError(f"unlabelled = {self.unlabelled!r}: the teacher labels these images; set teacher too")
         if self.steps_per_epoch and self.augmented_copies:
             raise RecipeError("augmented_copies are of whole passes over the images; leave steps_per_epoch = 0")
         for name in ("copy_seed", "copy_shift"):

@@ -1,7 +1,7 @@
 """The training loop: epochs of augmented batches, each passed to a `Step`."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from cifar_edge.training.checkpoint import derived_seed, new_generator
 from cifar_edge.training.distributed import Worker, batch_worker, this_worker
 from cifar_edge.training.step import Step, schedule
 from cifar_edge.training.teacher import Teacher
+from cifar_edge.training.unlabelled import PseudoLabelled
 
 _EVALUATION_BATCH = 500
 _STEPS_BETWEEN_CHECKS = 20
@@ -62,6 +63,7 @@ def fit(
     labels: Tensor,
     recipe: Recipe,
     *,
+    unlabelled: PseudoLabelled | None = None,
     teacher: Teacher | None = None,
     class_weights: Tensor | None = None,
     after_step: Callable[[int, int, int, Step], None] = lambda epoch, index, steps, step: None,
@@ -82,6 +84,7 @@ def fit(
         images: uint8 ``[n, S, S, 3]``.
         labels: int64 ``[n]``.
         recipe: resolved, so its precision is ``bf16`` or ``fp32``.
+        unlabelled: further images, to which the teacher gave labels, on the same device.
         teacher: to distil from, on the same device.
         class_weights: of the loss, float32 ``[classes]``, on the same device; None weights all classes alike.
         after_step: called with the epoch (from 1), the step in it (from 1), the steps of an epoch, and the `Step`.
@@ -99,8 +102,10 @@ def fit(
         TrainingError: the processes that train together cannot share a batch, or one of them has ended.
         Interrupted: ``stop`` was true; ``keep`` was called before, except while the teacher classifies images.
     """
-    batch = min(recipe.batch_size, len(images))
-    steps = recipe.steps_per_epoch or len(images) // batch
+    parts = [images] if unlabelled is None else [images, unlabelled.images]
+    labels = labels if unlabelled is None else torch.cat([labels, unlabelled.labels])
+    batch = min(recipe.batch_size, len(labels))
+    steps = recipe.steps_per_epoch or len(labels) // batch
     worker = batch_worker(network)
     stop_alone = stop if this_worker().world_size == 1 else lambda: False  # processes cannot agree between batches
     stop = this_worker().agreed(stop, images.device)
@@ -118,7 +123,7 @@ def fit(
     for number in range(first, recipe.epochs + 1):
         if not done and ended():
             break
-        batches = _batches(images, labels, recipe, number, teacher, stop_alone)
+        batches = _batches(parts, labels, recipe, number, teacher, stop_alone)
         mixtures = _mixtures(steps, recipe.mixup, recipe.seed, number)
         if not done:
             step.start_epoch()
@@ -154,13 +159,18 @@ Batches = Callable[[int, Worker], tuple[Tensor, Tensor, Tensor | None]]
 
 
 def _batches(
-    images: Tensor, labels: Tensor, recipe: Recipe, number: int, teacher: Teacher | None, stop: Callable[[], bool]
+    parts: Sequence[Tensor],
+    labels: Tensor,
+    recipe: Recipe,
+    number: int,
+    teacher: Teacher | None,
+    stop: Callable[[], bool],
 ) -> Batches:
-    """The batches of one epoch."""
+    """The batches of one epoch; ``labels`` are those of all ``parts`` of the images, one after the other."""
     if recipe.steps_per_epoch:
-        return _passes(images, labels, recipe, number, teacher)
-    augmented, targets, teacher_logits = _one_pass(images, labels, recipe, number, teacher, stop)
-    batch = min(recipe.batch_size, len(images))
+        return _passes(torch.cat(tuple(parts)), labels, recipe, number, teacher)
+    augmented, targets, teacher_logits = _one_pass(parts, labels, recipe, number, teacher, stop)
+    batch = min(recipe.batch_size, len(labels))
 
     def batches(index: int, worker: Worker) -> tuple[Tensor, Tensor, Tensor | None]:
         part = worker.share(index * batch, batch)
@@ -187,17 +197,25 @@ def _passes(images: Tensor, labels: Tensor, recipe: Recipe, number: int, teacher
 
 
 def _one_pass(
-    images: Tensor, labels: Tensor, recipe: Recipe, number: int, teacher: Teacher | None, stop: Callable[[], bool]
+    parts: Sequence[Tensor],
+    labels: Tensor,
+    recipe: Recipe,
+    number: int,
+    teacher: Teacher | None,
+    stop: Callable[[], bool],
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Augmented images, labels and teacher logits of one pass over the images, in the order of its steps."""
     generator = new_generator(recipe.seed, number)
-    order = torch.randperm(len(images), generator=generator).to(images.device)
+    order = torch.randperm(len(labels), generator=generator).to(labels.device)
     if not recipe.augmented_copies:
-        augmented = augmented_by(recipe, images[order], generator)
+        augmented = augmented_by(recipe, torch.cat(tuple(parts))[order], generator)
         return augmented, labels[order], teacher.logits(augmented, stop) if teacher else None
-    # Independent of seed and order, so that the teacher's logits for these copies are found in its cache.
-    augmented = augmented_by(recipe, images, new_generator(recipe.copy_seed, (number - 1) % recipe.augmented_copies))
-    teacher_logits = teacher.logits(augmented, stop)[order] if teacher else None
+    # Independent of seed and order, and each part of the others, so that the teacher's logits for it are in its cache.
+    copy = (recipe.copy_seed, (number - 1) % recipe.augmented_copies)
+    generators = [new_generator(*copy), *(new_generator(*copy, index) for index in range(1, len(parts)))]
+    copies = [augmented_by(recipe, part, own) for part, own in zip(parts, generators, strict=True)]
+    teacher_logits = torch.cat([teacher.logits(part, stop) for part in copies])[order] if teacher else None
+    augmented = torch.cat(copies)
     if recipe.copy_shift:
         augmented = augment(augmented, generator, crop=recipe.copy_shift, flip=recipe.flip, cutout=0)
     return augmented[order], labels[order], teacher_logits

@@ -35,6 +35,7 @@ from cifar_edge.training.pretrained import EFFICIENTNET_LITE0, pretrained_teache
 from cifar_edge.training.state import RunState, save_state
 from cifar_edge.training.step import Step, network_weights
 from cifar_edge.training.teacher import Teacher
+from cifar_edge.training.unlabelled import PseudoLabelled, pseudo_labelled
 
 _HOLDOUT_SEED = 12345
 _FIT_SEED = 1
@@ -83,6 +84,7 @@ class Phases:
         self.sources = training_images(sources, recipe.holdout, device)[0]
         self.test = _tensors(dataset.test_images, dataset.test_labels, device)
         self.teacher = self._teacher()
+        self._unlabelled = self._pseudo_labelled()
         self.run, self.state = Run(folder), state
         self.folded: FoldedNetwork | None = None
         self.records: list[EpochRecord] = list(state.records) if state else []
@@ -107,6 +109,12 @@ class Phases:
         if EFFICIENTNET_LITE0 in recipe.teachers:
             networks.append(pretrained_teacher(self.images, self.labels, len(labels), recipe.flip))
         return Teacher(networks, recipe, self.callbacks.note) if networks else None
+
+    def _pseudo_labelled(self) -> PseudoLabelled | None:
+        if not self.recipe.unlabelled:
+            return None
+        assert self.teacher is not None, "the recipe has checked that"
+        return pseudo_labelled(self.recipe, self.dataset, self.labels, self.teacher, self.callbacks.note)
 
     def seconds(self) -> float:
         """How long the run has been trained, interruptions not counted."""
@@ -155,7 +163,8 @@ class Phases:
             step(batch, self.labels[:count], 0.0, teacher_logits=self.teacher.logits(batch) if self.teacher else None)
         step.loss.item()  # waits for a GPU
         seconds = (time.monotonic() - began) / _TIMED_STEPS
-        return seconds * recipe.epochs * (recipe.steps_per_epoch or len(self.images) // count)
+        images = len(self.images) + (len(self._unlabelled.labels) if self._unlabelled else 0)
+        return seconds * recipe.epochs * (recipe.steps_per_epoch or images // count)
 
     @cached_property
     def _seen(self) -> Tensor:
@@ -237,6 +246,7 @@ class Phases:
                 self.sources,
                 self.labels,
                 recipe,
+                unlabelled=self._unlabelled,
                 teacher=self.teacher,
                 class_weights=self._class_weights(),
                 after_step=after_step,
@@ -260,8 +270,9 @@ class Phases:
         """The weights of the loss that make all classes count alike, with a mean of 1 over the images."""
         if not self.recipe.balance:
             return None
-        sizes = torch.bincount(self.labels, minlength=len(self.dataset.labels)).clamp_min(1)
-        return len(self.labels) / (len(sizes) * sizes.float())
+        labels = torch.cat([self.labels, self._unlabelled.labels]) if self._unlabelled else self.labels
+        sizes = torch.bincount(labels, minlength=len(self.dataset.labels)).clamp_min(1)
+        return len(labels) / (len(sizes) * sizes.float())
 
     def _accuracies(self, phase: str) -> list[float]:
         return [record.accuracy for record in self.records if record.phase == phase]

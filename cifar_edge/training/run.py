@@ -340,7 +340,8 @@ def _resumable_failures(folder: Path, recipe: Recipe) -> Iterator[None]:
 
 
 def _environment(recipe: Recipe, device: torch.device) -> dict[str, Any]:
-    return environment(device, [Run(folder).weights() for folder in teacher_folders(recipe)])
+    teachers = [Run(folder).weights() for folder in teacher_folders(recipe)]
+    return environment(device, teachers, recipe.unlabelled)
 
 
 def _deployed_name(model: str, summary: RunSummary) -> str:

@@ -14,6 +14,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from cifar_edge import __version__
+from cifar_edge.data.folder.other import content_of
 from cifar_edge.errors import ModelError, RecipeError, TrainingError
 from cifar_edge.files import read_bounded, write_bytes
 from cifar_edge.json_values import count
@@ -27,7 +28,7 @@ from cifar_edge.training.checkpoint import MAX_TENSOR_BYTES
 from cifar_edge.training.distributed import this_worker
 from cifar_edge.training.loop import Snapshot
 
-_FIXED = ("model", "size", "init", "holdout", "epochs", "steps_per_epoch", "batch_size")
+_FIXED = ("model", "size", "init", "holdout", "epochs", "steps_per_epoch", "batch_size", "unlabelled")
 """Keys of the recipe that must not change: tensors, images and position in the schedule depend on them."""
 
 
@@ -74,8 +75,17 @@ def load_state(folder: Path) -> RunState:
         raise ModelError(f"{path} holds no state that this cifar-edge can go on from ({reason(error)})") from error
 
 
-def environment(device: torch.device, teachers: Sequence[Path]) -> dict[str, Any]:
-    """What the weights depend on bit for bit, besides recipe and data; ``teachers`` are their weight files."""
+def environment(device: torch.device, teachers: Sequence[Path], unlabelled: str = "") -> dict[str, Any]:
+    """What the weights depend on bit for bit, besides recipe and data.
+
+    Args:
+        device: that trains.
+        teachers: their weight files.
+        unlabelled: the folder of unlabelled images; empty for none.
+
+    Raises:
+        DataError: there is no such folder, or no image in it.
+    """
     on_gpu = device.type == "cuda"
     return {
         "cifar-edge": __version__,
@@ -84,6 +94,7 @@ def environment(device: torch.device, teachers: Sequence[Path]) -> dict[str, Any
         "processes": this_worker().world_size,
         "device": torch.cuda.get_device_name() if on_gpu else f"cpu ({torch.backends.cpu.get_cpu_capability()})",
         "teacher": " ".join(hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in teachers) or "none",
+        **({"unlabelled": content_of(Path(unlabelled))} if unlabelled else {}),
     }
 
 
