@@ -108,8 +108,7 @@ def train(
             run.write_recipe(recipe)
             for line in warnings_of_test_images(recipe, dataset):
                 phases.callbacks.note(f"warning: {line}")
-            if recipe.steps_per_epoch:
-                _announce(phases)
+            _announce(phases)
             return _finish(phases, state)
 
 
@@ -259,15 +258,32 @@ def _check_can_train(phases: Phases) -> None:
 
 
 def _announce(phases: Phases) -> None:
-    """Say how long the training will take, now and whenever that was wrong, and how classes are balanced."""
+    """Say how classes are balanced, and how long the training will take, now and whenever that was wrong.
+
+    What teachers take for augmented copies is not known, since their answers may be kept from another run; then no time
+    is said.
+    """
     recipe, sizes = phases.recipe, torch.bincount(phases.labels, minlength=len(phases.dataset.labels))
     if recipe.balance and sizes.min() != sizes.max():
         phases.callbacks.note(
             f"classes of {sizes.min():,} to {sizes.max():,} images: each class counts the same in the training"
         )
-    steps, seconds = recipe.epochs * recipe.steps_per_epoch, phases.seconds_to_train()
-    phases.callbacks.note(f"{steps:,} steps of {recipe.batch_size} images, about {duration(seconds)} on this machine")
+    if recipe.teachers and recipe.augmented_copies:
+        return
+    seconds = phases.seconds_to_train()
+    if recipe.steps_per_epoch:
+        steps = recipe.epochs * recipe.steps_per_epoch
+        line = f"{steps:,} steps of {recipe.batch_size} images, about {duration(seconds)} on this machine"
+    else:
+        line = f"{_epochs(recipe.epochs)}, about {duration(seconds)} on this machine"
+    if recipe.fold.epochs:
+        line += f", and then {_epochs(recipe.fold.epochs)} of fine-tuning with the norms folded"
+    phases.callbacks.note(line)
     phases.callbacks = correcting(phases.callbacks, seconds)
+
+
+def _epochs(count: int) -> str:
+    return "1 epoch" if count == 1 else f"{count:,} epochs"
 
 
 def _cannot_fold(name: str) -> str:

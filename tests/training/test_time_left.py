@@ -1,4 +1,12 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from cifar_edge.data import Dataset
+from cifar_edge.runs.recipe import FoldRecipe, Recipe
 from cifar_edge.training.callbacks import Callbacks
+from cifar_edge.training.run import train
 from cifar_edge.training.time_left import correcting
 
 
@@ -35,3 +43,33 @@ def test_the_callbacks_go_on_being_called() -> None:
     watched.step("train", 1, 1, 1, 1, 2.5, 0.5)
     watched.step("fold", 1, 1, 1, 1, 1.5, 0.5)
     assert losses == [2.5, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        (Recipe(epochs=1, precision="fp32"), r"1 epoch, about [0-9]+ s on this machine"),
+        (
+            Recipe(epochs=2, precision="fp32", fold=FoldRecipe(epochs=1)),
+            r"2 epochs, about [0-9]+ s on this machine, and then 1 epoch of fine-tuning with the norms folded",
+        ),
+        (
+            Recipe(epochs=2, steps_per_epoch=3, precision="fp32"),
+            r"6 steps of 128 images, about [0-9]+ s on this machine",
+        ),
+    ],
+)
+def test_a_training_says_how_long_it_takes(recipe: Recipe, expected: str, sample: Dataset, tmp_path: Path) -> None:
+    lines: list[str] = []
+    train(recipe, sample, tmp_path / "run", device="cpu", callbacks=Callbacks(note=lines.append))
+    assert re.fullmatch(expected, lines[0])
+
+
+def test_answers_of_a_teacher_that_may_be_kept_are_not_guessed(
+    sample: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    lines: list[str] = []
+    recipe = Recipe(epochs=1, augmented_copies=1, teacher="gn-cnn", precision="fp32")
+    train(recipe, sample, tmp_path / "run", device="cpu", callbacks=Callbacks(note=lines.append))
+    assert not any("on this machine" in line for line in lines)
