@@ -72,7 +72,7 @@ def recipe_of(options: Options) -> "Recipe":
     from cifar_edge.data.load import image_folder
     from cifar_edge.errors import RecipeError
     from cifar_edge.models import default_recipe
-    from cifar_edge.runs.recipe import Recipe
+    from cifar_edge.runs.recipe import Recipe, settings_of
     from cifar_edge.training.own_images import recipe_for_images, released_beginning
     from cifar_edge.training.pretrained import EFFICIENTNET_LITE0, TEMPERATURE
 
@@ -92,7 +92,7 @@ def recipe_of(options: Options) -> "Recipe":
         recipe = recipe_for_images(init, shorter_sides(folder) if folder is not None else [])
     else:
         recipe = default_recipe(model)
-    recipe = recipe.updated(options.settings).changed(dict(options.changes))
+    recipe = recipe.changed({**settings_of(options.settings), **options.changes})  # all at once: some need others
     if EFFICIENTNET_LITE0 in recipe.teachers and options.file is None and "temperature" not in _asked(options):
         recipe = recipe.with_values(temperature=TEMPERATURE)
     return recipe

@@ -213,21 +213,12 @@ class Recipe:
             raise RecipeError(f"{path} is not TOML: {reason(error)}") from error
 
     def updated(self, assignments: Sequence[str]) -> Self:
-        """The recipe with ``key=value`` strings applied, such as ``fold.epochs=5``. Values are TOML, or bare words.
+        """The recipe with ``key=value`` strings applied: see `settings_of`.
 
         Raises:
             RecipeError: a string has no ``=``, or as `from_mapping`.
         """
-        changes: dict[str, Any] = {}
-        for assignment in assignments:
-            name, equals, text = assignment.partition("=")
-            if not equals:
-                raise RecipeError(f"{assignment!r} is not key=value")
-            try:
-                changes[name.strip()] = tomllib.loads(f"value = {text}")["value"]
-            except (ValueError, RecursionError):
-                changes[name.strip()] = text.strip()
-        return self.changed(changes)
+        return self.changed(settings_of(assignments))
 
     def changed(self, settings: Mapping[str, Any]) -> Self:
         """The recipe with some keys replaced. Those of ``[fold]`` are written as ``fold.epochs``.
@@ -338,6 +329,24 @@ def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
             raise RecipeError(f"{today} is given twice, once as {name}")
         flat[today] = value
     return flat
+
+
+def settings_of(assignments: Sequence[str]) -> dict[str, Any]:
+    """Key -> value of ``key=value`` strings, such as ``fold.epochs=5``. Values are TOML, or bare words.
+
+    Raises:
+        RecipeError: a string has no ``=``.
+    """
+    settings: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise RecipeError(f"{assignment!r} is not key=value")
+        try:
+            settings[name.strip()] = tomllib.loads(f"value = {text}")["value"]
+        except (ValueError, RecursionError):
+            settings[name.strip()] = text.strip()
+    return settings
 
 
 KEYS: Mapping[str, type] = {name: type(value) for name, value in Recipe().settings.items()}
