@@ -18,7 +18,7 @@ from cifar_edge.cli.report import write_own_report
 from cifar_edge.cli.size_option import size_option
 from cifar_edge.cli.train_run import begin, cross_validated, go_on, write_preview
 from cifar_edge.cli.train_summary import summary_json, summary_text
-from cifar_edge.cli.value_types import File, WholeNumber
+from cifar_edge.cli.value_types import File, Folder, WholeNumber
 from cifar_edge.cli.verbosity import note, say
 
 if TYPE_CHECKING:
@@ -59,6 +59,12 @@ if TYPE_CHECKING:
     help="Learn from this run or released model too, or from efficientnet-lite0, which has ImageNet weights and suits "
     "photographs.",
 )
+@click.option(
+    "--unlabelled",
+    metavar="DIR",
+    type=Folder(exists=True),
+    help="Learn from further images too, of which the teacher says what they are.",
+)
 @set_option("Change one key of the recipe, such as fold.epochs=5")
 @click.option("--name", metavar="NAME", help="Write to runs/NAME.  [default: the time and the network]")
 @click.option(
@@ -96,6 +102,7 @@ def command(
     file: Path | None,
     init: str | None,
     teacher: str | None,
+    unlabelled: Path | None,
     settings: tuple[str, ...],
     name: str | None,
     resume: str | None,
@@ -129,6 +136,7 @@ def command(
             "--recipe": file,
             "--init": init,
             "--teacher": teacher,
+            "--unlabelled": unlabelled,
             "--cross-validate": folds,
             "--preview": preview,
             "--set": settings or None,
@@ -143,6 +151,7 @@ def command(
         raise click.UsageError("--set changes the recipe of one network; give another with --model.")
     if name is not None and (Path(name).name != name or name in {"", ".", ".."}):
         raise click.BadParameter(f"{name!r} is not a folder's name.", param_hint="--name")
+    from cifar_edge.data.folder.other import content_of
     from cifar_edge.data.load import DATA_VARIABLE
     from cifar_edge.runs.run import Run
 
@@ -171,12 +180,15 @@ def command(
                 "seed": seed,
                 "size": size,
                 "teacher": teacher,
+                "unlabelled": None if unlabelled is None else str(unlabelled),
             }
             asked = {key: value for key, value in changes.items() if value is not None}
             init, settings = init_setting(init, settings)
             options = Options(model, file, init, settings, asked, data)
             recipe = recipe_of(options)
             teacher_folders(recipe)  # as with the device
+            if recipe.unlabelled:
+                content_of(Path(recipe.unlabelled))
             folder = Path("runs", name or f"{datetime.now():%Y%m%d-%H%M%S}-{recipe.model}")
             Run(folder).check_new()
             if data is None and not os.environ.get(DATA_VARIABLE):

@@ -50,6 +50,27 @@ def photographs(tmp_path: Path, sample: Dataset) -> Path:
     return tmp_path / "photographs"
 
 
+def test_unlabelled_photographs_are_labelled_by_the_teacher(photographs: Path, sample: Dataset, tmp_path: Path) -> None:
+    common = ("--data", photographs, "--holdout", "0.3", *SHORT)
+    assert train(*common, "--name", "own").exit_code == 0
+    more = tmp_path / "more"
+    more.mkdir()
+    for label in ("frog", "ship", "truck"):
+        for index in of_class(sample, label, 40)[30:]:
+            Image.fromarray(sample.train_images[index]).resize((120, 90)).save(more / f"{index}.png")
+    done = train(*common, "--teacher", "own", "--unlabelled", more, "--name", "next")
+    assert done.exit_code == 0, done.stderr
+    assert "unlabelled images: of each class those that the teacher is surest of" in done.stderr
+    assert Run(tmp_path / "runs" / "next").recipe.unlabelled == str(more)
+
+    alone = train(*common, "--unlabelled", more)
+    assert alone.exit_code == 2
+    assert "the teacher labels these images; set teacher too" in alone.stderr
+    missing = train(*common, "--teacher", "own", "--unlabelled", tmp_path / "missing")
+    assert missing.exit_code == 2
+    assert "Traceback" not in missing.stderr
+
+
 def test_photographs_begin_with_the_released_network(photographs: Path, tmp_path: Path) -> None:
     done = train("--data", photographs, "--holdout", "0.3", *SHORT, "--name", "own")
     assert done.exit_code == 0, done.stderr
