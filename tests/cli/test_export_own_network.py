@@ -122,7 +122,7 @@ def test_padding_that_is_not_exact_is_named(folder: Path) -> None:
         (["--network", "mine.py:fails"], "fails with NameError: name 'undefined_name'"),
         (["--network", "mine.py:build", "--weights", "none.safetensors"], "there is no file none.safetensors"),
         (["--network", "mine.py:build", "--weights", "mine.py"], "is not a safetensors file"),
-        (["--network", "mine.py:build", "--size", "0"], "0 is not a multiple of 16 from 32 to 128"),
+        (["--network", "mine.py:build", "--size", "0"], "'0' is not a multiple of 16 from 32 to 128"),
         (["--network", "mine.py:build", "--size", "100000"], "is not a multiple of 16 from 32 to 128"),
         (["--network", "mine.py:build", "--mean", "grey"], "neither a number nor one for each channel"),
         (["--network", "mine.py:build", "--std", "0"], "std = .* is not positive"),
