@@ -4,6 +4,7 @@ from typing import Any
 
 from cifar_edge.c import estimate
 from cifar_edge.c.plan import CONVOLUTIONS, Plan, plan
+from cifar_edge.c.tables import bias_type
 from cifar_edge.integer import IntegerNetwork
 
 _ROW_COUNTERS = 2 * 2  # two uint16 for each activation
@@ -12,7 +13,11 @@ _CODE = 3500  # bytes of plain C for a Cortex-M, at -O2
 
 
 def figures(network: IntegerNetwork) -> dict[str, Any]:
-    """Bytes and multiply-accumulates of ``network`` in plain C, and estimated instructions, as JSON values."""
+    """Bytes and multiply-accumulates of ``network`` in plain C, and estimated instructions, as JSON values.
+
+    Raises:
+        TypeError: the network has no form in C.
+    """
     made = plan(network)
     return {
         "state_bytes": state_bytes(made),
@@ -41,9 +46,10 @@ def flash_bytes(made: Plan) -> int:
     """Weights, biases, multipliers and tables, as plain C needs them, and about as much code as it has."""
     total = _CODE + len(made.steps) * (_LAYER + _ACTIVATION)
     total += _PLACE * sum(len(activation.rows) for activation in made.activations)
+    bias_bytes = bias_type(made).itemsize
     for step in made.steps:
         if step.kind in CONVOLUTIONS and step.weights is not None:
-            total += step.weights.size + 4 * len(step.weights)
+            total += step.weights.size + bias_bytes * len(step.weights)
         if step.factors is not None:
             total += 4 * len(step.factors)
     return total

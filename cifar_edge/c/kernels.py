@@ -23,6 +23,7 @@ class Kernels:
         condition: of the preprocessor, true where a compiler's options allow these kernels.
         packing: packing of the weights of plain convolutions, a key of `PACKINGS`.
         floats: whether sums become codes in float32; else in integers.
+        vectors: whether several biases are loaded at a time, so that they are int32 in every network.
         template: file name of the kernels.
         shared: file name of what several kernels share, or None.
         flags: options of gcc and clang that allow them, for a compiler of the same processor family.
@@ -32,6 +33,7 @@ class Kernels:
     condition: str
     packing: str
     floats: bool
+    vectors: bool
     template: str
     shared: str | None
     flags: tuple[str, ...]
@@ -45,6 +47,7 @@ KERNELS: dict[str, Kernels] = {
         condition="defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__)",
         packing="blocks",
         floats=True,
+        vectors=True,
         template="avx512vnni.h",
         shared="x86.h",
         flags=("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512vnni", "-mavx2"),
@@ -54,6 +57,7 @@ KERNELS: dict[str, Kernels] = {
         condition="defined(__AVX2__)",
         packing="blocks",
         floats=True,
+        vectors=True,
         template="avx2.h",
         shared="x86.h",
         flags=("-mavx2",),
@@ -63,6 +67,7 @@ KERNELS: dict[str, Kernels] = {
         condition=f"defined(__ARM_FEATURE_DOTPROD) && defined(__aarch64__) && {_LITTLE}",
         packing="signed_blocks",
         floats=True,
+        vectors=True,
         template="neon.h",
         shared=None,
         flags=("-march=armv8.2-a+dotprod",),
@@ -72,6 +77,7 @@ KERNELS: dict[str, Kernels] = {
         condition=f"defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1) && defined(__GNUC__) && {_LITTLE}",
         packing="signed_pairs",
         floats=False,
+        vectors=True,
         template="helium.h",
         shared=None,
         flags=(),
@@ -81,6 +87,7 @@ KERNELS: dict[str, Kernels] = {
         condition=f"defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && defined(__GNUC__) && {_LITTLE}",
         packing="pairs",
         floats=False,
+        vectors=False,
         template="dsp.h",
         shared=None,
         flags=(),

@@ -61,6 +61,7 @@ def write(network: IntegerNetwork, metadata: ModelMetadata, options: COptions) -
         "KERNEL_ROWS": str(max(step.kernel[0] for step in made.steps)),
         "CHANNELS": str(-(-max(step.shape[2] for step in made.steps) // 4) * 4),
         "COLUMN_BYTES": str(kernels.column_bytes(made.steps)),
+        "BIAS": f"{tables.bias_type(made).name}_t",
         "FEATURES": tables.features(made),
         "TABLES": tables.tables(made, chosen),
         "CHOICE": _choice(chosen),
@@ -126,6 +127,8 @@ def _choice(chosen: Mapping[str, kernels.Kernels]) -> str:
         lines += [f"#define NETWORK_{name.upper()}", f"#define NETWORK_PACKING_{each.packing.upper()}"]
         if each.floats:
             lines.append("#define NETWORK_FLOAT_FACTORS")
+        if each.vectors:
+            lines.append("#define NETWORK_BIASES_OF_32_BITS")
     return "\n".join([*lines, "#endif"] if lines else ["/* This folder has no others. */"])
 
 

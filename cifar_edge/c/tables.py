@@ -62,6 +62,16 @@ def bias(step: Step, made: Plan, offset: int = 0) -> npt.NDArray[np.int64]:
     return moved
 
 
+def bias_type(made: Plan) -> np.dtype[Any]:
+    """The type of the biases of codes as they are: int16 if those of all layers fit.
+
+    Raises:
+        TypeError: as `bias`.
+    """
+    biases = np.concatenate([bias(step, made) for step in made.steps if step.weights is not None])
+    return np.dtype(np.int16 if np.array_equal(biases, biases.astype(np.int16)) else np.int32)
+
+
 def _parameters(index: int, step: Step, made: Plan, kernels: Mapping[str, Kernels]) -> str:
     """Weights, biases and factors of a step."""
     parts = []
@@ -78,9 +88,8 @@ def _parameters(index: int, step: Step, made: Plan, kernels: Mapping[str, Kernel
 def _weights(index: int, step: Step, made: Plan, kernels: Mapping[str, Kernels]) -> str:
     """Weights and biases of a step, and its factors as floats, as each packing wants them."""
     moved = bias(step, made)
-    plain = array("int8_t", f"weights_{index}", PACKINGS["plain"](step).weights) + array(
-        "int32_t", f"bias_{index}", moved
-    )
+    plain = array("int8_t", f"weights_{index}", PACKINGS["plain"](step).weights)
+    plain += array("bias_type", f"bias_{index}", moved)
     packings = dict.fromkeys(each.packing for each in kernels.values() if each.packing != "plain")
     if step.kind not in PACKED or not packings:
         return plain
@@ -89,7 +98,7 @@ def _weights(index: int, step: Step, made: Plan, kernels: Mapping[str, Kernels])
         packed = PACKINGS[packing](step)
         text += f"#{'el' * (number > 0)}if defined(NETWORK_PACKING_{packing.upper()})\n"
         text += "ALIGNED " + array("int8_t", f"weights_{index}", packed.weights)
-        text += array("int32_t", f"bias_{index}", _in_order(bias(step, made, packed.offset), packed.channels))
+        text += array("bias_type", f"bias_{index}", _in_order(bias(step, made, packed.offset), packed.channels))
         if any(each.packing == packing and each.floats for each in kernels.values()):
             assert step.factors is not None
             factors = float_constants(_in_order(step.factors, packed.channels))

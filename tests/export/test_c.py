@@ -14,6 +14,7 @@ from export_helpers import LAYER, NETWORKS, build_folded
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from cifar_edge import c
 from cifar_edge.c import gate
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset
@@ -43,6 +44,19 @@ def gn_cnn() -> IntegerNetwork:
 
 def test_gn_cnn_gives_the_logits_of_the_integer_network(gn_cnn: IntegerNetwork, sample: Dataset) -> None:
     assert np.array_equal(c_logits(gn_cnn, sample.test_images), gn_cnn(sample.test_images))
+
+
+@pytest.mark.parametrize(
+    ("largest", "fits"), [(2**15 - 1, True), (-(2**15), True), (2**15, False), (-(2**15) - 1, False)]
+)
+def test_biases_take_16_bits_where_all_fit(gn_cnn: IntegerNetwork, largest: int, fits: bool, sample: Dataset) -> None:
+    bias = gn_cnn.head.bias.copy()
+    bias[3] = largest
+    network = replace(gn_cnn, layers=(*gn_cnn.layers[:-1], replace(gn_cnn.head, bias=bias)))
+    channels = sum(len(layer.bias) for layer in network.layers if isinstance(layer, Conv | Linear))
+    more = c.figures(network)["flash_bytes"] - c.figures(gn_cnn)["flash_bytes"]
+    assert more == (0 if fits else 2 * channels)
+    assert np.array_equal(c_logits(network, sample.test_images[:20]), network(sample.test_images[:20]))
 
 
 @pytest.mark.parametrize("compiler", [["gcc"], ["clang"], ["g++", "-xc++"], ["clang++", "-xc++"]], ids=lambda c: c[0])

@@ -52,7 +52,7 @@ def test_the_selftest_prints_the_logits_and_ok(network: IntegerNetwork, folder: 
 def test_the_selftest_names_the_first_layer_that_differs(folder: Path) -> None:
     layers = folder / "gn_cnn_layers.h"
     text = layers.read_text()
-    defect = re.sub(r"(bias_3\[\d+\] = \{\n)(-?\d+)", r"\g<1>1000\g<2>", text)
+    defect = re.sub(r"(bias_3\[\d+\] = \{\n)-?\d+", r"\g<1>32767", text)
     assert defect != text
     layers.write_text(defect)
     printed = selftest(folder)

@@ -64,7 +64,8 @@ KERNEL void channels_of_two_pixels(const layer *l, const uint32_t *columns, int3
                                    int32_t skipped, uint8_t *first, uint8_t *second) {
   const uint32_t *const end = columns + size, *const unrolled = columns + (size & ~15);
   const int32_t outputs = l->channels_out, zero_point = l->output_zero_point, plain = is_plain(l);
-  const int32_t *multipliers = l->multipliers, *bias = l->bias;
+  const int32_t *multipliers = l->multipliers;
+  const bias_type *bias = l->bias;
   int32_t o;
   for (o = 0; o < outputs; o += 2) {
     const uint32_t *c = columns;
@@ -131,7 +132,8 @@ KERNEL void dsp_conv_row(const layer *l, const window *w, uint8_t *out) {
 KERNEL void dsp_depthwise_row(const layer *l, const window *w, uint8_t *out) {
   const int32_t channels = l->channels_in, taps = l->kernel_columns, step = l->stride_columns * channels;
   const int32_t zero_point = l->output_zero_point, plain = is_plain(l);
-  const int32_t *multipliers = l->multipliers, *bias = l->bias;
+  const int32_t *multipliers = l->multipliers;
+  const bias_type *bias = l->bias;
   const int8_t *const kernel = l->weights + w->first * taps * channels;
   const uint8_t *const *const end = w->rows + w->count;
   int32_t x, c, t;

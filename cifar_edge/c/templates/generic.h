@@ -19,7 +19,8 @@
 KERNEL void channels_of_two_pixels(const layer *l, const window *w, int32_t byte, int32_t next, uint8_t *first,
                                    uint8_t *second) {
   const int32_t length = l->kernel_columns * l->channels_in, size = l->kernel_rows * length;
-  const int32_t outputs = l->channels_out, *bias = l->bias;
+  const int32_t outputs = l->channels_out;
+  const bias_type *bias = l->bias;
   const int8_t *weights = l->weights + w->first * length;
   int32_t o, k;
   for (o = 0; o < outputs; o += 2) {
@@ -92,7 +93,7 @@ static inline void grouped_row(const layer *l, const window *w, uint8_t *out) {
 /* Four channels at a time, and then those that are left. */
 KERNEL void depthwise_row(const layer *l, const window *w, uint8_t *out) {
   const int32_t channels = l->channels_in, taps = l->kernel_columns, step = l->stride_columns * channels;
-  const int32_t *bias = l->bias;
+  const bias_type *bias = l->bias;
   int32_t x, c, k, t;
   for (x = 0; x < l->columns; x++, out += channels) {
     for (c = 0; c + 4 <= channels; c += 4) {

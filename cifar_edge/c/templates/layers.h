@@ -11,6 +11,13 @@ enum { KERNEL_ROWS = @KERNEL_ROWS@ };   /* of the highest window */
 enum { CHANNELS = @CHANNELS@ };         /* the most that a layer makes, in steps of 4 */
 enum { COLUMN_BYTES = @COLUMN_BYTES@ }; /* of the largest window of a convolution, in steps of 16 */
 
+/* A bias: 16 bits where those of all layers fit, and where kernels do not load several at a time. */
+#if defined(NETWORK_BIASES_OF_32_BITS)
+typedef int32_t bias_type;
+#else
+typedef @BIAS@ bias_type;
+#endif
+
 typedef struct {
   uint8_t kind, input, other, last_reader; /* numbers of the activations it reads, and the last layer that reads it */
   uint8_t kernel_rows, kernel_columns, stride_rows, stride_columns, top, left;
@@ -22,7 +29,8 @@ typedef struct {
   uint8_t float32;  /* whether its factors are those of float32: significands and exponents */
   uint8_t wide;     /* whether the sum of two products of codes and weights may exceed 16 bits */
   const int8_t *weights;
-  const int32_t *bias, *multipliers;
+  const bias_type *bias;
+  const int32_t *multipliers;
   const uint8_t *shifts; /* null: 32 */
   const float *factors;  /* null: this build needs none */
 } layer;
