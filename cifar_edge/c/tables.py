@@ -126,7 +126,6 @@ def _layer(index: int, made: Plan) -> str:
     kind = "conv" if step.kind == "sums" else step.kind
     last_reader = min(made.last_reader(index + 1), len(made.steps) - 2)
     factors = step.factors is not None
-    shifts = has_shifts(step)
     weights = step.weights is not None
     window: list[int] = [*step.kernel, *step.stride, *step.padding[:2]]
     shapes: list[int] = [rows, columns, given.channels, step.shape[2], step.groups]
@@ -143,13 +142,14 @@ def _layer(index: int, made: Plan) -> str:
         ],
         [step.kernel[0] - 1 - step.padding[0]],
         [*shapes],
-        [made.padding.get(index, 0), made.sums.get(index, 0) // 4, int(is_float32(step)), int(is_wide(step))],
+        [int(is_float32(step)), int(is_wide(step)), made.padding.get(index, made.sums.get(index, 0)) // ALIGNMENT],
         [f"weights_{index}" if weights else "0", f"bias_{index}" if weights else "0"],
-        [f"multipliers_{index}" if factors else "0", f"shifts_{index}" if shifts else "0"],
-        [f"FACTORS(factors_{index})" if step.kind in PACKED else "0"],
+        [f"multipliers_{index}" if factors else "0"],
     ]
     text = ", ".join(str(cell) for row in cells for cell in row)
-    return f"    /* {step.name} */ {{{text}}}"
+    shifts = f"SHIFTS({f'shifts_{index}' if has_shifts(step) else 0})"
+    floats = f"FACTORS({f'factors_{index}' if step.kind in PACKED else 0})"
+    return f"    /* {step.name} */ {{{text} {shifts} {floats}}}"
 
 
 def _check(step: Step, numbers: Iterable[Any], largest: int) -> None:

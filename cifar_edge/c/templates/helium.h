@@ -192,10 +192,12 @@ static inline void helium_depthwise_row(const layer *l, const window *w, uint8_t
         }
       }
       vst2q_s32(sums, both);
+#if NETWORK_HAS_SHIFTS
       if (l->shifts) {
         for (i = 0; i < 8 && c + i < channels; i++) out[c + i] = requantize(l, c + i, sums[i] + l->bias[c + i]);
         continue;
       }
+#endif
       for (i = 0; i < 8 && c + i < channels; i += 4) {
         const mve_pred16_t some = vctp32q((uint32_t)(channels - c - i));
         const int32x4_t total = vaddq_s32(vldrwq_s32(sums + i), vldrwq_z_s32(l->bias + c + i, some));

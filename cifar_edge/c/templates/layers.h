@@ -24,15 +24,18 @@ typedef struct {
   uint8_t zero_point, other_zero_point, output_zero_point, largest; /* of inputs and output; its largest code */
   int16_t reach;                                                    /* last row of the input that its row 0 needs */
   uint16_t rows, columns, channels_in, channels_out, groups;
-  uint32_t padding; /* byte of a row of padding; 0 if padding is the code 0 */
-  uint32_t sums;    /* word of the sums of a global pool */
-  uint8_t float32;  /* whether its factors are those of float32: significands and exponents */
-  uint8_t wide;     /* whether the sum of two products of codes and weights may exceed 16 bits */
+  uint8_t float32; /* whether its factors are those of float32: significands and exponents */
+  uint8_t wide;    /* whether the sum of two products of codes and weights may exceed 16 bits */
+  uint32_t place;  /* word of the sums of a global pool, or of a row of padding; 0 if padding is the code 0 */
   const int8_t *weights;
   const bias_type *bias;
   const int32_t *multipliers;
+#if NETWORK_HAS_SHIFTS
   const uint8_t *shifts; /* null: 32 */
-  const float *factors;  /* null: this build needs none */
+#endif
+#if defined(NETWORK_FLOAT_FACTORS)
+  const float *factors;
+#endif
 } layer;
 
 typedef struct {
@@ -64,10 +67,15 @@ typedef struct {
 #else
 #define KERNEL static inline
 #endif
-#if defined(NETWORK_FLOAT_FACTORS)
-#define FACTORS(name) name
+#if NETWORK_HAS_SHIFTS
+#define SHIFTS(name) , name
 #else
-#define FACTORS(name) 0
+#define SHIFTS(name)
+#endif
+#if defined(NETWORK_FLOAT_FACTORS)
+#define FACTORS(name) , name
+#else
+#define FACTORS(name)
 #endif
 
 @TABLES@

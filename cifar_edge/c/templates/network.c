@@ -65,8 +65,8 @@ static void find_rows(network_state *state, int32_t index, int32_t row, window *
     if (top + i >= 0 && top + i < a->rows) {
       if (w->count == 0) w->first = i;
       w->rows[w->count++] = row_of(state, l->input, top + i) - left;
-    } else if (l->padding != 0) {
-      w->rows[w->count++] = (const uint8_t *)state->memory + l->padding;
+    } else if (l->place != 0) {
+      w->rows[w->count++] = (const uint8_t *)(state->memory + l->place);
     }
   }
 }
@@ -123,7 +123,7 @@ static void make_row(network_state *state, int32_t index) {
 static void add_row_to_pool(network_state *state, int32_t index) {
   const layer *l = &layers[index];
   const int32_t row = state->needed[index] - 1, channels = l->channels_in;
-  int32_t *sums = (int32_t *)(state->memory + l->sums), c;
+  int32_t *sums = (int32_t *)(state->memory + l->place), c;
   uint8_t *out;
   ADD_TO_SUMS(row_of(state, l->input, row), l->columns, channels, l->zero_point, sums);
   if (row + 1 < activations[l->input].rows) {
