@@ -7,7 +7,7 @@ from cifar_edge.c.plan import CONVOLUTIONS, Plan, plan
 from cifar_edge.c.tables import bias_type
 from cifar_edge.integer import IntegerNetwork
 
-_ROW_COUNTERS = 2 * 2  # two uint16 for each activation
+_ROW_COUNTER = 2  # uint16 for each activation
 _LAYER, _ACTIVATION, _PLACE = 60, 14, 2  # bytes of an entry in the tables, with pointers of 32 bits
 _CODE = 3500  # bytes of plain C for a Cortex-M, at -O2
 
@@ -39,7 +39,7 @@ def selftest_bytes(made: Plan) -> int:
 
 def state_bytes(made: Plan) -> int:
     """``sizeof`` the state of an image."""
-    return -(-(-(-made.memory // 4) * 4 + _ROW_COUNTERS * len(made.steps)) // 4) * 4
+    return -(-(-(-made.memory // 4) * 4 + _ROW_COUNTER * len(made.steps)) // 4) * 4
 
 
 def flash_bytes(made: Plan) -> int:

@@ -127,7 +127,8 @@ class Plan:
     Attributes:
         steps: in the order of the data.
         activations: one more than steps; the last one is the logits, which are not kept.
-        sums: byte of the int32 sums of a global pool in the memory, by the number of its step.
+        sums: byte of the int32 sums of a global pool in the memory, by the number of its step. Behind them is the number
+            of rows that were added.
         padding: byte of a row of padding for a step, by its number, where padding is not the code 0.
         memory: bytes of memory in all.
     """
@@ -303,20 +304,19 @@ def _rows_needed(made: Plan, step: Step, row: int) -> int:
 
 
 def _place(made: Plan) -> None:
-    """Give sums, rows and rows of padding their places in the memory."""
-    for index, step in enumerate(made.steps):
-        if step.kind == "global_pool":
-            made.sums[index] = made.memory
-            made.memory += 4 * step.shape[2]
+    """Give rows, rows of padding and sums their places in the memory."""
     lives = _lives(made)
     places, end = place([made.activations[number].buffer(*times) for (number, _), times in lives.items()])
     for number, activation in enumerate(made.activations[:-1]):
         rows = {row: at for (of, row), at in zip(lives, places, strict=True) if of == number}
-        activation.rows = [made.memory + rows.get(row, 0) for row in range(activation.shape[0])]
-    made.memory += end
+        activation.rows = [rows.get(row, 0) for row in range(activation.shape[0])]
+    made.memory = end
     for index, step in enumerate(made.steps):
         given = made.activations[step.inputs[0]]
         if step.kind in CONVOLUTIONS and given.quantization.zero_point and any(step.padding[::2]):
             made.padding[index] = made.memory
             made.memory += -(-made.padding_bytes(index) // ALIGNMENT) * ALIGNMENT
+        if step.kind == "global_pool":
+            made.sums[index] = made.memory
+            made.memory += 4 * (step.shape[2] + 1)
     made.memory += SLACK

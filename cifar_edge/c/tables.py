@@ -122,7 +122,7 @@ def _layer(index: int, made: Plan) -> str:
     one, other = step.inputs[0], step.inputs[-1]
     given = made.activations[one]
     output = step.output or Quantization(np.float32(1))
-    rows, columns = step.shape[0], step.shape[1] if step.kind != "global_pool" else given.shape[1]
+    rows, columns = (given if step.kind == "global_pool" else step).shape[:2]
     kind = "conv" if step.kind == "sums" else step.kind
     last_reader = min(made.last_reader(index + 1), len(made.steps) - 2)
     factors = step.factors is not None

@@ -23,7 +23,8 @@ typedef struct {
   uint8_t kernel_rows, kernel_columns, stride_rows, stride_columns, top, left;
   uint8_t zero_point, other_zero_point, output_zero_point, largest; /* of inputs and output; its largest code */
   int16_t reach;                                                    /* last row of the input that its row 0 needs */
-  uint16_t rows, columns, channels_in, channels_out, groups;
+  uint16_t rows, columns; /* that it makes; of a global pool those that it reads */
+  uint16_t channels_in, channels_out, groups;
   uint8_t float32; /* whether its factors are those of float32: significands and exponents */
   uint8_t wide;    /* whether the sum of two products of codes and weights may exceed 16 bits */
   uint32_t place;  /* word of the sums of a global pool, or of a row of padding; 0 if padding is the code 0 */

@@ -23,8 +23,6 @@
  * after each row of a layer, the last layer that is ready makes one row, until none is ready. So it is known when each row
  * is made and last read, and rows that are not needed at the same time lie in the same place. */
 
-enum { NEVER = 0xffff };
-
 static uint8_t *row_of(network_state *state, int32_t number, int32_t row) {
   return (uint8_t *)(state->memory + places[activations[number].first_place + row]);
 }
@@ -40,16 +38,22 @@ static uint8_t *new_row(network_state *state, int32_t number, int32_t row) {
   return (uint8_t *)first;
 }
 
-static int is_ready(const network_state *state, int32_t index) {
-  const uint16_t needed = state->needed[index];
-  return state->done[layers[index].input] >= needed && state->done[layers[index].other] >= needed;
-}
+#if NETWORK_HAS_GLOBAL_POOL
+/* How many rows of its input a global pool has added: the word behind its sums. */
+static uint32_t *rows_added(network_state *state, const layer *l) { return state->memory + l->place + l->channels_in; }
+#endif
 
-/* How many rows of its input a row of a layer needs. */
-static uint16_t rows_needed(const layer *l, int32_t row) {
-  const int32_t last = row * l->stride_rows + l->reach, rows = activations[l->input].rows;
-  if (row >= l->rows) return NEVER;
-  return (uint16_t)(last < 0 ? 0 : last < rows ? last + 1 : rows);
+/* Whether there are all rows of its input that the next row of a layer needs. A global pool takes them one by one. */
+static int is_ready(network_state *state, int32_t index) {
+  const layer *l = &layers[index];
+  const int32_t rows = activations[l->input].rows;
+  int32_t row = state->done[index + 1], needed;
+#if NETWORK_HAS_GLOBAL_POOL
+  if (l->kind == KIND_GLOBAL_POOL) row = (int32_t)*rows_added(state, l);
+#endif
+  needed = row * l->stride_rows + l->reach + 1;
+  if (needed > rows) needed = rows;
+  return row < l->rows && state->done[l->input] >= needed && state->done[l->other] >= needed;
 }
 
 /* The rows of the window that are not padding, or all of them if padding is not the code 0. */
@@ -115,37 +119,31 @@ static void make_row(network_state *state, int32_t index) {
   NETWORK_TRACE(index, out, activations[index + 1].columns * l->channels_out);
 #endif
   state->done[index + 1]++;
-  state->needed[index] = rows_needed(l, row + 1);
 }
 
 #if NETWORK_HAS_GLOBAL_POOL
 /* Adds a row to the sums of a global pool, and makes its one row of them after the last. */
 static void add_row_to_pool(network_state *state, int32_t index) {
   const layer *l = &layers[index];
-  const int32_t row = state->needed[index] - 1, channels = l->channels_in;
+  const int32_t channels = l->channels_in;
   int32_t *sums = (int32_t *)(state->memory + l->place), c;
+  uint32_t *added = rows_added(state, l);
   uint8_t *out;
-  ADD_TO_SUMS(row_of(state, l->input, row), l->columns, channels, l->zero_point, sums);
-  if (row + 1 < activations[l->input].rows) {
-    state->needed[index]++;
-    return;
-  }
+  ADD_TO_SUMS(row_of(state, l->input, (int32_t)*added), l->columns, channels, l->zero_point, sums);
+  if (++*added < l->rows) return;
   out = new_row(state, index + 1, 0);
   for (c = 0; c < channels; c++) out[c] = requantize(l, 0, sums[c]);
 #if defined(NETWORK_TRACE)
   NETWORK_TRACE(index, out, channels);
 #endif
   state->done[index + 1] = 1;
-  state->needed[index] = NEVER;
 }
 #endif
 
 void network_begin(network_state *state) {
   uint8_t *memory = (uint8_t *)state->memory;
   uint32_t i;
-  int32_t index;
   memset(state, 0, sizeof *state);
-  for (index = 0; index < LAYERS; index++) state->needed[index] = rows_needed(&layers[index], 0);
   for (i = 0; i < sizeof fills / sizeof *fills; i++) memset(memory + fills[i].offset, fills[i].code, fills[i].bytes);
 }
 

@@ -18,7 +18,7 @@ enum { NETWORK_SIZE = @SIZE@, NETWORK_CLASSES = @CLASSES@ };
 /* What the network keeps of one image. It is yours: static, on the stack or the heap, one for each image at a time. */
 typedef struct {
   uint32_t memory[@WORDS@];
-  uint16_t done[@ACTIVATIONS@], needed[@ACTIVATIONS@];
+  uint16_t done[@ACTIVATIONS@];
 } network_state;
 
 extern const char network_description[]; /* model, precision, accuracy, digest of its weights, version of cifar-edge */
