@@ -130,7 +130,7 @@ KERNEL void dsp_conv_row(const layer *l, const window *w, uint8_t *out) {
 
 /* Four channels at a time, from weights packed [row][column][channel], and then those that are left. */
 KERNEL void dsp_depthwise_row(const layer *l, const window *w, uint8_t *out) {
-  const int32_t channels = l->channels_in, taps = l->kernel_columns, step = l->stride_columns * channels;
+  const int32_t channels = l->channels_in, taps = DEPTHWISE_TAPS(l), step = l->stride_columns * channels;
   const int32_t zero_point = l->output_zero_point, plain = is_plain(l);
   const int32_t *multipliers = l->multipliers;
   const bias_type *bias = l->bias;

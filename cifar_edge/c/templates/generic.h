@@ -92,7 +92,7 @@ static inline void grouped_row(const layer *l, const window *w, uint8_t *out) {
 #ifndef DEPTHWISE_ROW
 /* Four channels at a time, and then those that are left. */
 KERNEL void depthwise_row(const layer *l, const window *w, uint8_t *out) {
-  const int32_t channels = l->channels_in, taps = l->kernel_columns, step = l->stride_columns * channels;
+  const int32_t channels = l->channels_in, taps = DEPTHWISE_TAPS(l), step = l->stride_columns * channels;
   const bias_type *bias = l->bias;
   int32_t x, c, k, t;
   for (x = 0; x < l->columns; x++, out += channels) {
@@ -181,8 +181,9 @@ static inline void average_pool_row(const layer *l, const window *w, int32_t col
 #ifndef ADD_TO_SUMS
 static inline void add_to_sums(const uint8_t *codes, int32_t pixels, int32_t channels, int32_t zero_point,
                                int32_t *sums) {
-  int32_t x, c;
-  for (x = 0; x < pixels; x++)
+  const uint8_t *const end = codes + pixels * channels;
+  int32_t c;
+  while (codes != end)
     for (c = 0; c < channels; c++) sums[c] += *codes++ - zero_point;
 }
 #define ADD_TO_SUMS add_to_sums

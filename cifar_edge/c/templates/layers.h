@@ -62,9 +62,14 @@ typedef struct {
 #else
 #define ALIGNED
 #endif
+#if defined(__GNUC__)
+#define NOINLINE __attribute__((noinline, unused))
+#else
+#define NOINLINE
+#endif
 /* A function that stays one of its own: inside another one its inner loop might not get all registers. */
 #if defined(__GNUC__)
-#define KERNEL static __attribute__((noinline, unused))
+#define KERNEL static NOINLINE
 #else
 #define KERNEL static inline
 #endif

@@ -147,7 +147,7 @@ void network_begin(network_state *state) {
   for (i = 0; i < sizeof fills / sizeof *fills; i++) memset(memory + fills[i].offset, fills[i].code, fills[i].bytes);
 }
 
-void network_row(network_state *state, const uint8_t *rgb_row) {
+NOINLINE void network_row(network_state *state, const uint8_t *rgb_row) {
   int32_t index = LAYERS - 1;
   if (state->done[0] >= NETWORK_SIZE) return;
   memcpy(new_row(state, 0, state->done[0]), rgb_row, NETWORK_SIZE * 3);

@@ -75,7 +75,7 @@ static inline int is_plain(const layer *l) {
 #if NETWORK_HAS_DEPTHWISE_REST
 /* One channel of a pixel of a depthwise convolution. */
 KERNEL uint8_t depthwise_channel(const layer *l, const window *w, int32_t x, int32_t channel) {
-  const int32_t channels = l->channels_in, taps = l->kernel_columns;
+  const int32_t channels = l->channels_in, taps = DEPTHWISE_TAPS(l);
   const int8_t *weights = l->weights + w->first * taps * channels + channel;
   int32_t sum = l->bias[channel], k, t;
   for (k = 0; k < w->count; k++) {
