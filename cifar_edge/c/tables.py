@@ -40,6 +40,8 @@ def features(made: Plan) -> str:
     lines += [f"#define NETWORK_HAS_DEPTHWISE_REST {int(rest)}", f"#define NETWORK_HAS_CLIPS {int(clips)}"]
     lines.append(f"#define NETWORK_HAS_SHIFTS {int(any(has_shifts(step) for step in made.steps))}")
     lines.append(f"#define NETWORK_HAS_FLOAT32 {int(any(is_float32(step) for step in made.steps))}")
+    odd = any(step.kind == "conv" and (step.shape[1] % 2 or step.shape[2] % 2) for step in made.steps)
+    lines.append(f"#define NETWORK_HAS_ODD {int(odd)}")
     widths = {step.kernel[1] for step in made.steps if step.kind == "depthwise"}
     lines.append(f"#define DEPTHWISE_TAPS(l) {widths.pop() if len(widths) == 1 else '(l)->kernel_columns'}")
     return "\n".join(lines)

@@ -82,7 +82,7 @@ KERNEL void channels_of_two_pixels(const layer *l, const uint32_t *columns, int3
     weights += skipped;
     first[o] = plain ? code_of(s00, m0, zero_point) : requantize(l, o, s00);
     second[o] = plain ? code_of(s10, m0, zero_point) : requantize(l, o, s10);
-    if (o + 1 < outputs) {
+    if (has_next(o, outputs)) {
       first[o + 1] = plain ? code_of(s01, m1, zero_point) : requantize(l, o + 1, s01);
       second[o + 1] = plain ? code_of(s11, m1, zero_point) : requantize(l, o + 1, s11);
     }
@@ -97,7 +97,7 @@ KERNEL void dsp_conv_row(const layer *l, const window *w, uint8_t *out) {
   const int32_t outputs = l->channels_out, skipped = 2 * (l->kernel_rows - w->count) * length;
   int32_t x, k;
   for (x = 0; x < l->columns; x += 2) {
-    const int32_t next = x + 1 < l->columns ? 1 : 0;
+    const int32_t next = has_next(x, l->columns);
     for (k = 0; k < w->count; k++) {
       const uint8_t *a = w->rows[k] + x * step;
       widen_columns(a, a + next * step, length, columns + k * length);

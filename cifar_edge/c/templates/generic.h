@@ -24,7 +24,7 @@ KERNEL void channels_of_two_pixels(const layer *l, const window *w, int32_t byte
   const int8_t *weights = l->weights + w->first * length;
   int32_t o, k;
   for (o = 0; o < outputs; o += 2) {
-    const int32_t other = o + 1 < outputs ? 1 : 0;
+    const int32_t other = has_next(o, outputs);
     const int8_t *w0 = weights, *w1 = w0 + other * size;
     int32_t s00 = bias[o], s10 = s00, s01 = bias[o + other], s11 = s01;
     for (k = 0; k < w->count; k++) {
@@ -61,7 +61,7 @@ KERNEL void conv_row(const layer *l, const window *w, uint8_t *out) {
   const int32_t step = l->stride_columns * l->channels_in, outputs = l->channels_out;
   int32_t x;
   for (x = 0; x < l->columns; x += 2) {
-    const int32_t next = x + 1 < l->columns ? 1 : 0;
+    const int32_t next = has_next(x, l->columns);
     channels_of_two_pixels(l, w, x * step, next * step, out + x * outputs, out + (x + next) * outputs);
   }
 }

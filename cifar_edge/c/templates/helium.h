@@ -118,7 +118,7 @@ static inline void helium_conv_row(const layer *l, const window *w, uint8_t *out
   const int by_words = has_upper_words(l);
   int32_t x, o;
   for (x = 0; x < l->columns; x += 2) {
-    const int32_t next = x + 1 < l->columns ? 1 : 0;
+    const int32_t next = has_next(x, l->columns);
     copy_column(l, w, x, columns[0]);
     copy_column(l, w, x + next, columns[1]);
     for (o = 0; o < outputs; o += SUMS) {

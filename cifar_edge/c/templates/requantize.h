@@ -59,6 +59,9 @@ static inline uint8_t requantize(const layer *l, int32_t channel, int32_t sum) {
   return (uint8_t)(upper < l->largest ? upper : l->largest);
 }
 
+/* 1 if there is one more pixel or channel of a convolution behind an even one, else 0. */
+static inline int32_t has_next(int32_t even, int32_t count) { return !NETWORK_HAS_ODD || even + 1 < count ? 1 : 0; }
+
 /* Whether codes go up to 255 and all shifts are 32. */
 static inline int is_plain(const layer *l) {
 #if NETWORK_HAS_SHIFTS
