@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_edge.c.kernels import PACKED, PACKINGS, Kernels, is_wide
-from cifar_edge.c.plan import ALIGNMENT, Plan, Step
+from cifar_edge.c.plan import ALIGNMENT, Plan, Step, window_rows
 from cifar_edge.integer import FixedPoint, Quantization, fixed_point
 from cifar_edge.integer.quantization import Factors
 
@@ -42,9 +42,21 @@ def features(made: Plan) -> str:
     lines.append(f"#define NETWORK_HAS_FLOAT32 {int(any(is_float32(step) for step in made.steps))}")
     odd = any(step.kind == "conv" and (step.shape[1] % 2 or step.shape[2] % 2) for step in made.steps)
     lines.append(f"#define NETWORK_HAS_ODD {int(odd)}")
+    rest = any(_has_rest(index, step, made) for index, step in enumerate(made.steps))
+    lines.append(f"#define NETWORK_HAS_CONV_REST {int(rest)}")
     widths = {step.kernel[1] for step in made.steps if step.kind == "depthwise"}
     lines.append(f"#define DEPTHWISE_TAPS(l) {widths.pop() if len(widths) == 1 else '(l)->kernel_columns'}")
     return "\n".join(lines)
+
+
+def _has_rest(index: int, step: Step, made: Plan) -> bool:
+    """Whether kernels that take the codes of a row by 4, and those of a window by 16, leave any."""
+    if step.kind != "conv":
+        return False
+    length = step.kernel[1] * made.activations[step.inputs[0]].channels
+    all_rows = index in made.padding
+    rows = {step.kernel[0] if all_rows else len(window_rows(made, step, row)) for row in range(step.shape[0])}
+    return bool(length % 4) or any(count * length % 16 for count in rows)
 
 
 def bias(step: Step, made: Plan, offset: int = 0) -> npt.NDArray[np.int64]:

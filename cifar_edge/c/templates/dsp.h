@@ -62,7 +62,11 @@ static inline void widen_columns(const uint8_t *a, const uint8_t *b, int32_t len
  * of rows of padding. */
 KERNEL void channels_of_two_pixels(const layer *l, const uint32_t *columns, int32_t size, const int8_t *weights,
                                    int32_t skipped, uint8_t *first, uint8_t *second) {
+#if NETWORK_HAS_CONV_REST
   const uint32_t *const end = columns + size, *const unrolled = columns + (size & ~15);
+#else
+  const uint32_t *const unrolled = columns + size;
+#endif
   const int32_t outputs = l->channels_out, zero_point = l->output_zero_point, plain = is_plain(l);
   const int32_t *multipliers = l->multipliers;
   const bias_type *bias = l->bias;
@@ -74,9 +78,11 @@ KERNEL void channels_of_two_pixels(const layer *l, const uint32_t *columns, int3
     while (c != unrolled) {
       FOUR_CODES FOUR_CODES FOUR_CODES FOUR_CODES
     }
+#if NETWORK_HAS_CONV_REST
     while (c != end) {
       FOUR_CODES
     }
+#endif
     m0 = multipliers[0];
     m1 = multipliers[1];
     weights += skipped;

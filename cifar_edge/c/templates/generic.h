@@ -42,11 +42,18 @@ KERNEL void channels_of_two_pixels(const layer *l, const window *w, int32_t byte
       w0 += length;
       w1 += length;
 #else
-      const uint8_t *const end = a0 + length, *const unrolled = a0 + (length & ~3);
+      const uint8_t *const end = a0 + length;
+#if NETWORK_HAS_CONV_REST
+      const uint8_t *const unrolled = a0 + (length & ~3);
       while (a0 != unrolled) {
         TWO_BY_TWO TWO_BY_TWO TWO_BY_TWO TWO_BY_TWO
       }
       while (a0 != end) TWO_BY_TWO
+#else
+      while (a0 != end) {
+        TWO_BY_TWO TWO_BY_TWO TWO_BY_TWO TWO_BY_TWO
+      }
+#endif
 #endif
     }
     weights += 2 * size;
