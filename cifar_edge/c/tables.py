@@ -25,25 +25,29 @@ def tables(made: Plan, kernels: Mapping[str, Kernels]) -> str:
     """
     parts = [_parameters(index, step, made, kernels) for index, step in enumerate(made.steps)]
     parts.append(_activations(made))
-    rows = ",\n".join(_layer(index, made) for index in range(len(made.steps)))
+    has = features(made)
+    rows = ",\n".join(_layer(index, made, has) for index in range(len(made.steps)))
     parts.append(f"static const layer layers[LAYERS + 1] = {{\n{rows},\n}};\n")
     parts.append(_fills(made))
     return "\n".join(parts)
 
 
-def features(made: Plan) -> str:
-    """Which kinds of layers there are, for the preprocessor."""
+def features(made: Plan) -> dict[str, bool]:
+    """What the layers of ``made`` have: name -> whether one of them has it."""
     kinds = {step.kind for step in made.steps}
-    lines = [f"#define NETWORK_HAS_{name.upper()} {int(name in kinds)}" for name in _FEATURES]
-    rest = any(step.kind == "depthwise" and step.shape[2] % 4 for step in made.steps)
-    clips = any(step.output is not None and step.output.largest < _BYTE for step in made.steps)
-    lines += [f"#define NETWORK_HAS_DEPTHWISE_REST {int(rest)}", f"#define NETWORK_HAS_CLIPS {int(clips)}"]
-    lines.append(f"#define NETWORK_HAS_SHIFTS {int(any(has_shifts(step) for step in made.steps))}")
-    lines.append(f"#define NETWORK_HAS_FLOAT32 {int(any(is_float32(step) for step in made.steps))}")
-    odd = any(step.kind == "conv" and (step.shape[1] % 2 or step.shape[2] % 2) for step in made.steps)
-    lines.append(f"#define NETWORK_HAS_ODD {int(odd)}")
-    rest = any(_has_rest(index, step, made) for index, step in enumerate(made.steps))
-    lines.append(f"#define NETWORK_HAS_CONV_REST {int(rest)}")
+    has = {name: name in kinds for name in _FEATURES}
+    has["depthwise_rest"] = any(step.kind == "depthwise" and step.shape[2] % 4 for step in made.steps)
+    has["conv_rest"] = any(_has_rest(index, step, made) for index, step in enumerate(made.steps))
+    has["odd"] = any(step.kind == "conv" and (step.shape[1] % 2 or step.shape[2] % 2) for step in made.steps)
+    has["clips"] = any(step.output is not None and step.output.largest < _BYTE for step in made.steps)
+    has["shifts"] = any(has_shifts(step) for step in made.steps)
+    has["float32"] = any(is_float32(step) for step in made.steps)
+    return has
+
+
+def definitions(made: Plan) -> str:
+    """The `features` for the preprocessor, and the width of depthwise windows, a constant where all have the same."""
+    lines = [f"#define NETWORK_HAS_{name.upper()} {int(found)}" for name, found in features(made).items()]
     widths = {step.kernel[1] for step in made.steps if step.kind == "depthwise"}
     lines.append(f"#define DEPTHWISE_TAPS(l) {widths.pop() if len(widths) == 1 else '(l)->kernel_columns'}")
     return "\n".join(lines)
@@ -86,6 +90,11 @@ def bias_type(made: Plan) -> np.dtype[Any]:
     """
     biases = np.concatenate([bias(step, made) for step in made.steps if step.weights is not None])
     return np.dtype(np.int16 if np.array_equal(biases, biases.astype(np.int16)) else np.int32)
+
+
+def place_type(made: Plan) -> str:
+    """The type in C of the number of a word of the memory."""
+    return "uint16_t" if made.memory // ALIGNMENT <= _WORD else "uint32_t"
 
 
 def _parameters(index: int, step: Step, made: Plan, kernels: Mapping[str, Kernels]) -> str:
@@ -132,8 +141,8 @@ def _even(values: npt.NDArray[Number]) -> npt.NDArray[Number]:
     return np.pad(values, (0, len(values) % 2))
 
 
-def _layer(index: int, made: Plan) -> str:
-    """The entry of a step in the table of layers."""
+def _layer(index: int, made: Plan, has: Mapping[str, bool]) -> str:
+    """The entry of a step in the table of layers, for a network with the `features` of ``has``."""
     step = made.steps[index]
     one, other = step.inputs[0], step.inputs[-1]
     given = made.activations[one]
@@ -144,9 +153,9 @@ def _layer(index: int, made: Plan) -> str:
     factors = step.factors is not None
     weights = step.weights is not None
     window: list[int] = [*step.kernel, *step.stride, *step.padding[:2]]
-    shapes: list[int] = [rows, columns, given.channels, step.shape[2], step.groups]
+    shapes: list[int] = [rows, columns, given.channels, step.shape[2]]
     _check(step, window, _BYTE)
-    _check(step, [*shapes, given.row_bytes], _WORD)
+    _check(step, [*shapes, step.groups, given.row_bytes], _WORD)
     cells: list[list[object]] = [
         [f"KIND_{kind.upper()}", one, other, max(last_reader, 0)],
         [*window],
@@ -158,14 +167,16 @@ def _layer(index: int, made: Plan) -> str:
         ],
         [step.kernel[0] - 1 - step.padding[0]],
         [*shapes],
-        [int(is_float32(step)), int(is_wide(step)), made.padding.get(index, made.sums.get(index, 0)) // ALIGNMENT],
+        [made.padding.get(index, made.sums.get(index, 0)) // ALIGNMENT],
+        [step.groups] if has["grouped"] else [],
+        [int(is_float32(step))] if has["float32"] else [],
         [f"weights_{index}" if weights else "0", f"bias_{index}" if weights else "0"],
         [f"multipliers_{index}" if factors else "0"],
+        [f"shifts_{index}" if has_shifts(step) else "0"] if has["shifts"] else [],
     ]
     text = ", ".join(str(cell) for row in cells for cell in row)
-    shifts = f"SHIFTS({f'shifts_{index}' if has_shifts(step) else 0})"
-    floats = f"FACTORS({f'factors_{index}' if step.kind in PACKED else 0})"
-    return f"    /* {step.name} */ {{{text} {shifts} {floats}}}"
+    floats = f"factors_{index}" if step.kind in PACKED else "0"
+    return f"    /* {step.name} */ {{{text} FACTORS({floats}, {int(is_wide(step))})}}"
 
 
 def _check(step: Step, numbers: Iterable[Any], largest: int) -> None:
@@ -175,7 +186,6 @@ def _check(step: Step, numbers: Iterable[Any], largest: int) -> None:
 
 def _activations(made: Plan) -> str:
     """The table of activations, and that of the places of their rows."""
-    kind = "uint16_t" if made.memory // ALIGNMENT <= _WORD else "uint32_t"
     entries: list[str] = []
     places: list[int] = []
     for a in made.activations[:-1]:
@@ -186,7 +196,7 @@ def _activations(made: Plan) -> str:
         entries.append(f"    {{{', '.join(map(str, numbers))}}},\n")
         places += [row // ALIGNMENT for row in a.rows]
     table = f"static const activation activations[LAYERS + 1] = {{\n{''.join(entries)}}};\n"
-    return table + array(kind, "places", np.array(places))
+    return table + array("place_type", "places", np.array(places))
 
 
 def _fills(made: Plan) -> str:

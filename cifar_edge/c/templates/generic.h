@@ -75,6 +75,7 @@ KERNEL void conv_row(const layer *l, const window *w, uint8_t *out) {
 #define CONV_ROW conv_row
 #endif
 
+#if NETWORK_HAS_GROUPED
 static inline void grouped_row(const layer *l, const window *w, uint8_t *out) {
   const int32_t outputs = l->channels_out, per_group = outputs / l->groups, inputs = l->channels_in / l->groups;
   const int32_t taps = l->kernel_columns, step = l->stride_columns * l->channels_in;
@@ -95,6 +96,7 @@ static inline void grouped_row(const layer *l, const window *w, uint8_t *out) {
     }
   }
 }
+#endif
 
 #ifndef DEPTHWISE_ROW
 /* Four channels at a time, and then those that are left. */

@@ -18,16 +18,22 @@ typedef int32_t bias_type;
 typedef @BIAS@ bias_type;
 #endif
 
+typedef @PLACE@ place_type; /* number of a word of the memory */
+
 typedef struct {
   uint8_t kind, input, other, last_reader; /* numbers of the activations it reads, and the last layer that reads it */
   uint8_t kernel_rows, kernel_columns, stride_rows, stride_columns, top, left;
   uint8_t zero_point, other_zero_point, output_zero_point, largest; /* of inputs and output; its largest code */
   int16_t reach;                                                    /* last row of the input that its row 0 needs */
   uint16_t rows, columns; /* that it makes; of a global pool those that it reads */
-  uint16_t channels_in, channels_out, groups;
+  uint16_t channels_in, channels_out;
+  place_type place; /* word of the sums of a global pool, or of a row of padding; 0 if padding is the code 0 */
+#if NETWORK_HAS_GROUPED
+  uint16_t groups;
+#endif
+#if NETWORK_HAS_FLOAT32
   uint8_t float32; /* whether its factors are those of float32: significands and exponents */
-  uint8_t wide;    /* whether the sum of two products of codes and weights may exceed 16 bits */
-  uint32_t place;  /* word of the sums of a global pool, or of a row of padding; 0 if padding is the code 0 */
+#endif
   const int8_t *weights;
   const bias_type *bias;
   const int32_t *multipliers;
@@ -36,6 +42,7 @@ typedef struct {
 #endif
 #if defined(NETWORK_FLOAT_FACTORS)
   const float *factors;
+  uint8_t wide; /* whether the sum of two products of codes and weights may exceed 16 bits */
 #endif
 } layer;
 
@@ -73,15 +80,10 @@ typedef struct {
 #else
 #define KERNEL static inline
 #endif
-#if NETWORK_HAS_SHIFTS
-#define SHIFTS(name) , name
-#else
-#define SHIFTS(name)
-#endif
 #if defined(NETWORK_FLOAT_FACTORS)
-#define FACTORS(name) , name
+#define FACTORS(name, wide) , name, wide
 #else
-#define FACTORS(name)
+#define FACTORS(name, wide)
 #endif
 
 @TABLES@

@@ -62,17 +62,17 @@ static void find_rows(network_state *state, int32_t index, int32_t row, window *
   const activation *a = &activations[l->input];
   const int32_t left = l->kind <= KIND_GROUPED ? l->left * l->channels_in : 0; /* padding lies before the row */
   const int32_t top = row * l->stride_rows - l->top;
-  int32_t i;
-  w->first = 0;
-  w->count = 0;
+  int32_t i, first = 0, count = 0;
   for (i = 0; i < l->kernel_rows; i++) {
     if (top + i >= 0 && top + i < a->rows) {
-      if (w->count == 0) w->first = i;
-      w->rows[w->count++] = row_of(state, l->input, top + i) - left;
+      if (count == 0) first = i;
+      w->rows[count++] = row_of(state, l->input, top + i) - left;
     } else if (l->place != 0) {
-      w->rows[w->count++] = (const uint8_t *)(state->memory + l->place);
+      w->rows[count++] = (const uint8_t *)(state->memory + l->place);
     }
   }
+  w->first = first;
+  w->count = count;
 }
 
 static void make_row(network_state *state, int32_t index) {
