@@ -53,12 +53,14 @@ static int is_ready(network_state *state, int32_t index) {
 #endif
   needed = row * l->stride_rows + l->reach + 1;
   if (needed > rows) needed = rows;
-  return row < l->rows && state->done[l->input] >= needed && state->done[l->other] >= needed;
+#if NETWORK_HAS_ADD
+  if (state->done[l->other] < needed) return 0;
+#endif
+  return row < l->rows && state->done[l->input] >= needed;
 }
 
 /* The rows of the window that are not padding, or all of them if padding is not the code 0. */
-static void find_rows(network_state *state, int32_t index, int32_t row, window *w) {
-  const layer *l = &layers[index];
+static void find_rows(network_state *state, const layer *l, int32_t row, window *w) {
   const activation *a = &activations[l->input];
   const int32_t left = l->kind <= KIND_GROUPED ? l->left * l->channels_in : 0; /* padding lies before the row */
   const int32_t top = row * l->stride_rows - l->top;
@@ -80,7 +82,7 @@ static void make_row(network_state *state, int32_t index) {
   const int32_t row = state->done[index + 1];
   uint8_t *out = new_row(state, index + 1, row);
   window w;
-  find_rows(state, index, row, &w);
+  find_rows(state, l, row, &w);
   switch (l->kind) {
 #if NETWORK_HAS_CONV
     case KIND_CONV:
@@ -168,7 +170,7 @@ NOINLINE void network_row(network_state *state, const uint8_t *rgb_row) {
 
 void network_end(network_state *state, int32_t *logits) {
   window w;
-  find_rows(state, LAYERS, 0, &w);
+  find_rows(state, &layers[LAYERS], 0, &w);
   sums_row(&layers[LAYERS], &w, logits);
 }
 
