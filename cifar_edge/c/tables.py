@@ -54,13 +54,13 @@ def definitions(made: Plan) -> str:
 
 
 def _has_rest(index: int, step: Step, made: Plan) -> bool:
-    """Whether kernels that take the codes of a row by 4, and those of a window by 16, leave any."""
+    """Whether kernels that take the codes of a row by 4, and those of a window by 16, leave any, or find none."""
     if step.kind != "conv":
         return False
     length = step.kernel[1] * made.activations[step.inputs[0]].channels
     all_rows = index in made.padding
     rows = {step.kernel[0] if all_rows else len(window_rows(made, step, row)) for row in range(step.shape[0])}
-    return bool(length % 4) or any(count * length % 16 for count in rows)
+    return bool(length % 4) or any(count == 0 or count * length % 16 for count in rows)
 
 
 def bias(step: Step, made: Plan, offset: int = 0) -> npt.NDArray[np.int64]:

@@ -62,10 +62,9 @@ static inline void widen_columns(const uint8_t *a, const uint8_t *b, int32_t len
  * of rows of padding. */
 KERNEL void channels_of_two_pixels(const layer *l, const uint32_t *columns, int32_t size, const int8_t *weights,
                                    int32_t skipped, uint8_t *first, uint8_t *second) {
+  const uint32_t *const end = columns + size;
 #if NETWORK_HAS_CONV_REST
-  const uint32_t *const end = columns + size, *const unrolled = columns + (size & ~15);
-#else
-  const uint32_t *const unrolled = columns + size;
+  const uint32_t *const unrolled = columns + (size & ~15);
 #endif
   const int32_t outputs = l->channels_out, zero_point = l->output_zero_point, plain = is_plain(l);
   const int32_t *multipliers = l->multipliers;
@@ -75,13 +74,17 @@ KERNEL void channels_of_two_pixels(const layer *l, const uint32_t *columns, int3
     const uint32_t *c = columns;
     int32_t s00 = bias[0], s10 = s00, s01 = bias[1], s11 = s01, m0, m1;
     uint32_t xa, xb, ya, yb, w0, w1, u;
+#if NETWORK_HAS_CONV_REST
     while (c != unrolled) {
       FOUR_CODES FOUR_CODES FOUR_CODES FOUR_CODES
     }
-#if NETWORK_HAS_CONV_REST
     while (c != end) {
       FOUR_CODES
     }
+#else
+    do {
+      FOUR_CODES FOUR_CODES FOUR_CODES FOUR_CODES
+    } while (c != end);
 #endif
     m0 = multipliers[0];
     m1 = multipliers[1];

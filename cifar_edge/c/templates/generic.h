@@ -50,9 +50,9 @@ KERNEL void channels_of_two_pixels(const layer *l, const window *w, int32_t byte
       }
       while (a0 != end) TWO_BY_TWO
 #else
-      while (a0 != end) {
+      do {
         TWO_BY_TWO TWO_BY_TWO TWO_BY_TWO TWO_BY_TWO
-      }
+      } while (a0 != end);
 #endif
 #endif
     }
