@@ -23,9 +23,9 @@ def tables(made: Plan, kernels: Mapping[str, Kernels]) -> str:
     Raises:
         TypeError: a number does not fit into its field, or a sum of products may not fit into 32 bits.
     """
-    parts = [_parameters(index, step, made, kernels) for index, step in enumerate(made.steps)]
-    parts.append(_activations(made))
     has = features(made)
+    parts = [_parameters(index, step, made, kernels) for index, step in enumerate(made.steps)]
+    parts.append(_activations(made, has))
     rows = ",\n".join(_layer(index, made, has) for index in range(len(made.steps)))
     parts.append(f"static const layer layers[LAYERS + 1] = {{\n{rows},\n}};\n")
     parts.append(_fills(made))
@@ -36,6 +36,7 @@ def features(made: Plan) -> dict[str, bool]:
     """What the layers of ``made`` have: name -> whether one of them has it."""
     kinds = {step.kind for step in made.steps}
     has = {name: name in kinds for name in _FEATURES}
+    has["pools"] = has["max_pool"] or has["average_pool"]
     has["depthwise_rest"] = any(step.kind == "depthwise" and step.shape[2] % 4 for step in made.steps)
     has["conv_rest"] = any(_has_rest(index, step, made) for index, step in enumerate(made.steps))
     has["odd"] = any(step.kind == "conv" and (step.shape[1] % 2 or step.shape[2] % 2) for step in made.steps)
@@ -104,7 +105,8 @@ def _parameters(index: int, step: Step, made: Plan, kernels: Mapping[str, Kernel
         parts.append(_weights(index, step, made, kernels))
     if step.factors is not None:
         fixed = _fixed_point(step)
-        parts.append(array("int32_t", f"multipliers_{index}", _even(fixed.multiplier)))
+        multipliers = _even(fixed.multiplier) if step.kind in PACKED else fixed.multiplier
+        parts.append(array("int32_t", f"multipliers_{index}", multipliers))
         if has_shifts(step):
             parts.append(array("uint8_t", f"shifts_{index}", fixed.shift))
     return f"/* {step.name} */\n" + "".join(parts)
@@ -184,13 +186,14 @@ def _check(step: Step, numbers: Iterable[Any], largest: int) -> None:
         raise TypeError(f"{step.name} has a size over {largest}")
 
 
-def _activations(made: Plan) -> str:
-    """The table of activations, and that of the places of their rows."""
+def _activations(made: Plan, has: Mapping[str, bool]) -> str:
+    """The table of activations, and that of the places of their rows; ``has`` are the `features`."""
     entries: list[str] = []
     places: list[int] = []
     for a in made.activations[:-1]:
         behind = a.padding_words
-        numbers = [len(places), *a.shape[:2], a.words_before, behind.start, len(behind), a.quantization.zero_point]
+        shape = a.shape[:2] if has["pools"] else a.shape[:1]
+        numbers = [len(places), *shape, a.words_before, behind.start, len(behind), a.quantization.zero_point]
         if any(number > _WORD for number in numbers):
             raise TypeError(f"an activation of {a.shape} has a size over {_WORD}")
         entries.append(f"    {{{', '.join(map(str, numbers))}}},\n")

@@ -48,7 +48,10 @@ typedef struct {
 
 typedef struct {
   uint16_t first_place; /* of its rows in the table of places */
-  uint16_t rows, columns;
+  uint16_t rows;
+#if NETWORK_HAS_POOLS
+  uint16_t columns;
+#endif
   uint16_t words_before, padding, words_behind; /* padding before a row, and behind it: first word and their number */
   uint8_t code;                                 /* of padding */
 } activation;

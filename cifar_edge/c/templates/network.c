@@ -118,7 +118,7 @@ static void make_row(network_state *state, int32_t index) {
       break;
   }
 #if defined(NETWORK_TRACE)
-  NETWORK_TRACE(index, out, activations[index + 1].columns * l->channels_out);
+  NETWORK_TRACE(index, out, l->columns * l->channels_out);
 #endif
   state->done[index + 1]++;
 }
