@@ -104,6 +104,7 @@ KERNEL void dsp_conv_row(const layer *l, const window *w, uint8_t *out) {
   uint32_t columns[COLUMN_BYTES];
   const int32_t length = (l->kernel_columns * l->channels_in + 3) / 4 * 4, step = l->stride_columns * l->channels_in;
   const int32_t outputs = l->channels_out, skipped = 2 * (l->kernel_rows - w->count) * length;
+  const int8_t *const weights = l->weights + 2 * w->first * length;
   int32_t x, k;
   for (x = 0; x < l->columns; x += 2) {
     const int32_t next = has_next(x, l->columns);
@@ -111,8 +112,8 @@ KERNEL void dsp_conv_row(const layer *l, const window *w, uint8_t *out) {
       const uint8_t *a = w->rows[k] + x * step;
       widen_columns(a, a + next * step, length, columns + k * length);
     }
-    channels_of_two_pixels(l, columns, w->count * length, l->weights + 2 * w->first * length, skipped,
-                           out + x * outputs, out + (x + next) * outputs);
+    channels_of_two_pixels(l, columns, w->count * length, weights, skipped, out + x * outputs,
+                           out + (x + next) * outputs);
   }
 }
 #define CONV_ROW dsp_conv_row

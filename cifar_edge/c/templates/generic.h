@@ -191,9 +191,11 @@ static inline void average_pool_row(const layer *l, const window *w, int32_t col
 static inline void add_to_sums(const uint8_t *codes, int32_t pixels, int32_t channels, int32_t zero_point,
                                int32_t *sums) {
   const uint8_t *const end = codes + pixels * channels;
-  int32_t c;
-  while (codes != end)
-    for (c = 0; c < channels; c++) sums[c] += *codes++ - zero_point;
+  int32_t c = 0;
+  while (codes != end) {
+    sums[c] += *codes++ - zero_point;
+    if (++c == channels) c = 0;
+  }
 }
 #define ADD_TO_SUMS add_to_sums
 #endif
