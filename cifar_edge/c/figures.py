@@ -8,7 +8,7 @@ from cifar_edge.c.tables import bias_type
 from cifar_edge.integer import IntegerNetwork
 
 _ROW_COUNTER = 2  # uint16 for each activation
-_LAYER, _ACTIVATION, _PLACE = 60, 14, 2  # bytes of an entry in the tables, with pointers of 32 bits
+_LAYER, _ACTIVATION, _PLACE = 40, 12, 2  # bytes of an entry in the tables, with pointers of 32 bits
 _CODE = 3500  # bytes of plain C for a Cortex-M, at -O2
 
 
@@ -31,10 +31,10 @@ IMAGES = 10
 """Number of images of a self-test."""
 
 
-def selftest_bytes(made: Plan) -> int:
-    """Flash of the self-test: the network, the images, their logits and checksums."""
+def selftest_bytes(made: Plan, images: int = IMAGES) -> int:
+    """Flash of the self-test: the network, so many images, their logits and checksums."""
     rows, columns, channels = made.activations[0].shape
-    return flash_bytes(made) + IMAGES * (rows * columns * channels + 4 * (made.steps[-1].shape[2] + len(made.steps)))
+    return flash_bytes(made) + images * (rows * columns * channels + 4 * (made.steps[-1].shape[2] + len(made.steps)))
 
 
 def state_bytes(made: Plan) -> int:

@@ -127,8 +127,8 @@ class Plan:
     Attributes:
         steps: in the order of the data.
         activations: one more than steps; the last one is the logits, which are not kept.
-        sums: byte of the int32 sums of a global pool in the memory, by the number of its step. Behind them is the number
-            of rows that were added.
+        sums: byte of the int32 sums of a global pool in the memory, by the number of its step. Behind them is the
+            number of rows that were added.
         padding: byte of a row of padding for a step, by its number, where padding is not the code 0.
         memory: bytes of memory in all.
     """

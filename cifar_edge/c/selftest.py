@@ -1,6 +1,7 @@
 """The self-test of a network in C: images, their logits, and a checksum of each layer's rows."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +10,7 @@ from cifar_edge.c.figures import IMAGES
 from cifar_edge.c.options import COptions
 from cifar_edge.c.plan import plan
 from cifar_edge.c.sources import filled, folder_of, quoted
-from cifar_edge.c.tables import array
+from cifar_edge.c.tables import integer_constants
 from cifar_edge.integer import PIXELS, IntegerNetwork, Layer, Quantization, Residual
 from cifar_edge.integer.quantization import Codes
 from cifar_edge.spec import ModelMetadata
@@ -30,14 +31,22 @@ def selftest(
     names = [step.name for step in plan(network).steps]
     layers = [_checksums(codes) for codes in _activations(network.layers[:-1], used, PIXELS)]
     tests = (
-        array("uint8_t", "images", used.reshape(len(used), -1))
-        + array("int32_t", "expected", network(used))
-        + array("uint32_t", "checksums", np.stack([*layers, np.zeros(len(used), np.uint32)], axis=1))
+        _by_image("uint8_t", "images", used.reshape(len(used), -1))
+        + _by_image("int32_t", "expected", network(used))
+        + _by_image("uint32_t", "checksums", np.stack([*layers, np.zeros(len(used), np.uint32)], axis=1))
         + f"static const char *const names[LAYERS + 1] = {{{', '.join(map(quoted, names))}}};\n"
     )
     values = {"IMAGES": str(len(used)), "TESTS": tests}
     content = filled("selftest.c", values, options.prefix(metadata.model)).encode()
     return {f"{folder_of(metadata)}/selftest.c": content}
+
+
+def _by_image(kind: str, name: str, values: npt.NDArray[Any]) -> str:
+    """A constant array of what belongs to each image, ``[n, ...]``; a macro leaves the last ones out."""
+    rows = [
+        f"#if NETWORK_SELFTEST_IMAGES > {image}\n{integer_constants(row)}#endif\n" for image, row in enumerate(values)
+    ]
+    return f"static const {kind} {name}[] = {{\n{''.join(rows)}}};\n"
 
 
 def _activations(layers: Sequence[Layer], codes: Codes, given: Quantization) -> Iterator[Codes]:

@@ -74,6 +74,7 @@ def write(network: IntegerNetwork, metadata: ModelMetadata, options: COptions) -
         "STATE": f"{state_bytes(made):,}",
         "FLASH": f"{flash_bytes(made):,}",
         "SELFTEST": f"{selftest_bytes(made):,}",
+        "SELFTEST_ONE": f"{selftest_bytes(made, 1):,}",
         "MACS": f"{network.summary().macs:,}",
         "KERNELS": ", ".join(chosen) or "this folder has none but plain C",
         "TIES": str(int(network.size & (network.size - 1) != 0)),

@@ -248,8 +248,12 @@ def float_constants(values: Factors) -> str:
 
 def array(kind: str, name: str, values: npt.NDArray[Any]) -> str:
     """A constant array of integers."""
-    lines = _lines([_constant(value) for value in values.reshape(-1).tolist()])
-    return f"static const {kind} {name}[{values.size}] = {{\n{lines}}};\n"
+    return f"static const {kind} {name}[{values.size}] = {{\n{integer_constants(values)}}};\n"
+
+
+def integer_constants(values: npt.NDArray[Any]) -> str:
+    """Integers as C constants, in lines."""
+    return _lines([_constant(value) for value in values.reshape(-1).tolist()])
 
 
 def _lines(constants: Sequence[str]) -> str:

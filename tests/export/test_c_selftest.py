@@ -35,8 +35,8 @@ def folder(network: IntegerNetwork, tmp_path: Path) -> Path:
     return tmp_path / "gn-cnn.c"
 
 
-def selftest(folder: Path) -> list[str]:
-    command = [*(gate.compiler() or []), "-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-O1"]
+def selftest(folder: Path, *options: str) -> list[str]:
+    command = [*(gate.compiler() or []), "-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-O1", *options]
     subprocess.run([*command, "-o", "selftest", "selftest.c"], cwd=folder, check=True)
     return subprocess.run([folder / "selftest"], capture_output=True, text=True).stdout.splitlines()
 
@@ -47,6 +47,20 @@ def test_the_selftest_prints_the_logits_and_ok(network: IntegerNetwork, folder: 
     logits = [[int(word) for word in line.split()[2:]] for line in printed if line.startswith("image ")]
     assert np.array_equal(logits, network(sample.test_images[:10]))
     assert printed[-1] == "ok"
+
+
+def test_images_of_the_selftest_can_be_left_out(network: IntegerNetwork, folder: Path, sample: Dataset) -> None:
+    sizes = []
+    for images in (2, 10):
+        printed = selftest(folder, f"-DGN_CNN_SELFTEST_IMAGES={images}")
+        logits = [[int(word) for word in line.split()[2:]] for line in printed if line.startswith("image ")]
+        assert np.array_equal(logits, network(sample.test_images[:images]))
+        assert printed[-1] == "ok"
+        sizes.append((folder / "selftest").stat().st_size)
+    assert sizes[1] - sizes[0] > 8 * sample.test_images[0].size - 4096  # a page of the file may hold some of it
+    for images in (0, 11):
+        with pytest.raises(subprocess.CalledProcessError):
+            selftest(folder, f"-DGN_CNN_SELFTEST_IMAGES={images}")
 
 
 def test_the_selftest_names_the_first_layer_that_differs(folder: Path) -> None:

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Runs the network on ten images whose logits are known. It includes network.c, so compile this file alone.
+/* Runs the network on @IMAGES@ images whose logits are known. It includes network.c, so compile this file alone.
  *
  * It prints the logits of each image, then "ok", or for each image the first layer that differs. What a board has printed,
  * `cifar-edge verify-c LOG` compares with the model. Define NETWORK_PRINT to print elsewhere than with printf,
- * and NETWORK_SELFTEST to call it otherwise than main.
+ * NETWORK_SELFTEST to call it otherwise than main, and NETWORK_SELFTEST_IMAGES to leave all but so many images out.
  */
 #if !defined(ARDUINO) || defined(NETWORK_SELFTEST) /* Arduino compiles every file of a library; see examples */
 
@@ -21,7 +21,14 @@ static void trace(int32_t index, const uint8_t *codes, int32_t count);
 #define NETWORK_SELFTEST main
 #endif
 
-enum { IMAGES = @IMAGES@ };
+#if !defined(NETWORK_SELFTEST_IMAGES)
+#define NETWORK_SELFTEST_IMAGES @IMAGES@
+#endif
+#if NETWORK_SELFTEST_IMAGES < 1 || NETWORK_SELFTEST_IMAGES > @IMAGES@
+#error "NETWORK_SELFTEST_IMAGES is not a number from 1 to @IMAGES@"
+#endif
+
+enum { IMAGES = NETWORK_SELFTEST_IMAGES };
 
 @TESTS@
 /* Of the rows of each layer: the sum of all partial sums. */
