@@ -19,8 +19,8 @@ static inline uint8_t code_of(int32_t sum, int32_t multiplier, int32_t zero_poin
 
 /* The windows of two pixels, widened: for each four codes of the one and of the other two words each. */
 static inline void widen_columns(const uint8_t *a, const uint8_t *b, int32_t length, uint32_t *columns) {
-  int32_t i;
-  for (i = 0; i < length; i += 4) {
+  int32_t i = 0;
+  do {
     uint32_t one = four_bytes(a + i), other = four_bytes(b + i), high;
     __asm__("uxtb16 %0, %1, ror #8" : "=r"(high) : "r"(one));
     __asm__("uxtb16 %0, %0" : "+r"(one));
@@ -31,7 +31,8 @@ static inline void widen_columns(const uint8_t *a, const uint8_t *b, int32_t len
     columns[2] = other;
     columns[3] = high;
     columns += 4;
-  }
+    i += 4;
+  } while (i < length);
 }
 
 /* Four codes of two pixels with the weights of two channels. */

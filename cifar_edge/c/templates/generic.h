@@ -136,12 +136,13 @@ KERNEL void depthwise_row(const layer *l, const window *w, uint8_t *out) {
 static inline void sums_row(const layer *l, const window *w, int32_t *sums) {
   const int32_t length = l->kernel_columns * l->channels_in;
   const int8_t *weights = l->weights;
-  int32_t o, k, i;
+  int32_t o, k;
   for (o = 0; o < l->channels_out; o++) {
     int32_t sum = l->bias[o];
     for (k = 0; k < w->count; k++) {
-      for (i = 0; i < length; i++) sum += w->rows[k][i] * weights[i];
-      weights += length;
+      const uint8_t *a = w->rows[k], *const end = a + length;
+      do sum += *a++ * *weights++;
+      while (a != end);
     }
     sums[o] = sum;
   }
@@ -191,11 +192,10 @@ static inline void average_pool_row(const layer *l, const window *w, int32_t col
 static inline void add_to_sums(const uint8_t *codes, int32_t pixels, int32_t channels, int32_t zero_point,
                                int32_t *sums) {
   const uint8_t *const end = codes + pixels * channels;
-  int32_t c = 0;
-  while (codes != end) {
-    sums[c] += *codes++ - zero_point;
-    if (++c == channels) c = 0;
-  }
+  int32_t c;
+  do {
+    for (c = 0; c < channels; c++) sums[c] += *codes++ - zero_point;
+  } while (codes != end);
 }
 #define ADD_TO_SUMS add_to_sums
 #endif

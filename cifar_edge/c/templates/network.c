@@ -66,7 +66,7 @@ static void find_rows(network_state *state, const layer *l, int32_t row, window 
   const int32_t top = row * l->stride_rows - l->top;
   int32_t i, first = 0, count = 0;
   for (i = 0; i < l->kernel_rows; i++) {
-    if (top + i >= 0 && top + i < a->rows) {
+    if ((uint32_t)(top + i) < a->rows) { /* and so not negative */
       if (count == 0) first = i;
       w->rows[count++] = row_of(state, l->input, top + i) - left;
     } else if (l->place != 0) {
