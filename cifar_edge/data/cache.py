@@ -10,6 +10,7 @@ from platformdirs import user_cache_path
 
 from cifar_edge.errors import CifarEdgeError, DataError
 from cifar_edge.files import try_lock
+from cifar_edge.messages import display_name
 
 IMAGE_FOLDERS, TEACHERS, COMPILED = "own", "teachers", "c"
 """Folders in the cache for decoded images, for logits of teachers, and for compiled C."""
@@ -49,7 +50,7 @@ def empty_cache() -> int:
             if folder.exists():
                 shutil.rmtree(folder)
         except OSError as error:
-            raise CifarEdgeError(f"cannot empty {folder}: {error.strerror or error}") from error
+            raise CifarEdgeError(f"cannot empty {display_name(folder)}: {error.strerror or error}") from error
     return freed
 
 
@@ -76,4 +77,4 @@ def locked(folder: Path, waiting: Callable[[], object], instead: str) -> Iterato
                     time.sleep(_POLL_SECONDS)
             yield
     except OSError as error:
-        raise DataError(f"cannot use the cache {folder}: {error.strerror or error}; {instead}") from error
+        raise DataError(f"cannot use the cache {display_name(folder)}: {error.strerror or error}; {instead}") from error

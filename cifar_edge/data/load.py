@@ -195,7 +195,7 @@ def load_cached(
             if offline:
                 raise
     if offline:
-        raise DataError(f"{spec.title} is not in the cache ({path}), and offline nothing is fetched")
+        raise DataError(f"{spec.title} is not in the cache ({display_name(path)}), and offline nothing is fetched")
     return fetch(spec, folder, report=report, progress=progress or _as_lines(report))
 
 

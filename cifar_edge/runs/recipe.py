@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from cifar_edge.errors import RecipeError
 from cifar_edge.files import read_bounded
-from cifar_edge.messages import did_you_mean, reason
+from cifar_edge.messages import did_you_mean, display_name, reason
 from cifar_edge.spec import IMAGE_SIZE, IMAGE_SIZES
 
 _MAX_BYTES = 1 << 20
@@ -206,11 +206,13 @@ class Recipe:
         try:
             text = read_bounded(path, _MAX_BYTES).decode("utf-8-sig")
         except (OSError, ValueError) as error:
-            raise RecipeError(f"cannot read the recipe {path}: {getattr(error, 'strerror', None) or error}") from error
+            raise RecipeError(
+                f"cannot read the recipe {display_name(path)}: {getattr(error, 'strerror', None) or error}"
+            ) from error
         try:
             return cls.from_mapping(tomllib.loads(text))
         except (ValueError, RecursionError) as error:
-            raise RecipeError(f"{path} is not TOML: {reason(error)}") from error
+            raise RecipeError(f"{display_name(path)} is not TOML: {reason(error)}") from error
 
     def updated(self, assignments: Sequence[str]) -> Self:
         """The recipe with ``key=value`` strings applied: see `settings_of`.

@@ -19,7 +19,7 @@ from cifar_edge.files import read_bounded, write_bytes
 from cifar_edge.folding.description import describe, folded_network
 from cifar_edge.folding.earlier import current_names, undescribed
 from cifar_edge.folding.network import FoldedNetwork
-from cifar_edge.messages import reason
+from cifar_edge.messages import display_name, reason
 from cifar_edge.models import build
 from cifar_edge.runs.dataset import DatasetReference
 from cifar_edge.runs.reading import network_named
@@ -128,9 +128,9 @@ def read_weights(path: Path) -> Weights:
         digest = hashlib.sha256(content).hexdigest()
         return Weights(state, about.model, about.labels, about.size, digest, about.layers)
     except FileNotFoundError as error:
-        raise ModelError(f"{path} is missing; is the run finished?") from error
+        raise ModelError(f"{display_name(path)} is missing; is the run finished?") from error
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path} has no weights of a cifar-edge network ({reason(error)})") from error
+        raise ModelError(f"{display_name(path)} has no weights of a cifar-edge network ({reason(error)})") from error
 
 
 def network_of(weights: Weights, path: Path) -> nn.Module:
@@ -154,7 +154,7 @@ def _described(weights: Weights, path: Path) -> FoldedNetwork:
         network = folded_network(weights.layers, len(weights.labels), weights.size)
         check_tensors(weights.state, network.state_dict())  # before memory is taken for them
     except ValueError as error:
-        raise ModelError(f"{path} holds no folded network ({reason(error)})") from error
+        raise ModelError(f"{display_name(path)} holds no folded network ({reason(error)})") from error
     network.to_empty(device="cpu")
     _load_state(network, weights, path)
     return network
@@ -202,7 +202,7 @@ def _folded_of(folded: Weights, path: Path, network: nn.Module, trained: Weights
         made = undescribed(network)
         folded = replace(folded, state=current_names(folded.state, made))
     except ValueError as error:
-        raise ModelError(f"{path} holds no folded network ({reason(error)})") from error
+        raise ModelError(f"{display_name(path)} holds no folded network ({reason(error)})") from error
     _load_state(made, folded, path)
     return made
 
@@ -212,7 +212,7 @@ def _load_state(network: nn.Module, weights: Weights, path: Path) -> None:
         check_tensors(weights.state, network.state_dict())
         network.load_state_dict(weights.state)
     except (RuntimeError, ValueError) as error:
-        raise ModelError(f"{path} does not fit the network that this cifar-edge builds") from error
+        raise ModelError(f"{display_name(path)} does not fit the network that this cifar-edge builds") from error
     network.eval().requires_grad_(False)
 
 

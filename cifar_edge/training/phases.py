@@ -18,7 +18,7 @@ from cifar_edge.folding.earlier import current_names
 from cifar_edge.folding.equalisation import equalised
 from cifar_edge.folding.fold import fold
 from cifar_edge.folding.network import BatchNormNetwork, FoldedNetwork
-from cifar_edge.messages import listed
+from cifar_edge.messages import display_name, listed
 from cifar_edge.models import build
 from cifar_edge.models.depthwise import DepthwiseConv2d
 from cifar_edge.runs.epochs import EpochRecord
@@ -259,7 +259,7 @@ class Phases:
             )
         except Diverged as error:
             key = "learning_rate" if phase == "train" else "fold.learning_rate"
-            raise TrainingError(f"{error}: {key} in {self.folder / RECIPE}") from error
+            raise TrainingError(f"{error}: {key} in {display_name(self.folder / RECIPE)}") from error
         if self.recipe.patience and not self._is_best(phase):
             accuracies = self._accuracies(phase)
             best = max(epoch for epoch, accuracy in enumerate(accuracies, 1) if accuracy == max(accuracies))

@@ -1,6 +1,5 @@
 """Training a run, resuming it, and folding it: `train`, `resume`, `fold_run`."""
 
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -18,6 +17,7 @@ from cifar_edge.errors import CifarEdgeError, Interrupted, RecipeError, Training
 from cifar_edge.files import write_text
 from cifar_edge.folding.fold import can_fold
 from cifar_edge.folding.network import FoldedNetwork
+from cifar_edge.messages import display_name, shell_word
 from cifar_edge.models import build
 from cifar_edge.models.summary import summarize
 from cifar_edge.runs.epochs import EpochRecord
@@ -137,12 +137,12 @@ def resume(folder: Path, dataset: Dataset, *, device: str = "auto", callbacks: C
     with held(folder):
         if run.is_finished:
             (folder / STATE).unlink(missing_ok=True)
-            callbacks.note(f"{folder} is finished: there is nothing to go on with")
+            callbacks.note(f"{display_name(folder)} is finished: there is nothing to go on with")
             return run.whole_summary()
         state = load_state(folder)
         check_split_rule(state.data)
         if changed := change(state.data, dataset):
-            raise TrainingError(f"{folder} cannot go on: {changed}; give that with --data")
+            raise TrainingError(f"{display_name(folder)} cannot go on: {changed}; give that with --data")
         if not (folder / RECIPE).exists():
             run.write_recipe(state.recipe)
         where = choose_device(device)
@@ -150,7 +150,7 @@ def resume(folder: Path, dataset: Dataset, *, device: str = "auto", callbacks: C
         now = _environment(recipe, where)
         for what in (changed_recipe(state, folder, recipe), differences(state.environment, now)):
             if what:
-                callbacks.note(f"changed since {folder} began, so its weights will be others: {what}")
+                callbacks.note(f"changed since {display_name(folder)} began, so its weights will be others: {what}")
         state = replace(state, recipe=recipe, environment=now, data=reference_to(dataset))
         (folder / FAILURE).unlink(missing_ok=True)
         with _resumable_failures(folder, recipe):
@@ -193,11 +193,11 @@ def fold_run(
     """
     trained = load_network(folder)
     if isinstance(trained.network, FoldedNetwork):
-        raise TrainingError(f"{folder} began with a folded network: it has no norms to fold")
+        raise TrainingError(f"{display_name(folder)} began with a folded network: it has no norms to fold")
     if not can_fold(trained.network):
         raise TrainingError(_cannot_fold(trained.name))
     if continued and trained.folded is None:
-        raise TrainingError(f"{folder} has no folded network to go on from; fold it without --continue")
+        raise TrainingError(f"{display_name(folder)} has no folded network to go on from; fold it without --continue")
     check_split_rule(trained.data)
     if changed := change(trained.data, dataset):
         raise TrainingError(f"{changed}; give that with --data")
@@ -352,7 +352,7 @@ def _resumable_failures(folder: Path, recipe: Recipe) -> Iterator[None]:
             raise
         with suppress(CifarEdgeError):  # the disk may be full
             write_text(folder / FAILURE, f"{error}\n")
-        raise TrainingError(f"{error}; then go on: cifar-edge train --resume {shlex.quote(str(folder))}") from error
+        raise TrainingError(f"{error}; then go on: cifar-edge train --resume {shell_word(str(folder))}") from error
 
 
 def _environment(recipe: Recipe, device: torch.device) -> dict[str, Any]:

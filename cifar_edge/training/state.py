@@ -18,7 +18,7 @@ from cifar_edge.data.folder.other import content_of
 from cifar_edge.errors import ModelError, RecipeError, TrainingError
 from cifar_edge.files import read_bounded, write_bytes
 from cifar_edge.json_values import count
-from cifar_edge.messages import reason
+from cifar_edge.messages import display_name, reason
 from cifar_edge.runs.progress import Progress, progress_of
 from cifar_edge.runs.reading import header_record
 from cifar_edge.runs.recipe import Recipe
@@ -70,9 +70,11 @@ def load_state(folder: Path) -> RunState:
         snapshot = Snapshot(count(record["epoch"]), count(record["steps"]), tensors) if tensors else None
         return RunState(**vars(progress_of(record)), snapshot=snapshot)
     except FileNotFoundError as error:
-        raise ModelError(f"{folder} holds no {STATE} to go on from; was it a training?") from error
+        raise ModelError(f"{display_name(folder)} holds no {STATE} to go on from; was it a training?") from error
     except (SafetensorError, RecipeError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise ModelError(f"{path} holds no state that this cifar-edge can go on from ({reason(error)})") from error
+        raise ModelError(
+            f"{display_name(path)} holds no state that this cifar-edge can go on from ({reason(error)})"
+        ) from error
 
 
 def environment(device: torch.device, teachers: Sequence[Path], unlabelled: str = "") -> dict[str, Any]:
@@ -108,7 +110,8 @@ def changed_recipe(state: RunState, folder: Path, recipe: Recipe) -> str:
     changes = {name: f"{name} from {old[name]} to {new[name]}" for name in old if old[name] != new[name]}
     if fixed := [text for name, text in changes.items() if name in _FIXED]:
         raise TrainingError(
-            f"{folder} cannot go on with {', '.join(fixed)}; undo that in its recipe.toml, or train anew with --recipe"
+            f"{display_name(folder)} cannot go on with {', '.join(fixed)}; undo that in its recipe.toml, or train anew "
+            "with --recipe"
         )
     return ", ".join(changes.values())
 

@@ -29,6 +29,7 @@ from cifar_edge.data.cifar10.parquet import find_parquet, read_parquet
 from cifar_edge.data.dataset import Arrays, Dataset, Images, labels_of
 from cifar_edge.errors import DataError
 from cifar_edge.files import replacing
+from cifar_edge.messages import display_name
 
 Member = tuple[str, bytes]
 """A file in a folder or archive: its name without folders, and its content."""
@@ -64,7 +65,9 @@ def read(path: Path, spec: DatasetSpec) -> Dataset:
     """
     found = find(path, spec)
     if found is None:
-        raise DataError(f"{path} does not hold {spec.title}" if path.is_dir() else f"there is no {path}")
+        raise DataError(
+            f"{display_name(path)} does not hold {spec.title}" if path.is_dir() else f"there is no {display_name(path)}"
+        )
     source = found.name
     try:
         if found.suffix == ".npz":
