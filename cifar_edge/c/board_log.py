@@ -10,6 +10,7 @@ import numpy.typing as npt
 _MODEL = re.compile(r"(\S+@[0-9a-f]{12})\b")
 _LOGITS = re.compile(r"image (\d{1,9}):((?: +-?\d{1,10})+)")
 _DIFFERS = re.compile(r"image (\d{1,9}) differs, first in layer (\S+)")
+_END = re.compile(r"\b(?:ok|failed)\b")
 _CYCLES = re.compile(r"cycles of an image, checksums included: (\d{1,20})")
 
 
@@ -22,26 +23,31 @@ class BoardLog:
         logits: number of an image -> what was printed for it; more than once if the test ran more than once.
         layers: number of an image that the board itself found to differ -> the first layer that did.
         cycles: of one image; None where the board has no counter.
+        ended: whether the test has said "ok" or "failed" after its last image.
     """
 
     model: str | None
     logits: dict[int, list[tuple[int, ...]]]
     layers: dict[int, str]
     cycles: int | None
+    ended: bool
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read the log."""
         logits: dict[int, list[tuple[int, ...]]] = {}
-        for image, numbers in _LOGITS.findall(text):
-            logits.setdefault(int(image), []).append(tuple(map(int, numbers.split())))
+        last = 0
+        for found in _LOGITS.finditer(text):
+            logits.setdefault(int(found[1]), []).append(tuple(map(int, found[2].split())))
+            last = found.end()
         models, cycles = _MODEL.findall(text), _CYCLES.findall(text)
         layers = {int(image): layer for image, layer in _DIFFERS.findall(text)}
-        return cls(models[-1] if models else None, logits, layers, int(cycles[-1]) if cycles else None)
+        ended = _END.search(text, last) is not None
+        return cls(models[-1] if models else None, logits, layers, int(cycles[-1]) if cycles else None, ended)
 
-    def missing(self, images: int) -> list[int]:
-        """The numbers below ``images`` that the log has no logits of."""
-        return [image for image in range(images) if image not in self.logits]
+    def missing(self) -> list[int]:
+        """The numbers of images that the log has no logits of, though it has those of a later one."""
+        return [image for image in range(max(self.logits, default=0)) if image not in self.logits]
 
     def differing(self, expected: npt.NDArray[np.int32]) -> list[int]:
         """The images whose printed logits are not those ``expected``, int32 ``[n, classes]``, in one of the runs."""

@@ -43,6 +43,24 @@ def test_the_models_own_logits(printed: str) -> None:
     assert (record["model"], record["images"]) == (ABOUT.identity[:12] + record["model"][12:], 10)
 
 
+def test_a_self_test_of_one_image(printed: str) -> None:
+    one = "".join(line for line in printed.splitlines(keepends=True) if not re.match(r"image [1-9]\b", line))
+    result = verify(one)
+    assert result.exit_code == 0, result.stderr
+    assert "every logit of 1 image\n" in result.stdout
+    assert json.loads(verify(one, "--json").stdout)["images"] == 1
+
+
+def test_a_log_that_is_cut_off(printed: str) -> None:
+    lines = printed.splitlines(keepends=True)
+    end = verify("".join(lines[:5]))
+    assert end.exit_code == 1
+    assert "stdin ends early: image 3 is not followed by ok or failed" in end.stderr
+    begin = verify("".join(lines[4:]))
+    assert begin.exit_code == 1
+    assert "stdin has no logits of image 0, 1, 2; give all that was printed" in begin.stderr
+
+
 def test_a_serial_log(printed: str, tmp_path: Path) -> None:
     """A boot message, time stamps, colours and carriage returns, and the test twice."""
     lines = [f"\x1b[0;32mI (31{i}) main: {line}\x1b[0m\r\n" for i, line in enumerate(printed.splitlines())]
@@ -68,7 +86,7 @@ def test_what_differs_is_named(printed: str) -> None:
         ("", "stdin has no line of the self-test"),
         ("nothing of it\n", "has no line of the self-test"),
         (f"image {'9' * 5000}: {'1' * 5000}\n", "has no line of the self-test"),
-        ("image 0: 1 2 3\n", "ends early: it has no logits of image 1"),
+        ("image 0: 1 2 3\n", "ends early: image 0 is not followed by ok or failed"),
         ("gn-cnn.int8@000000000000, 90 %\nimage 0: 1 2\n", "the board ran gn-cnn.int8@000000000000, and "),
     ],
 )
