@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-_HELP = "Height and width of the images, a multiple of 16 from 32 to 128.  [default: 32]"
+_HELP = "Height and width of the images, a multiple of 16 from 32 to 128.  [default: {}]"
 """Written out, since `cifar_edge.spec` would make ``--help`` slower."""
 
 
@@ -23,6 +23,6 @@ class ImageSize(click.types.IntParamType):
         return size
 
 
-def size_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the option; None where it is not given."""
-    return click.option("--size", type=ImageSize(), metavar="S", help=_HELP)(command)
+def size_option(default: str = "32") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option, which is None where it is not given; the help says what ``default`` is then."""
+    return click.option("--size", type=ImageSize(), metavar="S", help=_HELP.format(default))

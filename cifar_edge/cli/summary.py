@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.command("summary")
 @click.argument("name", shell_complete=complete_summary)
-@size_option
+@size_option()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the layers that the table leaves out.")
 def command(name: str, size: int | None, as_json: bool) -> None:
     """Print a network's layers, shapes, parameters and MACs.

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     type=WholeNumber(min=0),
     help="Seed of the initial weights, the order of images, and augmentation.",
 )
-@size_option
+@size_option("32; 64 for photographs")
 @click.option("--recipe", "file", type=click.Path(path_type=Path), metavar="FILE", help="A recipe.toml to train by.")
 @click.option(
     "--init",

@@ -72,7 +72,9 @@ def _legend_of_accuracy(drawn: Sequence[tuple[int, Subject]]) -> Html:
     if shown != {"test"}:
         return Html("")
     return element(
-        "p", "No images were held out: the accuracy on test images was shown, and chose nothing.", class_="quiet"
+        "p",
+        "There were no validation images: the accuracy on test images was shown, and chose nothing.",
+        class_="quiet",
     )
 
 

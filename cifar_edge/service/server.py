@@ -54,7 +54,7 @@ def listen(host: str, port: int) -> socket.socket:
         reason = "not a host name"
     except OSError as error:
         reason = os.strerror(error.errno or 0)
-    raise CifarEdgeError(f"cannot listen on {host!r}, port {port}: {reason.lower()}; give another")
+    raise CifarEdgeError(f"cannot listen on {host!r}, port {port}: {reason.lower()}; give another --host or --port")
 
 
 def is_loopback(listener: socket.socket) -> bool:

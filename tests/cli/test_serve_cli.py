@@ -295,7 +295,10 @@ def test_a_port_in_use_is_one_line() -> None:
         port = str(taken.getsockname()[1])
         result = CliRunner().invoke(main, ["serve", str(TINY), "--port", port])
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == f"Error: cannot listen on '127.0.0.1', port {port}: address already in use; give another\n"
+    assert (
+        result.stderr
+        == f"Error: cannot listen on '127.0.0.1', port {port}: address already in use; give another --host or --port\n"
+    )
 
 
 @pytest.mark.parametrize("host", ["no.such.name.invalid", "192.0.2.1", "x" * 300])
