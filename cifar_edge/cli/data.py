@@ -194,14 +194,14 @@ def _disagreements(found: str, model: "Model", dataset: "Dataset") -> list[dict[
 
 
 def _disagreement_lines(found: list[dict[str, Any]]) -> list[str]:
-
     lines = [
         f"labels that the model contradicts: {len(found):,}" if found else "labels that the model contradicts: none"
     ]
     for each in found[:_NAMED]:
         name = each["file"] or f"{each['side']} image {each['index']:,}"
         label, predicted = display_name(each["label"]), display_name(each["predicted"])
-        lines.append(f"  {each['score']:6.1%}  {predicted}, not {label}?  {display_name(name)}")
+        side = {"train": "training", "test": "test"}[each["side"]]
+        lines.append(f"  {side:<8}  {each['score']:6.1%}  {predicted}, not {label}?  {display_name(name)}")
     if len(found) > _NAMED:
         lines.append(f"  ... {len(found) - _NAMED:,} more, with --json")
     if any(each["side"] == "train" for each in found):
