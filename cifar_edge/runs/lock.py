@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from cifar_edge.errors import CifarEdgeError, TrainingError
 from cifar_edge.files import make_folder, try_lock
@@ -31,28 +32,38 @@ def held(folder: Path, busy: CifarEdgeError | None = None) -> Iterator[None]:
         CifarEdgeError: the folder cannot be written.
     """
     lock = folder / _LOCK
+    file: IO[bytes] | None = None
     try:
-        for _ in range(_ATTEMPTS):
-            make_folder(folder)  # a process that releases the lock removes an empty folder
-            file = lock.open("ab")
-            # A process that releases the lock removes its file, perhaps just after it was opened here.
-            if try_lock(file) and lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat()):
-                break
-            file.close()
-            time.sleep(_PAUSE_SECONDS)
-        else:
-            raise busy or TrainingError(
-                f"{display_name(folder)} is locked by another process, which trains, folds or exports it"
-            )
-    except OSError as error:
-        raise CifarEdgeError(f"cannot write {display_name(folder)}: {error.strerror or error}") from error
-    with file:
         try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):  # Windows does not remove open files
-                lock.unlink()
-                folder.rmdir()  # succeeds only if it is empty: the work failed before it wrote anything
+            for _ in range(_ATTEMPTS):
+                make_folder(folder)  # a process that releases the lock removes an empty folder
+                file = lock.open("ab")
+                if _holds(file, lock):
+                    break
+                file.close()
+                file = None
+                time.sleep(_PAUSE_SECONDS)
+            else:
+                raise busy or TrainingError(
+                    f"{display_name(folder)} is locked by another process, which trains, folds or exports it"
+                )
+        except OSError as error:
+            raise CifarEdgeError(f"cannot write {display_name(folder)}: {error.strerror or error}") from error
+        yield
+    finally:  # also if a signal ends the process as soon as the file is there
+        if file is not None:
+            with file, contextlib.suppress(OSError):  # Windows does not remove open files
+                if _holds(file, lock):
+                    lock.unlink()
+                    folder.rmdir()  # succeeds only if it is empty: the work failed before it wrote anything
+
+
+def _holds(file: IO[bytes], lock: Path) -> bool:
+    """Whether this process has locked ``file``, or can do so now, and it is the one called ``lock``.
+
+    A process that releases the lock removes its file, perhaps just after it was opened here.
+    """
+    return try_lock(file) and lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat())
 
 
 def is_held(folder: Path) -> bool:

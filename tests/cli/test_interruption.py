@@ -184,7 +184,7 @@ def test_a_disk_that_is_full_leaves_the_state_before(tmp_path: Path, few: Datase
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, few: Dataset) -> None:
     (tmp_path / "runs").write_text("a file")
-    with pytest.raises(CifarEdgeError, match=r"^cannot write .*runs/x: .*runs is not a folder$"):
+    with pytest.raises(CifarEdgeError, match=r"^cannot write .*runs/x/recipe.toml: .*runs is not a folder$"):
         train(RECIPE, few, tmp_path / "runs" / "x")
 
 
