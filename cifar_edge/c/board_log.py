@@ -10,7 +10,7 @@ import numpy.typing as npt
 _MODEL = re.compile(r"(\S+@[0-9a-f]{12})\b")
 _LOGITS = re.compile(r"image (\d{1,9}):((?: +-?\d{1,10})+)")
 _DIFFERS = re.compile(r"image (\d{1,9}) differs, first in layer (\S+)")
-_END = re.compile(r"\b(?:ok|failed)\b")
+_END = re.compile(r"\b(?:ok|failed)(?:\x1b\[[\d;]*m)?\s*$", re.MULTILINE)
 _CYCLES = re.compile(r"cycles of an image, checksums included: (\d{1,20})")
 
 
@@ -23,7 +23,7 @@ class BoardLog:
         logits: number of an image -> what was printed for it; more than once if the test ran more than once.
         layers: number of an image that the board itself found to differ -> the first layer that did.
         cycles: of one image; None where the board has no counter.
-        ended: whether the test has said "ok" or "failed" after its last image.
+        ended: whether a line after its last image ends with "ok" or "failed", what the test says last.
     """
 
     model: str | None

@@ -16,6 +16,7 @@ from torch import Tensor
 from cifar_edge.data.dataset import Dataset, image_digests
 from cifar_edge.data.folder.other import load_images
 from cifar_edge.errors import TrainingError
+from cifar_edge.messages import display_name
 from cifar_edge.runs.recipe import Recipe
 from cifar_edge.training.teacher import Teacher
 
@@ -55,7 +56,7 @@ def pseudo_labelled(
     new = np.array([digest not in known for digest in image_digests(images.cpu().numpy())])
     if not new.any():
         raise TrainingError(
-            f"all images in {recipe.unlabelled} are training or test images: none is left to learn from"
+            f"all images in {display_name(recipe.unlabelled)} are training or test images: none is left to learn from"
         )
     if count := int((~new).sum()):
         report(f"left out: {count:,} unlabelled images that are training or test images")

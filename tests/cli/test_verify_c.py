@@ -56,6 +56,7 @@ def test_a_log_that_is_cut_off(printed: str) -> None:
     end = verify("".join(lines[:5]))
     assert end.exit_code == 1
     assert "stdin ends early: image 3 is not followed by ok or failed" in end.stderr
+    assert verify("".join([*lines[:5], "wifi ok, 3 networks\n"])).exit_code == 1
     begin = verify("".join(lines[4:]))
     assert begin.exit_code == 1
     assert "stdin has no logits of image 0, 1, 2; give all that was printed" in begin.stderr
