@@ -40,7 +40,7 @@ def test_3_is_a_gate_that_failed(cifar_edge: RunCommand, tmp_path: Path, sample:
     log = tmp_path / "board.log"
     for off, exit_code in ((0, 0), (1, 3)):
         lines = [f"image {image}: {' '.join(map(str, row))}" for image, row in enumerate((logits + off).tolist())]
-        log.write_text("\n".join(lines))
+        log.write_text("\n".join([*lines, "ok" if off == 0 else "failed"]))
         assert len(BoardLog.parse(log.read_text()).logits) == IMAGES
         done = cifar_edge("verify-c", log, "--model", file)
         assert done.returncode == exit_code, done.stderr
