@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cifar_edge.runtime.results import ClassScore, Prediction
     from cifar_edge.spec import ModelMetadata
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # From 1.29 on onnxruntime tells Microsoft of each session, unless this is set before it is loaded.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
