@@ -20,7 +20,7 @@ from cifar_edge.data.folder.layout import has_classes, has_images, refused
 from cifar_edge.data.folder.table import is_table
 from cifar_edge.data.sample import load_sample
 from cifar_edge.errors import DataError
-from cifar_edge.messages import display_name
+from cifar_edge.messages import did_you_mean, display_name
 from cifar_edge.runtime.transform import to_pixels
 from cifar_edge.spec import IMAGE_SIZE
 
@@ -171,12 +171,21 @@ def _not_a_dataset(path: Path) -> str:
     shown = display_name(str(path))
     layouts = "CLASS/* with --holdout, or train/CLASS/* and test/CLASS/*"
     if not path.exists():
-        return f"there is no {shown}; give an image folder ({layouts}), one of {CIFAR10.title}, or leave it out"
+        meant = did_you_mean(path.name, [SAMPLE, *_names_beside(path)])
+        return f"there is no {shown}{meant}; give an image folder ({layouts}), one of {CIFAR10.title}, or leave it out"
     if not path.is_dir():
         return f"{shown} is neither a folder nor a regular file"
     if has_images(path):
         return f"{shown} holds images, but no folders of classes: give its parent folder, or make {layouts}"
     return f"{shown} holds neither folders of images ({layouts}) nor {CIFAR10.title}, in any of its formats"
+
+
+def _names_beside(path: Path) -> list[str]:
+    """What else is in the folder of ``path``; empty if that is missing or cannot be read."""
+    try:
+        return [entry.name for entry in path.parent.iterdir() if entry.name != path.name]  # itself: a dangling link
+    except OSError:
+        return []
 
 
 def load_cached(

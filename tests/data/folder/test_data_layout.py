@@ -158,6 +158,17 @@ def test_what_is_not_a_dataset_has_its_own_message(
     assert len(str(error.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize(("name", "meant"), [("petz", "pets"), ("label.csv", "labels.csv"), ("sampel", "sample")])
+def test_a_misspelt_name_is_answered_with_the_one_that_was_meant(tmp_path: Path, name: str, meant: str) -> None:
+    (tmp_path / "pets").mkdir()
+    (tmp_path / "labels.csv").touch()
+    (tmp_path / "dangling").symlink_to(tmp_path / "gone")
+    with pytest.raises(DataError, match=rf"there is no .*{name} \(did you mean {meant}\?\); give an image folder"):
+        load_dataset(tmp_path / name)
+    with pytest.raises(DataError, match=r"there is no .*dangling; give"):
+        load_dataset(tmp_path / "dangling")
+
+
 def test_holdout_is_refused_if_there_are_test_images(split: Path) -> None:
     with pytest.raises(DataError, match=r"has train/ and test/ already; leave --holdout out"):
         load_dataset(split, holdout=0.2)
