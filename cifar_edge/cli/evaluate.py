@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 CONFUSIONS = 10
 """Number of most frequent confusions that are listed if the whole matrix is too wide."""
+_SHORT_NAME = 4
+"""Columns of a class name above the matrix where whole names are too wide; more, if the counts below it need them."""
 
 
 @click.command("evaluate")
@@ -153,10 +156,13 @@ def text_report(evaluation: "Evaluation", columns: int = PAGE) -> str:
     """Accuracy, classes and confusions as text, at most ``columns`` wide unless a class name is longer."""
     accuracy = evaluation.accuracy
     lines = [f"accuracy  {accuracy.value:.2%}  (95 % interval {accuracy.low:.2%} to {accuracy.high:.2%})", ""]
-    table = _table(evaluation, matrix=True)
-    if max(map(width, table)) <= columns:
-        return "\n".join([*lines, *table, "", "Rows are true classes, columns predicted classes."])
-    return "\n".join([*lines, *_table(evaluation, matrix=False), "", *_confusions(evaluation)])
+    names = [display_name(label) for label in evaluation.labels]
+    least = max(_SHORT_NAME, len(str(evaluation.confusion.max())))
+    for heads in (names, [cut(name, least, "") for name in names]):
+        table = _table(evaluation, names, [padded(head, least, ">") for head in heads])
+        if max(map(width, table)) <= columns:
+            return "\n".join([*lines, *table, "", "Rows are true classes, columns predicted classes."])
+    return "\n".join([*lines, *_table(evaluation, names, []), "", *_confusions(evaluation)])
 
 
 def unknown_table(unknown: "Unknown", columns: int = PAGE) -> str:
@@ -180,17 +186,17 @@ def unknown_table(unknown: "Unknown", columns: int = PAGE) -> str:
     )
 
 
-def _table(evaluation: "Evaluation", matrix: bool) -> list[str]:
-    """A line for each class: name, images, recall, and with ``matrix`` its row of the confusion matrix."""
-    names = [display_name(label) for label in evaluation.labels]
+def _table(evaluation: "Evaluation", names: Sequence[str], heads: Sequence[str]) -> list[str]:
+    """A line for each class: name, images, recall, and its row of the confusion matrix, as wide as ``heads``.
+
+    Without ``heads`` the matrix is left out.
+    """
     widest = max(len("class"), *map(width, names))
-    cell = max(5, len(str(evaluation.confusion.max())) + 1)
-    heads = "".join(padded(cut(name, cell - 1, ""), cell, ">") for name in names) if matrix else ""
-    lines = [f"{'class':<{widest}}  images  recall {heads}".rstrip()]
-    for name, row, recall in zip(names, evaluation.confusion.tolist(), evaluation.recall.tolist(), strict=True):
-        cells = "".join(f"{count or '.':>{cell}}" for count in row) if matrix else ""
+    lines = [" ".join([padded("class", widest), " images", " recall", *heads])]
+    for name, counts, recall in zip(names, evaluation.confusion.tolist(), evaluation.recall.tolist(), strict=True):
         shown = "-" if math.isnan(recall) else f"{recall:.1%}"
-        lines.append(f"{padded(name, widest)}  {sum(row):>6,}  {shown:>6} {cells}".rstrip())
+        cells = [f"{count or '.':>{width(head)}}" for count, head in zip(counts, heads, strict=False)]
+        lines.append(" ".join([padded(name, widest), f" {sum(counts):>6,}", f" {shown:>6}", *cells]))
     return lines
 
 

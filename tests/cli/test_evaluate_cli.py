@@ -55,6 +55,23 @@ def test_the_table_fits_a_terminal_and_shows_the_same(sample: Dataset) -> None:
         assert line.split()[1] == str(sum(row))
 
 
+def test_classes_are_named_in_full_where_there_is_room() -> None:
+    evaluation = evaluate(
+        np.eye(2, dtype=np.float32)[[0, 0, 1, 1, 1]], np.array([0, 0, 0, 1, 1]), ("ants", "bumblebees")
+    )
+    wide, narrow = (text_report(evaluation, columns).splitlines()[2:5] for columns in (80, 40))
+    assert wide == [
+        "class       images  recall ants bumblebees",
+        "ants             3   66.7%    2          1",
+        "bumblebees       2  100.0%    .          2",
+    ]
+    assert narrow == [
+        "class       images  recall ants bumb",
+        "ants             3   66.7%    2    1",
+        "bumblebees       2  100.0%    .    2",
+    ]
+
+
 def test_many_classes_show_their_most_frequent_confusions() -> None:
     labels = tuple(f"class number {number}" for number in range(200))
     truth = np.arange(200).repeat(5)[:-5]
