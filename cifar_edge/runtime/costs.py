@@ -16,6 +16,7 @@ from PIL.ImageFile import ImageFile
 
 from cifar_edge.errors import ImageError
 from cifar_edge.runtime import jpeg2000, ppm
+from cifar_edge.runtime.formats import CONVERT_ONE
 from cifar_edge.runtime.transform import STRIP_PIXELS
 
 _MOST_SCANS = 100
@@ -108,7 +109,7 @@ def memory(image: ImageFile, size: tuple[int, int], found: Headers) -> int:
     """
     codec = image.tile[0][0] if image.tile else ""
     if codec in _DECODED_IN_PYTHON:
-        raise ImageError(f"a {_DECODED_IN_PYTHON[codec]}, which is not read; convert it to a PNG file")
+        raise ImageError(f"a {_DECODED_IN_PYTHON[codec]}, which is not read; {CONVERT_ONE}")
     stored = _STORED.get(image.mode, 4)
     pixels = image.width * image.height
     opaque = image.mode in _OPAQUE and not image.has_transparency_data
@@ -143,7 +144,7 @@ def _scans(jpeg: bytes) -> int:
         if marker == _END_OF_IMAGE:
             return scans
         if marker in _ARITHMETIC:
-            raise ImageError("a JPEG with arithmetic coding, which is not read; convert it to a PNG file")
+            raise ImageError(f"a JPEG with arithmetic coding, which is not read; {CONVERT_ONE} without it")
         scans += marker == _START_OF_SCAN
         exif_blocks += marker == _APP1 and jpeg.startswith(b"Exif", position + 2)
         if exif_blocks > _MOST_EXIF_BLOCKS:

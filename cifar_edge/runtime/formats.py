@@ -19,8 +19,8 @@ many more are decoded in Python, slowly, by readers that were written for honest
 _PHOTOGRAPHS = frozenset({".avif", ".heic", ".heif", ".hif"})
 """Suffixes of what telephones and cameras write and Pillow may not read: AVIF from 11.3 on, HEIC by a plugin only."""
 
-CONVERT = "convert them to JPEG"
-"""What to do about `unread_photographs`."""
+CONVERT_ONE, CONVERT = "convert it to JPEG", "convert them to JPEG"
+"""What to do about one file that is not read, and about `unread_photographs`: the format of photographs."""
 
 
 def readable_formats() -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from cifar_edge.errors import ImageError
 from cifar_edge.messages import display_name, reason
 from cifar_edge.runtime import ppm
 from cifar_edge.runtime.costs import headers, memory
-from cifar_edge.runtime.formats import COMMON, readable_formats
+from cifar_edge.runtime.formats import COMMON, CONVERT_ONE, readable_formats
 from cifar_edge.runtime.limits import DEFAULT_LIMITS, Limits, Metered, give_memory_back, too_slow
 from cifar_edge.runtime.transform import reduced_to_pixels, to_pixels
 from cifar_edge.spec import IMAGE_SIZE
@@ -80,7 +80,7 @@ def read_pixels(
     except ImageError as error:
         raise ImageError(f"{name}: {error}", f"{name}: {error.brief}") from error
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: not an image in a supported format; convert it to PNG") from error
+        raise ImageError(f"{name}: not an image in a supported format; {CONVERT_ONE}") from error
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise ImageError(f"{name}: an image of more than {limit:,} pixels is too large") from error

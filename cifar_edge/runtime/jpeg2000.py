@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from cifar_edge.errors import ImageError
+from cifar_edge.runtime.formats import CONVERT_ONE
 
 SIGNATURES = (b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
 """The first bytes of a codestream, and of a JP2 file."""
@@ -170,4 +171,4 @@ def _bits(quantisation: bytes) -> int:
 
 
 def _rare(what: str) -> ImageError:
-    return ImageError(f"a JPEG 2000 file with unsupported features ({what}); convert it to a PNG or JPEG file")
+    return ImageError(f"a JPEG 2000 file with unsupported features ({what}); {CONVERT_ONE}")

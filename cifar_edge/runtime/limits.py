@@ -7,6 +7,7 @@ from time import thread_time
 from typing import Any, BinaryIO
 
 from cifar_edge.errors import ImageError
+from cifar_edge.runtime.formats import CONVERT_ONE
 
 _READS, _BYTES_A_READ = 10_000, 64
 """A decoder may read so often, plus once per so many bytes of the file. Honest files consist of larger parts."""
@@ -67,7 +68,7 @@ class Metered:
 
 def too_slow(seconds: float) -> ImageError:
     """The error for an image that takes more than ``seconds``."""
-    return ImageError(f"decoding takes more than {seconds:g} seconds; convert it to a PNG or JPEG file")
+    return ImageError(f"decoding takes more than {seconds:g} seconds; {CONVERT_ONE} or make it smaller")
 
 
 def give_memory_back() -> None:

@@ -92,7 +92,7 @@ def test_json_holds_every_input_in_order(folder: Path) -> None:
         "score": answer.score,
         "top": [{"label": top.label, "index": top.index, "score": top.score} for top in answer.top(2)],
     }
-    error = "text.png: not an image in a supported format; convert it to PNG"
+    error = "text.png: not an image in a supported format; convert it to JPEG"
     assert records[1] == {"version": 1, "input": "text.png", "error": error}
 
 

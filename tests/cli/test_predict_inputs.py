@@ -205,7 +205,7 @@ def test_an_image_on_stdin(tree: Path) -> None:
     assert first["label"] == second["label"]
     for stdin, reason in (
         (b"", "no bytes"),
-        (b"text", "not an image in a supported format; convert it to PNG"),
+        (b"text", "not an image in a supported format; convert it to JPEG"),
     ):
         done = run("-", stdin=stdin)
         assert done.returncode == 1

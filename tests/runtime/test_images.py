@@ -71,7 +71,7 @@ def test_every_format_is_read() -> None:
         (
             "text.png",
             b"This is not an image.",
-            "not an image in a supported format; convert it to PNG",
+            "not an image in a supported format; convert it to JPEG",
         ),
         ("bomb.png", png_claiming(60_000, 60_000), "more than 178,956,970 pixels"),
         ("large.png", png_claiming(10_000, 10_000), "damaged or truncated image"),
@@ -263,7 +263,7 @@ def test_too_little_memory_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_formats_that_are_other_peoples_programs_are_not_read() -> None:
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n{} loop\n"
-    assert failure(eps) == "the given bytes: not an image in a supported format; convert it to PNG"
+    assert failure(eps) == "the given bytes: not an image in a supported format; convert it to JPEG"
     assert {".png", ".jpg", ".jpeg", ".webp", ".tif", ".avif", ".jp2", ".mpo", ".pgm"} <= image_suffixes()
     assert not {".eps", ".pdf", ".h5", ".mpg", ".xpm", ".txt", ""} & image_suffixes()
 

@@ -222,8 +222,8 @@ def test_what_cannot_be_taken_is_an_error_in_its_place(classifier: Classifier, s
         "the given bytearray: no bytes",
         "the given NoneType: neither path, bytes, file, PIL image nor uint8 array [height, width, 3]",
         "the array: it is float64 [3]; an image is uint8 [height, width, 3], RGB",
-        "the given bytes: not an image in a supported format; convert it to PNG",
-        "the given bytearray: not an image in a supported format; convert it to PNG",
+        "the given bytes: not an image in a supported format; convert it to JPEG",
+        "the given bytearray: not an image in a supported format; convert it to JPEG",
     ]
 
 

@@ -61,7 +61,7 @@ def test_answers_come_in_order_with_their_images(classifier: Classifier, sample:
     for number, (image, answer) in enumerate(answers):
         if number % len(kinds) == 4:
             assert isinstance(answer, ImageError)
-            assert str(answer) == "the given bytes: not an image in a supported format; convert it to PNG"
+            assert str(answer) == "the given bytes: not an image in a supported format; convert it to JPEG"
         else:
             assert isinstance(answer, Prediction)
             if isinstance(image, io.BytesIO):
