@@ -46,12 +46,18 @@ def _problem(request: Request, error: Exception) -> Response:
 
 def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    details = {
-        HTTPStatus.NOT_FOUND: "there is nothing at this path; /openapi.json lists all paths",
-        HTTPStatus.METHOD_NOT_ALLOWED: "this method is not allowed here; the Allow header lists those that are",
-    }
-    detail = details.get(HTTPStatus(error.status_code), error.detail)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return _wrong_method(request.url.path, dict(error.headers or {})["Allow"]).response()
+    missing = error.status_code == HTTPStatus.NOT_FOUND
+    detail = "there is nothing at this path; /openapi.json lists all paths" if missing else error.detail
     return Problem(error.status_code, detail, error.headers).response()
+
+
+def _wrong_method(path: str, allowed: str) -> Problem:
+    """405. The path may be told: it is one of the service's own, or it would not be known what it allows."""
+    methods = sorted(allowed.split(", "))  # Starlette has a set of them
+    detail = f"{path} takes only {' and '.join(methods)}; send the request with {methods[0]}"
+    return Problem(HTTPStatus.METHOD_NOT_ALLOWED, detail, {"Allow": ", ".join(methods)})
 
 
 def _disconnect(request: Request, error: Exception) -> Response:

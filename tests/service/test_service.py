@@ -228,22 +228,35 @@ def test_its_own_description(client: Client) -> None:
     assert names <= set(described["components"]["schemas"])
 
 
+@pytest.mark.parametrize("path", ["/nothing", "/v1/nothing", "/healthz/", "/v1/model/"])
+def test_what_is_not_there(client: Client, path: str) -> None:
+    answer = client.ask("GET", path)
+    answer.problem(404)
+    assert "allow" not in answer.headers
+
+
 @pytest.mark.parametrize(
-    ("method", "path", "status"),
+    ("method", "path", "allowed", "detail"),
     [
-        ("GET", "/nothing", 404),
-        ("GET", "/v1/nothing", 404),
-        ("GET", "/v1/predict", 405),
-        ("DELETE", "/v1/model", 405),
-        ("POST", "/healthz", 405),
-        ("GET", "/healthz/", 404),
-        ("GET", "/v1/model/", 404),
+        ("GET", "/v1/predict", "POST", "/v1/predict takes only POST; send the request with POST"),
+        ("PUT", "/v1/predict?top=2", "POST", "/v1/predict takes only POST; send the request with POST"),
+        ("DELETE", "/v1/model", "GET, HEAD", "/v1/model takes only GET and HEAD; send the request with GET"),
+        ("POST", "/healthz", "GET, HEAD", "/healthz takes only GET and HEAD; send the request with GET"),
+        ("POST", "/", "GET, HEAD", "/ takes only GET and HEAD; send the request with GET"),
     ],
 )
-def test_what_is_not_there(client: Client, method: str, path: str, status: int) -> None:
+def test_another_method_is_told_the_one_that_works(
+    client: Client, method: str, path: str, allowed: str, detail: str
+) -> None:
     answer = client.ask(method, path)
-    answer.problem(status)
-    assert ("allow" in answer.headers) == (status == 405)
+    assert answer.problem(405) == detail
+    assert answer.headers["allow"] == allowed
+
+
+def test_head_is_answered_without_a_body(client: Client) -> None:
+    healthy, wrong = client.ask("HEAD", "/healthz"), client.ask("HEAD", "/v1/predict")
+    assert (healthy.status, healthy.body) == (200, b"")
+    assert (wrong.status, wrong.body, wrong.headers["allow"]) == (405, b"", "POST")
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/model", "/nothing", "/openapi.json"])
