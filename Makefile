@@ -3,11 +3,13 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3,$(shell command -v $(nam
 VENV ?= .venv
 BIN := $(abspath $(VENV))/bin
 INSTALLED := $(VENV)/installed
+INSTALLED_FOR_DEMO := $(VENV)/installed-for-demo
+COMPLETE := train,serve,hub,ray,tensorboard,notebook,docs,litert,teacher,dev
 
 .PHONY: help demo docs notebook test test-all lint wheel clean
 
 help:
-	@echo "make demo      own classes from sixty photographs to int8, C and a web page, in build/demo: a minute"
+	@echo "make demo      own classes from sixty photographs to int8, C and a web page, in build/demo: a minute or two"
 	@echo "make test      everything CI runs: lint, types, import rule, documentation, tests, wheel and sdist"
 	@echo "make test-all  that, the web page in a browser (needs Chromium), load on the service"
 	@echo "make lint      the quick part of make test: style, types, import rule"
@@ -16,14 +18,23 @@ help:
 	@echo "make wheel     wheel and sdist for release, with the web page built; needs npm"
 	@echo "make clean     remove what these commands made, .venv included"
 
-$(INSTALLED): pyproject.toml constraints.txt
+# Without --quiet, for pip's bars: torch alone takes minutes.
+define install # the extras, and what they are
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cifar-edge needs Python 3.11 or newer: make PYTHON=...")'
-	@echo "Installing into $(VENV): 6 GB, most of it torch, a few minutes the first time."
+	@echo "Installing into $(VENV) $(2)."
+	@echo "Most of it is torch; it takes some minutes the first time."
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,serve,hub,ray,tensorboard,notebook,docs,litert,teacher,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(1)]'
 	@touch $@
+endef
 
-demo: $(INSTALLED)
+$(INSTALLED): pyproject.toml constraints.txt
+	$(call install,$(COMPLETE),what tests and documentation need: 7 GB on disk)
+
+$(INSTALLED_FOR_DEMO): pyproject.toml constraints.txt
+	$(call install,train,what the demo needs: 3 GB to download and 6 GB on disk)
+
+demo: $(if $(wildcard $(INSTALLED)),$(INSTALLED),$(INSTALLED_FOR_DEMO))
 	@PATH="$(BIN):$$PATH" docs/demo.sh
 
 docs: $(INSTALLED)

@@ -31,17 +31,20 @@ def summary(report: Path, folder: str, seconds: str) -> str:
             "",
             f"Done in {seconds} s.",
             *lines,
-            f"what you made       {folder}/runs/photos/export: .onnx files, a folder of C for microcontrollers",
-            f"look at it          {folder}/runs/photos/report.html: curves, mistakes as photographs, gates, sizes",
-            f"your own classes    {_program()} train --data DIR --holdout 0.2, with DIR/CLASS/*.jpg;",
-            "                    docs/own-classes.md",
+            "",
+            f"what you made     {folder}/runs/photos/export",
+            "                  .onnx files, and a folder of C for microcontrollers",
+            f"look at it        {folder}/runs/photos/report.html",
+            "                  curves, mistakes as photographs, gates, sizes",
+            f"your own classes  {_beside('cifar-edge')} train --data DIR --holdout 0.2",
+            "                  with photographs as DIR/CLASS/*.jpg; see docs/own-classes.md",
         ]
     )
 
 
-def _program() -> Path:
-    """The command beside this Python, which is not on the visitor's PATH, as it is called from the checkout."""
-    program, checkout = Path(sys.executable).parent / "cifar-edge", Path(__file__).absolute().parents[1]
+def _beside(name: str) -> Path:
+    """The program beside this Python, which is not on the visitor's PATH, as it is called from the checkout."""
+    program, checkout = Path(sys.executable).parent / name, Path(__file__).absolute().parents[1]
     return program.relative_to(checkout) if program.is_relative_to(checkout) else program
 
 
@@ -51,11 +54,12 @@ def main(folder: str, seconds: str) -> None:
     if not Path("site").is_dir():
         return
     if not sys.stdin.isatty():
-        print(f"the page            python -m http.server --directory {folder}/site --bind 127.0.0.1")
+        print(f"the page          {folder}/site; to look at it:")
+        print(f"  {_beside('python')} -m http.server --directory {folder}/site --bind 127.0.0.1")
         return
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory="site")) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        print(f"the page            http://127.0.0.1:{server.server_port}/ until you press Enter", flush=True)
+        print(f"the page          http://127.0.0.1:{server.server_port}/ until you press Enter", flush=True)
         sys.stdin.readline()
         server.shutdown()
 

@@ -11,6 +11,22 @@ import pytest
 from conftest import CHECKOUT, ENTRY_POINT
 
 
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_the_demo_installs_what_it_needs_and_nothing_over_a_complete_installation(tmp_path: Path) -> None:
+    def installed() -> list[str]:
+        done = subprocess.run(
+            ["make", "--dry-run", "demo", f"VENV={tmp_path}"], cwd=CHECKOUT, capture_output=True, text=True, check=True
+        )
+        return re.findall(r"pip install .*-e '\.\[(.*)\]'", done.stdout)
+
+    assert installed() == ["train"]
+    (tmp_path / "installed-for-demo").touch()
+    assert installed() == []
+    (tmp_path / "installed-for-demo").unlink()
+    (tmp_path / "installed").touch()
+    assert installed() == []
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_the_demo_ends_with_a_classifier_that_is_right(tmp_path: Path) -> None:
     pytest.importorskip("torch")
@@ -34,7 +50,10 @@ def test_the_demo_ends_with_a_classifier_that_is_right(tmp_path: Path) -> None:
     assert (run / "report.html").is_file()
     assert {"photos.int8.onnx", "photos.c"} <= {path.name for path in (run / "export").iterdir()}
     assert ("the page" in end) == (tmp_path / "demo" / "site").is_dir()
-    (advice,) = re.findall(r"your own classes +(.+), with DIR/CLASS/", end)
+    short = done.stdout.replace(str(tmp_path / "demo"), "build/demo").replace(str(ENTRY_POINT.parent), ".venv/bin")
+    ours = [*re.findall(r"^\[.*", short, re.MULTILINE), *short.split("\nDone in ")[1].splitlines()]
+    assert [line for line in ours if len(line) > 80] == []
+    (advice,) = re.findall(r"your own classes +(.+)", end)
     command = advice.replace("DIR", str(tmp_path / "demo" / "photos" / "train")).split()
     tried = subprocess.run(
         [*command, "--preview", tmp_path / "own.png"],
