@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cifar_edge.cli.completion import complete_model
+from cifar_edge.cli.contradicted import contradicted, judge_of, lines_of
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.loading import image_folder_options, load
 from cifar_edge.cli.narrow import text_columns
 from cifar_edge.cli.verbosity import note, say
 from cifar_edge.columns import table
-from cifar_edge.messages import display_name, listed
+from cifar_edge.messages import display_name
 from cifar_edge.spec import IMAGE_SIZE
 
 if TYPE_CHECKING:
     from cifar_edge.data import Dataset
     from cifar_edge.data.folder.check import Check, Copies
-    from cifar_edge.runtime.model import Model
 
 _NAMED = 20
 """How many names of a kind the text has; JSON has all."""
@@ -38,7 +38,8 @@ _NAMED_ALIKE = 5
     "--model",
     metavar="MODEL",
     shell_complete=complete_model,
-    help="Then also list the images whose label this model confidently contradicts: likely wrong labels.",
+    help="Then also list the images whose label this model confidently contradicts: likely wrong labels. Training "
+    "images are judged best by a run of train --cross-validate.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
@@ -77,18 +78,17 @@ def command(
             else f"freed {freed / 1e6:,.1f} MB in {where}"
         )
         return
-    opened = None if model is None else _opened(model)
-    dataset = load(data, offline, holdout, strict, IMAGE_SIZE if opened is None else opened[1].metadata.size)
+    judge = None if model is None else judge_of(model)
+    dataset = load(data, offline, holdout, strict, IMAGE_SIZE if judge is None else judge.size)
     path = location(data)
     record = _record(dataset, None if path is None else str(path.resolve()))
     lines = _table(record)
     if dataset.folder is not None and (check := _checked(dataset)) is not None:
         record["check"] = asdict(check)
         lines += _check_lines(check)
-    if opened is not None:
-        found = _disagreements(*opened, dataset)
-        record["disagreements"] = found
-        lines += ["", *_disagreement_lines(found)]
+    if judge is not None:
+        record["disagreements"] = found = contradicted(judge, dataset)
+        lines += ["", *lines_of(found, judge)]
     say(json.dumps(record, indent=2) if as_json else "\n".join(lines))
 
 
@@ -151,62 +151,6 @@ def _line(copies: "Copies", sign: str) -> str:
     if len(copies.files) > _NAMED_ALIKE:
         names += f"{sign}... {len(copies.files):,} files"
     return f"{names} ({', '.join(remarks)})" if remarks else names
-
-
-def _opened(model: str) -> tuple[str, "Model"]:
-    """What ``model`` means, and the loaded file."""
-    from cifar_edge.runs.resolve import resolve_model
-    from cifar_edge.runtime.model import load as load_model
-
-    found = resolve_model(model)
-    return str(found), load_model(found.path, name=str(found))
-
-
-def _disagreements(found: str, model: "Model", dataset: "Dataset") -> list[dict[str, Any]]:
-    """The images whose label ``model`` confidently contradicts, test images and training images, surest first."""
-    from cifar_edge.errors import DataError
-    from cifar_edge.measure.label_errors import disagreements
-    from cifar_edge.runtime.model import run
-
-    session, metadata = model
-    if dataset.labels != metadata.labels:
-        raise DataError(
-            f"{found} has other classes ({listed(metadata.labels)}) than {display_name(dataset.name)} "
-            f"({listed(dataset.labels)})"
-        )
-    records = []
-    sides = (("test", dataset.test_images, dataset.test_labels), ("train", dataset.train_images, dataset.train_labels))
-    for side, images, labels in sides:
-        doubted = disagreements(run(session, images), labels, metadata.temperature)
-        names = dataset.names_of(images[[each.index for each in doubted]])
-        records += [
-            {
-                "side": side,
-                "index": each.index,
-                "file": name,
-                "label": dataset.labels[each.label],
-                "predicted": dataset.labels[each.predicted],
-                "score": each.score,
-            }
-            for each, name in zip(doubted, names, strict=True)
-        ]
-    return records
-
-
-def _disagreement_lines(found: list[dict[str, Any]]) -> list[str]:
-    lines = [
-        f"labels that the model contradicts: {len(found):,}" if found else "labels that the model contradicts: none"
-    ]
-    for each in found[:_NAMED]:
-        name = each["file"] or f"{each['side']} image {each['index']:,}"
-        label, predicted = display_name(each["label"]), display_name(each["predicted"])
-        side = {"train": "training", "test": "test"}[each["side"]]
-        lines.append(f"  {side:<8}  {each['score']:6.1%}  {predicted}, not {label}?  {display_name(name)}")
-    if len(found) > _NAMED:
-        lines.append(f"  ... {len(found) - _NAMED:,} more, with --json")
-    if any(each["side"] == "train" for each in found):
-        lines.append("  (training images have been learned, wrong labels too: fewer are found among them)")
-    return lines
 
 
 def _record(dataset: "Dataset", path: str | None) -> dict[str, Any]:

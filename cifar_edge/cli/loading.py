@@ -95,6 +95,22 @@ def load(
         status.clear()
 
 
+def data_command(name: str, folder: Path | None, holdout: float | None) -> str:
+    """The command that shows the dataset of that name, or in that folder."""
+    from cifar_edge.data.sample import NAME
+    from cifar_edge.messages import shell_word
+
+    here = Path.cwd()
+    words = ["cifar-edge", "data"]
+    if folder is not None:
+        words += ["--data", shell_word(str(folder.relative_to(here) if here in folder.parents else folder))]
+    elif name == NAME:
+        words += ["--data", "sample"]
+    if holdout is not None:
+        words += ["--holdout", f"{holdout:g}"]
+    return " ".join(words)
+
+
 def load_again(
     reference: "DatasetReference",
     data: str | None,

@@ -203,7 +203,7 @@ def command(
                 if as_json:
                     say(json.dumps({"preview": str(preview), "size": recipe.size}, indent=2))
                 return
-            measured = None if folds is None else cross_validated(recipe, dataset, folds, device)
-            summary = begin(recipe, dataset, folder, device, tensorboard, folder_to_write, measured)
+            judged = [] if folds is None else cross_validated(recipe, dataset, folds, device)
+            summary = begin(recipe, dataset, folder, device, tensorboard, folder_to_write, judged)
             report = write_own_report(folder, dataset)
         say(summary_json(summary, folder, report) if as_json else summary_text(summary, folder, report))

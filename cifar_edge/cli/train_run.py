@@ -1,7 +1,7 @@
 """Begins a training, goes on with one, cross-validates, and draws what it would see: all with progress on stderr."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cifar_edge.data import Dataset
     from cifar_edge.measure.metrics import Estimate
     from cifar_edge.runs.dataset import DatasetReference
-    from cifar_edge.runs.progress import CrossValidated
+    from cifar_edge.runs.out_of_fold import OutOfFold
     from cifar_edge.runs.recipe import Recipe
     from cifar_edge.runs.summary import RunSummary
     from cifar_edge.training.callbacks import Callbacks
@@ -36,13 +36,12 @@ def write_preview(recipe: "Recipe", dataset: "Dataset", file: Path) -> None:
     note(f"{display_name(file)}: training images as the network sees them, each with an augmented version below it")
 
 
-def cross_validated(recipe: "Recipe", dataset: "Dataset", folds: int, device: str) -> "CrossValidated":
-    """The accuracy on the training images, of ``folds`` trainings that did not see them.
+def cross_validated(recipe: "Recipe", dataset: "Dataset", folds: int, device: str) -> "list[OutOfFold]":
+    """How ``folds`` trainings judge the training images that they did not see.
 
     Raises:
         Interrupted: it was told to stop.
     """
-    from cifar_edge.runs.progress import CrossValidated
     from cifar_edge.training.cross_validation import cross_validate
 
     def report(fold: int, right: "Estimate") -> None:
@@ -50,8 +49,7 @@ def cross_validated(recipe: "Recipe", dataset: "Dataset", folds: int, device: st
 
     note(f"cross-validation: {folds} trainings, each without one {folds}th of the {len(dataset.train_labels):,} images")
     with interruptible("the cross-validation is lost; begin it again") as stop:
-        measured = cross_validate(recipe, dataset, folds, device=device, stop=stop, report=report)
-    return CrossValidated(measured.value, measured.images)
+        return cross_validate(recipe, dataset, folds, device=device, stop=stop, report=report)
 
 
 def begin(
@@ -61,7 +59,7 @@ def begin(
     device: str,
     tensorboard: bool,
     folder_to_write: Callable[[Path], Path],
-    cross_validated: "CrossValidated | None" = None,
+    out_of_fold: "Sequence[OutOfFold]" = (),
 ) -> "RunSummary":
     """Train in a new run and return its summary; `joined` yields ``folder_to_write``."""
     with needs("train"):
@@ -77,7 +75,7 @@ def begin(
         reporting(accuracy_name(recipe), recipe.epochs, recipe.fold.epochs, stop) as callbacks,
         _logged(callbacks, written, recipe, tensorboard) as callbacks,
     ):
-        return train(recipe, dataset, written, device=device, callbacks=callbacks, cross_validated=cross_validated)
+        return train(recipe, dataset, written, device=device, callbacks=callbacks, out_of_fold=out_of_fold)
 
 
 def go_on(

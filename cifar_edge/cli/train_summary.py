@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cifar_edge.messages import display_name
+from cifar_edge.cli.loading import data_command
+from cifar_edge.messages import display_name, shell_word
 
 if TYPE_CHECKING:
     from cifar_edge.runs.summary import RunSummary
@@ -18,6 +19,7 @@ def summary_json(summary: "RunSummary", folder: Path, report: Path | None) -> st
 def summary_text(summary: "RunSummary", folder: Path, report: Path | None) -> str:
     """The summary of a run as text, with the path of its report if there is one."""
     from cifar_edge.measure.metrics import accuracy as accuracy_of
+    from cifar_edge.runs.run import OUT_OF_FOLD
 
     lines = []
     if summary.cross_validated_accuracy is not None and summary.cross_validated_images:
@@ -41,4 +43,8 @@ def summary_text(summary: "RunSummary", folder: Path, report: Path | None) -> st
     lines.append(f"{'run':<22}{display_name(folder)}")
     if report is not None:
         lines.append(f"{'report':<22}{display_name(report)}")
+    if summary.data is not None and (folder / OUT_OF_FOLD).is_file():
+        data = summary.data
+        command = data_command(data.name, None if data.folder is None else Path(data.folder), data.holdout)
+        lines.append(f"{'likely wrong labels':<22}{command} --model {shell_word(str(folder))}")
     return "\n".join(lines)

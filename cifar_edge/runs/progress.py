@@ -1,13 +1,14 @@
 """Reads and writes the progress of an unfinished run, which is in the header of its ``state.safetensors``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from cifar_edge.json_values import count, mapping, number, text
 from cifar_edge.runs.dataset import DatasetReference
 from cifar_edge.runs.epochs import PHASES, EpochRecord
+from cifar_edge.runs.out_of_fold import OutOfFold
 from cifar_edge.runs.reading import time_of
 from cifar_edge.runs.recipe import Recipe
 
@@ -17,6 +18,12 @@ class CrossValidated(NamedTuple):
 
     accuracy: float
     images: int
+
+    @classmethod
+    def of(cls, predictions: Sequence[OutOfFold]) -> Self | None:
+        """The accuracy of ``predictions``; None if there are none."""
+        right = sum(each.predicted == each.label for each in predictions)
+        return cls(right / len(predictions), len(predictions)) if predictions else None
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from cifar_edge.runs.dataset import DatasetReference
     from cifar_edge.runs.epochs import EpochRecord
+    from cifar_edge.runs.out_of_fold import OutOfFold
     from cifar_edge.runs.progress import Progress
     from cifar_edge.runs.recipe import Recipe
 
@@ -33,6 +34,7 @@ SUMMARY = "summary.json"
 RECIPE = "recipe.toml"
 METRICS = "metrics.csv"
 FOLD_METRICS = "fold-metrics.csv"
+OUT_OF_FOLD = "out-of-fold.csv"
 STATE = "state.safetensors"
 FAILURE = "failure.txt"
 WEIGHTS = "model.safetensors"
@@ -231,6 +233,27 @@ class Run:
         from cifar_edge.runs.epochs import to_csv
 
         write_text(self.path / name, to_csv(records), durable=durable)
+
+    def out_of_fold(self) -> "list[OutOfFold]":
+        """What cross-validation said of each training image; empty if there was none, as in runs of early versions.
+
+        Raises:
+            ModelError: the file is damaged.
+        """
+        from cifar_edge.runs.out_of_fold import read_csv
+
+        path = self.path / OUT_OF_FOLD
+        return read_csv(path) if path_is(Path.is_file, path) else []
+
+    def write_out_of_fold(self, predictions: "Sequence[OutOfFold]") -> None:
+        """Write what cross-validation said of each training image, as ``out-of-fold.csv``.
+
+        Raises:
+            CifarEdgeError: the file cannot be written.
+        """
+        from cifar_edge.runs.out_of_fold import to_csv
+
+        write_text(self.path / OUT_OF_FOLD, to_csv(predictions))
 
     def weights(self, *, folded: bool = False) -> Path:
         """Path of the safetensors file of the network as trained, or folded. The file may be missing.

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_edge.data.dataset import Dataset
+from cifar_edge.data.dataset import Dataset, image_digests
 from cifar_edge.errors import TrainingError
 from cifar_edge.folding.fold import can_fold
 from cifar_edge.measure.metrics import Estimate, accuracy
+from cifar_edge.runs.out_of_fold import OutOfFold
 from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.summary import RunSummary
 from cifar_edge.training.callbacks import Callbacks
@@ -28,11 +29,10 @@ def cross_validate(
     device: str = "auto",
     stop: Callable[[], bool] = lambda: False,
     report: Callable[[int, Estimate], None] = lambda fold, right: None,
-) -> Estimate:
-    """Train once for each fold on the other folds' training images; the accuracy on all folds together.
+) -> list[OutOfFold]:
+    """Train once for each fold on the other folds' training images; how they judge the training images, in their order.
 
-    Each training image is judged once, by the network that it was held out from. Test images are not used. The interval
-    takes the images as independent, which ignores that the networks differ.
+    Each training image is judged once, by the network that it was held out from. Test images are not used.
 
     Args:
         recipe: its precision may be ``auto``.
@@ -57,7 +57,7 @@ def cross_validate(
     where = choose_device(device)
     recipe = resolve_precision(recipe, where)
     fold_of = _folds(dataset.train_labels, folds)
-    right = 0
+    scores = np.zeros((len(fold_of), len(dataset.labels)))
     for fold in range(folds):
         part = _without(dataset, fold_of == fold)
         with tempfile.TemporaryDirectory() as folder, memory_for(recipe):
@@ -66,10 +66,26 @@ def cross_validate(
             logits = logits_of(network, phases.test[0])
             if recipe.fold.epochs and can_fold(network):
                 _, logits = phases.fold(network, RunSummary())
+        scores[fold_of == fold] = logits.double().softmax(1).cpu().numpy()
         hits = int((logits.argmax(1) == phases.test[1]).sum())
         report(fold + 1, accuracy(hits, len(part.test_labels)))
-        right += hits
-    return accuracy(right, len(fold_of))
+    return _predictions(dataset, scores)
+
+
+def _predictions(dataset: Dataset, scores: np.ndarray) -> list[OutOfFold]:
+    """What ``scores``, ``[N, classes]``, say of the training images."""
+    rows = zip(image_digests(dataset.train_images), dataset.train_labels.tolist(), scores, strict=True)
+    return [
+        OutOfFold(
+            image=dataset.names.get(digest, str(index)),
+            sha256=digest,
+            label=dataset.labels[label],
+            predicted=dataset.labels[int(row.argmax())],
+            score=float(row.max()),
+            label_score=float(row[label]),
+        )
+        for index, (digest, label, row) in enumerate(rows)
+    ]
 
 
 def _folds(labels: np.ndarray, folds: int) -> np.ndarray:

@@ -22,6 +22,7 @@ from cifar_edge.models import build
 from cifar_edge.models.summary import summarize
 from cifar_edge.runs.epochs import EpochRecord
 from cifar_edge.runs.lock import held
+from cifar_edge.runs.out_of_fold import OutOfFold
 from cifar_edge.runs.progress import CrossValidated
 from cifar_edge.runs.recipe import KEYS, Recipe
 from cifar_edge.runs.run import FAILURE, FOLD_METRICS, RECIPE, STATE, Run
@@ -58,7 +59,7 @@ def train(
     *,
     device: str = "auto",
     callbacks: Callbacks | None = None,
-    cross_validated: CrossValidated | None = None,
+    out_of_fold: Sequence[OutOfFold] = (),
 ) -> RunSummary:
     """Train by ``recipe`` and write the run into ``folder``; returns its summary.
 
@@ -72,7 +73,7 @@ def train(
         folder: holds no run yet; it is made if it is missing.
         device: one of `cifar_edge.training.machine.DEVICES`.
         callbacks: called with progress.
-        cross_validated: the accuracy that was measured before, to be written into the summary.
+        out_of_fold: what a cross-validation before it said of each training image, to be written into the run.
 
     Raises:
         TrainingError: ``folder`` already holds a run, no training images are left besides the validation images, the
@@ -95,7 +96,7 @@ def train(
         environment=_environment(recipe, where),
         created=_now(),
         seconds=0.0,
-        cross_validated=cross_validated,
+        cross_validated=CrossValidated.of(out_of_fold),
     )
     with memory_for(recipe):
         phases = Phases(recipe, dataset, folder, where, callbacks or Callbacks(), state)
@@ -106,6 +107,8 @@ def train(
             # The state first, so that every folder that holds a recipe can be resumed.
             save_state(folder, state)
             run.write_recipe(recipe)
+            if out_of_fold:
+                run.write_out_of_fold(out_of_fold)
             for line in warnings_of_test_images(recipe, dataset):
                 phases.callbacks.note(f"warning: {line}")
             _announce(phases)

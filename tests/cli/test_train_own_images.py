@@ -15,9 +15,10 @@ from PIL import Image
 from cifar_edge.cli.main import main
 from cifar_edge.cli.train_recipe import Options, recipe_of
 from cifar_edge.data import Dataset, load_dataset
+from cifar_edge.data.dataset import image_digests
 from cifar_edge.data.folder import image_folder
 from cifar_edge.errors import DataError, Interrupted
-from cifar_edge.runs.progress import CrossValidated
+from cifar_edge.runs.out_of_fold import OutOfFold
 from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.run import Run
 from cifar_edge.training.callbacks import Callbacks
@@ -195,7 +196,18 @@ def test_cross_validation_judges_each_training_image_once(photographs: Path, tmp
     summary = json.loads(done.stdout)
     assert summary["cross_validated_images"] == summary["train_images"] == 29
     assert summary["cross_validated_accuracy"] > 0.8
-    assert Run(tmp_path / "runs" / "own").whole_summary().cross_validated_images == 29
+    run = Run(tmp_path / "runs" / "own")
+    assert run.whole_summary().cross_validated_images == 29
+    judged = run.out_of_fold()
+    assert sum(each.predicted == each.label for each in judged) == round(29 * summary["cross_validated_accuracy"])
+    dataset = load_dataset(photographs, size=64, holdout=0.3)
+    assert [each.image for each in judged] == dataset.names_of(dataset.train_images)
+    assert [each.sha256 for each in judged] == list(image_digests(dataset.train_images))
+    assert all(Path(each.image).parent.name == each.label for each in judged)
+    for each in judged:
+        assert each.label_score == pytest.approx(
+            each.score if each.predicted == each.label else 1 - each.score, abs=1e-5
+        )
 
 
 def test_a_run_that_knows_the_images_is_no_beginning_for_a_fair_test(photographs: Path, tmp_path: Path) -> None:
@@ -227,18 +239,20 @@ def test_a_released_model_knows_cifar_10() -> None:
 def test_what_was_cross_validated_survives_an_interruption(photographs: Path, tmp_path: Path) -> None:
     dataset = load_dataset(photographs, size=32, holdout=0.3)
     recipe = recipe_for_images("gn-cnn", [28]).with_values(epochs=2, steps_per_epoch=2)
+    judged = [OutOfFold(f"{index}.png", "0" * 64, "frog", "frog" if index else "ship", 0.9, 0.1) for index in range(4)]
     with pytest.raises(Interrupted):
         start(
             recipe,
             dataset,
             tmp_path / "runs" / "own",
             callbacks=Callbacks(stop=lambda: True),
-            cross_validated=CrossValidated(0.75, 29),
+            out_of_fold=judged,
         )
     done = train("--resume", "own", "--json")
     assert done.exit_code == 0, done.stderr
     summary = json.loads(done.stdout)
-    assert (summary["cross_validated_accuracy"], summary["cross_validated_images"]) == (0.75, 29)
+    assert (summary["cross_validated_accuracy"], summary["cross_validated_images"]) == (0.75, 4)
+    assert Run(tmp_path / "runs" / "own").out_of_fold() == judged
 
 
 def test_a_file_that_changes_while_it_is_read_is_an_error(photographs: Path) -> None:
