@@ -31,7 +31,7 @@ def run(command: list[str], stderr: int | None = None) -> int:
     """
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder, "without_vnni.so")
-        compiler = [os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC", "-o", library, SOURCE]
+        compiler = [os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC", "-o", str(library), str(SOURCE)]
         subprocess.run(compiler, check=True, stderr=stderr)
         environment = os.environ | {"LD_PRELOAD": str(library)}
         status = subprocess.run(command, env=environment, stderr=stderr).returncode
