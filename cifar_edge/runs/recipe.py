@@ -108,6 +108,12 @@ class Recipe:
     copies as they are. A network then cannot learn the copies by heart. The teacher does not classify them again: its
     logits for the copy stand for its logits for the shifted one (docs/training.md)."""
 
+    mixtures: float = 0.0
+    """Share of the augmented copies in each epoch that are mixed with another image, and that the teacher classifies as
+    they are then; 0 for none. They are no images of one class: a network learns from them what the teacher computes,
+    rather than the training images (Beyer et al. 2022, "Knowledge distillation: A good teacher is patient and
+    consistent", arXiv:2106.05237)."""
+
     crop: int = 4
     """Largest shift of the random crop, in pixels, with reflected borders; 0 for none."""
 
@@ -179,9 +185,11 @@ class Recipe:
             raise RecipeError(f"unlabelled = {self.unlabelled!r}: the teacher labels these images; set teacher too")
         if self.steps_per_epoch and self.augmented_copies:
             raise RecipeError("augmented_copies are of whole passes over the images; leave steps_per_epoch = 0")
-        for name in ("copy_seed", "copy_shift"):
+        for name in ("copy_seed", "copy_shift", "mixtures"):
             if values[name] and not self.augmented_copies:
                 raise RecipeError(f"{name} = {values[name]} is of augmented copies: set augmented_copies")
+        if self.mixtures and not self.teacher:
+            raise RecipeError(f"mixtures = {self.mixtures}: the teacher says what these images are; set teacher too")
         if self.precision not in PRECISIONS:
             raise RecipeError(f"precision = {self.precision!r} is not one of {', '.join(PRECISIONS)}")
 
@@ -291,6 +299,7 @@ _RANGES: Mapping[str, tuple[float, float]] = {
     "augmented_copies": (0, 1_000),
     "copy_seed": (0, 2**31 - 1),
     "copy_shift": (0, 16),
+    "mixtures": (0.0, 1.0),
     "crop": (0, 64),
     "resized_crop": (0.0, 1.0),
     "cutout": (0, 128),

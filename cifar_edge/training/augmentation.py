@@ -75,6 +75,40 @@ def resized_crops(images: Tensor, generator: torch.Generator, *, least_area: flo
     return result
 
 
+def mixtures(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Each image mixed with another one: half of them are blended with it, half have a square of it.
+
+    The first is the mixing of mixup (Zhang et al. 2018, arXiv:1710.09412), the second that of CutMix (Yun et al. 2019,
+    arXiv:1905.04899), both with ratios drawn evenly from 0 to 1. A mixture has no label: a teacher has to classify it.
+
+    Args:
+        images: uint8 ``[n, S, S, 3]`` on any device.
+        generator: a CPU generator.
+
+    Returns:
+        uint8, the shape and device of ``images``.
+    """
+    count, side = len(images), images.shape[1]
+
+    def drawn(numbers: Tensor) -> Tensor:
+        return numbers.to(images.device)
+
+    others, ratios = drawn(torch.randperm(count, generator=generator)), drawn(torch.rand(count, generator=generator))
+    blended = drawn(torch.rand(count, generator=generator) < 0.5)
+    centres = drawn(torch.randint(0, side, (2, count, 1), generator=generator))
+    squares = (side * (1 - ratios).sqrt()).round_()[:, None]  # the sides of squares with that share of the area
+    distances = (torch.arange(side, device=images.device) - centres).abs() * 2
+    in_rows, in_columns = distances < squares
+    result = torch.empty_like(images)
+    for start in range(0, count, _FLOAT_CHUNK):
+        part = slice(start, start + _FLOAT_CHUNK)
+        own, other, ratio = images[part], images[others[part]], ratios[part, None, None, None]
+        cut = torch.where((in_rows[part, :, None] & in_columns[part, None, :])[..., None], other, own)
+        blend = torch.lerp(other.float(), own.float(), ratio).round_().to(torch.uint8)
+        result[part] = torch.where(blended[part, None, None, None], blend, cut)
+    return result
+
+
 def augment(images: Tensor, generator: torch.Generator, *, crop: int, flip: bool, cutout: int) -> Tensor:
     """Randomly shifted, flipped and cut-out versions of ``images``.
 

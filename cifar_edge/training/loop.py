@@ -12,7 +12,7 @@ from cifar_edge.errors import Interrupted, ModelError, TrainingError
 from cifar_edge.messages import reason
 from cifar_edge.models.pixels import pixels_to_input
 from cifar_edge.runs.recipe import Recipe
-from cifar_edge.training.augmentation import augment, augmented_by
+from cifar_edge.training.augmentation import augment, augmented_by, mixtures
 from cifar_edge.training.checkpoint import derived_seed, new_generator
 from cifar_edge.training.distributed import Worker, batch_worker, this_worker
 from cifar_edge.training.step import Step, schedule
@@ -214,11 +214,20 @@ def _one_pass(
     copy = (recipe.copy_seed, (number - 1) % recipe.augmented_copies)
     generators = [new_generator(*copy), *(new_generator(*copy, index) for index in range(1, len(parts)))]
     copies = [augmented_by(recipe, part, own) for part, own in zip(parts, generators, strict=True)]
-    teacher_logits = torch.cat([teacher.logits(part, stop) for part in copies])[order] if teacher else None
+    teacher_logits = torch.cat([teacher.logits(part, stop) for part in copies]) if teacher else None
     augmented = torch.cat(copies)
+    if recipe.mixtures:
+        assert teacher is not None, "the recipe has checked that"
+        assert teacher_logits is not None
+        mixed = mixtures(augmented, new_generator(*copy, len(parts)))
+        mixed_logits = teacher.logits(mixed, stop)
+        chosen = (torch.rand(len(labels), generator=generator) < recipe.mixtures).to(labels.device)
+        augmented = torch.where(chosen[:, None, None, None], mixed, augmented)
+        teacher_logits = torch.where(chosen[:, None], mixed_logits, teacher_logits)
+        labels = torch.where(chosen, mixed_logits.argmax(1), labels)
     if recipe.copy_shift:
         augmented = augment(augmented, generator, crop=recipe.copy_shift, flip=recipe.flip, cutout=0)
-    return augmented[order], labels[order], teacher_logits
+    return augmented[order], labels[order], None if teacher_logits is None else teacher_logits[order]
 
 
 def _check_finite(step: Step, epoch: int) -> None:

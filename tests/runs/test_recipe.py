@@ -76,6 +76,7 @@ def test_light_is_a_strength_or_a_range_and_teachers_are_one_or_more() -> None:
         ("teacher=3", "nor a list"),
         ("copy_shift=1", "set augmented_copies"),
         ("copy_seed=1", "set augmented_copies"),
+        ("mixtures=0.4", "set augmented_copies"),
         ('teacher=["runs/a", 3]', "nor a list"),
         ("fold.epoch=3", "recipes have no key 'fold.epoch'"),
         ("fold.epochs=-1", "not between"),

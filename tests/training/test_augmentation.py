@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cifar_edge.data import Dataset
-from cifar_edge.training.augmentation import augment, relight
+from cifar_edge.training.augmentation import augment, mixtures, relight
 from cifar_edge.training.checkpoint import new_generator
 
 
@@ -47,6 +47,32 @@ def test_cutout_greys_one_square_and_nothing_else(side: int, seed: int) -> None:
         assert len(rows) == height * width  # a full rectangle
         assert max(height, width) <= side
         assert min(height, width) >= side // 2  # its centre lies in the image
+
+
+def test_half_of_the_mixtures_are_blends_and_half_have_a_square_of_another_image() -> None:
+    values = torch.arange(200, dtype=torch.uint8)
+    mixed = mixtures(values[:, None, None, None].expand(-1, 32, 32, 3), new_generator(3))
+    assert bool((mixed == mixed[..., :1]).all())
+    blends, shares = 0, []
+    for own, image in zip(values.tolist(), mixed[..., 0], strict=True):
+        other = image != own
+        if other.all():  # a blend, or a square as large as the image
+            blends += 1
+            assert len(image.unique()) == 1
+        elif other.any():
+            rows, columns = torch.where(other)
+            assert len(image[other].unique()) == 1
+            assert len(rows) == len(rows.unique()) * len(columns.unique())  # a full rectangle
+            shares.append(len(rows) / other.numel())
+    assert 70 < blends < 130
+    assert min(shares) < 0.1 < 0.6 < max(shares)
+
+
+def test_mixtures_are_as_their_generator_has_it(sample: Dataset) -> None:
+    images = torch.from_numpy(sample.train_images)
+    first, again, another = (mixtures(images, new_generator(seed)) for seed in (4, 4, 5))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, another)
 
 
 @given(brightness=st.sampled_from([0.0, 0.3, 1.0]), contrast=st.sampled_from([0.0, 0.5, 1.0]), seed=st.integers(0, 99))

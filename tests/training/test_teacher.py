@@ -173,6 +173,37 @@ def test_a_shifted_copy_is_another_image_that_its_teacher_is_not_asked_about(
     assert len(logits) == len(inner)
 
 
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_the_teacher_is_asked_about_mixtures_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, sample: Dataset, images: Tensor, share: float
+) -> None:
+    epochs: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    class Watched(Step):
+        def __call__(self, images: Tensor, labels: Tensor, *others: Any) -> None:
+            epochs.append((images, labels, others[-1]))
+            super().__call__(images, labels, *others)
+
+    monkeypatch.setattr(loop, "Step", Watched)
+    recipe = COPIES.with_values(
+        epochs=3, augmented_copies=1, mixtures=share, teacher="gn-cnn", crop=0, flip=False, batch_size=len(images)
+    )
+    network, labels = Counting(), torch.from_numpy(sample.train_labels)
+    fit(build("s8-group"), images, labels, recipe, teacher=Teacher([network], recipe))
+    assert network.asked == 2 * len(images)
+    unmixed = {image.numpy().tobytes(): label for image, label in zip(images, labels.tolist(), strict=True)}
+    seen: set[bytes] = set()
+    for mixed, targets, taught in epochs:
+        expected = logits_of(load_network("gn-cnn").network, mixed)
+        torch.testing.assert_close(taught.float(), expected, rtol=0, atol=0.02)
+        kept = torch.tensor([image.numpy().tobytes() in unmixed for image in mixed])
+        assert torch.equal(targets[~kept], taught[~kept].argmax(1))
+        assert targets[kept].tolist() == [unmixed[image.numpy().tobytes()] for image in mixed[kept]]
+        assert abs(float((~kept).double().mean()) - share) < 0.1
+        seen |= {image.numpy().tobytes() for image in mixed[~kept]}
+    assert len(seen) <= len(images)  # a copy has the same mixtures in each epoch
+
+
 def test_mixtures_have_mixed_targets(images: Tensor) -> None:
     """A step goes down the gradient of the loss whose targets are mixed, labels and teacher's distribution alike."""
     torch.manual_seed(0)
