@@ -1,7 +1,7 @@
 """The dataset of a command: its options, and loading it with progress on stderr."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,11 +56,12 @@ def load(
     size: int | None = None,
     source_size: int | None = None,
     split_rule: int | None = None,
+    remark: Callable[[str], None] | None = None,
 ) -> "Dataset":
     """Load the dataset with images of ``size``, None for the default one; ``source_size`` is for resized crops.
 
-    An image folder is split by ``split_rule``, None for today's. What is fetched is reported on stderr, with a bar on
-    a terminal.
+    An image folder is split by ``split_rule``, None for today's. What is fetched is reported on stderr, with a bar on a
+    terminal; so are lines on the files of an image folder, unless ``remark`` takes them.
 
     Raises:
         DataError: as `cifar_edge.data.load_dataset`.
@@ -81,6 +82,7 @@ def load(
         source_size=source_size,
         split_rule=SPLIT_RULE if split_rule is None else split_rule,
         offline=offline,
+        remark=remark,
     )
     if quiet() or not sys.stderr.isatty():
         return load_it(report=note)
@@ -122,6 +124,8 @@ def load_again(
 ) -> "Dataset":
     """Load the dataset that a network was trained on, or ``data`` instead; a note says if the image folder has changed.
 
+    If it has not, the training has said what there is to say of its files, and one line tells how to see that again.
+
     Raises:
         DataError: as `cifar_edge.data.load_dataset`; the image folder is no longer where it was; or ``holdout`` is not
             that of the training.
@@ -146,10 +150,27 @@ def load_again(
     path = location(data)
     if holdout is None and path is not None and has_classes(path) and not is_split(path):
         holdout = reference.holdout
-    dataset = load(data, offline, holdout, strict, size, source_size, split_rule_of(reference))
-    if reference.folder is not None and (changed := change(reference, dataset)):
+    remarks: list[str] = []
+    try:
+        dataset = load(data, offline, holdout, strict, size, source_size, split_rule_of(reference), remarks.append)
+    except DataError:
+        _note_all(remarks)
+        raise
+    changed = None if reference.folder is None else change(reference, dataset)
+    if reference.folder is None or changed:
+        _note_all(remarks)
+    elif remarks:
+        count = "1 note" if len(remarks) == 1 else f"{len(remarks)} notes"
+        command = data_command(dataset.name, dataset.folder, dataset.holdout)
+        note(f"{count} on the files of {display_name(dataset.name)}; to see it all: {command}")
+    if changed:
         note(f"note: {changed}")
     return dataset
+
+
+def _note_all(lines: Iterable[str]) -> None:
+    for line in lines:
+        note(line)
 
 
 def load_unseen(

@@ -73,6 +73,7 @@ def load_dataset(
     split_rule: int = SPLIT_RULE,
     offline: bool = False,
     report: Callable[[str], None] = ignore,
+    remark: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """Load CIFAR-10, verified by the SHA-256 of its pixels whatever the source, or an image folder.
@@ -89,6 +90,7 @@ def load_dataset(
         split_rule: number of the rule that orders and splits an image folder, `SPLIT_RULE` or that of an earlier run.
         offline: raise instead of using the network.
         report: called with each line that a person should read while data is fetched or decoded.
+        remark: called in place of ``report`` with lines on the files of an image folder: what is left out, warnings.
         progress: called several times a second during a download; without it, ``report`` gets a line now and then.
 
     Raises:
@@ -98,7 +100,10 @@ def load_dataset(
     variable = os.environ.get(DATA_VARIABLE) if data is None else None
     try:
         chosen = data if data is not None else variable or None
-        return resized(_load(chosen, size, holdout, strict, source_size, split_rule, offline, report, progress), size)
+        return resized(
+            _load(chosen, size, holdout, strict, source_size, split_rule, offline, report, remark or report, progress),
+            size,
+        )
     except DataError as error:
         if variable:
             raise DataError(f"${DATA_VARIABLE}: {error}") from error
@@ -114,6 +119,7 @@ def _load(
     split_rule: int,
     offline: bool,
     report: Report,
+    remark: Report,
     progress: Progress | None,
 ) -> Dataset:
     path = location(data)
@@ -135,6 +141,7 @@ def _load(
                 source_size=source_size,
                 split_rule=split_rule,
                 report=report,
+                remark=remark,
             )
     if holdout is not None and given and path is not None and path.is_file():
         raise DataError(

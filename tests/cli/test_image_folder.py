@@ -1,6 +1,7 @@
 """Image folders through the real command line, from training to predictions."""
 
 import json
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -141,6 +142,25 @@ def test_a_dataset_that_has_moved_or_changed(pets: Path, run_of_pets: Path) -> N
     done = cifar_edge("evaluate", "runs/own", "--data", moved)
     assert done.exit_code == 0, done.stderr
     assert f"note: {moved} is not what was trained on: other " in done.stderr
+
+
+def test_what_the_training_has_said_of_the_files_is_not_said_again(pets: Path, run_of_pets: Path) -> None:
+    (pets / LABELS[0] / "IMG_1.HEIC").touch()
+    exported = cifar_edge("export", "runs/own")
+    assert exported.exit_code == 0, exported.stderr
+    command = "cifar-edge data --data 'my pets' --holdout 0.3"
+    about = [line for line in exported.stderr.splitlines() if "my pets;" in line]
+    few = "warning: few test images: "
+    assert about == [f"4 notes on the files of my pets; to see it all: {command}"]
+    assert few not in exported.stderr
+    lines = cifar_edge(*shlex.split(command)[1:]).stderr.splitlines()
+    assert lines[0].endswith("IMG_1.HEIC")
+    assert any(line.startswith(few) for line in lines)
+
+    next((pets / LABELS[2]).iterdir()).unlink()
+    changed = cifar_edge("evaluate", "runs/own").stderr.splitlines()
+    assert [line for line in changed if line in lines] == lines[:3]
+    assert any(line.startswith(f"note: {pets} is not what was trained on: other ") for line in changed)
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ def load_image_folder(
     holdout: float | None,
     strict: bool,
     report: Report,
+    remark: Report,
     source_size: int | None = None,
     split_rule: int = SPLIT_RULE,
 ) -> Dataset:
@@ -53,7 +54,8 @@ def load_image_folder(
         source_size: height and width of `Dataset.train_sources`; None for none. They are left out where they would take
             more than `MOST_SOURCE_BYTES`.
         split_rule: `SPLIT_RULE`, or `PIXELS_RULE` for a run of an earlier version: the pixels in place of the bytes.
-        report: called with lines on what is read and left out, and with warnings of small or uneven classes.
+        report: called with lines on what is being read.
+        remark: called with lines on what is left out, and with warnings of small or uneven classes.
 
     Raises:
         DataError: as `cifar_edge.data.folder.folders.list_images`; a class has no readable training or test image;
@@ -69,25 +71,25 @@ def load_image_folder(
     if not split:
         _check_holdout(shown, holdout)
     if listing.unsearched:
-        report(f"folders inside a class are not searched: {listed(listing.unsearched, _NAMED)}")
+        remark(f"folders inside a class are not searched: {listed(listing.unsearched, _NAMED)}")
     other = other_folder(root, split)
     if other is not None:
-        report(f"{other.name}/ holds images of no class: a threshold is judged by them, nothing is trained on them")
+        remark(f"{other.name}/ holds images of no class: a threshold is judged by them, nothing is trained on them")
     elif not split and OTHER in listing.labels:
-        report(f"{OTHER}/ counts as a class; images of no class belong into {HIDDEN_OTHER}/")
+        remark(f"{OTHER}/ counts as a class; images of no class belong into {HIDDEN_OTHER}/")
     if misplaced := misplaced_other(root, split):
         there = f"ignored, since {HIDDEN_OTHER}/ belongs beside train/ and test/"
-        report(f"{listed([f'{name}/' for name in misplaced], _NAMED)}: {there}")
+        remark(f"{listed([f'{name}/' for name in misplaced], _NAMED)}: {there}")
     unread = unread_photographs(listing.stray)
     if unread:
-        report(f"photographs of a format that is not read, {CONVERT}: {listed(unread, _NAMED)}")
+        remark(f"photographs of a format that is not read, {CONVERT}: {listed(unread, _NAMED)}")
     if others := [name for name in listing.stray if name not in set(unread)]:
-        report(f"ignoring what is not an image in a class: {listed(others, _NAMED)}")
+        remark(f"ignoring what is not an image in a class: {listed(others, _NAMED)}")
     decoded = decode(base_folder(root), listing.files, size, report)
-    _report_unreadable(decoded, shown, strict, report)
+    _report_unreadable(decoded, shown, strict, remark)
     keys = decoded.digests if split_rule == PIXELS_RULE else decoded.contents
     found = deduplicate(listing.files, decoded.digests, keys)
-    _report_duplicates(found, listing.files, shown, strict, report)
+    _report_duplicates(found, listing.files, shown, strict, remark)
     files = [listing.files[index] for index in found.kept]
     labels = np.array([file.label for file in files], np.int64)
     test = (
@@ -121,7 +123,7 @@ def load_image_folder(
         train_sources=sources,
     )
     for line in class_warnings(dataset):
-        report(f"warning: {line}")
+        remark(f"warning: {line}")
     return dataset
 
 
