@@ -101,8 +101,10 @@ def _divergence(bins: npt.NDArray[np.float64], kept: int) -> float:
     return float((p * np.log(p / q)).sum())
 
 
-def plain_scales(weights: npt.NDArray[np.float64], largest: int) -> npt.NDArray[np.float64]:
-    """The scale that makes ``largest`` of the largest weight of a channel."""
+def plain_scales(
+    weights: npt.NDArray[np.float64], both_sides: bool = False, *, largest: int
+) -> npt.NDArray[np.float64]:
+    """The scale that makes ``largest`` of the largest weight of a channel, whatever its neighbours are."""
     return np.asarray(np.maximum(np.abs(weights.reshape(len(weights), -1)).max(axis=1) / largest, 1e-12))
 
 

@@ -57,7 +57,7 @@ def calibration_images(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return images[np.linspace(0, len(images) - 1, min(len(images), CALIBRATION_IMAGES)).astype(np.intp)]
 
 
-def weight_scales(weights: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+def weight_scales(weights: npt.NDArray[np.floating], both_sides: bool = False) -> npt.NDArray[np.float64]:
     """One scale a channel for symmetric int8 ``weights``, with which no processor's sums of products saturate.
 
     x86 without VNNI adds neighbouring products in pairs, in int16, and 255 * 127 * 2 is twice its range. So the codes
@@ -66,12 +66,14 @@ def weight_scales(weights: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
 
     Args:
         weights: output channels first, then input channels, then height and width if any.
+        both_sides: any two neighbours may be a pair, as in `cifar_edge.integer.columns`; else every second two are.
 
     Returns:
         Positive, float64 ``[output channels]``.
     """
     rows = kernel_order(weights.astype(np.float64))
-    pairs = np.pad(rows, ((0, 0), (0, rows.shape[1] % 2))).reshape(len(rows), -1, 2).sum(axis=2)
+    sums = rows + np.pad(rows, ((0, 0), (0, 1)))[:, 1:]
+    pairs = sums if both_sides else sums[:, ::2]
     largest = np.maximum(np.abs(rows).max(axis=1), np.abs(pairs).max(axis=1))
     return np.asarray(np.maximum(largest / LARGEST_WEIGHT, _SMALLEST_SCALE))
 

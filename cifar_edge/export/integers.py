@@ -22,6 +22,7 @@ from cifar_edge.integer import (
     MaxPool,
     Quantization,
     Residual,
+    columns,
     exact_scales,
 )
 from cifar_edge.integer.quantization import Codes, Factors
@@ -33,8 +34,8 @@ channels with weights near zero would have a smaller one, and a coarser scale do
 _BATCH = 64
 
 Weighted = TypeVar("Weighted", Conv, Linear)
-WeightScales = Callable[[Array], Array]
-"""From weights ``[out, ...]`` to a scale a channel, ``[out]``."""
+WeightScales = Callable[[Array, bool], Array]
+"""From weights ``[out, ...]``, and whether any two neighbours may be a pair, to a scale a channel, ``[out]``."""
 
 
 def quantize(
@@ -62,7 +63,9 @@ def quantize(
     *layers, head = float_layers(network)
     if not isinstance(head.module, nn.Linear) or head.largest is not None:
         raise ExportError("the last layer of an integer network is a Linear without activation")
-    quantizer = _Quantizer(calibrate(layers, images, choose_scale, pixels), choose_weight_scales, fit)
+    outputs = calibrate(layers, images, choose_scale, pixels)
+    first = layers[0] if layers and _fits_columns(layers[0], images.shape[1]) else None
+    quantizer = _Quantizer(outputs, choose_weight_scales, fit, first)
     # Without a fit only the shapes are needed, and one image gives them.
     made, x = quantizer.chain(tuple(layers), _Activation(images if fit else images[:1], pixels))
     last, logit_scale = quantizer.head(head.module, x)
@@ -87,11 +90,16 @@ class _Activation:
 
 @dataclass(frozen=True, slots=True)
 class _Quantizer:
-    """The options of `quantize`, and the quantization of each layer's output."""
+    """The options of `quantize`, and the quantization of each layer's output.
+
+    Attributes:
+        in_columns: the first layer, if `cifar_edge.integer.columns` can be what computes it; else None.
+    """
 
     outputs: dict[FloatLayer, Quantization]
     weight_scales: WeightScales
     fit: bool
+    in_columns: FloatLayer | None
 
     def chain(self, layers: tuple[FloatLayer, ...], x: _Activation) -> tuple[tuple[Layer, ...], _Activation]:
         """The integer layers of ``layers`` for the input ``x``, and their output."""
@@ -129,13 +137,15 @@ class _Quantizer:
         if isinstance(module, nn.Linear):  # kernels compute it as a convolution of the size of its input
             height, width, channels = x.codes.shape[1:]
             weights = weights.reshape(len(weights), channels, height, width)
-        least = np.maximum(self._least_scales(weights, bias, given), output.scale * _LEAST_FACTOR / given.scale)
+        both_sides = layer is self.in_columns
+        least = self._least_scales(weights, bias, given, both_sides)
+        least = np.maximum(least, output.scale * _LEAST_FACTOR / given.scale)
         scales = _exact_scales(least.astype(np.float32), lambda scales: given.scale * scales / output.scale, output)
         blank = np.zeros(module.weight.shape, np.int8), scales, np.zeros(len(bias), np.int32)
         if isinstance(module, nn.Linear):
             return self._with_weights(Linear(*blank, output), weights, bias, scales, x)
         convolution = Conv(*blank, pair(module.stride), layer.padding, module.groups, output)
-        return self._with_weights(convolution, weights, bias, scales, x)
+        return self._with_weights(convolution, weights, bias, scales, x, both_sides)
 
     def head(self, module: nn.Linear, x: _Activation) -> tuple[Linear, np.float32]:
         """The integer layer of the last one, and the scale of its sums, the same for all classes."""
@@ -145,18 +155,26 @@ class _Quantizer:
         scales = np.full(len(bias), scale)
         return self._with_weights(blank, weights, bias, scales, x), scale * x.quantization.scale
 
-    def _least_scales(self, weights: Array, bias: Array, given: Quantization) -> Array:
+    def _least_scales(self, weights: Array, bias: Array, given: Quantization, both_sides: bool = False) -> Array:
         """The least scales with which weights fit into int8, and biases into int32 even if weights are nearly zero."""
-        return np.maximum(self.weight_scales(weights), np.abs(bias) / (given.scale * _LARGEST_BIAS))
+        return np.maximum(self.weight_scales(weights, both_sides), np.abs(bias) / (given.scale * _LARGEST_BIAS))
 
-    def _with_weights(self, blank: Weighted, weights: Array, bias: Array, scales: Factors, x: _Activation) -> Weighted:
+    def _with_weights(
+        self,
+        blank: Weighted,
+        weights: Array,
+        bias: Array,
+        scales: Factors,
+        x: _Activation,
+        both_sides: bool = False,
+    ) -> Weighted:
         """``blank`` with weights and bias, in units of their scales and rounded."""
         exact = weights / scales.astype(np.float64).reshape(-1, *[1] * (weights.ndim - 1))
         units = bias / (scales.astype(np.float64) * x.quantization.scale)
         codes = np.rint(exact)
         if self.fit:
             inputs = (blank.inputs(batch, x.quantization) for batch in x.batches())
-            codes, lost = round_to_inputs(exact, codes, inputs)
+            codes, lost = round_to_inputs(exact, codes, inputs, both_sides)
             units += lost
         shaped = codes.astype(np.int8).reshape(blank.weights.shape)
         return replace(blank, weights=shaped, bias=np.rint(units).astype(np.int32))
@@ -172,6 +190,14 @@ class _Quantizer:
 
         exact = _exact_scales(np.array([scale]), lambda scales: with_scale(scales[0]).factors(given, size), pool.output)
         return with_scale(exact[0])
+
+
+def _fits_columns(layer: FloatLayer, size: int) -> bool:
+    """Whether ``layer``, the first of a network, can be computed in columns."""
+    module = layer.module
+    if not isinstance(module, nn.Conv2d):
+        return False
+    return columns.fit(tuple(module.weight.shape[1:]), pair(module.stride), layer.padding, size)
 
 
 def _exact_scales(scales: Factors, factors: Callable[[Factors], Factors], output: Quantization) -> Factors:

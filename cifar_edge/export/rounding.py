@@ -11,15 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_edge.export.calibration import LARGEST_WEIGHT, kernel_order
+from cifar_edge.integer.columns import LARGEST_PAIR
 
-_LARGEST_PAIR = 128  # sum of two neighbouring codes: see weight_scales
 _LEAST_VARIANCE = 1e-6  # of an input, in codes; weights of inputs that hardly vary stay rounded to nearest
 _PASSES = 20  # at most; it stops when no code changes
 
 Array = npt.NDArray[np.float64]
 
 
-def round_to_inputs(exact: Array, nearest: Array, inputs: Iterable[Array]) -> tuple[Array, Array]:
+def round_to_inputs(
+    exact: Array, nearest: Array, inputs: Iterable[Array], both_sides: bool = False
+) -> tuple[Array, Array]:
     """Weights rounded up or down, so that the output of their layer changes least.
 
     Args:
@@ -27,6 +29,7 @@ def round_to_inputs(exact: Array, nearest: Array, inputs: Iterable[Array]) -> tu
         nearest: the same, rounded to nearest.
         inputs: batches of what the weights are multiplied by, ``[groups, n, weights of a channel]``, in the order of
             ``exact``.
+        both_sides: which sums of neighbours stay bounded, see `cifar_edge.export.calibration.weight_scales`.
 
     Returns:
         The codes, of the shape of ``exact``, and the mean loss of each channel's sum by rounding, ``[out]``, to be
@@ -37,14 +40,14 @@ def round_to_inputs(exact: Array, nearest: Array, inputs: Iterable[Array]) -> tu
     means, covariances = _moments(inputs, order)
     lost = np.empty(len(exact))
     for channels, mean, covariance in zip(np.split(np.arange(len(exact)), len(means)), means, covariances, strict=True):
-        codes[channels] = round_to_fit(wanted[channels], codes[channels], covariance)
+        codes[channels] = round_to_fit(wanted[channels], codes[channels], covariance, both_sides)
         lost[channels] = (wanted[channels] - codes[channels]) @ mean
     found = np.empty_like(codes)
     found[:, order] = codes
     return found.reshape(exact.shape), lost
 
 
-def round_to_fit(exact: Array, codes: Array, covariance: Array) -> Array:
+def round_to_fit(exact: Array, codes: Array, covariance: Array, both_sides: bool = False) -> Array:
     """Weights rounded up or down for the least error in the layer's output, by coordinate descent.
 
     The codes of one input after another, in all output channels at once, are set to the best values given all others,
@@ -55,6 +58,7 @@ def round_to_fit(exact: Array, codes: Array, covariance: Array) -> Array:
         exact: weights in units of their scale, ``[output channels, inputs]``, inputs in the order of kernels.
         codes: ``exact`` rounded to nearest, to start from.
         covariance: of the inputs, ``[inputs, inputs]``.
+        both_sides: as in `weight_scales`.
     """
     codes = codes.copy()
     low, high = (part(exact).clip(-LARGEST_WEIGHT, LARGEST_WEIGHT) for part in (np.floor, np.ceil))
@@ -62,10 +66,12 @@ def round_to_fit(exact: Array, codes: Array, covariance: Array) -> Array:
     for _ in range(_PASSES):
         before = codes.copy()
         for index in np.flatnonzero(np.diagonal(covariance) > _LEAST_VARIANCE):
-            neighbour = index ^ 1
-            other = codes[:, neighbour] if neighbour < codes.shape[1] else 0.0
             best = np.rint(codes[:, index] + slope[:, index] / covariance[index, index])
-            best = best.clip(low[:, index], high[:, index]).clip(-_LARGEST_PAIR - other, _LARGEST_PAIR - other)
+            best = best.clip(low[:, index], high[:, index])
+            for neighbour in (index - 1, index + 1) if both_sides else (index ^ 1,):
+                if 0 <= neighbour < codes.shape[1]:
+                    other = codes[:, neighbour]
+                    best = best.clip(-LARGEST_PAIR - other, LARGEST_PAIR - other)
             slope -= np.outer(best - codes[:, index], covariance[index])
             codes[:, index] = best
         if np.array_equal(codes, before):

@@ -13,14 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_edge.errors import ContractError
+from cifar_edge.integer import columns
 from cifar_edge.integer.layers import AveragePool, Conv, Layer, Linear, MaxPool, Padding, Pair, Residual
 from cifar_edge.integer.network import IntegerNetwork
 from cifar_edge.integer.quantization import PIXELS, Quantization
 from cifar_edge.messages import display_name, reason
 from cifar_edge.model_file.onnx_file import FLOAT, INT8, INT32, UINT8, Node, OnnxFile
 from cifar_edge.model_file.reading import read_graph
-from cifar_edge.spec import INPUT_NAME, OUTPUT_NAME
+from cifar_edge.spec import IMAGE_CHANNELS, INPUT_NAME, OUTPUT_NAME
 
+_FOLDED = ("Concat", "Pad", "Reshape", "Transpose")
+"""Operators that make a constant of others."""
 _TYPES = {FLOAT: "<f4", UINT8: "u1", INT8: "i1", INT32: "<i4"}
 
 
@@ -80,6 +83,7 @@ class _Reader:
         self._file = file
         self._activations: dict[str, _Activation] = {}
         self._producers: dict[str, Node] = {}
+        self._folded: dict[str, npt.NDArray[Any]] = {}
         self._image = PIXELS
 
     def network(self) -> IntegerNetwork:
@@ -94,14 +98,25 @@ class _Reader:
             raise _OtherGraph("its logits have one scale a class, as earlier versions wrote it")
         head = Linear(np.ascontiguousarray(weights.T), None, self._constant(total.inputs[1]), None)
         layers = tuple(layer for _, layer in self._activation(product.inputs[0]).layers)
+        return IntegerNetwork(self._size, (*layers, head), np.float32(scale), self._image)
+
+    @property
+    def _size(self) -> int:
+        """Height and width of the image."""
         (image,) = self._file.inputs
         assert image.shape[1] is not None
-        return IntegerNetwork(image.shape[1], (*layers, head), np.float32(scale), self._image)
+        return image.shape[1]
 
     def _read(self, node: Node) -> None:
         """Note the output of ``node``; it is an activation, or a later node makes one of it."""
         first, output = node.inputs[0], node.outputs[0]
-        if node.operator == "Transpose" and first == INPUT_NAME:
+        if node.operator in _FOLDED and (first in self._file.constants or first in self._folded):
+            self._folded[output] = self._fold(node)
+        elif node.operator == "Pad" and first == INPUT_NAME:
+            self._activations[output] = self._padded(node)
+        elif node.operator == "Reshape":
+            self._activations[output] = self._reshaped(node)
+        elif node.operator == "Transpose" and first == INPUT_NAME:
             self._activations[output] = _Activation((), self._pixels(output))
         elif node.operator in ("Transpose", "Flatten"):
             self._activations[output] = self._activation(first)
@@ -146,8 +161,52 @@ class _Reader:
         if "pads" not in node.attributes:
             return x.then(codes, Linear(weights.reshape(len(bias), -1), scales, bias, output), output)
         _, stride, padding = _window(node)
+        if not x.layers and weights.shape[2:] == columns.KERNEL and self._in_columns(node.inputs[0]):
+            if (stride, padding) != ((1, 1), (0, 0, 0, 0)):
+                raise _OtherGraph("the window of its first layer is not that of columns")
+            layer = Conv(columns.narrow(weights), _once(scales), _once(bias), (1, 1), (1, 1, 1, 1), 1, output)
+            return x.then(codes, layer, output)
         groups = node.attributes.get("group", 1)
         return x.then(codes, Conv(weights, scales, bias, stride, padding, groups, output), output)
+
+    def _padded(self, node: Node) -> _Activation:
+        """The image padded for columns, by the zero point of its pixels."""
+        if len(node.inputs) != 3 or self._integers(node.inputs[1]) != columns.PADS or node.attributes:
+            raise _OtherGraph("its image is padded in another way than for columns")
+        self._image = replace(PIXELS, zero_point=int(self._constant(node.inputs[2])))
+        return _Activation((), self._image)
+
+    def _reshaped(self, node: Node) -> _Activation:
+        """The padded image as columns, or the output of the first layer as pixels again."""
+        x = self._activation(node.inputs[0])
+        if x.layers:
+            ((_, layer),) = x.layers
+            shape = layer.output_shape((self._size, self._size, IMAGE_CHANNELS))
+        else:
+            self._producer(node.inputs[0], "Pad")
+            shape = columns.image_shape(self._size)
+        if self._integers(node.inputs[1]) != (0, *shape):
+            raise _OtherGraph("it has a Reshape that is not one of columns")
+        return x
+
+    def _in_columns(self, name: str) -> bool:
+        """Whether the tensor ``name``, made of the image alone, is its columns, dequantized."""
+        codes = self._producer(name, "DequantizeLinear").inputs[0]
+        return self._producer(self._producer(codes, "Transpose").inputs[0]).operator == "Reshape"
+
+    def _fold(self, node: Node) -> npt.NDArray[Any]:
+        """What ``node`` makes of constants."""
+        values = self._constant(node.inputs[0])
+        if node.operator == "Concat":
+            return np.concatenate([self._constant(name) for name in node.inputs], node.attributes["axis"])
+        if node.operator == "Transpose":
+            return values.transpose(node.attributes.get("perm"))
+        numbers = self._integers(node.inputs[1])
+        if node.operator == "Reshape":
+            return values.reshape([number or values.shape[place] for place, number in enumerate(numbers)])
+        if len(node.inputs) > 2 or node.attributes:
+            raise _OtherGraph("a constant of it is padded by something else than zeros")
+        return np.pad(values, list(zip(numbers[: values.ndim], numbers[values.ndim :], strict=True)))
 
     def _pixels(self, codes: str) -> Quantization:
         """The quantization of the image, whose tensor is ``codes``."""
@@ -182,11 +241,28 @@ class _Reader:
             raise _OtherGraph("an activation has another type than uint8, or several scales")
         return Quantization(np.float32(scale), int(zero_point))
 
+    def _integers(self, name: str) -> tuple[int, ...]:
+        """The int64 constant ``name``: a shape, or pads."""
+        tensor = self._file.constants.get(name)
+        if tensor is None or tensor.integers is None:
+            raise _OtherGraph(f"{name!r} is not a constant of int64")
+        return tensor.integers
+
     def _constant(self, name: str) -> npt.NDArray[Any]:
+        if name in self._folded:
+            return self._folded[name]
         tensor = self._file.constants.get(name)
         if tensor is None or not tensor.raw or tensor.type not in _TYPES:
             raise _OtherGraph(f"{name!r} is not a constant of integers or floats")
         return np.frombuffer(tensor.raw, _TYPES[tensor.type]).reshape(tensor.shape)
+
+
+def _once(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """One number a channel, from the same numbers for each pixel of a column."""
+    first, *others = values.reshape(columns.WIDTH, -1)
+    if any(not np.array_equal(first, other) for other in others):
+        raise _OtherGraph("the channels of its first layer differ from pixel to pixel")
+    return first
 
 
 def _window(node: Node) -> tuple[Pair, Pair, Padding]:

@@ -282,6 +282,16 @@ def _pad(call: Call) -> Result:
     return tuple(size + pads[axis] + pads[axis + rank] for axis, size in enumerate(shape)), 1
 
 
+def _concatenation(call: Call) -> Result:
+    axis, first = call.get("axis", -1), call.shapes[0]
+    if len(call.node.inputs) != len(call.shapes) or not 0 <= axis < len(first):
+        raise _Unfit(f"{len(call.node.inputs)} of them along axis {axis}")
+    around = {(len(shape), shape[:axis], shape[axis + 1 :]) for shape in call.shapes}
+    if len(around) > 1:
+        raise _Unfit("their sizes differ")
+    return (*first[:axis], sum(shape[axis] for shape in call.shapes), *first[axis + 1 :]), 1
+
+
 def _constant(call: Call, place: int) -> tuple[int, ...]:
     found = call.constants[place] if place < len(call.constants) else None
     if found is None:
@@ -312,6 +322,7 @@ OPERATORS: Mapping[str, Operator] = {
     "BatchNormalization": _operator(_same, 0, attributes="epsilon momentum"),
     "Cast": _operator(_cast, 0, attributes="to"),
     "Clip": _operator(_same, 0),
+    "Concat": _operator(_concatenation, 0, 1, 2, 3, attributes="axis"),
     "Conv": _operator(_convolution, 0, 1, attributes=f"{_WINDOW} group"),
     "ConvInteger": _operator(_convolution, 0, 1, attributes=f"{_WINDOW} group"),
     "DequantizeLinear": _operator(_same, 0, attributes="axis"),

@@ -23,6 +23,7 @@ from cifar_edge.integer import (
     Quantization,
     Residual,
     Shape,
+    columns,
 )
 from cifar_edge.spec import IMAGE_CHANNELS, INPUT_NAME, OUTPUT_NAME
 
@@ -43,14 +44,18 @@ def integer_graph(network: IntegerNetwork, float_head: bool = False) -> ModelPro
 
     onnxruntime runs convolutions and pools in NHWC, and inserts a Transpose before the first and after the last of
     them. The first Transpose of this graph cancels one of these; so does the one before the last layer, which does not
-    change the order of the numbers there. The int32 sums of the last layer are the logits, because rounded to uint8,
-    the two largest logits of many images would be equal. With ``float_head`` they are sums of floats.
+    change the order of the numbers there. A first layer that `cifar_edge.integer.columns` suits is computed in columns.
+    The int32 sums of the last layer are the logits, because rounded to uint8, the two largest logits of many images
+    would be equal. With ``float_head``, for other runtimes, they are sums of floats, and no layer is in columns.
     """
     graph, size, head = _Graph(), network.size, network.head
-    x = _Activation(
-        graph.node("Transpose", [INPUT_NAME], "x", perm=TO_NCHW), network.pixels, (size, size, IMAGE_CHANNELS)
-    )
-    x = graph.chain(network.layers[:-1], x)
+    first, layers = network.layers[0], network.layers[:-1]
+    if isinstance(first, Conv) and columns.suit(first, size) and not float_head:
+        x, layers = graph.in_columns(first, network.pixels, size), layers[1:]
+    else:
+        pixels = graph.node("Transpose", [INPUT_NAME], "x", perm=TO_NCHW)
+        x = _Activation(pixels, network.pixels, (size, size, IMAGE_CHANNELS))
+    x = graph.chain(layers, x)
     codes = x.codes
     if float_head:
         scale = float(network.logit_scale)
@@ -127,6 +132,49 @@ class _Graph:
             window = _window(layer.kernel, layer.stride, layer.padding) | {"group": shape[2]}
             return self.convolution(x, ones, scales, None, layer.output, shape, window)
         raise TypeError(f"a {type(layer).__name__} has no form in ONNX here")
+
+    def in_columns(self, layer: Conv, pixels: Quantization, size: int) -> _Activation:
+        """The output of ``layer``, the first of a network, computed as `cifar_edge.integer.columns` says."""
+        image_shape, shape = columns.image_shape(size), layer.output_shape((size, size, IMAGE_CHANNELS))
+        image = self.padded(INPUT_NAME, columns.PADS, "xp", self.quantization(pixels)[1])
+        image = self.node("Transpose", [self.reshaped(image, (0, *image_shape), "xr")], "x", perm=TO_NCHW)
+        index = self._next()
+        weights, bias = f"w{index}", f"b{index}"
+        scales = self.in_fours(f"{weights}s", layer.scales)
+        units = self.in_fours(f"{bias}s", layer.scales * pixels.scale)
+        inputs = [
+            self.reals(_Activation(image, pixels, image_shape)),
+            self.node("DequantizeLinear", [self.wide(weights, layer.weights), scales], f"{weights}d", axis=0),
+            self.node("DequantizeLinear", [self.in_fours(bias, layer.bias), units], f"{bias}d", axis=0),
+        ]
+        window = _window(columns.KERNEL, (1, 1), (0, 0, 0, 0))
+        y = self.activation(index, self.node("Conv", inputs, f"c{index}", **window), layer.output, shape)
+        codes = self.node("Transpose", [y.codes], f"{y.codes}t", perm=TO_NHWC)
+        codes = self.reshaped(codes, (0, *shape), f"{y.codes}r")
+        return y._replace(codes=self.node("Transpose", [codes], f"{y.codes}p", perm=TO_NCHW))
+
+    def wide(self, name: str, weights: npt.NDArray[np.int8]) -> str:
+        """`columns.wide` of ``weights``, which onnxruntime computes when it loads the file: it holds them once."""
+        rows, ends = self.constant(name, columns.in_rows(weights)), map(columns.row_pads, range(columns.WIDTH))
+        moved = [
+            self.padded(rows, (0, 0, before, 0, 0, after), f"{name}p{place}")
+            for place, (before, after) in enumerate(ends)
+        ]
+        kernels = self.reshaped(self.node("Concat", moved, f"{name}c", axis=0), (0, *columns.KERNEL, -1), f"{name}r")
+        return self.node("Transpose", [kernels], f"{name}t", perm=TO_NCHW)
+
+    def padded(self, values: str, pads: Sequence[int], output: str, value: str | None = None) -> str:
+        """The tensor ``values`` with ``pads`` as ONNX takes them, of zeros or of the constant ``value``."""
+        inputs = [values, self.constant(f"{output}s", np.array(pads, np.int64)), *([value] if value else [])]
+        return self.node("Pad", inputs, output)
+
+    def reshaped(self, values: str, shape: Sequence[int], output: str) -> str:
+        """The tensor ``values`` in another shape, in which 0 stands for the size of before."""
+        return self.node("Reshape", [values, self.constant(f"{output}s", np.array(shape, np.int64))], output)
+
+    def in_fours(self, name: str, value: npt.NDArray[Any]) -> str:
+        """The constant ``value``, one number a channel, for the channels of all pixels of a column."""
+        return self.node("Concat", [self.constant(name, value)] * columns.WIDTH, f"{name}c", axis=0)
 
     def convolution(
         self,
