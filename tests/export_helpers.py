@@ -163,7 +163,27 @@ def pool_network() -> nn.Sequential:
     )
 
 
-NETWORKS = {"residuals": residual_network, "depthwise": depthwise_network, "pools": pool_network}
+def columns_network() -> nn.Sequential:
+    """One whose first layer onnxruntime computes in columns of four pixels, before a residual."""
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, 1, 1),
+        nn.ReLU6(),
+        Residual(nn.Sequential(nn.Conv2d(16, 16, 3, 1, 1))),
+        nn.ReLU(),
+        nn.Conv2d(16, 24, 3, 2, 1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(24, 10),
+    )
+
+
+NETWORKS = {
+    "residuals": residual_network,
+    "depthwise": depthwise_network,
+    "pools": pool_network,
+    "columns": columns_network,
+}
 """Name -> an untrained network without norms, of ten classes."""
 
 

@@ -150,6 +150,12 @@ def many_constants() -> bytes:
     return content_of(poisoned([*nodes, _mean("s29")], {"row": row, "column": column}))
 
 
+def four_times_again_and_again() -> bytes:
+    """A number four times, that four times, and so on."""
+    nodes = [_node("Concat", f"{f'c{index} ' * 4}", f"c{index + 1}", axis=0) for index in range(20)]
+    return content_of(poisoned([*nodes, _mean("c20")], {"c0": np.zeros(1, np.float32)}))
+
+
 def the_same_weights_again_and_again() -> bytes:
     """1,500 products with one matrix of 1,024 x 1,024."""
     nodes = [_node("MatMul", f"m{index} m0", f"m{index + 1}") for index in range(1500)]
@@ -235,6 +241,7 @@ ATTACKS: Sequence[Callable[[], bytes]] = (
     padding,
     product_of_vectors,
     many_constants,
+    four_times_again_and_again,
     the_same_weights_again_and_again,
     grows_with_the_batch,
     no_stride,

@@ -46,7 +46,7 @@ def changed(graph: ModelProto) -> Iterator[ModelProto]:
         yield other
 
 
-@pytest.mark.parametrize("name", ["residuals", "pools"])
+@pytest.mark.parametrize("name", ["residuals", "pools", "columns"])
 def test_other_graphs_are_one_line(name: str, sample: Dataset, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = NETWORKS[name]().eval().requires_grad_(False)
