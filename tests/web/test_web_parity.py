@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from export_helpers import NETWORKS, train
 from make_tiny_model import METADATA, changed_metadata, tiny_model
 from PIL import Image, ImageFilter, PngImagePlugin
 from playwright.sync_api import Page, expect
@@ -13,6 +14,9 @@ from web_helpers import PagePerson, Watched, encoded, photos, png, write
 from benchmarks.web.browser import serving
 from cifar_edge import Classifier
 from cifar_edge.data import Dataset
+from cifar_edge.export.graphs import serialize
+from cifar_edge.export.integers import quantize
+from cifar_edge.export.targets.onnx_graph import integer_graph
 from cifar_edge.runtime.images import read_pixels
 
 # npm fetches what the page is built of; Chromium must be installed.
@@ -85,6 +89,20 @@ def test_fp32_in_a_folder_of_the_host(watched: tuple[Page, Watched], tmp_path: P
         person.open(f"{host.url}some/where/")
         assert_same(person, cat, Classifier("gn-cnn.fp32"))
         expect(person.page.locator("#figures")).to_contain_text("gn-cnn, fp32")
+
+
+def test_a_first_layer_in_columns(watched: tuple[Page, Watched], tmp_path: Path, sample: Dataset, cat: bytes) -> None:
+    network = NETWORKS["columns"]()
+    train(network, sample)
+    integers = quantize(network.eval().requires_grad_(False), sample.train_images)
+    graph, model = integer_graph(integers), tmp_path / "columns.int8.onnx"
+    assert "Pad" in {node.op_type for node in graph.graph.node}
+    model.write_bytes(serialize(graph, replace(METADATA, precision="int8")))
+    with serving(write(tmp_path / "site", str(model))) as host:
+        person = PagePerson(watched[0])
+        person.open(host.url)
+        for content in (cat, *(png(Image.fromarray(image)) for image in sample.test_images[:50])):
+            assert_same(person, content, Classifier(model))
 
 
 def test_own_classes(watched: tuple[Page, Watched], tmp_path: Path, cat: bytes) -> None:
