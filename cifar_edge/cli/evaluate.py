@@ -85,9 +85,6 @@ def command(
     from cifar_edge.runtime.model import load, run
     from cifar_edge.spec import CIFAR10_LABELS
 
-    if mistakes is not None:
-        with needs("train"):
-            import_module("cifar_edge.training.mistakes")
     found = resolve_model(model)
     if model is None:
         note(f"model: {found}")
@@ -97,6 +94,9 @@ def command(
     on_image_folder = reference is not None and reference.folder is not None
     if not on_image_folder and data is None and not os.environ.get(DATA_VARIABLE) and metadata.labels != CIFAR10_LABELS:
         raise DataError(f"{found} has classes of its own ({listed(metadata.labels)}); give images with --data DIR")
+    if mistakes is not None:  # after what can be refused without torch, since its import takes seconds
+        with needs("train"):
+            import_module("cifar_edge.training.mistakes")
     if reference is not None and on_image_folder:
         dataset = loading.load_unseen(trained.path, reference, data, offline, holdout, strict, metadata.size)
     else:

@@ -16,7 +16,7 @@ import click
 
 from cifar_edge.cli.completion import TARGETS, complete_run, complete_target
 from cifar_edge.cli.dependencies import needs
-from cifar_edge.cli.loading import image_folder_options, load_unseen
+from cifar_edge.cli.loading import data_again, image_folder_options, load_unseen
 from cifar_edge.cli.narrow import text_columns
 from cifar_edge.cli.own_network import export_own, own_network_options
 from cifar_edge.cli.replaced import note_replaced
@@ -199,9 +199,23 @@ def command(
     if debug and not quantize:
         raise click.UsageError("--debug is about int8, which only --quantize makes.")
     options = _target_options(targets, given)
+    from cifar_edge.data.load import check_location
+    from cifar_edge.export.folder import check_replaceable
+    from cifar_edge.runs.resolve import resolve_run
+    from cifar_edge.runs.run import RECIPE, Run
+
+    # What can be refused without torch is refused first, since its import takes seconds.
+    if own["network"] is None:
+        resolved = resolve_run(model)
+        target = out or _default_folder(resolved.path, resolved.path.name)
+        check_replaceable(target)
+        data_again(Run(resolved.path).data, data, holdout)
+    else:
+        if out is not None:
+            check_replaceable(out)
+        check_location(data)
     try:
         with needs("train"):
-            from cifar_edge.export.folder import check_replaceable
             from cifar_edge.export.pipeline import export_network
             from cifar_edge.export.threshold import calibration
             from cifar_edge.training.checkpoint import load_network
@@ -215,9 +229,6 @@ def command(
         note(f"without the extra train {released} is not quantized anew: its released int8 file is written")
         _export_file(file, out or _default_folder(file, released), targets, given, name, as_json)
         return
-    from cifar_edge.runs.resolve import resolve_run
-    from cifar_edge.runs.run import RECIPE, Run
-
     if own["network"] is not None:
         # What the user's code prints is no result of this command.
         with Stages() as stages, redirect_stdout(sys.stderr):
@@ -237,10 +248,7 @@ def command(
         _say(report, folder, as_json)
         return
     limit_threads()
-    resolved = resolve_run(model)
     trained = load_network(resolved.path)
-    target = out or _default_folder(resolved.path, trained.name)
-    check_replaceable(target)
     dataset = load_unseen(resolved.path, trained.data, data, offline, holdout, strict, trained.size)
     note(
         f"exporting {resolved} to {display_name(target)}, judged by {len(dataset.test_labels)} test images of "

@@ -7,7 +7,7 @@ import click
 from cifar_edge.cli.completion import complete_own_run
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.interruption import interruptible
-from cifar_edge.cli.loading import image_folder_options, load_again
+from cifar_edge.cli.loading import data_again, image_folder_options, load_again
 from cifar_edge.cli.recipe_option import set_option
 from cifar_edge.cli.report import write_own_report
 from cifar_edge.cli.train_progress import reporting
@@ -57,26 +57,29 @@ def command(
     Example: cifar-edge fold runs/20261123-043639-gn-cnn --epochs 20 --set fold.contrast=0.5
     """
     from cifar_edge.data.reference import check_split_rule
+    from cifar_edge.runs.lock import check_free
+    from cifar_edge.runs.resolve import resolve_run
+    from cifar_edge.runs.run import Run
 
+    # What can be refused without torch is refused first, since its import takes seconds.
+    folder = resolve_run(run).path
+    if is_released(folder):
+        raise ModelError(f"{display_name(run)} is a released model, which is never written to; give a run")
+    check_free(folder)
+    Run(folder).check_foldable(continued=continued)
+    check_split_rule(Run(folder).data)
+    if settings:
+        Run(folder).recipe.updated(settings)
+    data_again(Run(folder).data, data, holdout)
     with needs("train"):
         from cifar_edge.folding.fold import can_fold
         from cifar_edge.training.checkpoint import load_network
         from cifar_edge.training.machine import choose_device, limit_threads
         from cifar_edge.training.run import fold_run
-    from cifar_edge.runs.resolve import resolve_run
-    from cifar_edge.runs.run import Run
-
     limit_threads()
     choose_device(device)  # an error before the data is loaded
-    folder = resolve_run(run).path
-    if is_released(folder):
-        raise ModelError(f"{display_name(run)} is a released model, which is never written to; give a run")
     trained = load_network(folder)
-    check_split_rule(trained.data)
-    source_size = None
-    if can_fold(trained.network):
-        recipe = Run(folder).recipe.updated(settings)  # an error before the data is loaded, as with the device
-        source_size = recipe.source_size
+    source_size = Run(folder).recipe.updated(settings).source_size if can_fold(trained.network) else None
     dataset = load_again(trained.data, data, offline, holdout, strict, trained.size, source_size)
     accuracy_name = "validation" if Run(folder).summary.holdout_images else "test"
     with (

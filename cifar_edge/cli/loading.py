@@ -132,21 +132,11 @@ def load_again(
     """
     from cifar_edge.data import location
     from cifar_edge.data.folder.layout import has_classes, is_split
-    from cifar_edge.data.reference import change, check_holdout, split_rule_of
-    from cifar_edge.data.sample import NAME
+    from cifar_edge.data.reference import change, split_rule_of
     from cifar_edge.errors import DataError
     from cifar_edge.messages import display_name
 
-    check_holdout(reference, holdout)
-    if data is None and reference.folder is not None:
-        if not Path(reference.folder).exists():
-            raise DataError(
-                f"the images it was trained on are no longer in {display_name(reference.folder)}; say where they are "
-                "with --data DIR"
-            )
-        data = reference.folder
-    if data is None and reference.name == NAME:
-        data = "sample"
+    data = data_again(reference, data, holdout)
     path = location(data)
     if holdout is None and path is not None and has_classes(path) and not is_split(path):
         holdout = reference.holdout
@@ -166,6 +156,32 @@ def load_again(
     if changed:
         note(f"note: {changed}")
     return dataset
+
+
+def data_again(reference: "DatasetReference", data: str | None, holdout: float | None) -> str | None:
+    """What `load_again` loads: ``data``, or else what a network was trained on. Nothing is read, so it takes no time.
+
+    Raises:
+        DataError: it is not there, or no dataset by its name; or ``holdout`` is not that of the training.
+    """
+    from cifar_edge.data.load import check_location
+    from cifar_edge.data.reference import check_holdout
+    from cifar_edge.data.sample import NAME
+    from cifar_edge.errors import DataError
+    from cifar_edge.messages import display_name
+
+    check_holdout(reference, holdout)
+    if data is None and reference.folder is not None:
+        if not Path(reference.folder).exists():
+            raise DataError(
+                f"the images it was trained on are no longer in {display_name(reference.folder)}; say where they are "
+                "with --data DIR"
+            )
+        data = reference.folder
+    if data is None and reference.name == NAME:
+        data = "sample"
+    check_location(data)
+    return data
 
 
 def _note_all(lines: Iterable[str]) -> None:

@@ -1,6 +1,7 @@
 """`cifar-edge report`: write what a run is, or how several compare, as one HTML file."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,17 +57,22 @@ def command(
     """
     if out is not None and out.suffix.lower() not in {".html", ".htm"}:
         raise click.UsageError(f"--out writes a .html file, not {display_name(out.name)}.")
-    with needs("train"):
-        from cifar_edge.report import located
-        from cifar_edge.training.machine import limit_threads
+    from cifar_edge.data.load import check_location
     from cifar_edge.files import is_released
+    from cifar_edge.runs.resolve import located
 
-    limit_threads()
+    # What can be refused without torch is refused first, since its import takes seconds.
     chosen: tuple[str | None, ...] = runs or (None,)
     found = [located(name) for name in chosen]
     in_its_folder = len(found) == 1 and not is_released(found[0][0].path)
     file = out or (found[0][0].path / NAME if in_its_folder else Path(NAME))
     check_own(file)
+    if data is not None:
+        check_location(data)
+    with needs("train"):
+        import_module("cifar_edge.report")
+        from cifar_edge.training.machine import limit_threads
+    limit_threads()
     subjects = [_subject(run, export, data, offline, holdout, strict) for run, export in found]
     _write(file, subjects)
     if as_json:

@@ -16,7 +16,7 @@ from cifar_edge.cli.png_option import checked_png
 from cifar_edge.cli.recipe_option import set_option
 from cifar_edge.cli.report import write_own_report
 from cifar_edge.cli.size_option import size_option
-from cifar_edge.cli.train_run import begin, cross_validated, go_on, write_preview
+from cifar_edge.cli.train_run import begin, check_resumable, cross_validated, go_on, write_preview
 from cifar_edge.cli.train_summary import summary_json, summary_text
 from cifar_edge.cli.value_types import File, Folder, WholeNumber
 from cifar_edge.cli.verbosity import note, say
@@ -152,9 +152,19 @@ def command(
     if name is not None and (Path(name).name != name or name in {"", ".", ".."}):
         raise click.BadParameter(f"{name!r} is not a folder's name.", param_hint="--name")
     from cifar_edge.data.folder.other import content_of
-    from cifar_edge.data.load import DATA_VARIABLE
+    from cifar_edge.data.load import DATA_VARIABLE, check_location
+    from cifar_edge.runs.resolve import find_run
     from cifar_edge.runs.run import Run
 
+    # What can be refused without torch is refused first, since its import takes seconds; of the processes that torchrun
+    # starts the first one does so, since the others print nothing.
+    if os.environ.get("RANK", "0") == "0":
+        if resume is not None:
+            check_resumable(find_run(resume), data, holdout)
+        else:
+            if name is not None:
+                Run(Path("runs", name)).check_new()
+            check_location(data)
     with needs("train"):
         from cifar_edge.cli.train_recipe import Options, advice, init_setting, recipe_of, with_budget
         from cifar_edge.training.distributed import joined

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.interruption import interruptible
+from cifar_edge.cli.loading import data_again
 from cifar_edge.cli.report import NAME as REPORT_PAGE
 from cifar_edge.cli.report import write_own_report
 from cifar_edge.cli.train_progress import accuracy_name, reporting
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from cifar_edge.runs.dataset import DatasetReference
     from cifar_edge.runs.out_of_fold import OutOfFold
     from cifar_edge.runs.recipe import Recipe
+    from cifar_edge.runs.run import Run
     from cifar_edge.runs.summary import RunSummary
     from cifar_edge.training.callbacks import Callbacks
     from cifar_edge.training.state import RunState
@@ -76,6 +78,19 @@ def begin(
         _logged(callbacks, written, recipe, tensorboard) as callbacks,
     ):
         return train(recipe, dataset, written, device=device, callbacks=callbacks, out_of_fold=out_of_fold)
+
+
+def check_resumable(run: "Run", data: str | None, holdout: float | None) -> None:
+    """Refuse what `go_on` would refuse without a look at the weights.
+
+    Raises:
+        ModelError: an unfinished run has no state.
+        TrainingError: another process holds the run.
+        DataError: its images, or ``data``, are not there; or ``holdout`` is not that of the training.
+    """
+    run.check_resumable()
+    if (progress := run.progress) is not None:
+        data_again(progress.data, data, holdout)
 
 
 def go_on(

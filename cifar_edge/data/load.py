@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,6 +64,17 @@ def image_folder(data: str | os.PathLike[str] | None) -> Path | None:
         raise refused(error) from error
 
 
+def check_location(data: str | os.PathLike[str] | None = None) -> None:
+    """Refuse, before any work is done, what `load_dataset` would refuse for the same ``data`` by its name alone.
+
+    Raises:
+        DataError: nothing is there, or something that is neither CIFAR-10 nor an image folder.
+    """
+    with _variable_named(data) as chosen:
+        if chosen is not None and (path := location(chosen)) is not None:
+            _cifar10_in(path)
+
+
 def load_dataset(
     data: str | os.PathLike[str] | None = None,
     *,
@@ -97,13 +109,19 @@ def load_dataset(
         DataError: the data is missing, damaged, neither CIFAR-10 nor an image folder, or cannot be fetched.
         MissingExtra: the files are parquet, and pyarrow is not installed.
     """
-    variable = os.environ.get(DATA_VARIABLE) if data is None else None
-    try:
-        chosen = data if data is not None else variable or None
+    with _variable_named(data) as chosen:
         return resized(
             _load(chosen, size, holdout, strict, source_size, split_rule, offline, report, remark or report, progress),
             size,
         )
+
+
+@contextmanager
+def _variable_named(data: str | os.PathLike[str] | None) -> Iterator[str | os.PathLike[str] | None]:
+    """Yields ``data``, or ``$CIFAR_EDGE_DATA``, which an error then names, or None."""
+    variable = os.environ.get(DATA_VARIABLE) if data is None else None
+    try:
+        yield data if data is not None else variable or None
     except DataError as error:
         if variable:
             raise DataError(f"${DATA_VARIABLE}: {error}") from error
@@ -124,25 +142,17 @@ def _load(
 ) -> Dataset:
     path = location(data)
     given = data is not None
-    if path is not None and given:
-        try:
-            found = _find(path)
-            problem = _not_a_dataset(path) if found is None and not has_classes(path) else ""
-        except OSError as error:
-            raise refused(error) from error
-        if problem:
-            raise DataError(problem)
-        if found is None:
-            return load_image_folder(
-                path,
-                size=size,
-                holdout=holdout,
-                strict=strict,
-                source_size=source_size,
-                split_rule=split_rule,
-                report=report,
-                remark=remark,
-            )
+    if path is not None and given and _cifar10_in(path) is None:
+        return load_image_folder(
+            path,
+            size=size,
+            holdout=holdout,
+            strict=strict,
+            source_size=source_size,
+            split_rule=split_rule,
+            report=report,
+            remark=remark,
+        )
     if holdout is not None and given and path is not None and path.is_file():
         raise DataError(
             f"--holdout is for an image folder, but {display_name(str(path))} is a file; unpack an archive of "
@@ -171,6 +181,22 @@ def resized(dataset: Dataset, size: int) -> Dataset:
 def _find(path: Path) -> Path | None:
     """The file or folder of CIFAR-10 at or in ``path``, if there is one; a CSV file is none."""
     return None if is_table(path) else find(path, CIFAR10)
+
+
+def _cifar10_in(path: Path) -> Path | None:
+    """The file or folder of CIFAR-10 at or in ``path``; None if that is an image folder.
+
+    Raises:
+        DataError: it is neither.
+    """
+    try:
+        found = _find(path)
+        problem = _not_a_dataset(path) if found is None and not has_classes(path) else ""
+    except OSError as error:
+        raise refused(error) from error
+    if problem:
+        raise DataError(problem)
+    return found
 
 
 def _not_a_dataset(path: Path) -> str:

@@ -12,7 +12,7 @@ from cifar_edge.errors import ExportError
 from cifar_edge.files import check_writable, exchange, make_folder, sync_folder, write_bytes
 from cifar_edge.messages import display_name
 from cifar_edge.runs.exports import REPORT, Export
-from cifar_edge.runs.lock import held
+from cifar_edge.runs.lock import check_free, held
 from cifar_edge.runs.run import Run
 from cifar_edge.spec import Precision, is_model_name
 
@@ -34,13 +34,12 @@ def replacing_export(out: Path) -> Iterator[Replace]:
         TrainingError: it lies in a run that another process trains, folds or exports.
     """
     out = out.resolve()
-    work, shown = out.with_name(f".{out.name}.work"), display_name(out)
+    work, shown = _work(out), display_name(out)
     made: list[Path] = []
     try:
         check_replaceable(out)
         made = make_folder(work)
-        in_a_run = Run(out.parent).is_trained
-        with held(out.parent) if in_a_run else held(work, ExportError(f"{shown} is being written by another export")):
+        with held(*_lock(out, shown)):
             work.mkdir(exist_ok=True)  # the process that held the lock before has removed it
             _sweep(out, work)
             try:
@@ -60,7 +59,8 @@ def check_replaceable(out: Path) -> None:
     """Refuse, before any work is done, a folder that could not be replaced after it.
 
     Raises:
-        ExportError: it cannot be renamed.
+        ExportError: it cannot be renamed, or another process exports to it.
+        TrainingError: it lies in a run that another process trains, folds or exports.
         CifarEdgeError: nothing can be written there.
     """
     out = out.resolve()
@@ -71,6 +71,21 @@ def check_replaceable(out: Path) -> None:
     if current.is_relative_to(out) or os.path.ismount(out):
         what = "is the current folder, or holds it" if current.is_relative_to(out) else "is the root of a file system"
         raise ExportError(f"{display_name(out)} {what}, so it cannot be replaced as a whole; give a folder in it")
+    check_free(*_lock(out, display_name(out)))
+
+
+def _lock(out: Path, shown: str) -> tuple[Path, ExportError | None]:
+    """The folder whose lock is held while ``out`` is replaced, and the error if another process holds it, as in `held`.
+
+    It is the run that contains ``out``, or else the folder that files are written to first.
+    """
+    if Run(out.parent).is_trained:
+        return out.parent, None
+    return _work(out), ExportError(f"{shown} is being written by another export")
+
+
+def _work(out: Path) -> Path:
+    return out.with_name(f".{out.name}.work")
 
 
 def _replace(out: Path, work: Path, contents: Mapping[str, bytes]) -> None:

@@ -14,14 +14,13 @@ from cifar_edge.c.figures import figures
 from cifar_edge.data.dataset import Dataset
 from cifar_edge.errors import ContractError, ModelError
 from cifar_edge.export.parity import torch_logits
-from cifar_edge.files import is_released, zoo
+from cifar_edge.files import is_released
 from cifar_edge.integer import IntegerNetwork
 from cifar_edge.measure.accuracy import Evaluation, evaluate
 from cifar_edge.report.exported import Exported, read_exported
 from cifar_edge.runs.epochs import EpochRecord
-from cifar_edge.runs.exports import EXPORT, Export
+from cifar_edge.runs.exports import Export
 from cifar_edge.runs.recipe import Recipe
-from cifar_edge.runs.resolve import named, resolve_run
 from cifar_edge.runs.run import METRICS, RECIPE, SUMMARY, Run
 from cifar_edge.runs.summary import RunSummary
 from cifar_edge.training.checkpoint import TrainedNetwork
@@ -94,21 +93,6 @@ class Subject:
     def is_folded(self) -> bool:
         """Whether its norms were folded."""
         return self.summary.folded_test_accuracy is not None
-
-
-def located(name: str | None) -> tuple[Run, Export]:
-    """The run, finished or not, that ``name`` means, and the folder of its export, which may be missing.
-
-    None means the newest finished run, else the released gn-cnn.
-
-    Raises:
-        ModelError: there is no such run or released model.
-    """
-    folder = named(name) if name else None
-    if folder is not None and Run(folder).is_begun:
-        return Run(folder), Run(folder).export
-    run = Run(resolve_run(name).path)
-    return run, Export(zoo() / EXPORT / run.path.name) if is_released(run.path) else run.export
 
 
 def classify(trained: TrainedNetwork, dataset: Dataset) -> Tested:

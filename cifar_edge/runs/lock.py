@@ -44,9 +44,7 @@ def held(folder: Path, busy: CifarEdgeError | None = None) -> Iterator[None]:
                 file = None
                 time.sleep(_PAUSE_SECONDS)
             else:
-                raise busy or TrainingError(
-                    f"{display_name(folder)} is locked by another process, which trains, folds or exports it"
-                )
+                raise busy or _locked(folder)
         except OSError as error:
             raise CifarEdgeError(f"cannot write {display_name(folder)}: {error.strerror or error}") from error
         yield
@@ -64,6 +62,23 @@ def _holds(file: IO[bytes], lock: Path) -> bool:
     A process that releases the lock removes its file, perhaps just after it was opened here.
     """
     return try_lock(file) and lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat())
+
+
+def check_free(folder: Path, busy: CifarEdgeError | None = None) -> None:
+    """Refuse, before any work is done, what `held` would refuse now.
+
+    Raises:
+        TrainingError: another process holds the lock; ``busy`` in its place, if that is given.
+    """
+    for _ in range(_ATTEMPTS):
+        if not is_held(folder):
+            return
+        time.sleep(_PAUSE_SECONDS)
+    raise busy or _locked(folder)
+
+
+def _locked(folder: Path) -> TrainingError:
+    return TrainingError(f"{display_name(folder)} is locked by another process, which trains, folds or exports it")
 
 
 def is_held(folder: Path) -> bool:

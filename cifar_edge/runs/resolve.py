@@ -16,6 +16,7 @@ from cifar_edge.errors import ModelError
 from cifar_edge.files import is_released, released, zoo
 from cifar_edge.messages import did_you_mean, display_name, listed, shell_word
 from cifar_edge.runs.exports import EXPORT, Export
+from cifar_edge.runs.lock import is_held
 from cifar_edge.runs.reading import folders_in, path_is
 from cifar_edge.runs.run import RUNS, WEIGHTS, Run, RunStatus, list_runs, runs
 from cifar_edge.spec import Precision
@@ -115,6 +116,8 @@ def resolve_run(model: str | os.PathLike[str] | None = None) -> Resolved:
     if not path_is(Path.is_dir, path):
         raise ModelError(f"{name} is a file; give the folder of a run, or the name of a released model")
     if run.is_resumable:
+        if is_held(path):
+            raise ModelError(f"{name} is still training; wait until it is finished")
         raise ModelError(f"{name} is not finished; resume it: cifar-edge train --resume {_shown(path)}")
     if not run.is_trained:
         raise ModelError(f"{name} has no {WEIGHTS}; is it a run, and is the run finished?")
@@ -149,6 +152,21 @@ def find_run(name: str) -> Run:
         return Run(folder)
     hint = did_you_mean(name, [folder.name for folder in folders_in(RUNS)])
     raise ModelError(f"no run is called {display_name(name)!r}{hint}; give a folder, or the name of one under {RUNS}")
+
+
+def located(name: str | None) -> tuple[Run, Export]:
+    """The run, finished or not, that ``name`` means, and the folder of its export, which may be missing.
+
+    None means the newest finished run, else the released gn-cnn.
+
+    Raises:
+        ModelError: there is no such run or released model.
+    """
+    folder = named(name) if name else None
+    if folder is not None and Run(folder).is_begun:
+        return Run(folder), Run(folder).export
+    run = Run(resolve_run(name).path)
+    return run, Export(zoo() / EXPORT / run.path.name) if is_released(run.path) else run.export
 
 
 def _newest_run() -> Resolved:

@@ -16,7 +16,7 @@ from cifar_edge.errors import ModelError, RecipeError, TrainingError
 from cifar_edge.files import check_writable, is_released, read_bounded, write_text
 from cifar_edge.messages import display_name, reason
 from cifar_edge.runs.exports import EXPORT, Export
-from cifar_edge.runs.lock import is_held
+from cifar_edge.runs.lock import check_free, is_held
 from cifar_edge.runs.reading import NamedNetwork, folders_in, header_record, network_named, path_is, record_in
 from cifar_edge.runs.summary import RunSummary
 
@@ -296,6 +296,37 @@ class Run:
         check_writable(self.path / RECIPE)
         if self.is_begun:
             raise TrainingError(f"{display_name(self.path)} already holds a run; give another --name")
+
+    def check_resumable(self) -> None:
+        """Refuse, before any work is done, to go on with what is no training, or what another process trains.
+
+        Raises:
+            ModelError: an unfinished run has no state.
+            TrainingError: another process holds it.
+        """
+        if self.is_finished:
+            return
+        if not path_is(Path.exists, self.path / STATE):
+            raise self.no_state()
+        check_free(self.path)
+
+    def no_state(self) -> ModelError:
+        """The error where there is no state to go on from."""
+        return ModelError(f"{display_name(self.path)} holds no {STATE} to go on from; was it a training?")
+
+    def check_foldable(self, *, continued: bool) -> None:
+        """Refuse to fold again a network that is folded, and to go on with a folded one that is not there.
+
+        Raises:
+            TrainingError: it is so.
+            ModelError: the weights are missing or damaged.
+        """
+        if self.network().layers is not None:
+            raise TrainingError(f"{display_name(self.path)} began with a folded network: it has no norms to fold")
+        if continued and not path_is(Path.exists, self.weights(folded=True)):
+            raise TrainingError(
+                f"{display_name(self.path)} has no folded network to go on from; fold it without --continue"
+            )
 
 
 def runs() -> list[Run]:

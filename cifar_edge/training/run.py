@@ -16,7 +16,6 @@ from cifar_edge.data.reference import change, check_split_rule, reference_to
 from cifar_edge.errors import CifarEdgeError, Interrupted, RecipeError, TrainingError
 from cifar_edge.files import write_text
 from cifar_edge.folding.fold import can_fold
-from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.messages import display_name, shell_word
 from cifar_edge.models import build
 from cifar_edge.models.summary import summarize
@@ -195,12 +194,9 @@ def fold_run(
         Interrupted: ``callbacks.stop`` was true.
     """
     trained = load_network(folder)
-    if isinstance(trained.network, FoldedNetwork):
-        raise TrainingError(f"{display_name(folder)} began with a folded network: it has no norms to fold")
+    Run(folder).check_foldable(continued=continued)
     if not can_fold(trained.network):
         raise TrainingError(_cannot_fold(trained.name))
-    if continued and trained.folded is None:
-        raise TrainingError(f"{display_name(folder)} has no folded network to go on from; fold it without --continue")
     check_split_rule(trained.data)
     if changed := change(trained.data, dataset):
         raise TrainingError(f"{changed}; give that with --data")

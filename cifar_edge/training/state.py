@@ -22,7 +22,7 @@ from cifar_edge.messages import display_name, reason
 from cifar_edge.runs.progress import Progress, progress_of
 from cifar_edge.runs.reading import header_record
 from cifar_edge.runs.recipe import Recipe
-from cifar_edge.runs.run import STATE
+from cifar_edge.runs.run import STATE, Run
 from cifar_edge.spec import METADATA_KEY
 from cifar_edge.training.checkpoint import MAX_TENSOR_BYTES
 from cifar_edge.training.distributed import this_worker
@@ -70,7 +70,7 @@ def load_state(folder: Path) -> RunState:
         snapshot = Snapshot(count(record["epoch"]), count(record["steps"]), tensors) if tensors else None
         return RunState(**vars(progress_of(record)), snapshot=snapshot)
     except FileNotFoundError as error:
-        raise ModelError(f"{display_name(folder)} holds no {STATE} to go on from; was it a training?") from error
+        raise Run(folder).no_state() from error
     except (SafetensorError, RecipeError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(
             f"{display_name(path)} holds no state that this cifar-edge can go on from ({reason(error)})"

@@ -1,5 +1,6 @@
 """What commands refuse before they do any work: in one line, with its exit code, and nothing is written."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from export_helpers import write_run
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset, load_dataset
 from cifar_edge.files import released
+from cifar_edge.runs.lock import held
+from cifar_edge.spec import METADATA_KEY
 
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 
@@ -33,7 +36,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("train --data sample --preview file/seen.png", 1, "file is not a folder"),
         ("train --data sample --teacher nowhere", 1, "the recipe's teacher: no file, run"),
         pytest.param("train --data sample --device cuda", 1, "there is no CUDA device here", marks=NO_GPU),
-        pytest.param("fold nowhere --device cuda", 1, "there is no CUDA device here", marks=NO_GPU),
         ("evaluate --data sample --mistakes file/seen.png", 1, "file is not a folder"),
         ("report gn-cnn --data sample --out file/new/report.html", 1, "file is not a folder"),
         ("export gn-cnn --data sample --out file/new", 1, "file is not a folder"),
@@ -93,8 +95,69 @@ def test_a_wrong_setting_of_a_folding_is_refused_before_the_images_are_looked_fo
     assert "no key 'fold.contrst' (did you mean fold.contrast?)" in line
 
 
+@pytest.fixture
+def runs(folder: Path) -> Path:
+    """A finished run and an unfinished one, by their small files and the headers of their weights alone."""
+    about = json.dumps({"model": "gn-cnn-nano", "labels": ["cat", "dog"], "size": 32})
+    header = json.dumps({"__metadata__": {METADATA_KEY: about}}).encode()
+    for name in ("finished", "training"):
+        (folder / name).mkdir()
+        (folder / name / "recipe.toml").write_text('model = "gn-cnn-nano"\n')
+        (folder / name / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    summary = {"model": "gn-cnn-nano", "data": {"name": "mine", "source": "mine", "folder": "gone", "holdout": 0.2}}
+    (folder / "finished" / "summary.json").write_text(json.dumps(summary))
+    (folder / "training" / "state.safetensors").touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("export finished", "finished is locked by another process, which trains, folds or exports it"),
+        ("export training", "training is still training; wait until it is finished"),
+        ("fold finished", "finished is locked by another process, which trains, folds or exports it"),
+        ("fold training", "training is still training; wait until it is finished"),
+        ("train --resume training", "training is locked by another process, which trains, folds or exports it"),
+    ],
+)
+def test_a_run_in_other_hands_is_refused_before_torch_is_imported(runs: Path, arguments: str, message: str) -> None:
+    with held(runs / "finished"), held(runs / "training"):
+        result = run_in_base_install(*arguments.split(), cwd=runs)
+    assert (result.returncode, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert line.endswith(message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("export finished", "the images it was trained on are no longer in gone"),
+        ("export finished --data nowhere", "there is no nowhere; give an image folder"),
+        ("export finished --data empty --holdout 0.3", "--holdout 0.3, but the training kept 0.2; leave it out"),
+        ("export training", "training is not finished; resume it: cifar-edge train --resume training"),
+        ("export --network mine.py:build --quantize --data nowhere", "there is no nowhere; give an image folder"),
+        ("fold gn-cnn", "gn-cnn is a released model, which is never written to; give a run"),
+        ("fold finished --continue", "finished has no folded network to go on from; fold it without --continue"),
+        ("fold finished", "the images it was trained on are no longer in gone"),
+        ("report nowhere", "no file, run, folder or released model is called 'nowhere'"),
+        ("report finished --data nowhere", "there is no nowhere; give an image folder"),
+        ("evaluate nowhere --mistakes seen.png", "no file, run, folder or released model is called 'nowhere'"),
+        ("train --resume nowhere", "no run is called 'nowhere'; give a folder, or the name of one under runs"),
+        ("train --resume empty", "empty holds no state.safetensors to go on from; was it a training?"),
+        ("train --data nowhere", "there is no nowhere; give an image folder"),
+    ],
+)
+def test_what_needs_no_torch_is_refused_before_it_is_imported(runs: Path, arguments: str, message: str) -> None:
+    result = run_in_base_install(*arguments.split(), cwd=runs)
+    assert (result.returncode, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert message in line
+
+
 def test_a_picture_that_needs_more_packages_is_refused_before_the_images_are_looked_for(folder: Path) -> None:
-    result = run_in_base_install("evaluate", "--data", "nowhere", "--mistakes", "seen.png", cwd=folder)
+    result = run_in_base_install("evaluate", "gn-cnn", "--data", "nowhere", "--mistakes", "seen.png", cwd=folder)
     (line,) = result.stderr.splitlines()
     assert line.endswith("pip install 'cifar-edge[train]'")
 

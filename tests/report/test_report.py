@@ -17,9 +17,10 @@ from cifar_edge.data import Dataset
 from cifar_edge.errors import ModelError
 from cifar_edge.files import released
 from cifar_edge.measure.metrics import accuracy_difference
-from cifar_edge.report import classify, located, report_page, subject_of
+from cifar_edge.report import classify, report_page, subject_of
 from cifar_edge.report.exported import read_exported
 from cifar_edge.report.figures import difference, percent
+from cifar_edge.runs.resolve import located
 from cifar_edge.training.checkpoint import load_network
 
 HOSTILE = "<b>&'cat"
