@@ -73,6 +73,7 @@ def training(model: Released) -> str:
     if turns:
         told += f", whose copies are shifted anew by up to {last.copy_shift} pixel each time" if last.copy_shift else ""
         told += f" and are {last.augmented_copies} other ones" if last.copy_seed != recipe.copy_seed else ""
+        told += f", {last.mixtures:.0%} of them mixed with another image" if last.mixtures else ""
     on_cpu = summary.device == "cpu"
     processor = f"a CPU (threads: {summary.threads})" if on_cpu else f"one {summary.device}"
     torch_version = (summary.versions or {})["torch"]

@@ -13,7 +13,10 @@ Every peer takes the same pixels, uint8 NHWC, and answers with logits; that is w
 included. All take turns within one run, one image at a time, another one each time, with one thread. Accuracy is that
 of the very function whose latency is measured, on all test images.
 
-Prints the table of docs/peers.md, writes benchmarks/peers/results.csv and docs/peers.png.
+Prints the table of docs/peers.md, writes benchmarks/peers/results.csv and docs/peers.png. The table of processors with
+AVX2 alone is made by
+
+    python -m benchmarks.processors.avx2 python -m benchmarks.peers --resnet8 FILE --results benchmarks/peers/avx2.csv
 """
 
 import logging
@@ -56,16 +59,18 @@ TIMED_IMAGES = 1_000
 @click.command()
 @click.argument("model", default=DEFAULT_MODEL)
 @click.option("--resnet8", "resnet8_file", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--results", "results_csv", type=click.Path(dir_okay=False, path_type=Path), help="Without a plot.")
 @data_options
-def main(model: str, resnet8_file: Path, data: str | None, offline: bool) -> None:
+def main(model: str, resnet8_file: Path, results_csv: Path | None, data: str | None, offline: bool) -> None:
     """Measure all peers, print the table, write the CSV file and the plot."""
     try:
         results = run(model, resnet8_file, load(data, offline))
     except CifarEdgeError as error:
         raise click.ClickException(str(error)) from error
-    results_file.write(RESULTS, Result, results)
-    with replacing(PLOT) as temporary:
-        plot(results).savefig(temporary, dpi=120)
+    results_file.write(results_csv or RESULTS, Result, results)
+    if results_csv is None:
+        with replacing(PLOT) as temporary:
+            plot(results).savefig(temporary, dpi=120)
     click.echo(table(results))
 
 

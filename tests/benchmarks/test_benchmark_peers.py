@@ -59,8 +59,9 @@ def test_the_plot_names_every_peer() -> None:
     assert np.asarray(axes.lines[-1].get_xydata()).tolist() == [[39.04, 89.21], [100.0, 90.0]]
 
 
-def test_the_documentation_shows_the_measured_results() -> None:
-    results = results_file.read(CHECKOUT / "benchmarks" / "peers" / "results.csv", Result)
+@pytest.mark.parametrize("file", ["results.csv", "avx2.csv"])
+def test_the_documentation_shows_the_measured_results(file: str) -> None:
+    results = results_file.read(CHECKOUT / "benchmarks" / "peers" / file, Result)
     assert results
     text = (CHECKOUT / "docs" / "peers.md").read_text()
     assert table(results) in text
