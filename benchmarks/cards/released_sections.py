@@ -14,8 +14,8 @@ from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.run import RECIPE
 
 TEACHER = "teacher.toml"
-SECOND = "second.toml"
-"""What the folded network was fine-tuned on by before `RECIPE`, where that was another recipe."""
+LATER = ("second.toml", "third.toml")
+"""What the folded network was fine-tuned on by before `RECIPE`, where that were other recipes."""
 
 
 def layers(model: Released) -> str:
@@ -68,12 +68,12 @@ def training(model: Released) -> str:
     if recipe.fold.epochs:
         told += f"; then its norms were folded, and the batch-norm form trained alike for {recipe.fold.epochs} epochs"
     turns = _turns(model)
-    for file, epochs in turns:
-        told += f", and for {epochs} more by [{file}]({file})"
+    for file, turn in turns:
+        told += f", and for {turn.fold.epochs} more by [{file}]({file})"
+        told += f", {turn.mixtures:.0%} of the images mixed with another one" if turn.mixtures else ""
     if turns:
         told += f", whose copies are shifted anew by up to {last.copy_shift} pixel each time" if last.copy_shift else ""
         told += f" and are {last.augmented_copies} other ones" if last.copy_seed != recipe.copy_seed else ""
-        told += f", {last.mixtures:.0%} of them mixed with another image" if last.mixtures else ""
     on_cpu = summary.device == "cpu"
     processor = f"a CPU (threads: {summary.threads})" if on_cpu else f"one {summary.device}"
     torch_version = (summary.versions or {})["torch"]
@@ -89,7 +89,7 @@ def training(model: Released) -> str:
     if turns:
         commands = [
             f"cifar-edge train --recipe models/{model.name}/{FIRST} --name again",
-            *(line for file, epochs in turns for line in _continue(model.name, file, epochs)),
+            *(line for file, turn in turns for line in _continue(model.name, file, turn.fold.epochs)),
         ]
     for index, teacher in reversed(list(enumerate(recipe.teachers))):
         seed = f" --seed {index}" if index else ""
@@ -120,15 +120,12 @@ def _begun_by(model: Released) -> tuple[str, Recipe]:
     return (FIRST, Recipe.from_file(first)) if first.exists() else (RECIPE, model.recipe)
 
 
-def _turns(model: Released) -> list[tuple[str, int]]:
-    """Recipe file and epochs of each time that its folded network was fine-tuned on."""
-    named, begun_by = _begun_by(model)
-    if named == RECIPE:
+def _turns(model: Released) -> list[tuple[str, Recipe]]:
+    """The recipe of each time that its folded network was fine-tuned on, with the name of its file."""
+    if _begun_by(model)[0] == RECIPE:
         return []
-    last = model.recipe.fold.epochs
-    before = (model.summary.fold_epochs or 0) - begun_by.fold.epochs - last
-    earlier = SECOND if (model.folder / SECOND).exists() else RECIPE
-    return [turn for turn in ((earlier, before), (RECIPE, last)) if turn[1]]
+    earlier = [name for name in LATER if (model.folder / name).exists()]
+    return [*((name, Recipe.from_file(model.folder / name)) for name in earlier), (RECIPE, model.recipe)]
 
 
 def _continue(name: str, file: str, epochs: int) -> list[str]:

@@ -192,11 +192,11 @@ def _table(evaluation: "Evaluation", names: Sequence[str], heads: Sequence[str])
     Without ``heads`` the matrix is left out.
     """
     widest = max(len("class"), *map(width, names))
-    lines = [" ".join([padded("class", widest), " images", " recall", *heads])]
+    lines = [f"{padded('class', widest)}  images  recall  {' '.join(heads)}".rstrip()]
     for name, counts, recall in zip(names, evaluation.confusion.tolist(), evaluation.recall.tolist(), strict=True):
         shown = "-" if math.isnan(recall) else f"{recall:.1%}"
         cells = [f"{count or '.':>{width(head)}}" for count, head in zip(counts, heads, strict=False)]
-        lines.append(" ".join([padded(name, widest), f" {sum(counts):>6,}", f" {shown:>6}", *cells]))
+        lines.append(f"{padded(name, widest)}  {sum(counts):>6,}  {shown:>6}  {' '.join(cells)}".rstrip())
     return lines
 
 

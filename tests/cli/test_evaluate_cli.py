@@ -61,14 +61,14 @@ def test_classes_are_named_in_full_where_there_is_room() -> None:
     )
     wide, narrow = (text_report(evaluation, columns).splitlines()[2:5] for columns in (80, 40))
     assert wide == [
-        "class       images  recall ants bumblebees",
-        "ants             3   66.7%    2          1",
-        "bumblebees       2  100.0%    .          2",
+        "class       images  recall  ants bumblebees",
+        "ants             3   66.7%     2          1",
+        "bumblebees       2  100.0%     .          2",
     ]
     assert narrow == [
-        "class       images  recall ants bumb",
-        "ants             3   66.7%    2    1",
-        "bumblebees       2  100.0%    .    2",
+        "class       images  recall  ants bumb",
+        "ants             3   66.7%     2    1",
+        "bumblebees       2  100.0%     .    2",
     ]
 
 
