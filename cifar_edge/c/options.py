@@ -23,8 +23,10 @@ _HEADERS = """
 """
 """Of C. A header of such a name in the folder would take their place."""
 
-_TAKEN = re.compile(r"selftest|(.*_)?(add|average_pool|conv|depthwise|grouped|make|max_pool|sums)")
-"""Names of which the C makes a file or a function of its own, such as ``add_row``."""
+_FILES = "avx2|avx512vnni|camera|dispatch|dsp|generic|helium|layers|neon|requantize|variant|x86"
+_TAKEN = re.compile(rf"selftest|(.*_)?(add|average_pool|conv|depthwise|grouped|make|max_pool|sums)|.*_({_FILES})")
+"""Names of which the C makes a file or a function of its own, such as ``add_row``; and those that end as the files of
+another network do: ``net_camera.h`` belongs to ``net``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ class COptions:
         if self.name is not None:
             return self.name
         name = re.sub(r"\W", "_", model, flags=re.ASCII)
-        return name if is_identifier(name) else f"net_{name}"
+        possible = (each for each in (name, f"net_{name}", f"net_{name}_net") if is_identifier(each))
+        return next(possible, f"net_{name}")
 
 
 def is_identifier(name: str) -> bool:

@@ -7,10 +7,10 @@ from importlib.resources import files
 import numpy as np
 
 import cifar_edge
-from cifar_edge.c import dispatch, kernels, manifests, tables
+from cifar_edge.c import dispatch, estimate, kernels, manifests, tables
 from cifar_edge.c.figures import flash_bytes, selftest_bytes, state_bytes
 from cifar_edge.c.options import COptions
-from cifar_edge.c.plan import plan
+from cifar_edge.c.plan import Plan, plan
 from cifar_edge.integer import IntegerNetwork
 from cifar_edge.spec import ModelMetadata
 
@@ -76,6 +76,7 @@ def write(network: IntegerNetwork, metadata: ModelMetadata, options: COptions) -
         "SELFTEST": f"{selftest_bytes(made):,}",
         "SELFTEST_ONE": f"{selftest_bytes(made, 1):,}",
         "MACS": f"{network.summary().macs:,}",
+        "INSTRUCTIONS": _instructions(made),
         "KERNELS": ", ".join(chosen) or "this folder has none but plain C",
         "TIES": str(int(network.size & (network.size - 1) != 0)),
         **dispatch.values(chosen),
@@ -92,6 +93,15 @@ def write(network: IntegerNetwork, metadata: ModelMetadata, options: COptions) -
 def folder_of(metadata: ModelMetadata) -> str:
     """The name of the folder of a model."""
     return f"{metadata.model}.c"
+
+
+def _instructions(made: Plan) -> str:
+    """What the README says of the instructions of an image; nothing if they cannot be estimated."""
+    found = estimate.instructions(made)
+    if found is None:
+        return ""
+    each = ", ".join(f"{processor} {number / 1e6:#.3g}" for processor, number in found.items())
+    return f", in estimated million instructions, of one to two cycles each:\n{each}"
 
 
 def _threshold(network: IntegerNetwork, metadata: ModelMetadata) -> dict[str, str]:

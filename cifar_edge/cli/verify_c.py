@@ -46,7 +46,10 @@ def command(log: Path, model: str | None, as_json: bool) -> None:
     note(f"model: {shown}")
     _, metadata = read_graph(path)
     network = IntegerNetwork.from_onnx(path)
-    board = BoardLog.parse(_text(log))
+    text = _text(log)
+    if not text.strip():
+        raise DataError(f"{name} is empty; what the board prints has to go into it (qemu prints it on stderr)")
+    board = BoardLog.parse(text)
     if not board.logits:
         raise DataError(f"{name} has no line of the self-test, such as 'image 0: 12 -34'; give all it printed")
     if board.model not in (None, metadata.identity):

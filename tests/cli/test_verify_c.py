@@ -84,7 +84,7 @@ def test_what_differs_is_named(printed: str) -> None:
 @pytest.mark.parametrize(
     ("log", "message"),
     [
-        ("", "stdin has no line of the self-test"),
+        ("", "stdin is empty; what the board prints has to go into it"),
         ("nothing of it\n", "has no line of the self-test"),
         (f"image {'9' * 5000}: {'1' * 5000}\n", "has no line of the self-test"),
         ("image 0: 1 2 3\n", "ends early: image 0 is not followed by ok or failed"),

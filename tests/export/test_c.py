@@ -201,6 +201,7 @@ def test_an_exported_file_becomes_a_folder_beside_it(sample: Dataset, tmp_path: 
         (["--name", "string"], "'string' is not an identifier of C: letters, digits and _, and no keyword or name"),
         (["--name", "selftest"], "'selftest' is not an identifier of C"),
         (["--name", "my_add"], "'my_add' is not an identifier of C"),
+        (["--name", "net_camera"], "'net_camera' is not an identifier of C"),  # whose header is that of net's camera
         (["--kernels", "genric"], "no kernels are called 'genric' (did you mean generic?)"),
     ],
 )
