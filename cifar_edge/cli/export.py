@@ -9,6 +9,7 @@ from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -208,7 +209,8 @@ def command(
     if own["network"] is None:
         resolved = resolve_run(model)
         target = out or _default_folder(resolved.path, resolved.path.name)
-        check_replaceable(target)
+        if find_spec("torch"):  # else the folder is not replaced as a whole
+            check_replaceable(target)
         data_again(Run(resolved.path).data, data, holdout)
     else:
         if out is not None:

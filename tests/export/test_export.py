@@ -187,8 +187,13 @@ def test_int8_quantizes_convolutions_and_no_norms(exported: Exported) -> None:
         if node.op_type in ("Conv", "Gemm"):
             weights = makers[node.input[1]]
             assert weights.op_type == "DequantizeLinear"
-            assert types[weights.input[0]] == TensorProto.INT8
-            scale = next(tensor for tensor in graph.initializer if tensor.name == weights.input[1])
+            codes, scales = weights.input[:2]
+            while codes not in types:  # in columns, nodes make them of the weights
+                codes = makers[codes].input[0]
+            while scales not in types:
+                scales = makers[scales].input[0]
+            assert types[codes] == TensorProto.INT8
+            scale = next(tensor for tensor in graph.initializer if tensor.name == scales)
             assert node.op_type == "Gemm" or len(scale.dims) == 1, "one scale a channel"
         if node.op_type.endswith("Normalization"):
             assert {types[name] for name in node.input[1:]} == {TensorProto.FLOAT}
