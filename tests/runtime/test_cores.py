@@ -119,7 +119,7 @@ def test_who_tells_of_cores_tells_of_those_it_may_use(monkeypatch: pytest.Monkey
     ("allowed", "variable", "threads"),
     [(1, None, 1), (2, None, 2), (4, None, 2), (1, "OMP_NUM_THREADS", 2), (1, "MKL_NUM_THREADS", 2)],
 )
-@pytest.mark.parametrize("command", ["train --data sample --recipe run/recipe.toml", "fold run", "export run"])
+@pytest.mark.parametrize("command", ["train --data sample --recipe run/recipe.toml", "fold run --continue", "export run"])
 def test_torch_runs_no_more_threads_than_there_are_cores(
     command: str,
     allowed: int,
