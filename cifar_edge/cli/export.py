@@ -209,7 +209,9 @@ def command(
     if own["network"] is None:
         resolved = resolve_run(model)
         target = out or _default_folder(resolved.path, resolved.path.name)
-        if find_spec("torch"):  # else the folder is not replaced as a whole
+        if find_spec("torch") or not set(targets) - {
+            "onnx"
+        }:  # else a released file is written into a folder that stays
             check_replaceable(target)
         data_again(Run(resolved.path).data, data, holdout)
     else:
