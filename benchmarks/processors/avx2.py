@@ -4,8 +4,8 @@
 
 The command and all that it starts see a processor without those extensions, so that onnxruntime, LiteRT and C compiled
 here choose the kernels that they choose on such a processor (without_vnni.c). What is timed is those kernels on this
-processor: others with AVX2 have other clocks, caches and units. It needs Linux on Intel's processors, whose flag
-``cpuid_fault`` is in /proc/cpuinfo, or AMD's from Zen 4 on; and a C compiler.
+processor: others with AVX2 have other clocks, caches and units. It needs Linux, a processor with the flag
+``cpuid_fault`` in /proc/cpuinfo, as Intel's have it, and a C compiler.
 """
 
 import os
@@ -19,7 +19,10 @@ SOURCE = Path(__file__).with_name("without_vnni.c")
 
 def is_possible() -> bool:
     """Whether this processor, kernel and compiler can do it."""
-    return run([sys.executable, "-c", ""], stderr=subprocess.DEVNULL) == 0
+    try:
+        return run([sys.executable, "-c", ""], stderr=subprocess.DEVNULL) == 0
+    except (OSError, subprocess.CalledProcessError):
+        return False
 
 
 def run(command: list[str], stderr: int | None = None) -> int:
@@ -45,3 +48,5 @@ if __name__ == "__main__":
         sys.exit(run(sys.argv[1:]))
     except OSError as error:
         sys.exit(f"{error.filename}: {error.strerror}")
+    except subprocess.CalledProcessError:
+        sys.exit("the library does not compile here: this is for Linux on x86-64")

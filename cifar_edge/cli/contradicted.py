@@ -52,10 +52,11 @@ def judge_of(model: str) -> Judge:
         found = resolve_model(model)
     except ModelError:
         run = Run(named(model) or Path(model))
-        if not (run.is_trained and run.out_of_fold()):
+        judged = run.out_of_fold() if run.is_trained else []
+        if not judged:
             raise
         network = run.network()
-        return Judge(display_name(run.path), network.labels, network.size, None, run.out_of_fold(), run.path)
+        return Judge(display_name(run.path), network.labels, network.size, None, judged, run.path)
     loaded = load(found.path, name=str(found))
     run = Run(found.path.resolve().parent.parent)  # the export of a run lies in its folder
     about = loaded.metadata

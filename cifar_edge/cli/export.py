@@ -209,9 +209,8 @@ def command(
     if own["network"] is None:
         resolved = resolve_run(model)
         target = out or _default_folder(resolved.path, resolved.path.name)
-        if find_spec("torch") or not set(targets) - {
-            "onnx"
-        }:  # else a released file is written into a folder that stays
+        keeps_folder = bool(set(targets) - {"onnx"}) and find_spec("torch") is None  # see `_export_file`
+        if not keeps_folder:
             check_replaceable(target)
         data_again(Run(resolved.path).data, data, holdout)
     else:

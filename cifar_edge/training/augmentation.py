@@ -75,7 +75,7 @@ def resized_crops(images: Tensor, generator: torch.Generator, *, least_area: flo
     return result
 
 
-def mixtures(images: Tensor, generator: torch.Generator) -> Tensor:
+def mixtures_of(images: Tensor, generator: torch.Generator) -> Tensor:
     """Each image mixed with another one: half of them are blended with it, half have a square of it.
 
     The first is the mixing of mixup (Zhang et al. 2018, arXiv:1710.09412), the second that of CutMix (Yun et al. 2019,

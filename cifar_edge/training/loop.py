@@ -12,7 +12,7 @@ from cifar_edge.errors import Interrupted, ModelError, TrainingError
 from cifar_edge.messages import reason
 from cifar_edge.models.pixels import pixels_to_input
 from cifar_edge.runs.recipe import Recipe
-from cifar_edge.training.augmentation import augment, augmented_by, mixtures
+from cifar_edge.training.augmentation import augment, augmented_by, mixtures_of
 from cifar_edge.training.checkpoint import derived_seed, new_generator
 from cifar_edge.training.distributed import Worker, batch_worker, this_worker
 from cifar_edge.training.step import Step, schedule
@@ -219,7 +219,7 @@ def _one_pass(
     if recipe.mixtures:
         assert teacher is not None, "the recipe has checked that"
         assert teacher_logits is not None
-        mixed = mixtures(augmented, new_generator(*copy, len(parts)))
+        mixed = mixtures_of(augmented, new_generator(*copy, len(parts)))
         mixed_logits = teacher.logits(mixed, stop)
         chosen = (torch.rand(len(labels), generator=generator) < recipe.mixtures).to(labels.device)
         augmented = torch.where(chosen[:, None, None, None], mixed, augmented)

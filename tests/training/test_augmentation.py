@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cifar_edge.data import Dataset
-from cifar_edge.training.augmentation import augment, mixtures, relight
+from cifar_edge.training.augmentation import augment, mixtures_of, relight
 from cifar_edge.training.checkpoint import new_generator
 
 
@@ -51,7 +51,7 @@ def test_cutout_greys_one_square_and_nothing_else(side: int, seed: int) -> None:
 
 def test_half_of_the_mixtures_are_blends_and_half_have_a_square_of_another_image() -> None:
     values = torch.arange(200, dtype=torch.uint8)
-    mixed = mixtures(values[:, None, None, None].expand(-1, 32, 32, 3), new_generator(3))
+    mixed = mixtures_of(values[:, None, None, None].expand(-1, 32, 32, 3), new_generator(3))
     assert bool((mixed == mixed[..., :1]).all())
     blends, shares = 0, []
     for own, image in zip(values.tolist(), mixed[..., 0], strict=True):
@@ -70,7 +70,7 @@ def test_half_of_the_mixtures_are_blends_and_half_have_a_square_of_another_image
 
 def test_mixtures_are_as_their_generator_has_it(sample: Dataset) -> None:
     images = torch.from_numpy(sample.train_images)
-    first, again, another = (mixtures(images, new_generator(seed)) for seed in (4, 4, 5))
+    first, again, another = (mixtures_of(images, new_generator(seed)) for seed in (4, 4, 5))
     assert torch.equal(first, again)
     assert not torch.equal(first, another)
 
