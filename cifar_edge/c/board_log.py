@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 _MODEL = re.compile(r"(\S+@[0-9a-f]{12})\b")
+_INTEGERS = re.compile(r"@[0-9a-f]{12}\b.*, integers ([0-9a-f]{12})\b")
 _LOGITS = re.compile(r"image (\d{1,9}):((?: +-?\d{1,10})+)")
 _DIFFERS = re.compile(r"image (\d{1,9}) differs, first in layer (\S+)")
 _END = re.compile(r"\b(?:ok|failed)(?:\x1b\[[\d;]*m)?\s*$", re.MULTILINE)
@@ -20,6 +21,7 @@ class BoardLog:
 
     Attributes:
         model: identity of the model that ran, see `ModelMetadata.identity`; None if the log does not say.
+        integers: digest of the integer network that ran, see `IntegerNetwork.digest`; None if the log does not say.
         logits: number of an image -> what was printed for it; more than once if the test ran more than once.
         layers: number of an image that the board itself found to differ -> the first layer that did.
         cycles: of one image; None where the board has no counter.
@@ -27,6 +29,7 @@ class BoardLog:
     """
 
     model: str | None
+    integers: str | None
     logits: dict[int, list[tuple[int, ...]]]
     layers: dict[int, str]
     cycles: int | None
@@ -40,10 +43,17 @@ class BoardLog:
         for found in _LOGITS.finditer(text):
             logits.setdefault(int(found[1]), []).append(tuple(map(int, found[2].split())))
             last = found.end()
-        models, cycles = _MODEL.findall(text), _CYCLES.findall(text)
+        models, cycles, integers = _MODEL.findall(text), _CYCLES.findall(text), _INTEGERS.findall(text)
         layers = {int(image): layer for image, layer in _DIFFERS.findall(text)}
         ended = _END.search(text, last) is not None
-        return cls(models[-1] if models else None, logits, layers, int(cycles[-1]) if cycles else None, ended)
+        return cls(
+            models[-1] if models else None,
+            integers[-1] if integers else None,
+            logits,
+            layers,
+            int(cycles[-1]) if cycles else None,
+            ended,
+        )
 
     def missing(self) -> list[int]:
         """The numbers of images that the log has no logits of, though it has those of a later one."""

@@ -52,7 +52,8 @@ def write(network: IntegerNetwork, metadata: ModelMetadata, options: COptions) -
     chosen = kernels.chosen(options.kernel_names)
     prefix = options.prefix(metadata.model)
     values = {
-        "DESCRIPTION": re.sub(r"[^\w .,%@+-]", "_", description(metadata), flags=re.ASCII),  # nothing ends a comment
+        # Nothing in it ends a comment.
+        "DESCRIPTION": re.sub(r"[^\w .,%@+-]", "_", description(network, metadata), flags=re.ASCII),
         "SIZE": str(network.size),
         "CLASSES": str(len(metadata.labels)),
         "WORDS": str(-(-made.memory // 4)),
@@ -123,12 +124,12 @@ def least_logit(scale: np.float32, threshold: float) -> int:
     return reached
 
 
-def description(metadata: ModelMetadata) -> str:
-    """The model in one line: name, precision, accuracy, digest of its weights, and what wrote it."""
+def description(network: IntegerNetwork, metadata: ModelMetadata) -> str:
+    """The model in one line: name, precision, accuracy, digests of weights and integers, and what wrote it."""
     accuracy = ""
     if metadata.test_accuracy is not None:
         accuracy = f", {metadata.test_accuracy:.2%} of {metadata.test_images} test images"
-    return f"{metadata.identity}{accuracy}, written by cifar-edge {cifar_edge.__version__}"
+    return f"{metadata.identity}{accuracy}, integers {network.digest}, written by cifar-edge {cifar_edge.__version__}"
 
 
 def _choice(chosen: Mapping[str, kernels.Kernels]) -> str:
@@ -155,7 +156,7 @@ def _constants(network: IntegerNetwork, metadata: ModelMetadata) -> str:
     labels = "".join(f"    {quoted(label)},\n" for label in metadata.labels)
     scale = f"{network.logit_scale:.8e}f"
     return (
-        f"const char network_description[] = {quoted(description(metadata))};\n"
+        f"const char network_description[] = {quoted(description(network, metadata))};\n"
         f"const char *const network_labels[NETWORK_CLASSES] = {{\n{labels}}};\n"
         f"const float network_logit_scale = {scale};\n"
     )

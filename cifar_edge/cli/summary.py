@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cifar_edge.cli.completion import complete_summary
+from cifar_edge.cli.completion import NETWORKS, complete_summary
 from cifar_edge.cli.dependencies import needs
 from cifar_edge.cli.narrow import text_columns
 from cifar_edge.cli.size_option import size_option
@@ -49,14 +49,27 @@ def command(name: str, size: int | None, as_json: bool) -> None:
         _say_integers(name, _exported(name), as_json)
         return
     from cifar_edge.errors import MissingExtra, ModelError, RecipeError
+    from cifar_edge.messages import did_you_mean
+    from cifar_edge.runs.resolve import named, resolve_run
+    from cifar_edge.runs.run import Run
 
+    folder = named(name) if name else None
+    is_run = folder is not None and (Run(folder).is_begun or Run(folder).is_trained)
+    if not is_run and name not in NETWORKS:
+        if name and size is None and (integers := _readable(name)):
+            _say_integers(name, integers, as_json)
+            return
+        if folder is not None:
+            raise RecipeError(f"{display_name(name)} is neither a run, nor the folder of an export, nor an .onnx file")
+        known = f"{did_you_mean(name, NETWORKS)}; there are {', '.join(sorted(NETWORKS))}"
+        raise RecipeError(f"no network is called {name!r}{known}")
     try:
         with needs("train"):
             from cifar_edge.folding.description import folded_network
             from cifar_edge.models import build, summarize
             from cifar_edge.training.checkpoint import read_weights
     except MissingExtra:
-        integers = _readable(name) if name and size is None else None
+        integers = _readable(name) if size is None else None
         if integers is None:
             raise
         note(
@@ -66,13 +79,9 @@ def command(name: str, size: int | None, as_json: bool) -> None:
         _say_integers(name, integers, as_json)
         return
     from cifar_edge.runs.reading import NamedNetwork
-    from cifar_edge.runs.resolve import named, resolve_run
-    from cifar_edge.runs.run import Run
     from cifar_edge.spec import CIFAR10_LABELS, IMAGE_SIZE
 
     network, int8, weights = NamedNetwork(name, CIFAR10_LABELS, IMAGE_SIZE), None, None
-    folder = named(name) if name else None
-    is_run = folder is not None and (Run(folder).is_begun or Run(folder).is_trained)
     if folder is not None and is_run:
         run = Run(resolve_run(folder).path)
         network, int8 = run.network(), _int8_of(run)
@@ -87,10 +96,6 @@ def command(name: str, size: int | None, as_json: bool) -> None:
     except ValueError as error:
         raise ModelError(f"{display_name(name)} has no folded network ({error})") from error
     except ModelError as error:  # no such network is a usage error, as for train --model
-        if folder is not None and not is_run:
-            raise RecipeError(
-                f"{display_name(name)} is neither a run, nor the folder of an export, nor an .onnx file"
-            ) from error
         raise RecipeError(str(error)) from error
     if as_json:
         say(_json(network.model, summary, int8))

@@ -55,6 +55,11 @@ def command(log: Path, model: str | None, as_json: bool) -> None:
     if board.model not in (None, metadata.identity):
         advice = "name its file with --model" if model is None else "they have to be of one export"
         raise ModelError(f"the board ran {board.model}, and {shown} is {metadata.identity}; {advice}")
+    if board.integers not in (None, network.digest):
+        raise ModelError(
+            f"the board ran integers of another export of {metadata.identity} than {shown}; name the .onnx file that "
+            "was written with its C, or export the C anew"
+        )
     if missing := board.missing():
         raise DataError(f"{name} has no logits of image {listed(list(map(str, missing)))}; give all that was printed")
     if not board.ended:

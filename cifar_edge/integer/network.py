@@ -1,5 +1,6 @@
 """`IntegerNetwork`: pixels in, int32 logits out."""
 
+import hashlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -8,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_edge.integer.layers import Layer, Linear, run
-from cifar_edge.integer.quantization import PIXELS, ByValue, Quantization
+from cifar_edge.integer.quantization import PIXELS, ByValue, Quantization, contents
 
 if TYPE_CHECKING:
     from cifar_edge.integer.summary import Summary
@@ -58,6 +59,14 @@ class IntegerNetwork(ByValue):
     def _logits(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
         codes, quantization = run(self.layers[:-1], pixels, self.pixels)
         return self.head.sums(codes, quantization)
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits of the SHA-256 of all its integers and scales: equal networks have the same."""
+        digest = hashlib.sha256()
+        for part in contents(self):
+            digest.update(part)
+        return digest.hexdigest()[:12]
 
     def summary(self) -> "Summary":
         """Its layers, and their costs on a device."""

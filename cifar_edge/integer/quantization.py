@@ -1,5 +1,6 @@
 """Quantization: from uint8 codes to real values, and from sums of products to codes, as onnxruntime computes it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
@@ -63,6 +64,24 @@ class ByValue:
         """The fields by name; an array is shown by dtype and shape."""
         fields = (f"{name}={_shown(getattr(self, name))}" for name in self.__dataclass_fields__)
         return f"{type(self).__name__}({', '.join(fields)})"
+
+
+def contents(value: object) -> Iterator[bytes]:
+    """What makes two of `ByValue` equal, or what their fields hold, as bytes that no version of numpy changes."""
+    if isinstance(value, np.ndarray | np.generic):
+        array = np.asarray(value)
+        yield f"{array.dtype.str}{array.shape}".encode()
+        yield np.ascontiguousarray(array).tobytes()
+    elif isinstance(value, ByValue):
+        yield type(value).__name__.encode()
+        for name in value.__dataclass_fields__:
+            yield from contents(getattr(value, name))
+    elif isinstance(value, tuple):
+        yield f"{len(value)}".encode()
+        for each in value:
+            yield from contents(each)
+    else:
+        yield repr(value).encode()
 
 
 def _equal(first: object, second: object) -> bool:

@@ -102,3 +102,13 @@ def test_a_log_of_another_model_than_the_one_named() -> None:
     assert result.exit_code == 1
     assert result.stderr.endswith("; they have to be of one export\n")
     assert "--model" not in result.stderr
+
+
+def test_a_log_of_other_integers_of_the_same_weights(printed: str) -> None:
+    """As of another version of cifar-edge, which rounds weights otherwise."""
+    integers = IntegerNetwork.from_onnx(INT8).digest
+    assert f", integers {integers}, " in printed
+    result = verify(printed.replace(integers, "0" * 12))
+    assert result.exit_code == 1
+    assert "the board ran integers of another export of gn-cnn.int8@" in result.stderr
+    assert verify(printed.replace(f"integers {integers}, ", "")).exit_code == 0  # of an earlier version

@@ -1,9 +1,9 @@
-/* What the self-test needs on a Cortex-M in qemu: a vector table, memory set to zero, and text to the host. */
+/* What a program needs on a Cortex-M in qemu: a vector table, its variables in memory, and text to the host. */
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 
-extern uint32_t stack_top[], bss_start[], bss_end[];
+extern uint32_t stack_top[], data_load[], data_start[], data_end[], bss_start[], bss_end[];
 int main(void);
 
 static int host(int operation, const void *argument) {
@@ -35,9 +35,12 @@ static void fault(void) {
 }
 
 static void start(void) {
-  uint32_t *word;
+  uint32_t *word, *from = data_load;
+#if !defined(__ARM_ARCH_6M__)                      /* a Cortex-M0 has no such register */
   *(volatile uint32_t *)0xe000ed88u |= 0xfu << 20; /* the floating-point and vector unit, where there is one */
   __asm__ volatile("dsb\n\tisb");
+#endif
+  for (word = data_start; word < data_end; word++) *word = *from++;
   for (word = bss_start; word < bss_end; word++) *word = 0;
   leave(main());
 }

@@ -43,7 +43,7 @@ PRINTS_PIXELS = """
 const char *const gn_cnn_labels[GN_CNN_CLASSES] = {""};
 void gn_cnn_begin(gn_cnn_state *state) { (void)state; }
 void gn_cnn_row(gn_cnn_state *state, const uint8_t *row) { (void)state; fwrite(row, 3, GN_CNN_SIZE, stdout); }
-void gn_cnn_end(gn_cnn_state *state, int32_t *logits) { (void)state; (void)logits; }
+int gn_cnn_end(gn_cnn_state *state, int32_t *logits) { (void)state; (void)logits; return 0; }
 int gn_cnn_decide(const int32_t *logits) { (void)logits; return 0; }
 """
 

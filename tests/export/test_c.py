@@ -170,12 +170,29 @@ def test_rows_give_what_an_image_gives_and_states_do_not_share(
     wanted = gn_cnn(images)
     for state, logits in zip(states, wanted, strict=True):
         found = np.zeros(10, np.int32)
-        net.net_end(state, found.ctypes.data_as(ctypes.c_void_p))
+        assert net.net_end(state, found.ctypes.data_as(ctypes.c_void_p)) == 0
         assert np.array_equal(found, logits)
         assert net.net_decide(found.ctypes.data_as(ctypes.c_void_p)) == logits.argmax()
     assert ctypes.c_float.in_dll(net, "net_logit_scale").value == gn_cnn.logit_scale
     description = ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(net, "net_description")))
     assert description.startswith(b"gn-cnn.int8@")
+
+
+def test_an_image_of_too_few_rows_or_too_many_has_no_logits(
+    gn_cnn: IntegerNetwork, sample: Dataset, tmp_path: Path
+) -> None:
+    source = write_folder(gn_cnn, tmp_path, name="net")
+    library = tmp_path / "net.so"
+    subprocess.run([*(gate.compiler() or []), "-O1", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+    net, state = ctypes.CDLL(str(library)), ctypes.create_string_buffer(16384)
+    row = sample.test_images[0, 0].ctypes.data_as(ctypes.c_void_p)
+    for rows in (0, 1, 31, 33, 64):
+        net.net_begin(state)
+        for _ in range(rows):
+            net.net_row(state, row)
+        logits = np.full(10, 7, np.int32)
+        assert net.net_end(state, logits.ctypes.data_as(ctypes.c_void_p)) == -1
+        assert (logits == 7).all()
 
 
 def test_an_exported_file_becomes_a_folder_beside_it(sample: Dataset, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ PIXELS_OF = """
 #include "net_camera.h"
 void net_begin(net_state *state) { (void)state; }
 void net_row(net_state *state, const uint8_t *row) { (void)state; fwrite(row, 3, NET_SIZE, stdout); }
-void net_end(net_state *state, int32_t *logits) { (void)state; (void)logits; }
+int net_end(net_state *state, int32_t *logits) { (void)state; (void)logits; return 0; }
 int main(int count, char **arguments) {
   static net_state state;
   static net_camera camera;
@@ -207,17 +207,26 @@ int main(void) {
   for (time = 0; time < 2; time++) { /* a camera that was never used, and one that was */
     if (net_camera_begin(&camera, &state, NET_RGB888, 0, 33) != 0) return 2;
     for (row = 0; row < 33; row++) net_camera_row(&camera, frame);
-    net_camera_end(&camera, logits);
+    if (net_camera_end(&camera, logits) != -1) return 6;
     if (net_camera_run(&camera, &state, NET_RGB888, 33, 0, frame, logits) != -1) return 3;
     if (logits[0] != 7 || logits[1] != 8) return 4;
     if (net_camera_begin(&camera, &state, NET_RGB888, 33, 33) != 99) return 5;
   }
+  for (row = 0; row < 33; row++) { /* too few rows */
+    if (net_camera_end(&camera, logits) != -1) return 7;
+    net_camera_row(&camera, frame);
+  }
+  if (logits[0] != 7 || logits[1] != 8) return 8;
+  if (net_camera_end(&camera, logits) != 0 || logits[0] == 7) return 9;
+  logits[0] = 7;
+  net_camera_row(&camera, frame); /* of another frame, without its begin */
+  if (net_camera_end(&camera, logits) != -1 || logits[0] != 7) return 10;
   return 0;
 }
 """
 
 
-def test_after_a_frame_that_is_refused_nothing_is_touched(tmp_path: Path) -> None:
+def test_of_a_frame_that_is_refused_or_lacks_rows_no_logits_come(tmp_path: Path) -> None:
     network = IntegerNetwork.from_onnx(released("export/gn-cnn/gn-cnn.int8.onnx"))
     program = build(network, tmp_path, REFUSED, ("net_camera.c", "net.c"))
     done = subprocess.run([program], capture_output=True)

@@ -24,6 +24,7 @@ LINUX = [
     ("s390x-linux-gnu-gcc", "qemu-s390x", [], ""),
 ]
 """Compiler, emulator, options of the compiler, kernels; s390x has its bytes in the other order."""
+CORTEX_M = Path(__file__).parent.parent / "cortex_m"
 BOARDS = [
     ("cortex-m0", "mps2-an385", 0, 0x20000000, ""),
     ("cortex-m3", "mps2-an385", 0, 0x20000000, ""),
@@ -82,21 +83,46 @@ def test_linux(folder: Path, tmp_path: Path, compiler: str, emulator: str, optio
 @pytest.mark.parametrize(("core", "board", "code", "data", "kernels"), BOARDS)
 def test_cortex_m(folder: Path, tmp_path: Path, core: str, board: str, code: int, data: int, kernels: str) -> None:
     needs("arm-none-eabi-gcc", "qemu-system-arm")
-    files = Path(__file__).parent.parent / "cortex_m"
     floats = "hard" if core in ("cortex-m4", "cortex-m33", "cortex-m55") else "soft"
     compiler = ["arm-none-eabi-gcc", f"-mcpu={core}", "-mthumb", f"-mfloat-abi={floats}"]
     if floats == "hard" and core != "cortex-m55":
         compiler.append("-mfpu=fpv4-sp-d16" if core == "cortex-m4" else "-mfpu=fpv5-sp-d16")
     check_kernels(folder, compiler, kernels)
-    program = tmp_path / "selftest.elf"
-    linker = ["-nostartfiles", "--specs=nano.specs", "--specs=nosys.specs", f"-Wl,-T,{files / 'link.ld'}"]
-    linker += [f"-Wl,--defsym=CODE={code},--defsym=DATA={data},--gc-sections,--no-warn-rwx-segments"]
-    declared = tmp_path / "print.h"
+    addresses = f"CODE={code},--defsym=DATA={data}"
+    printed = printed_by(folder / "selftest.c", compiler, addresses, board, tmp_path, "-DGN_CNN_PRINT=host_print")
+    assert printed.splitlines()[-1] == "ok", printed
+
+
+def printed_by(main: Path, compiler: list[str], addresses: str, board: str, folder: Path, *options: str) -> str:
+    """What ``main``, compiled in ``folder``, prints on a ``board`` of qemu."""
+    linker = ["-nostartfiles", "--specs=nano.specs", "--specs=nosys.specs", f"-Wl,-T,{CORTEX_M / 'link.ld'}"]
+    linker += [f"-Wl,--defsym={addresses},--gc-sections,--no-warn-rwx-segments"]
+    declared, program = folder / "print.h", folder / "program.elf"
     declared.write_text("int host_print(const char *format, ...);\n")
-    printing = ["-include", str(declared), "-DGN_CNN_PRINT=host_print"]
-    sources = ["selftest.c", str(files / "start.c")]
-    subprocess.run([*compiler, "-O2", *printing, *sources, *linker, "-o", program], cwd=folder, check=True)
+    sources = ["-include", str(declared), str(main), str(CORTEX_M / "start.c")]
+    subprocess.run([*compiler, "-O2", *options, *sources, *linker, "-o", program], check=True)
     emulator = ["qemu-system-arm", "-M", board, "-nographic", "-semihosting-config", "enable=on,target=native"]
     done = subprocess.run([*emulator, "-kernel", program], stdout=PIPE, stderr=STDOUT, text=True, timeout=300)
-    printed = done.stdout
-    assert printed.splitlines()[-1] == "ok", printed
+    return done.stdout
+
+
+VARIABLES = """
+#include <stdint.h>
+static volatile int64_t seven = 7;
+static volatile int nothing[3000]; /* 12 kB of 16 */
+int main(void) {
+  int i;
+  for (i = 0; i < 3000; i++) seven += nothing[i];
+  host_print("%d\\n", (int)seven);
+  return 0;
+}
+"""
+
+
+def test_the_start_up_code_on_a_board_with_little_memory(tmp_path: Path) -> None:
+    needs("arm-none-eabi-gcc", "qemu-system-arm")
+    main = tmp_path / "main.c"
+    main.write_text(VARIABLES)
+    compiler = ["arm-none-eabi-gcc", "-mcpu=cortex-m0", "-mthumb"]
+    addresses = "CODE=0,--defsym=DATA=0x20000000,--defsym=RAM=0x4000"
+    assert printed_by(main, compiler, addresses, "microbit", tmp_path) == "7\n"

@@ -166,5 +166,8 @@ def test_the_threshold_is_a_constant_that_an_option_replaces(
     subprocess.run(command, cwd=tmp_path, check=True)
     *probability, found = subprocess.run([tmp_path / "main"], capture_output=True, text=True).stdout.split()
     assert int(found) == label
+    command = [*(gate.compiler() or []), "-std=c99", "-DGN_CNN_THRESHOLD=7.5", "-c", "gn_cnn.c"]
+    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert refused.returncode, "a threshold in floats would be below every answer, in silence"
     exponents = np.exp(np.array([-800.0, 0.0] + [-900.0] * 8) * float(network.logit_scale) / 1.5)
     assert probability == ([] if label < 0 else [f"{1 / exponents.sum():.4f}"])

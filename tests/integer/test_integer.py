@@ -236,3 +236,16 @@ def test_networks_are_equal_by_what_they_hold() -> None:
     assert network() != replace(network(), logit_scale=np.float32(0.5))
     assert network() != replace(network(), layers=(AveragePool(replace(PIXELS, largest=254)), network().head))
     assert network() != 3
+
+
+def test_the_digest_of_a_network_is_that_of_what_it_holds() -> None:
+    others = [
+        network(bias=8),
+        replace(network(), logit_scale=np.float32(0.5)),
+        replace(network(), layers=(AveragePool(replace(PIXELS, largest=254)), network().head)),
+        replace(network(), layers=(network().head,)),
+    ]
+    digests = [each.digest for each in (network(), *others)]
+    assert digests == [network().digest, *(each.digest for each in others)]
+    assert len(set(digests)) == len(digests)
+    assert digests[0] == "20989a310eef"  # in logs of boards, so it stays

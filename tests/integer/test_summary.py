@@ -154,9 +154,15 @@ def test_command_shows_the_int8_file_of_a_released_model_without_torch(tmp_path:
     assert record["macs"] == IntegerNetwork.from_onnx(INT8).summary().macs
 
 
-@pytest.mark.parametrize("arguments", [["gn-cnn-nano", "--size", "64"], ["s8-layer"], ["nothing"]])
+@pytest.mark.parametrize("arguments", [["gn-cnn-nano", "--size", "64"], ["s8-layer"]])
 def test_command_needs_torch_for_what_no_int8_file_shows(arguments: list[str], tmp_path: Path) -> None:
     done = run_in_base_install("summary", *arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert "pip install 'cifar-edge[train]'" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_command_knows_without_torch_what_is_no_network(tmp_path: Path) -> None:
+    done = run_in_base_install("summary", "gn-cnn-nona", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "no network is called 'gn-cnn-nona' (did you mean gn-cnn-nano?)" in done.stderr

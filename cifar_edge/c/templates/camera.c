@@ -210,6 +210,7 @@ uint32_t network_camera_begin(network_camera *camera, network_state *state, netw
   camera->side = smaller(width, height);
   camera->left = (width - camera->side) / 2u;
   camera->top = (height - camera->side) / 2u;
+  camera->height = height;
   network_begin(state);
   return bytes;
 }
@@ -230,8 +231,9 @@ void network_camera_row(network_camera *camera, const uint8_t *row) {
   }
 }
 
-void network_camera_end(network_camera *camera, int32_t *logits) {
-  if (camera->state != NULL) network_end(camera->state, logits);
+int network_camera_end(network_camera *camera, int32_t *logits) {
+  if (camera->state == NULL || camera->row > camera->height) return -1;
+  return network_end(camera->state, logits);
 }
 
 int network_camera_run(network_camera *camera, network_state *state, network_format format, uint32_t width,
@@ -240,6 +242,5 @@ int network_camera_run(network_camera *camera, network_state *state, network_for
   uint32_t row;
   if (bytes == 0) return -1;
   for (row = 0; row < height; row++) network_camera_row(camera, frame + (size_t)row * bytes);
-  network_camera_end(camera, logits);
-  return 0;
+  return network_camera_end(camera, logits);
 }

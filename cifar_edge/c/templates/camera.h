@@ -36,6 +36,7 @@ typedef struct {
   network_state *state;
   network_format format;
   uint32_t left, top, side; /* of the middle square */
+  uint32_t height;          /* of the frame */
   uint32_t row;             /* the next one of the frame */
   uint32_t target;          /* the next row of the network */
   union {
@@ -53,8 +54,9 @@ uint32_t network_camera_begin(network_camera *camera, network_state *state, netw
 /* The next row of the frame, from the top. Rows that are not in the middle square are not read. */
 void network_camera_row(network_camera *camera, const uint8_t *row);
 
-/* The logits, after all rows. After fewer they mean nothing: they are partly of memory that was not computed. */
-void network_camera_end(network_camera *camera, int32_t *logits);
+/* The logits, after all rows, or all of the middle square. Returns 0; -1 if there is no frame, or after fewer rows, or
+ * more than its height, as when a begin is missing, and the logits stay as they were. */
+int network_camera_end(network_camera *camera, int32_t *logits);
 
 /* All of this for a frame in memory. Returns 0; -1 if there is no such frame, and the logits stay as they were. */
 int network_camera_run(network_camera *camera, network_state *state, network_format format, uint32_t width,

@@ -9,7 +9,7 @@ typedef struct {
   const char *name;
   void (*begin)(network_state *);
   void (*row)(network_state *, const uint8_t *);
-  void (*end)(network_state *, int32_t *);
+  int (*end)(network_state *, int32_t *);
   void (*run)(network_state *, const uint8_t *, int32_t *);
   int (*decide)(const int32_t *);
 } variant;
@@ -17,7 +17,7 @@ typedef struct {
 #define DEFINE(NAME)                                               \
   void network_begin_##NAME(network_state *);                      \
   void network_row_##NAME(network_state *, const uint8_t *);       \
-  void network_end_##NAME(network_state *, int32_t *);             \
+  int network_end_##NAME(network_state *, int32_t *);              \
   void network_run_##NAME(network_state *, const uint8_t *, int32_t *); \
   int network_decide_##NAME(const int32_t *);                      \
   static const variant variant_##NAME = {#NAME, network_begin_##NAME, network_row_##NAME, network_end_##NAME, \
@@ -64,7 +64,7 @@ void network_begin(network_state *state) { chosen->begin(state); }
 
 void network_row(network_state *state, const uint8_t *rgb_row) { chosen->row(state, rgb_row); }
 
-void network_end(network_state *state, int32_t *logits) { chosen->end(state, logits); }
+int network_end(network_state *state, int32_t *logits) { return chosen->end(state, logits); }
 
 void network_run(network_state *state, const uint8_t *rgb, int32_t *logits) { chosen->run(state, rgb, logits); }
 

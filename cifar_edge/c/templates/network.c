@@ -151,7 +151,10 @@ void network_begin(network_state *state) {
 
 NOINLINE void network_row(network_state *state, const uint8_t *rgb_row) {
   int32_t index = LAYERS - 1;
-  if (state->done[0] >= NETWORK_SIZE) return;
+  if (state->done[0] >= NETWORK_SIZE) {
+    state->done[0] = NETWORK_SIZE + 1; /* for network_end */
+    return;
+  }
   memcpy(new_row(state, 0, state->done[0]), rgb_row, NETWORK_SIZE * 3);
   state->done[0]++;
   while (index >= 0) {
@@ -168,10 +171,12 @@ NOINLINE void network_row(network_state *state, const uint8_t *rgb_row) {
   }
 }
 
-void network_end(network_state *state, int32_t *logits) {
+int network_end(network_state *state, int32_t *logits) {
   window w;
+  if (state->done[0] != NETWORK_SIZE) return -1;
   find_rows(state, &layers[LAYERS], 0, &w);
   sums_row(&layers[LAYERS], &w, logits);
+  return 0;
 }
 
 void network_run(network_state *state, const uint8_t *rgb, int32_t *logits) {
@@ -186,7 +191,8 @@ int network_decide(const int32_t *logits) {
   for (i = 1; i < NETWORK_CLASSES; i++)
     if (logits[i] > logits[best]) best = i;
 #if defined(NETWORK_THRESHOLD)
-  if (logits[best] < NETWORK_THRESHOLD) return -1;
+  enum { THRESHOLD = NETWORK_THRESHOLD }; /* an error unless it is a whole number: logits are */
+  if (logits[best] < THRESHOLD) return -1;
 #endif
   return best;
 }

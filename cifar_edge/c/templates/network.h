@@ -21,7 +21,7 @@ typedef struct {
   uint16_t done[@ACTIVATIONS@];
 } network_state;
 
-extern const char network_description[]; /* model, precision, accuracy, digest of its weights, version of cifar-edge */
+extern const char network_description[]; /* model, precision, digests, accuracy, version of cifar-edge */
 extern const char *const network_labels[NETWORK_CLASSES];
 extern const float network_logit_scale; /* logits as floats = int32 logits * this */
 
@@ -34,12 +34,11 @@ extern const float network_logit_scale; /* logits as floats = int32 logits * thi
 /* Logits of an image: rgb has SIZE rows of SIZE pixels of 3 bytes, logits has CLASSES numbers. */
 void network_run(network_state *state, const uint8_t *rgb, int32_t *logits);
 
-/* The same row by row, as a camera gives them: begin, then row SIZE times from top to bottom, then end. Every image needs
- * its begin: rows after the last are ignored, so that without it the logits stay those of the image before. After fewer
- * rows the logits mean nothing. */
+/* The same row by row, as a camera gives them: begin, then row SIZE times from top to bottom, then end, for every image.
+ * end returns 0; -1 after fewer rows, or more, as when a begin is missing, and the logits stay as they were. */
 void network_begin(network_state *state);
 void network_row(network_state *state, const uint8_t *rgb_row);
-void network_end(network_state *state, int32_t *logits);
+int network_end(network_state *state, int32_t *logits);
 
 /* The class with the largest logit, or -1 where that is below NETWORK_THRESHOLD, if there is one. */
 int network_decide(const int32_t *logits);
