@@ -111,6 +111,7 @@ def command(
         scaled = logits / np.float32(metadata.temperature)  # so that the scores are those of predict
         _draw_mistakes(mistakes, dataset, scaled, found.path.name, trained.path if reference is not None else None)
     evaluation = evaluate(logits, dataset.test_labels, dataset.labels)
+    refused = None if metadata.threshold is None else float((logits.max(axis=1) < metadata.threshold).mean())
     unknown = None
     if (folder := other or dataset.other) is not None:
         others = load_other(folder, metadata.size, note)
@@ -119,12 +120,16 @@ def command(
         about = {"model": str(found.path), "name": metadata.model, "precision": metadata.precision}
         about["data"], about["source"] = dataset.name, dataset.source
         record = about | _record(evaluation)
+        if refused is not None:
+            record["threshold"] = {"threshold": metadata.threshold, "refused": refused}
         if unknown is not None:
             record["unknown"] = {"kept_share": KEPT_SHARES, **asdict(unknown)}
         say(json.dumps(record, indent=2))
         return
     say(f"model     {found}")
     say(f"data      {display_name(dataset.name)}, {evaluation.accuracy.images:,} test images")
+    if refused is not None:
+        say(f"unknown   {refused:.1%} of them, below the model's threshold; the accuracy counts their best guesses")
     say(text_report(evaluation, text_columns()))
     if unknown is not None:
         say("\n" + unknown_table(unknown, text_columns()))

@@ -30,8 +30,10 @@ def lines(name: str, answer: "Prediction", top: int, threshold: float | None, ri
     columns = min(max(width(display_name(label)) for label in answer.labels), _WIDEST_LABEL) + indent
     best, *further = answer.top(top)
     if answer.is_unknown(threshold):
-        first = _line(f"{UNKNOWN} ({display_name(best.label)}?)", columns, best.score, rich, False)
+        unknown = f"{UNKNOWN} ({display_name(best.label)}?)"
         further = [best, *further] if top > 1 else []
+        columns = max(columns, width(unknown)) if further else columns
+        first = _line(unknown, columns, best.score, rich, False)
     else:
         first = _line(display_name(best.label), columns, best.score, rich, True)
     below = [_line(" " * indent + display_name(each.label), columns, each.score, rich, False) for each in further]

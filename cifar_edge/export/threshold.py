@@ -23,6 +23,8 @@ validation images that it was chosen by. One that refuses both alike only takes 
 USEFUL_BY_TRAINING_IMAGES = 0.8
 """Share of the other images that it has to refuse where training images choose it. Those are known better than new
 images, of which it refuses more; how many more is not known, since test images decide nothing."""
+_MUCH = 0.1
+"""Share of the test images that a threshold loses without that being said to be too many."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +36,7 @@ class Calibration:
         other: images of no class, ``[m, S, S, 3]``, that it is judged by.
         source: what ``other`` is, for people to read.
         chosen_by: what ``known`` is, for people to read.
+        trained_on: whether ``known`` are training images.
         kept: share of ``known`` that the threshold keeps.
         useful: share of ``other`` that it has to refuse to be written; 0 writes it in any case.
     """
@@ -42,6 +45,7 @@ class Calibration:
     other: Images
     source: str
     chosen_by: str
+    trained_on: bool
     kept: float = KEPT
     useful: float = 0.0
 
@@ -55,12 +59,14 @@ class Chosen:
         unknown: how test images and other images compare; its ``own`` is the threshold that was tried.
         source: what the other images are.
         chosen_by: the images that it was chosen by, and how many of them it keeps.
+        lost: share of the test images that it refuses beyond the share of training images; 0 if others chose it.
     """
 
     threshold: float | None
     unknown: Unknown
     source: str
     chosen_by: str
+    lost: float = 0.0
 
     def sentence(self) -> str:
         """What the threshold is, what chose it, what it does and how to have another: what follows a file's name."""
@@ -75,8 +81,14 @@ class Chosen:
         return (
             f"says 'unknown' where it is not sure, that is where its largest logit is below {own.threshold:.3g}, a "
             f"threshold that {self.chosen_by} reach: it refuses {others} and {1 - own.kept:.1%} of the test images "
-            "(--keep SHARE sets another threshold, --keep none does without)"
+            f"(--keep SHARE sets another threshold, --keep none does without{self._remedy()})"
         )
+
+    def _remedy(self) -> str:
+        """What to do where the training images were learned by heart, so that new ones are refused."""
+        if self.lost < _MUCH:
+            return ""
+        return "; training images, known by heart, choose it badly: train --set holdout=N lets N others choose"
 
 
 def calibration(
@@ -113,7 +125,7 @@ def calibration(
     folder = other or dataset.other
     if folder is not None:
         others = load_other(folder, dataset.size, report)
-        return Calibration(known, others, display_name(folder.name), chosen_by, share, useful)
+        return Calibration(known, others, display_name(folder.name), chosen_by, validation is None, share, useful)
     sample = load_sample()
     strange = np.array([sample.labels[label] not in set(dataset.labels) for label in sample.test_labels])
     others = resized(sample, dataset.size).test_images[strange]
@@ -123,7 +135,7 @@ def calibration(
         if kept is not None:
             raise ExportError("a threshold is judged by images of no class: give --other DIR")
         return None
-    return Calibration(known, others, "CIFAR-10", chosen_by, share, useful)
+    return Calibration(known, others, "CIFAR-10", chosen_by, validation is None, share, useful)
 
 
 def choose(logits: Callable[[npt.NDArray[np.uint8]], Logits], test: Logits, images: Calibration) -> Chosen:
@@ -138,4 +150,6 @@ def choose(logits: Callable[[npt.NDArray[np.uint8]], Logits], test: Logits, imag
     unknown = measure_unknown(test, logits(images.other), threshold)
     assert unknown.own is not None
     chosen_by = f"{images.kept:.0%} of {images.chosen_by}"
-    return Chosen(threshold if unknown.own.refused >= images.useful else None, unknown, images.source, chosen_by)
+    lost = images.kept - unknown.own.kept if images.trained_on else 0.0
+    written = threshold if unknown.own.refused >= images.useful else None
+    return Chosen(written, unknown, images.source, chosen_by, lost)

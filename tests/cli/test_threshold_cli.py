@@ -47,7 +47,7 @@ def test_a_threshold_goes_from_the_export_to_every_answer(run: Path, tmp_path: P
     assert re.search(
         r"int8 says 'unknown' where it is not sure, that is where its largest logit is below [-\d.e]+, a threshold "
         r"that 50% of 200 training images reach: it refuses [\d.]+% of [\d,]+ images of other things \(other\) and "
-        r"[\d.]+% of the test images \(--keep SHARE sets another threshold, --keep none does without\)",
+        r"[\d.]+% of the test images \(--keep SHARE sets another threshold, --keep none does without(?:; training images, known by heart[^)]*)?\)",
         said,
     )
     assert max(map(len, result.stdout.splitlines())) <= 80
@@ -60,10 +60,16 @@ def test_a_threshold_goes_from_the_export_to_every_answer(run: Path, tmp_path: P
     answers = json.loads(command("predict", "--model", model, "--json", *test).stdout)
     unknown = [answer["label"] == "unknown" for answer in answers]
     assert 1 - sum(unknown) / len(unknown) == pytest.approx(reported["unknown"]["own"]["kept"])
+    evaluated = json.loads(command("evaluate", model, "--data", run.parent / "data", "--json").stdout)
+    assert evaluated["threshold"]["refused"] == pytest.approx(sum(unknown) / len(unknown))
+    share = f"unknown   {evaluated['threshold']['refused']:.1%} of them, below the model's threshold"
+    assert share in command("evaluate", model, "--data", run.parent / "data").stdout
     plain = json.loads(command("predict", "--model", model, "--json", "--threshold", "none", *test).stdout)
     assert "unknown" not in {answer["label"] for answer in plain}
     shown = command("predict", "--model", model, test[unknown.index(True)]).stdout
     assert shown.startswith(f"unknown ({plain[unknown.index(True)]['label']}?)")
+    lines = command("predict", "--model", model, "--top", "2", test[unknown.index(True)]).stdout.splitlines()
+    assert len({line.index("%") for line in lines}) == 1
 
 
 @pytest.mark.parametrize(
@@ -82,6 +88,8 @@ def test_test_images_do_not_decide_whether_there_is_a_threshold(
         chosen = choose(lambda pixels: known if len(pixels) == len(known) else others, test, images)
         assert (chosen.threshold is not None) is written
         assert chosen.sentence().startswith("says 'unknown' where" if written else "always names a class: ")
+        by_heart = written and holdout == 0 and test is others and refused > 0
+        assert ("train --set holdout=N lets N others choose" in chosen.sentence()) is by_heart
 
 
 def test_images_of_the_dataset_are_no_others(sample: Dataset, tmp_path: Path) -> None:
