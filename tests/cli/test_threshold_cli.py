@@ -47,7 +47,8 @@ def test_a_threshold_goes_from_the_export_to_every_answer(run: Path, tmp_path: P
     assert re.search(
         r"int8 says 'unknown' where it is not sure, that is where its largest logit is below [-\d.e]+, a threshold "
         r"that 50% of 200 training images reach: it refuses [\d.]+% of [\d,]+ images of other things \(other\) and "
-        r"[\d.]+% of the test images \(--keep SHARE sets another threshold, --keep none does without(?:; training images, known by heart[^)]*)?\)",
+        r"[\d.]+% of the test images \(--keep SHARE sets another threshold, --keep none does without"
+        r"(?:; training images, known by heart[^)]*)?\)",
         said,
     )
     assert max(map(len, result.stdout.splitlines())) <= 80
