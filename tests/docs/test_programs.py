@@ -42,9 +42,12 @@ PRINTS_PIXELS = """
 #include "gn_cnn.h"
 const char *const gn_cnn_labels[GN_CNN_CLASSES] = {""};
 void gn_cnn_begin(gn_cnn_state *state) { (void)state; }
-void gn_cnn_row(gn_cnn_state *state, const uint8_t *row) { (void)state; fwrite(row, 3, GN_CNN_SIZE, stdout); }
-int gn_cnn_end(gn_cnn_state *state, int32_t *logits) { (void)state; (void)logits; return 0; }
-int gn_cnn_decide(const int32_t *logits) { (void)logits; return 0; }
+void gn_cnn_row(gn_cnn_state *state, const uint8_t row[GN_CNN_LEAST(GN_CNN_SIZE * 3)]) {
+  (void)state;
+  fwrite(row, 3, GN_CNN_SIZE, stdout);
+}
+int gn_cnn_end(gn_cnn_state *state, int32_t logits[GN_CNN_LEAST(GN_CNN_CLASSES)]) { (void)state; (void)logits; return 0; }
+int gn_cnn_decide(const int32_t logits[GN_CNN_LEAST(GN_CNN_CLASSES)]) { (void)logits; return 0; }
 """
 
 

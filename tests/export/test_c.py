@@ -178,6 +178,26 @@ def test_rows_give_what_an_image_gives_and_states_do_not_share(
     assert description.startswith(b"gn-cnn.int8@")
 
 
+TOO_SHORT = """
+#include "net.h"
+int main(void) {
+  static net_state state;
+  static const uint8_t rgb[NET_SIZE * NET_SIZE * 3 - 1];
+  int32_t logits[NET_CLASSES];
+  net_run(&state, rgb, logits);
+  return 0;
+}
+"""
+
+
+def test_a_compiler_warns_of_an_array_that_is_too_short(gn_cnn: IntegerNetwork, tmp_path: Path) -> None:
+    main = write_folder(gn_cnn, tmp_path, name="net").parent / "main.c"
+    command = [*(gate.compiler() or []), "-std=c99", "-O1", "-Werror", "-c", "-o", str(tmp_path / "main.o"), str(main)]
+    for program, warned in ((TOO_SHORT, True), (TOO_SHORT.replace(" - 1", ""), False)):
+        main.write_text(program)
+        assert bool(subprocess.run(command, capture_output=True).returncode) is warned
+
+
 def test_an_image_of_too_few_rows_or_too_many_has_no_logits(
     gn_cnn: IntegerNetwork, sample: Dataset, tmp_path: Path
 ) -> None:

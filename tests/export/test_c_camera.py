@@ -29,8 +29,11 @@ PIXELS_OF = """
 #include <stdlib.h>
 #include "net_camera.h"
 void net_begin(net_state *state) { (void)state; }
-void net_row(net_state *state, const uint8_t *row) { (void)state; fwrite(row, 3, NET_SIZE, stdout); }
-int net_end(net_state *state, int32_t *logits) { (void)state; (void)logits; return 0; }
+void net_row(net_state *state, const uint8_t row[NET_LEAST(NET_SIZE * 3)]) {
+  (void)state;
+  fwrite(row, 3, NET_SIZE, stdout);
+}
+int net_end(net_state *state, int32_t logits[NET_LEAST(NET_CLASSES)]) { (void)state; (void)logits; return 0; }
 int main(int count, char **arguments) {
   static net_state state;
   static net_camera camera;

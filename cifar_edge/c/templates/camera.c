@@ -231,13 +231,13 @@ void network_camera_row(network_camera *camera, const uint8_t *row) {
   }
 }
 
-int network_camera_end(network_camera *camera, int32_t *logits) {
+int network_camera_end(network_camera *camera, int32_t logits[NETWORK_LEAST(NETWORK_CLASSES)]) {
   if (camera->state == NULL || camera->row > camera->height) return -1;
   return network_end(camera->state, logits);
 }
 
 int network_camera_run(network_camera *camera, network_state *state, network_format format, uint32_t width,
-                       uint32_t height, const uint8_t *frame, int32_t *logits) {
+                       uint32_t height, const uint8_t *frame, int32_t logits[NETWORK_LEAST(NETWORK_CLASSES)]) {
   const uint32_t bytes = network_camera_begin(camera, state, format, width, height);
   uint32_t row;
   if (bytes == 0) return -1;

@@ -56,11 +56,11 @@ void network_camera_row(network_camera *camera, const uint8_t *row);
 
 /* The logits, after all rows, or all of the middle square. Returns 0; -1 if there is no frame, or after fewer rows, or
  * more than its height, as when a begin is missing, and the logits stay as they were. */
-int network_camera_end(network_camera *camera, int32_t *logits);
+int network_camera_end(network_camera *camera, int32_t logits[NETWORK_LEAST(NETWORK_CLASSES)]);
 
 /* All of this for a frame in memory. Returns 0; -1 if there is no such frame, and the logits stay as they were. */
 int network_camera_run(network_camera *camera, network_state *state, network_format format, uint32_t width,
-                       uint32_t height, const uint8_t *frame, int32_t *logits);
+                       uint32_t height, const uint8_t *frame, int32_t logits[NETWORK_LEAST(NETWORK_CLASSES)]);
 
 #ifdef __cplusplus
 }

@@ -62,11 +62,18 @@ size_t network_state_size(void) { return sizeof(network_state); }
 
 void network_begin(network_state *state) { chosen->begin(state); }
 
-void network_row(network_state *state, const uint8_t *rgb_row) { chosen->row(state, rgb_row); }
+void network_row(network_state *state, const uint8_t rgb_row[NETWORK_LEAST(NETWORK_SIZE * 3)]) {
+  chosen->row(state, rgb_row);
+}
 
-int network_end(network_state *state, int32_t *logits) { return chosen->end(state, logits); }
+int network_end(network_state *state, int32_t logits[NETWORK_LEAST(NETWORK_CLASSES)]) {
+  return chosen->end(state, logits);
+}
 
-void network_run(network_state *state, const uint8_t *rgb, int32_t *logits) { chosen->run(state, rgb, logits); }
+void network_run(network_state *state, const uint8_t rgb[NETWORK_LEAST(NETWORK_SIZE * NETWORK_SIZE * 3)],
+                 int32_t logits[NETWORK_LEAST(NETWORK_CLASSES)]) {
+  chosen->run(state, rgb, logits);
+}
 
 void network_run_many(network_state *state, const uint8_t *rgb, size_t images, int32_t *logits) {
   const variant *best = chosen;
@@ -75,6 +82,6 @@ void network_run_many(network_state *state, const uint8_t *rgb, size_t images, i
     best->run(state, rgb + i * NETWORK_SIZE * NETWORK_SIZE * 3, logits + i * NETWORK_CLASSES);
 }
 
-int network_decide(const int32_t *logits) { return chosen->decide(logits); }
+int network_decide(const int32_t logits[NETWORK_LEAST(NETWORK_CLASSES)]) { return chosen->decide(logits); }
 
 #endif

@@ -149,7 +149,7 @@ void network_begin(network_state *state) {
   for (i = 0; i < sizeof fills / sizeof *fills; i++) memset(memory + fills[i].offset, fills[i].code, fills[i].bytes);
 }
 
-NOINLINE void network_row(network_state *state, const uint8_t *rgb_row) {
+NOINLINE void network_row(network_state *state, const uint8_t rgb_row[NETWORK_LEAST(NETWORK_SIZE * 3)]) {
   int32_t index = LAYERS - 1;
   if (state->done[0] >= NETWORK_SIZE) {
     state->done[0] = NETWORK_SIZE + 1; /* for network_end */
@@ -171,7 +171,7 @@ NOINLINE void network_row(network_state *state, const uint8_t *rgb_row) {
   }
 }
 
-int network_end(network_state *state, int32_t *logits) {
+int network_end(network_state *state, int32_t logits[NETWORK_LEAST(NETWORK_CLASSES)]) {
   window w;
   if (state->done[0] != NETWORK_SIZE) return -1;
   find_rows(state, &layers[LAYERS], 0, &w);
@@ -179,14 +179,15 @@ int network_end(network_state *state, int32_t *logits) {
   return 0;
 }
 
-void network_run(network_state *state, const uint8_t *rgb, int32_t *logits) {
+void network_run(network_state *state, const uint8_t rgb[NETWORK_LEAST(NETWORK_SIZE * NETWORK_SIZE * 3)],
+                 int32_t logits[NETWORK_LEAST(NETWORK_CLASSES)]) {
   int32_t row;
   network_begin(state);
   for (row = 0; row < NETWORK_SIZE; row++) network_row(state, rgb + row * (NETWORK_SIZE * 3));
   network_end(state, logits);
 }
 
-int network_decide(const int32_t *logits) {
+int network_decide(const int32_t logits[NETWORK_LEAST(NETWORK_CLASSES)]) {
   int best = 0, i;
   for (i = 1; i < NETWORK_CLASSES; i++)
     if (logits[i] > logits[best]) best = i;

@@ -25,6 +25,13 @@ extern const char network_description[]; /* model, precision, digests, accuracy,
 extern const char *const network_labels[NETWORK_CLASSES];
 extern const float network_logit_scale; /* logits as floats = int32 logits * this */
 
+/* At least so many numbers: compilers of C warn where an array is too short for them. */
+#if defined(__cplusplus) || defined(_MSC_VER)
+#define NETWORK_LEAST(numbers)
+#else
+#define NETWORK_LEAST(numbers) static numbers
+#endif
+
 /* Probabilities are the softmax of logits as floats / this. */
 #define NETWORK_TEMPERATURE @TEMPERATURE@
 
@@ -32,16 +39,17 @@ extern const float network_logit_scale; /* logits as floats = int32 logits * thi
 @THRESHOLD@
 
 /* Logits of an image: rgb has SIZE rows of SIZE pixels of 3 bytes, logits has CLASSES numbers. */
-void network_run(network_state *state, const uint8_t *rgb, int32_t *logits);
+void network_run(network_state *state, const uint8_t rgb[NETWORK_LEAST(NETWORK_SIZE * NETWORK_SIZE * 3)],
+                 int32_t logits[NETWORK_LEAST(NETWORK_CLASSES)]);
 
 /* The same row by row, as a camera gives them: begin, then row SIZE times from top to bottom, then end, for every image.
  * end returns 0; -1 after fewer rows, or more, as when a begin is missing, and the logits stay as they were. */
 void network_begin(network_state *state);
-void network_row(network_state *state, const uint8_t *rgb_row);
-int network_end(network_state *state, int32_t *logits);
+void network_row(network_state *state, const uint8_t rgb_row[NETWORK_LEAST(NETWORK_SIZE * 3)]);
+int network_end(network_state *state, int32_t logits[NETWORK_LEAST(NETWORK_CLASSES)]);
 
 /* The class with the largest logit, or -1 where that is below NETWORK_THRESHOLD, if there is one. */
-int network_decide(const int32_t *logits);
+int network_decide(const int32_t logits[NETWORK_LEAST(NETWORK_CLASSES)]);
 
 #ifdef __cplusplus
 }
