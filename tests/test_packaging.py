@@ -82,11 +82,11 @@ def test_only_cifar_edge_is_installed(sdist_and_wheel: tuple[Path, Path]) -> Non
 
 
 def left_out(name: str) -> bool:
-    """Whether a wheel lacks a file of the zoo: reference networks, fp32, and of all but the default norms and card."""
+    """Whether a wheel lacks a file of the zoo: reference networks, fp32, cards, and norms of all but the default."""
     folder, _, file = name.rpartition("/")
-    of_default = folder == "models/gn-cnn"
-    norms_or_card = folder.startswith("models") and file in ("model.safetensors", "README.md", "trainings.json")
-    return "/s8-" in name or name.endswith(".fp32.onnx") or (norms_or_card and not of_default)
+    card = folder.startswith("models") and file in ("README.md", "trainings.json")
+    norms = file == "model.safetensors" and folder != "models/gn-cnn"
+    return "/s8-" in name or name.endswith(".fp32.onnx") or card or norms
 
 
 def test_the_zoo_of_the_wheel_is_that_of_the_checkout_but_for_what_benchmarks_need(

@@ -14,7 +14,7 @@ from cifar_edge.runs.recipe import Recipe
 from cifar_edge.runs.run import RECIPE
 
 TEACHER = "teacher.toml"
-LATER = ("second.toml", "third.toml")
+LATER = ("second.toml", "third.toml", "fourth.toml")
 """What the folded network was fine-tuned on by before `RECIPE`, where that were other recipes."""
 
 

@@ -46,7 +46,11 @@ void gn_cnn_row(gn_cnn_state *state, const uint8_t row[GN_CNN_LEAST(GN_CNN_SIZE 
   (void)state;
   fwrite(row, 3, GN_CNN_SIZE, stdout);
 }
-int gn_cnn_end(gn_cnn_state *state, int32_t logits[GN_CNN_LEAST(GN_CNN_CLASSES)]) { (void)state; (void)logits; return 0; }
+int gn_cnn_end(gn_cnn_state *state, int32_t logits[GN_CNN_LEAST(GN_CNN_CLASSES)]) {
+  (void)state;
+  (void)logits;
+  return 0;
+}
 int gn_cnn_decide(const int32_t logits[GN_CNN_LEAST(GN_CNN_CLASSES)]) { (void)logits; return 0; }
 """
 
