@@ -68,6 +68,8 @@ class ByValue:
 
 def contents(value: object) -> Iterator[bytes]:
     """What makes two of `ByValue` equal, or what their fields hold, as bytes that no version of numpy changes."""
+    if isinstance(value, np.integer):
+        value = int(value)  # they are equal
     if isinstance(value, np.ndarray | np.generic):
         array = np.asarray(value)
         yield f"{array.dtype.str}{array.shape}".encode()

@@ -248,4 +248,6 @@ def test_the_digest_of_a_network_is_that_of_what_it_holds() -> None:
     digests = [each.digest for each in (network(), *others)]
     assert digests == [network().digest, *(each.digest for each in others)]
     assert len(set(digests)) == len(digests)
+    size: Any = np.int64(32)
+    assert replace(network(), size=size).digest == digests[0]
     assert digests[0] == "20989a310eef"  # in logs of boards, so it stays
