@@ -172,7 +172,7 @@ class Classifier:
         >>> answer.label, round(answer.score, 2)
         ('ship', 1.0)
         >>> [candidate.label for candidate in answer.top(3)]
-        ['ship', 'automobile', 'airplane']
+        ['ship', 'automobile', 'truck']
 
         Args:
             image: see `cifar_edge.runtime.images.ImageSource`.
