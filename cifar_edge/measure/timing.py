@@ -131,4 +131,5 @@ def take_turns(
 
 def machine() -> str:
     """The processor, the cores that this process may use, and the system, as text."""
-    return f"{processor()}, {cores()} cores, {platform.system()} {platform.machine()}"
+    found = cores()
+    return f"{processor()}, {found} core{'s' if found > 1 else ''}, {platform.system()} {platform.machine()}"

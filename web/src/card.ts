@@ -43,7 +43,7 @@ export async function loadCards(): Promise<Card[]> {
 
 const number = new Intl.NumberFormat("en");
 const short = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
-const percent = new Intl.NumberFormat("en", { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 2 });
+const percent = new Intl.NumberFormat("en", { style: "percent", minimumFractionDigits: 2, maximumFractionDigits: 2 });
 
 /** A network in the list of those that one can choose. */
 export function choice(card: Card): string {
