@@ -76,7 +76,7 @@ def test_a_convolution_is_pytorchs_on_integers(data: st.DataObject, channels: in
 
 @pytest.mark.parametrize("channels", [1_001, 20_001])
 def test_a_wide_convolution_loses_no_unit_of_its_sums(channels: int) -> None:
-    kernel = np.full((1, channels, 1, 2), 127, np.int8) * np.int8([1, -1])
+    kernel = np.full((1, channels, 1, 2), 127, np.int8) * np.array([1, -1], np.int8)
     layer = Conv(
         kernel, np.ones(1, np.float32), np.zeros(1, np.int32), (1, 1), (0, 0, 0, 0), 1, Quantization(np.float32(1), 50)
     )
