@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def plot(results: Sequence[Result]) -> Figure:
     axes.set_xscale("log")
     axes.margins(y=0.12)
     axes.tick_params(axis="x", which="both", length=3, pad=4)
+    axes.xaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))  # the labels of all others would overlap
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("{x:g}")
     axes.set_xlabel("latency of one image, one thread, p50 (us); squares are int8")

@@ -60,7 +60,7 @@ class Known:
     parameters: int
     macs: int | None
     activation_bytes: int | None
-    test_accuracy: float | None
+    test_accuracy: float
     source: str
 
 
@@ -122,7 +122,7 @@ def known_table(networks: Sequence[Known]) -> str:
             f"{each.parameters:,}",
             "-" if each.macs is None else f"{each.macs / 1e6:.1f} M",
             "-" if each.activation_bytes is None else f"{each.activation_bytes / 1000:.1f} kB",
-            "-" if each.test_accuracy is None else f"{each.test_accuracy:.2%}",
+            f"{each.test_accuracy:.2%}",
             each.source,
         ]
         lines.append(f"| {' | '.join(cells)} |")

@@ -1,6 +1,7 @@
 """The search's plot: accuracy against latency, and what came of it among published networks."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
@@ -56,22 +57,17 @@ def _draw_search(figure: SubFigure, rows: Sequence[Row]) -> None:
 
 
 def _draw_known(axes: Axes, released: Sequence[Known], published: Sequence[Known], cost: str) -> None:
-    """Test accuracy against a cost, and a line at the cost of a network whose accuracy is unknown."""
-    for networks, colour, marker in ((released, "tab:red", "s"), (published, "tab:blue", "o")):
+    """Test accuracy against a cost; the names of released networks stand beside their points, of others above."""
+    beside: dict[str, Any] = {"xytext": (8, 0), "va": "center"}
+    above: dict[str, Any] = {"xytext": (0, 7), "ha": "center"}
+    for networks, colour, marker, place in ((released, "tab:red", "s", beside), (published, "tab:blue", "o", above)):
         for network in networks:
             where = getattr(network, cost)
             if where is None:
                 continue
-            if network.test_accuracy is None:
-                axes.axvline(where, color="grey", linestyle=":", linewidth=1)
-                style = {"rotation": 90, "ha": "right", "size": 8, "color": "grey"}
-                axes.text(
-                    where, 0.02, f"{network.name}, accuracy unknown ", style, transform=axes.get_xaxis_transform()
-                )
-                continue
             point = (where, network.test_accuracy * 100)
             axes.scatter(*point, s=49, color=colour, marker=marker)
-            axes.annotate(network.name, point, (0, 7), textcoords="offset points", ha="center", size=9, color=colour)
+            axes.annotate(network.name, point, textcoords="offset points", size=9, color=colour, **place)
     axes.set_xscale("log")
     axes.margins(x=0.15, y=0.15)
     axes.grid(visible=True, which="both", alpha=0.3)
