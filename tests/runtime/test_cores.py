@@ -109,7 +109,7 @@ def test_affinity_and_systems_without_any_of_this(tmp_path: Path, monkeypatch: p
 def test_who_tells_of_cores_tells_of_those_it_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0}, raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
-    assert machine().startswith(f"{processor()}, 1 cores, ")
+    assert machine().startswith(f"{processor()}, 1 core, ")
     said = json.loads(CliRunner().invoke(main, ["info", "--json"]).stdout)["processor"]
     assert (said["cores"], said["machine_cores"]) == (1, 64)
     assert ", 1 of 64 cores" in " ".join(CliRunner().invoke(main, ["info"]).stdout.split())
