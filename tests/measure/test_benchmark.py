@@ -125,7 +125,7 @@ def test_json_has_every_figure_of_every_model(both_precisions: Path) -> None:
     assert result.stderr.splitlines() == [f"model: {file}" for file in files]
     record = json.loads(result.stdout)
     assert (record["threads"], record["batch"]) == (2, 5)
-    assert f", {cores()} core" in record["machine"]
+    assert f", {cores()} core{'s' if cores() > 1 else ''}, " in record["machine"]
     assert set(record["versions"]) == {"cifar-edge", "python", "onnxruntime", "numpy"}
     assert [(model["name"], model["path"]) for model in record["models"]] == [
         ("tiny.int8", str(files[0])),
