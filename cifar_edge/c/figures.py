@@ -39,7 +39,8 @@ def selftest_bytes(made: Plan, images: int = IMAGES) -> int:
 
 def state_bytes(made: Plan) -> int:
     """``sizeof`` the state of an image."""
-    return -(-(-(-made.memory // 4) * 4 + _ROW_COUNTER * len(made.steps)) // 4) * 4
+    sums = made.sum_type.itemsize * made.sum_count
+    return -(-(-(-made.memory // 4) * 4 + sums + _ROW_COUNTER * len(made.steps)) // 4) * 4
 
 
 def flash_bytes(made: Plan) -> int:

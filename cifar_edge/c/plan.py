@@ -8,7 +8,7 @@ and rows that are not needed at the same time share their places.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ from cifar_edge.integer import (
 )
 from cifar_edge.integer.layers import Padding, Pair
 from cifar_edge.integer.quantization import Factors
+from cifar_edge.integer.summary import pool_sum_type
 from cifar_edge.spec import IMAGE_CHANNELS
 
 Kind = Literal["conv", "depthwise", "grouped", "sums", "max_pool", "average_pool", "global_pool", "add"]
@@ -127,8 +128,10 @@ class Plan:
     Attributes:
         steps: in the order of the data.
         activations: one more than steps; the last one is the logits, which are not kept.
-        sums: byte of the int32 sums of a global pool in the memory, by the number of its step. Behind them is the
-            number of rows that were added.
+        sums: number of the first sum of a global pool, by the number of its step. Behind its sums is the number of rows
+            that were added.
+        sum_type: of the sums.
+        sum_count: of all pools, with their numbers of rows.
         padding: byte of a row of padding for a step, by its number, where padding is not the code 0.
         memory: bytes of memory in all.
     """
@@ -136,6 +139,8 @@ class Plan:
     steps: list[Step] = field(default_factory=list)
     activations: list[Activation] = field(default_factory=list)
     sums: dict[int, int] = field(default_factory=dict)
+    sum_type: np.dtype[Any] = np.dtype(np.uint16)
+    sum_count: int = 0
     padding: dict[int, int] = field(default_factory=dict)
     memory: int = 0
 
@@ -304,7 +309,7 @@ def _rows_needed(made: Plan, step: Step, row: int) -> int:
 
 
 def _place(made: Plan) -> None:
-    """Give rows, rows of padding and sums their places in the memory."""
+    """Give rows and rows of padding their places in the memory, and sums theirs behind it."""
     lives = _lives(made)
     places, end = place([made.activations[number].buffer(*times) for (number, _), times in lives.items()])
     for number, activation in enumerate(made.activations[:-1]):
@@ -317,6 +322,7 @@ def _place(made: Plan) -> None:
             made.padding[index] = made.memory
             made.memory += -(-made.padding_bytes(index) // ALIGNMENT) * ALIGNMENT
         if step.kind == "global_pool":
-            made.sums[index] = made.memory
-            made.memory += 4 * (step.shape[2] + 1)
+            made.sums[index] = made.sum_count
+            made.sum_count += step.shape[2] + 1
+            made.sum_type = max(made.sum_type, pool_sum_type(given.shape))
     made.memory += SLACK

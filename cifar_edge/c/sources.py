@@ -57,6 +57,8 @@ def write(network: IntegerNetwork, metadata: ModelMetadata, options: COptions) -
         "SIZE": str(network.size),
         "CLASSES": str(len(metadata.labels)),
         "WORDS": str(-(-made.memory // 4)),
+        "POOL_SUMS": f"  {made.sum_type.name}_t sums[{made.sum_count}];\n" if made.sum_count else "",
+        "POOL_SUM": f"{made.sum_type.name}_t",
         "ACTIVATIONS": str(len(made.steps)),
         "LAYERS": str(len(made.steps) - 1),
         "KERNEL_ROWS": str(max(step.kernel[0] for step in made.steps)),

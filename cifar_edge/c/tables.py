@@ -37,6 +37,7 @@ def features(made: Plan) -> dict[str, bool]:
     kinds = {step.kind for step in made.steps}
     has = {name: name in kinds for name in _FEATURES}
     has["pools"] = has["max_pool"] or has["average_pool"]
+    has["short_sums"] = made.sum_type == np.uint16
     has["depthwise_rest"] = any(step.kind == "depthwise" and step.shape[2] % 4 for step in made.steps)
     has["conv_rest"] = any(_has_rest(index, step, made) for index, step in enumerate(made.steps))
     has["odd"] = any(step.kind == "conv" and (step.shape[1] % 2 or step.shape[2] % 2) for step in made.steps)
@@ -169,7 +170,7 @@ def _layer(index: int, made: Plan, has: Mapping[str, bool]) -> str:
         ],
         [step.kernel[0] - 1 - step.padding[0]],
         [*shapes],
-        [made.padding.get(index, made.sums.get(index, 0)) // ALIGNMENT],
+        [made.sums.get(index, made.padding.get(index, 0) // ALIGNMENT)],
         [step.groups] if has["grouped"] else [],
         [int(is_float32(step))] if has["float32"] else [],
         [f"weights_{index}" if weights else "0", f"bias_{index}" if weights else "0"],

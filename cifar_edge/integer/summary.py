@@ -3,7 +3,9 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from cifar_edge.columns import PAGE, table, wrapped
 from cifar_edge.integer.layers import AveragePool, Conv, Layer, Linear, MaxPool, Residual, Shape
@@ -78,7 +80,7 @@ def summarize(network: "IntegerNetwork") -> Summary:
     """The summary of ``network``, computed row by row for one image.
 
     Nothing is computed twice. A layer keeps as many rows of its input, in a ring buffer, as its kernel is high; so even
-    the image is read row by row. A global pool keeps an int32 sum for each channel, a Linear its whole input. The
+    the image is read row by row. A global pool keeps a sum of codes for each channel, a Linear its whole input. The
     layers of a residual read ahead of its shortcut, so the rows in between are kept for the shortcut.
     """
     layers = tuple(_chain(network.layers, (network.size, network.size, IMAGE_CHANNELS), "", {}))
@@ -90,6 +92,11 @@ def summarize(network: "IntegerNetwork") -> Summary:
         sum(layer.weight_bytes for layer in layers),
         sum(layer.activation_bytes for layer in layers) + logits,
     )
+
+
+def pool_sum_type(shape: Shape) -> np.dtype[Any]:
+    """The type of the sums of a global pool of codes ``shape`` (height, width, channels): uint16 if 255s fit into it."""
+    return np.dtype(np.uint16 if 255 * shape[0] * shape[1] < 2**16 else np.uint32)
 
 
 def _chain(layers: Sequence[Layer], shape: Shape, within: str, counts: dict[str, int]) -> Iterator[LayerSummary]:
@@ -112,7 +119,7 @@ def _single(layer: Layer, name: str, shape: Shape) -> LayerSummary:
     weights = layer.weights if isinstance(layer, Conv | Linear) else None
     kept = row * (min(kernel[0], shape[0]) if kernel else shape[0])
     if isinstance(layer, AveragePool) and kernel is None:
-        kept = _WORD * shape[2]
+        kept = pool_sum_type(shape).itemsize * shape[2]
     if weights is None:
         return LayerSummary(name, kernel, shape, output, 0, 0, 0, kept)
     out = len(weights)

@@ -92,6 +92,28 @@ def test_networks_of_any_shape(
     assert np.array_equal(logits, network(images))
 
 
+@pytest.mark.parametrize(("size", "bytes_each"), [(8, 2), (16, 2), (17, 4)])
+@pytest.mark.parametrize("zero_point", [0, 7])
+def test_the_sums_of_a_global_pool_hold_the_largest_codes(
+    size: int, bytes_each: int, zero_point: int, tmp_path: Path
+) -> None:
+    """257 codes of 255 fit into 16 bits; 41 channels are two vectors of 16 and some more."""
+    channels, codes = 41, Quantization(np.float32(1), zero_point)
+    ones = np.ones((channels, 3, 1, 1), np.int8)
+    scales = np.full(channels, 64, np.float32)  # that of pixels is 1 / 64
+    bias = 100 + np.arange(channels, dtype=np.int32)
+    convolution = Conv(ones, scales, bias, (1, 1), (0, 0, 0, 0), 1, codes)
+    head = Linear(np.eye(10, channels, dtype=np.int8), None, np.zeros(10, np.int32), None)
+    network = IntegerNetwork(size, (convolution, AveragePool(codes), head), np.float32(1))
+    white = np.full((1, size, size, 3), 255, np.uint8)
+    images = np.concatenate([white, np.random.default_rng(0).integers(0, 256, (20, size, size, 3), np.uint8)])
+    logits = network(images)
+    assert logits[0].max() == 255 - zero_point
+    assert np.array_equal(c_logits(network, images), logits)
+    assert np.array_equal(compiled(network, tmp_path, (*SANITIZERS, *STRICT))(images), logits)
+    assert network.summary().layers[1].activation_bytes == bytes_each * channels
+
+
 OUTPUTS = st.builds(
     Quantization, st.floats(1e-3, 1e-1).map(np.float32), st.sampled_from([0, 3, 128]), st.sampled_from([200, 255])
 )

@@ -189,12 +189,11 @@ static inline void average_pool_row(const layer *l, const window *w, int32_t col
 }
 
 #ifndef ADD_TO_SUMS
-static inline void add_to_sums(const uint8_t *codes, int32_t pixels, int32_t channels, int32_t zero_point,
-                               int32_t *sums) {
+static inline void add_to_sums(const uint8_t *codes, int32_t pixels, int32_t channels, pool_sum *sums) {
   const uint8_t *const end = codes + pixels * channels;
   int32_t c;
   do {
-    for (c = 0; c < channels; c++) sums[c] += *codes++ - zero_point;
+    for (c = 0; c < channels; c++) sums[c] = (pool_sum)(sums[c] + *codes++);
   } while (codes != end);
 }
 #define ADD_TO_SUMS add_to_sums

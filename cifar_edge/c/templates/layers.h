@@ -20,6 +20,8 @@ typedef @BIAS@ bias_type;
 
 typedef @PLACE@ place_type; /* number of a word of the memory */
 
+typedef @POOL_SUM@ pool_sum; /* of codes as they are */
+
 typedef struct {
   uint8_t kind, input, other, last_reader; /* numbers of the activations it reads, and the last layer that reads it */
   uint8_t kernel_rows, kernel_columns, stride_rows, stride_columns, top, left;
@@ -27,7 +29,7 @@ typedef struct {
   int16_t reach;                                                    /* last row of the input that its row 0 needs */
   uint16_t rows, columns; /* that it makes; of a global pool those that it reads */
   uint16_t channels_in, channels_out;
-  place_type place; /* word of the sums of a global pool, or of a row of padding; 0 if padding is the code 0 */
+  place_type place; /* word of a row of padding; 0 if that is the code 0; of a global pool the number of its first sum */
 #if NETWORK_HAS_GROUPED
   uint16_t groups;
 #endif

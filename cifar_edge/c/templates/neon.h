@@ -156,24 +156,19 @@ static inline void neon_add_row(const layer *l, const uint8_t *one, const uint8_
 }
 #define ADD_ROW neon_add_row
 
+#if NETWORK_HAS_SHORT_SUMS
 /* The sums of a global pool, with one more row. */
-static inline void neon_add_to_sums(const uint8_t *codes, int32_t pixels, int32_t channels, int32_t zero_point,
-                                    int32_t *sums) {
+static inline void neon_add_to_sums(const uint8_t *codes, int32_t pixels, int32_t channels, pool_sum *sums) {
   int32_t c, x;
   for (c = 0; c + 8 <= channels; c += 8) {
-    int32x4_t low = vsubq_s32(vld1q_s32(sums + c), vdupq_n_s32(pixels * zero_point));
-    int32x4_t high = vsubq_s32(vld1q_s32(sums + c + 4), vdupq_n_s32(pixels * zero_point));
-    for (x = 0; x < pixels; x++) {
-      const int16x8_t eight = vreinterpretq_s16_u16(vmovl_u8(vld1_u8(codes + x * channels + c)));
-      low = vaddw_s16(low, vget_low_s16(eight));
-      high = vaddw_s16(high, vget_high_s16(eight));
-    }
-    vst1q_s32(sums + c, low);
-    vst1q_s32(sums + c + 4, high);
+    uint16x8_t sum = vld1q_u16(sums + c);
+    for (x = 0; x < pixels; x++) sum = vaddw_u8(sum, vld1_u8(codes + x * channels + c));
+    vst1q_u16(sums + c, sum);
   }
   for (; c < channels; c++)
-    for (x = 0; x < pixels; x++) sums[c] += codes[x * channels + c] - zero_point;
+    for (x = 0; x < pixels; x++) sums[c] = (pool_sum)(sums[c] + codes[x * channels + c]);
 }
 #define ADD_TO_SUMS neon_add_to_sums
+#endif
 
 #endif

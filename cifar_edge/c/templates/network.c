@@ -39,8 +39,8 @@ static uint8_t *new_row(network_state *state, int32_t number, int32_t row) {
 }
 
 #if NETWORK_HAS_GLOBAL_POOL
-/* How many rows of its input a global pool has added: the word behind its sums. */
-static uint32_t *rows_added(network_state *state, const layer *l) { return state->memory + l->place + l->channels_in; }
+/* How many rows of its input a global pool has added: the number behind its sums. */
+static pool_sum *rows_added(network_state *state, const layer *l) { return state->sums + l->place + l->channels_in; }
 #endif
 
 /* Whether there are all rows of its input that the next row of a layer needs. A global pool takes them one by one. */
@@ -128,13 +128,14 @@ static void make_row(network_state *state, int32_t index) {
 static void add_row_to_pool(network_state *state, int32_t index) {
   const layer *l = &layers[index];
   const int32_t channels = l->channels_in;
-  int32_t *sums = (int32_t *)(state->memory + l->place), c;
-  uint32_t *added = rows_added(state, l);
+  const int32_t zero_points = l->rows * l->columns * l->zero_point;
+  pool_sum *sums = state->sums + l->place, *added = rows_added(state, l);
   uint8_t *out;
-  ADD_TO_SUMS(row_of(state, l->input, (int32_t)*added), l->columns, channels, l->zero_point, sums);
+  int32_t c;
+  ADD_TO_SUMS(row_of(state, l->input, (int32_t)*added), l->columns, channels, sums);
   if (++*added < l->rows) return;
   out = new_row(state, index + 1, 0);
-  for (c = 0; c < channels; c++) out[c] = requantize(l, 0, sums[c]);
+  for (c = 0; c < channels; c++) out[c] = requantize(l, 0, (int32_t)sums[c] - zero_points);
 #if defined(NETWORK_TRACE)
   NETWORK_TRACE(index, out, channels);
 #endif

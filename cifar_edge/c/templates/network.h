@@ -18,7 +18,7 @@ enum { NETWORK_SIZE = @SIZE@, NETWORK_CLASSES = @CLASSES@ };
 /* What the network keeps of one image. It is yours: static, on the stack or the heap, one for each image at a time. */
 typedef struct {
   uint32_t memory[@WORDS@];
-  uint16_t done[@ACTIVATIONS@];
+@POOL_SUMS@  uint16_t done[@ACTIVATIONS@];
 } network_state;
 
 extern const char network_description[]; /* model, precision, digests, accuracy, version of cifar-edge */

@@ -24,23 +24,23 @@ static inline void x86_add_row(const layer *l, const uint8_t *one, const uint8_t
 }
 #define ADD_ROW x86_add_row
 
+#if NETWORK_HAS_SHORT_SUMS
 /* The sums of a global pool, with one more row. */
-static inline void x86_add_to_sums(const uint8_t *codes, int32_t pixels, int32_t channels, int32_t zero_point,
-                                   int32_t *sums) {
+static inline void x86_add_to_sums(const uint8_t *codes, int32_t pixels, int32_t channels, pool_sum *sums) {
   int32_t c, x;
-  for (c = 0; c + 8 <= channels; c += 8) {
+  for (c = 0; c + 16 <= channels; c += 16) {
     __m256i sum = _mm256_loadu_si256((const __m256i *)(const void *)(sums + c));
-    sum = _mm256_sub_epi32(sum, _mm256_set1_epi32(pixels * zero_point));
     for (x = 0; x < pixels; x++) {
-      const __m128i eight = _mm_loadl_epi64((const __m128i *)(const void *)(codes + x * channels + c));
-      sum = _mm256_add_epi32(sum, _mm256_cvtepu8_epi32(eight));
+      const __m128i codes16 = _mm_loadu_si128((const __m128i *)(const void *)(codes + x * channels + c));
+      sum = _mm256_add_epi16(sum, _mm256_cvtepu8_epi16(codes16));
     }
     _mm256_storeu_si256((__m256i *)(void *)(sums + c), sum);
   }
   for (; c < channels; c++)
-    for (x = 0; x < pixels; x++) sums[c] += codes[x * channels + c] - zero_point;
+    for (x = 0; x < pixels; x++) sums[c] = (pool_sum)(sums[c] + codes[x * channels + c]);
 }
 #define ADD_TO_SUMS x86_add_to_sums
+#endif
 
 /* Depthwise convolutions: four rows of 32 channels are interleaved, so that the four codes of
  * a channel stand side by side, as the products of vpdpbusd and vpmaddubsw want them. The channels of the four vectors
