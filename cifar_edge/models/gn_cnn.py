@@ -177,6 +177,6 @@ GN_CNN_NANO_LAYERS = (
     Layer(16, kernel=4, stride=2),  # (16, 16, 16)
     Layer(48, stride=2),  # (48, 8, 8)
     Layer(48, kernel=5, depthwise=True),
-    Layer(96, kernel=1),
+    Layer(112, kernel=1),
 )
-"""For the smallest devices: 14,970 parameters for ten classes, 14,666 once folded, and 1.0 million MACs."""
+"""For the smallest devices: 15,930 parameters for ten classes, 15,610 once folded, and 1.1 million MACs."""
