@@ -1,7 +1,7 @@
 """The sections of a model card that tell what lies in the released folders."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -65,11 +65,13 @@ def training(model: Released) -> str:
             f", distilled from the {of} of [{TEACHER}]({TEACHER}) (temperature {recipe.temperature:g}, weight "
             f"{recipe.distillation_weight:g})"
         )
+    turns, folded = _turns(model), "; then its norms were folded, and the batch-norm form trained"
     if recipe.fold.epochs:
-        told += f"; then its norms were folded, and the batch-norm form trained alike for {recipe.fold.epochs} epochs"
-    turns = _turns(model)
-    for file, turn in turns:
-        told += f", and for {turn.fold.epochs} more by [{file}]({file})"
+        told += f"{folded} alike for {recipe.fold.epochs} epochs"
+    for index, (file, turn) in enumerate(turns):
+        is_first = index == 0 and not recipe.fold.epochs
+        told += f"{folded} for {turn.fold.epochs} epochs" if is_first else f", and for {turn.fold.epochs} more"
+        told += f" by [{file}]({file})"
         told += f", {turn.mixtures:.0%} of the images mixed with another one" if turn.mixtures else ""
     if turns:
         told += f", whose copies are shifted anew by up to {last.copy_shift} pixel each time" if last.copy_shift else ""
@@ -89,7 +91,7 @@ def training(model: Released) -> str:
     if turns:
         commands = [
             f"cifar-edge train --recipe models/{model.name}/{FIRST} --name again",
-            *(line for file, turn in turns for line in _continue(model.name, file, turn.fold.epochs)),
+            *_fold_again(model.name, recipe, turns),
         ]
     for index, teacher in reversed(list(enumerate(recipe.teachers))):
         seed = f" --seed {index}" if index else ""
@@ -128,12 +130,12 @@ def _turns(model: Released) -> list[tuple[str, Recipe]]:
     return [*((name, Recipe.from_file(model.folder / name)) for name in earlier), (RECIPE, model.recipe)]
 
 
-def _continue(name: str, file: str, epochs: int) -> list[str]:
-    """The commands that fine-tune the run ``again`` on by a recipe of the model ``name``."""
-    return [
-        f"cp models/{name}/{file} runs/again/{RECIPE}",
-        f"cifar-edge fold runs/again --continue --epochs {epochs}",
-    ]
+def _fold_again(name: str, begun_by: Recipe, turns: Sequence[tuple[str, Recipe]]) -> Iterator[str]:
+    """The commands that fine-tune the run ``again``, trained by ``begun_by``, by the recipes of the model ``name``."""
+    for index, (file, turn) in enumerate(turns):
+        has_folded = index > 0 or begun_by.fold.epochs > 0
+        yield f"cp models/{name}/{file} runs/again/{RECIPE}"
+        yield f"cifar-edge fold runs/again {'--continue ' if has_folded else ''}--epochs {turn.fold.epochs}"
 
 
 def seeds(model: Released) -> str:

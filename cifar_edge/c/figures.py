@@ -39,7 +39,7 @@ def selftest_bytes(made: Plan, images: int = IMAGES) -> int:
 
 def state_bytes(made: Plan) -> int:
     """``sizeof`` the state of an image."""
-    sums = made.sum_type.itemsize * made.sum_count
+    sums = made.sum_bytes * made.sum_count
     return -(-(-(-made.memory // 4) * 4 + sums + _ROW_COUNTER * len(made.steps)) // 4) * 4
 
 

@@ -8,7 +8,7 @@ and rows that are not needed at the same time share their places.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from cifar_edge.integer import (
 )
 from cifar_edge.integer.layers import Padding, Pair
 from cifar_edge.integer.quantization import Factors
-from cifar_edge.integer.summary import pool_sum_type
+from cifar_edge.integer.summary import pool_sum_bytes
 from cifar_edge.spec import IMAGE_CHANNELS
 
 Kind = Literal["conv", "depthwise", "grouped", "sums", "max_pool", "average_pool", "global_pool", "add"]
@@ -130,7 +130,7 @@ class Plan:
         activations: one more than steps; the last one is the logits, which are not kept.
         sums: number of the first sum of a global pool, by the number of its step. Behind its sums is the number of rows
             that were added.
-        sum_type: of the sums.
+        sum_bytes: of a sum.
         sum_count: of all pools, with their numbers of rows.
         padding: byte of a row of padding for a step, by its number, where padding is not the code 0.
         memory: bytes of memory in all.
@@ -139,7 +139,7 @@ class Plan:
     steps: list[Step] = field(default_factory=list)
     activations: list[Activation] = field(default_factory=list)
     sums: dict[int, int] = field(default_factory=dict)
-    sum_type: np.dtype[Any] = np.dtype(np.uint16)
+    sum_bytes: int = 2
     sum_count: int = 0
     padding: dict[int, int] = field(default_factory=dict)
     memory: int = 0
@@ -324,5 +324,5 @@ def _place(made: Plan) -> None:
         if step.kind == "global_pool":
             made.sums[index] = made.sum_count
             made.sum_count += step.shape[2] + 1
-            made.sum_type = max(made.sum_type, pool_sum_type(given.shape))
+            made.sum_bytes = max(made.sum_bytes, pool_sum_bytes(given.shape))
     made.memory += SLACK

@@ -37,7 +37,7 @@ def features(made: Plan) -> dict[str, bool]:
     kinds = {step.kind for step in made.steps}
     has = {name: name in kinds for name in _FEATURES}
     has["pools"] = has["max_pool"] or has["average_pool"]
-    has["short_sums"] = made.sum_type == np.uint16
+    has["short_sums"] = made.sum_bytes == 2
     has["depthwise_rest"] = any(step.kind == "depthwise" and step.shape[2] % 4 for step in made.steps)
     has["conv_rest"] = any(_has_rest(index, step, made) for index, step in enumerate(made.steps))
     has["odd"] = any(step.kind == "conv" and (step.shape[1] % 2 or step.shape[2] % 2) for step in made.steps)
@@ -97,6 +97,11 @@ def bias_type(made: Plan) -> np.dtype[Any]:
 def place_type(made: Plan) -> str:
     """The type in C of the number of a word of the memory."""
     return "uint16_t" if made.memory // ALIGNMENT <= _WORD else "uint32_t"
+
+
+def sum_type(made: Plan) -> str:
+    """The type in C of the sums of global pools."""
+    return f"uint{8 * made.sum_bytes}_t"
 
 
 def _parameters(index: int, step: Step, made: Plan, kernels: Mapping[str, Kernels]) -> str:

@@ -3,9 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from cifar_edge.columns import PAGE, table, wrapped
 from cifar_edge.integer.layers import AveragePool, Conv, Layer, Linear, MaxPool, Residual, Shape
@@ -94,9 +92,9 @@ def summarize(network: "IntegerNetwork") -> Summary:
     )
 
 
-def pool_sum_type(shape: Shape) -> np.dtype[Any]:
-    """The type of the sums of a global pool of codes ``shape`` (height, width, channels): uint16 if 255s fit into it."""
-    return np.dtype(np.uint16 if 255 * shape[0] * shape[1] < 2**16 else np.uint32)
+def pool_sum_bytes(shape: Shape) -> int:
+    """Bytes of a sum of a global pool of codes ``shape`` (height, width, channels): 2 if the largest fits, else 4."""
+    return 2 if 255 * shape[0] * shape[1] < 2**16 else 4
 
 
 def _chain(layers: Sequence[Layer], shape: Shape, within: str, counts: dict[str, int]) -> Iterator[LayerSummary]:
@@ -119,7 +117,7 @@ def _single(layer: Layer, name: str, shape: Shape) -> LayerSummary:
     weights = layer.weights if isinstance(layer, Conv | Linear) else None
     kept = row * (min(kernel[0], shape[0]) if kernel else shape[0])
     if isinstance(layer, AveragePool) and kernel is None:
-        kept = pool_sum_type(shape).itemsize * shape[2]
+        kept = pool_sum_bytes(shape) * shape[2]
     if weights is None:
         return LayerSummary(name, kernel, shape, output, 0, 0, 0, kept)
     out = len(weights)

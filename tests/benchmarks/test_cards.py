@@ -19,6 +19,7 @@ from benchmarks.cards.corruptions import CORRUPTIONS, corrupt
 from benchmarks.cards.markdown import WIDTH
 from cifar_edge.data import Dataset
 from cifar_edge.export.pipeline import export_network
+from cifar_edge.integer import IntegerNetwork
 from cifar_edge.measure.accuracy import Evaluation
 from cifar_edge.measure.metrics import Estimate, accuracy, recall
 from cifar_edge.models import default_recipe
@@ -149,7 +150,10 @@ def test_gn_cnn_nano_fits_the_smallest_devices() -> None:
     int8 = model.forms[-1]
     assert int8.file is not None
     assert max(form.parameters for form in model.forms) <= 16_000
-    assert int8.file.stat().st_size <= 20_000
+    assert int8.file.stat().st_size <= 21_000
+    costs = IntegerNetwork.from_onnx(int8.file).summary()
+    assert costs.macs <= 1_200_000
+    assert costs.activation_bytes <= 4_000
     assert model.report["rows"][-1]["accuracy"]["value"] >= 0.82
 
 

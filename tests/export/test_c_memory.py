@@ -47,6 +47,6 @@ def test_neighbours_share_padding() -> None:
 
 
 def test_the_state_of_the_released_networks_is_small() -> None:
-    for name, most in (("gn-cnn", 8_200), ("gn-cnn-nano", 5_000)):
+    for name, most in (("gn-cnn", 8_000), ("gn-cnn-nano", 5_000)):
         network = IntegerNetwork.from_onnx(released(f"export/{name}/{name}.int8.onnx"))
         assert c.figures(network)["state_bytes"] <= most
