@@ -74,8 +74,10 @@ def training(model: Released) -> str:
         told += f" by [{file}]({file})"
         told += f", {turn.mixtures:.0%} of the images mixed with another one" if turn.mixtures else ""
     if turns:
-        told += f", whose copies are shifted anew by up to {last.copy_shift} pixel each time" if last.copy_shift else ""
-        told += f" and are {last.augmented_copies} other ones" if last.copy_seed != recipe.copy_seed else ""
+        copies = last.augmented_copies
+        each, others = ("copy is", "is another one") if copies == 1 else ("copies are", f"are {copies} other ones")
+        told += f", whose {each} shifted anew by up to {last.copy_shift} pixel each time" if last.copy_shift else ""
+        told += f" and {others}" if last.copy_seed != recipe.copy_seed else ""
     on_cpu = summary.device == "cpu"
     processor = f"a CPU (threads: {summary.threads})" if on_cpu else f"one {summary.device}"
     torch_version = (summary.versions or {})["torch"]

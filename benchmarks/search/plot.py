@@ -5,6 +5,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from benchmarks.search.others import Known
 from benchmarks.search.results import Row
@@ -57,10 +58,10 @@ def _draw_search(figure: SubFigure, rows: Sequence[Row]) -> None:
 
 
 def _draw_known(axes: Axes, released: Sequence[Known], published: Sequence[Known], cost: str) -> None:
-    """Test accuracy against a cost; the names of released networks stand beside their points, of others above."""
-    beside: dict[str, Any] = {"xytext": (8, 0), "va": "center"}
+    """Test accuracy against a cost; the names of released networks stand below their points, of others above."""
+    below: dict[str, Any] = {"xytext": (4, -6), "va": "top"}
     above: dict[str, Any] = {"xytext": (0, 7), "ha": "center"}
-    for networks, colour, marker, place in ((released, "tab:red", "s", beside), (published, "tab:blue", "o", above)):
+    for networks, colour, marker, place in ((released, "tab:red", "s", below), (published, "tab:blue", "o", above)):
         for network in networks:
             where = getattr(network, cost)
             if where is None:
@@ -69,6 +70,9 @@ def _draw_known(axes: Axes, released: Sequence[Known], published: Sequence[Known
             axes.scatter(*point, s=49, color=colour, marker=marker)
             axes.annotate(network.name, point, textcoords="offset points", size=9, color=colour, **place)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.15, y=0.15)
     axes.grid(visible=True, which="both", alpha=0.3)
 

@@ -26,11 +26,11 @@ PROCESSORS: dict[str, tuple[int, bool]] = {
 then those are the steps of a whole window, else of a row. Cortex-M7 and M33 take what M4 takes."""
 
 INSTRUCTIONS: dict[str, tuple[float, ...]] = {
-    "Cortex-M0": (4.45, 89.3, 13.1, 1.68, 10.2, 107, 13.2, 76.1),
-    "Cortex-M3": (2.34, 24.5, 10.4, 1.07, 4.44, 34.9, 10.2, 35.9),
-    "Cortex-M4": (0.94, 12.2, 1.62, 3.08, 4.4, 14.3, 10.1, 44.7),
-    "Cortex-M55": (0.121, 11.5, 1.89, 2.17, 1.23, 13, 10.7, 2.19),
-    "rv32imac": (3.27, 28, 15.3, 1.09, 5.81, 31.1, 11.8, 36.8),
+    "Cortex-M0": (4.41, 83.9, 13.1, 3.23, 9.77, 112, 12.4, 78.9),
+    "Cortex-M3": (2.31, 23.9, 9.36, 2.8, 4.91, 28.4, 8.8, 33.3),
+    "Cortex-M4": (1, 8.93, 1.1, 1.71, 4.53, 10.7, 9.39, 57.2),
+    "Cortex-M55": (0.123, 11.3, 1.95, 2.12, 1.23, 13.4, 10.2, 2.25),
+    "rv32imac": (3.15, 28.8, 12.9, 6.48, 7.08, 15, 9.48, 19.5),
 }
 """Processor -> instructions for each unit of `WORK`."""
 

@@ -90,7 +90,7 @@ def test_estimates_are_near_what_was_counted(processor: str) -> None:
     for line in LINES:
         if line.processor == processor:
             estimates = c.figures(network_called(line.model))["estimated_instructions"]
-            assert estimates[processor] == pytest.approx(line.instructions, rel=0.1)
+            assert estimates[processor] == pytest.approx(line.instructions, rel=0.12)
 
 
 def test_no_estimate_for_layers_that_were_not_counted() -> None:
