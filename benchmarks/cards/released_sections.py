@@ -74,9 +74,9 @@ def training(model: Released) -> str:
         told += f" by [{file}]({file})"
         told += f", {turn.mixtures:.0%} of the images mixed with another one" if turn.mixtures else ""
     if turns:
-        copies = last.augmented_copies
-        each, others = ("copy is", "is another one") if copies == 1 else ("copies are", f"are {copies} other ones")
-        told += f", whose {each} shifted anew by up to {last.copy_shift} pixel each time" if last.copy_shift else ""
+        number = last.augmented_copies
+        copies, others = ("copy is", "is another one") if number == 1 else ("copies are", f"are {number} other ones")
+        told += f", whose {copies} shifted anew by up to {last.copy_shift} pixel each time" if last.copy_shift else ""
         told += f" and {others}" if last.copy_seed != recipe.copy_seed else ""
     on_cpu = summary.device == "cpu"
     processor = f"a CPU (threads: {summary.threads})" if on_cpu else f"one {summary.device}"
