@@ -79,7 +79,7 @@ def test_photographs_begin_with_the_released_network(photographs: Path, tmp_path
     assert "--model gn-cnn-max may be more accurate" in done.stderr
     assert (
         "images of 64x64 pixels: 20.1 million MACs each, 16 kB of RAM in C; "
-        "4 times the MACs and about 4 times the latency, 1.9 times the RAM of 32x32 (--size)"
+        "4 times the MACs and about 4 times the latency, 2 times the RAM of 32x32 (--size)"
     ) in done.stderr
     assert "classes of 8 to 21 images: each class counts the same in the training" in done.stderr
     assert "4 steps of 32 images, about " in done.stderr
