@@ -82,7 +82,7 @@ def test_only_cifar_edge_is_installed(sdist_and_wheel: tuple[Path, Path]) -> Non
 
 
 def left_out(name: str) -> bool:
-    """Whether a wheel lacks a file of the zoo: reference networks, fp32, norms of all but the default, what cards name."""
+    """Whether a wheel lacks a file of the zoo: reference networks, fp32, norms but the default's, what cards name."""
     folder, _, file = name.rpartition("/")
     of_a_card = {"README.md", "trainings.json", "first.toml", "second.toml", "third.toml", "fourth.toml"}
     card = folder.startswith("models") and file in of_a_card
