@@ -90,7 +90,8 @@ def test_estimates_are_near_what_was_counted(processor: str) -> None:
     for line in LINES:
         if line.processor == processor:
             estimates = c.figures(network_called(line.model))["estimated_instructions"]
-            assert estimates[processor] == pytest.approx(line.instructions, rel=0.12)
+            off = 0.12 if processor == "Cortex-M55" else 0.08  # as docs/microcontrollers.md says
+            assert estimates[processor] == pytest.approx(line.instructions, rel=off)
 
 
 def test_no_estimate_for_layers_that_were_not_counted() -> None:
