@@ -58,7 +58,7 @@ def _draw_search(figure: SubFigure, rows: Sequence[Row]) -> None:
 
 
 def _draw_known(axes: Axes, released: Sequence[Known], published: Sequence[Known], cost: str) -> None:
-    """Test accuracy against a cost; the names of released networks stand to the lower right of their points, of others above."""
+    """Test accuracy against a cost; names stand below the points of released networks, above those of others."""
     below: dict[str, Any] = {"xytext": (4, -6), "va": "top"}
     above: dict[str, Any] = {"xytext": (0, 7), "ha": "center"}
     for networks, colour, marker, place in ((released, "tab:red", "s", below), (published, "tab:blue", "o", above)):
