@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_edge.c.plan import Plan, Step, window_rows
-from cifar_edge.c.tables import has_shifts, is_float32
 
 WORK = ("codes", "sums", "rows", "columns", "depthwise codes", "depthwise sums", "other codes", "shifts")
 """Of plain convolutions: products of codes and weights, sums, rows of a window that a sum is made of, and codes of the
@@ -60,7 +59,7 @@ def _work(made: Plan, step: Step, block: int, whole: bool) -> npt.NDArray[np.flo
     given, out = made.activations[step.inputs[0]].shape, rows * columns * channels
     read = columns * sum(len(window_rows(made, step, row)) for row in range(rows))
     length = step.kernel[1] * given[2]
-    shifted = out if has_shifts(step) else 0
+    shifted = out if step.has_shifts else 0
     if step.kind == "depthwise":
         return np.array([0, 0, 0, 0, read * step.kernel[1] * channels, out, 0, shifted])
     if step.kind == "conv":
@@ -79,5 +78,5 @@ def _padded(length: int, block: int) -> int:
 def _is_like_what_was_counted(step: Step) -> bool:
     whole = step.kind != "depthwise" or step.shape[2] % 4 == 0
     clipped = step.output is not None and step.output.largest < 255
-    slow = is_float32(step) and step.kind != "global_pool"  # a pool has few sums
+    slow = step.is_float32 and step.kind != "global_pool"  # a pool has few sums
     return step.kind in _COUNTED and whole and not clipped and not slow

@@ -44,7 +44,7 @@ def state_bytes(made: Plan) -> int:
 
 
 def flash_bytes(made: Plan) -> int:
-    """Weights, biases, multipliers and tables, as plain C needs them, and about as much code as it has."""
+    """Weights, biases, multipliers, shifts and tables, as plain C needs them, and about as much code as it has."""
     total = _CODE + len(made.steps) * (_LAYER + _ACTIVATION)
     total += _PLACE * sum(len(activation.rows) for activation in made.activations)
     bias_bytes = bias_type(made).itemsize
@@ -52,5 +52,5 @@ def flash_bytes(made: Plan) -> int:
         if step.kind in CONVOLUTIONS and step.weights is not None:
             total += step.weights.size + bias_bytes * len(step.weights)
         if step.factors is not None:
-            total += 4 * len(step.factors)
+            total += (5 if step.has_shifts else 4) * len(step.factors)
     return total

@@ -92,15 +92,27 @@ def build(command: Sequence[str], sources: Sequence[Path], program: Path, flags:
     Raises:
         GateFailed: the compiler fails.
     """
-    line = [*command, "-std=c99", "-O2", *flags, "-o", str(program), *map(str, sources)]
     try:
-        done = subprocess.run(line, capture_output=True, text=True, timeout=_SECONDS)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise GateFailed(f"the C compiler {command[0]} fails: {error}; nothing was written") from error
-    if done.returncode:
-        first = next(iter(done.stderr.strip().splitlines()), "it says nothing")
-        raise GateFailed(f"the C compiler {command[0]} fails: {first}; nothing was written")
+        compile_c([*command, "-std=c99", "-O2", *flags, "-o", str(program), *map(str, sources)], Path.cwd())
+    except CannotRun as error:
+        raise GateFailed(f"{error}; nothing was written") from error
     return program
+
+
+def compile_c(line: Sequence[str], folder: Path) -> None:
+    """Run the command ``line`` of a C compiler in ``folder``.
+
+    Raises:
+        CannotRun: it cannot be started, takes too long, or fails; the message has its first error.
+    """
+    try:
+        done = subprocess.run(line, cwd=folder, capture_output=True, text=True, errors="replace", timeout=_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise CannotRun(f"the C compiler {line[0]} fails: {error}") from error
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["it says nothing"]
+        first = next((text for text in said if "error" in text), said[0])
+        raise CannotRun(f"the C compiler {line[0]} fails: {first.strip()}")
 
 
 def logits_of(program: Path, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:

@@ -4,7 +4,6 @@ import ctypes
 import hashlib
 import os
 import platform
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -20,19 +19,18 @@ import numpy.typing as npt
 from platformdirs import user_cache_path
 
 from cifar_edge.c.dispatch import FAMILIES
-from cifar_edge.c.gate import compiler, prefix_of
+from cifar_edge.c.gate import compile_c, compiler, prefix_of
 from cifar_edge.c.kernels import KERNELS
 from cifar_edge.c.options import COptions
 from cifar_edge.c.sources import write
 from cifar_edge.errors import CannotRun
 from cifar_edge.integer import IntegerNetwork
-from cifar_edge.spec import ModelMetadata
+from cifar_edge.spec import IMAGE_CHANNELS, ModelMetadata
 
 FOLDER = "c"
 """Where built libraries are kept, in the cache folder of this user."""
 
 _OPTIONS = ("-std=c99", "-O3", "-fPIC")
-_SECONDS = 600
 _COMPARED = 16
 """Made-up images on which a library is compared with the network after it was built."""
 _PREFIX = "net"
@@ -57,11 +55,18 @@ class Library:
         library.net_state_size.restype, library.net_kernels.restype = ctypes.c_size_t, ctypes.c_char_p
         self._state_size: int = library.net_state_size()
         self._states = threading.local()
-        self._classes = len(network.head.bias)
+        self._size, self._classes = network.size, len(network.head.bias)
         self.kernels: str = library.net_kernels().decode()
 
     def logits(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
-        """The int32 logits ``[n, classes]`` of pixels, uint8 ``[n, size, size, 3]``."""
+        """The int32 logits ``[n, classes]`` of pixels, uint8 ``[n, size, size, 3]``.
+
+        Raises:
+            ValueError: ``images`` have another shape or type.
+        """
+        shape = self._size, self._size, IMAGE_CHANNELS
+        if images.dtype != np.uint8 or images.shape[1:] != shape:  # C would read beyond them
+            raise ValueError(f"images are uint8 [n, {', '.join(map(str, shape))}], not {images.dtype} {images.shape}")
         images = np.ascontiguousarray(images)
         logits = np.empty((len(images), self._classes), np.int32)
         try:
@@ -156,7 +161,7 @@ def _build(
             (folder / Path(file).name).write_bytes(text)
         base = [*command, *_OPTIONS, *(("-mcpu=baseline",) if "zig" in " ".join(command) else ())]
         variant = [*base, "-c", f"{_PREFIX}.c"]
-        _compile([*variant, "-DNET_VARIANT=generic", "-DNET_GENERIC", "-o", "generic.o"], folder)
+        compile_c([*variant, "-DNET_VARIANT=generic", "-DNET_GENERIC", "-o", "generic.o"], folder)
         objects, flags = ["generic.o"], []
         for kernels, family in FAMILIES.items():
             written = any(file.endswith(f"_{KERNELS[kernels].template}") for file in sources)
@@ -164,12 +169,12 @@ def _build(
                 continue
             try:
                 line = [*variant, f"-DNET_VARIANT={kernels}", *KERNELS[kernels].flags, "-o", f"{kernels}.o"]
-                _compile(line, folder)
+                compile_c(line, folder)
             except CannotRun:  # an old compiler
                 continue
             objects.append(f"{kernels}.o")
             flags.append(f"-DNET_WITH_{kernels.upper()}")
-        _compile(
+        compile_c(
             [*base, *flags, "-DNET_DISPATCH", "-shared", f"{_PREFIX}_dispatch.c", *objects, "-o", "library"], folder
         )
         images = np.random.default_rng(0).integers(0, 256, (_COMPARED, network.size, network.size, 3), np.uint8)
@@ -178,13 +183,3 @@ def _build(
                 f"the C that {command[0]} compiles computes something else; try another compiler, named in CC"
             )
         (folder / "library").replace(path)
-
-
-def _compile(line: Sequence[str], folder: Path) -> None:
-    try:
-        done = subprocess.run(line, cwd=folder, capture_output=True, text=True, errors="replace", timeout=_SECONDS)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise CannotRun(f"the C compiler {line[0]} fails: {error}") from error
-    if done.returncode:
-        first = next((text for text in done.stderr.splitlines() if "error" in text), "it says nothing")
-        raise CannotRun(f"the C compiler {line[0]} fails: {first.strip()}")

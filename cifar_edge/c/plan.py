@@ -6,7 +6,7 @@ and rows that are not needed at the same time share their places.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Literal
 
@@ -17,6 +17,7 @@ from cifar_edge.c.memory import Buffer, place
 from cifar_edge.integer import (
     AveragePool,
     Conv,
+    FixedPoint,
     IntegerNetwork,
     Layer,
     Linear,
@@ -24,7 +25,9 @@ from cifar_edge.integer import (
     Quantization,
     Residual,
     Shape,
+    fixed_point,
 )
+from cifar_edge.integer.fixed_point import HIGH_WORD
 from cifar_edge.integer.layers import Padding, Pair
 from cifar_edge.integer.quantization import Factors
 from cifar_edge.integer.summary import pool_sum_bytes
@@ -104,6 +107,8 @@ class Step:
         weights: int8 ``[out, in / groups, kernel height, kernel width]``, if it has any.
         bias: int32 ``[out]``, without the share of the input's zero point.
         factors: float32, from sums to codes, if sums become codes: ``[out]``, or ``[1]`` for a pool.
+        fixed: ``factors`` in fixed point, with the same codes for every sum.
+        is_float32: a factor has no such form, and ``fixed`` holds the significands and exponents of float32.
         output: the quantization of its codes; None for the logits.
     """
 
@@ -119,6 +124,13 @@ class Step:
     weights: npt.NDArray[np.int8] | None = None
     bias: npt.NDArray[np.int32] | None = None
     factors: Factors | None = None
+    fixed: FixedPoint | None = None
+    is_float32: bool = False
+
+    @property
+    def has_shifts(self) -> bool:
+        """Whether a factor has another shift than `HIGH_WORD`, so that the shifts are written too."""
+        return self.fixed is not None and (self.is_float32 or bool((self.fixed.shift != HIGH_WORD).any()))
 
 
 @dataclass(slots=True)
@@ -187,7 +199,7 @@ class _Lowering:
     def head(self, head: Linear, number: int) -> None:
         """The last layer, whose sums are the logits."""
         given = self._plan.activations[number]
-        weights = _as_kernel(head.weights, given.shape)
+        weights = head.as_kernel(given.shape)
         shape = 1, 1, len(head.bias)
         kernel = given.shape[0], given.shape[1]
         step = Step(self._name(head, ""), "sums", (number,), shape, None, kernel, weights=weights, bias=head.bias)
@@ -211,9 +223,9 @@ class _Lowering:
             step = Step(name, kind, (number,), shape, layer.output, *window, groups, layer.weights, layer.bias, factors)
             return self._add(step, layer.output)
         if isinstance(layer, Linear):
-            scales, output = layer.requantization()
-            factors = given.quantization.scale * scales / output.scale
-            weights, kernel = _as_kernel(layer.weights, given.shape), (given.shape[0], given.shape[1])
+            _, output = layer.requantization()
+            factors = layer.factors(given.quantization)
+            weights, kernel = layer.as_kernel(given.shape), (given.shape[0], given.shape[1])
             kind = "conv" if weights[0].size <= LARGEST_WINDOW else "grouped"
             step = Step(name, kind, (number,), shape, output, kernel, weights=weights, bias=layer.bias, factors=factors)
             return self._add(step, output)
@@ -232,7 +244,7 @@ class _Lowering:
         raise TypeError(f"a {type(layer).__name__} has no form in C")
 
     def _add(self, step: Step, quantization: Quantization) -> int:
-        self._plan.steps.append(step)
+        self._plan.steps.append(_in_fixed_point(step))
         self._plan.activations.append(Activation(step.shape, quantization))
         return len(self._plan.steps)
 
@@ -242,10 +254,24 @@ class _Lowering:
         return f"{within}{kind}-{self._counts[kind]}"
 
 
-def _as_kernel(weights: npt.NDArray[np.int8], shape: Shape) -> npt.NDArray[np.int8]:
-    """The weights of a Linear as those of a convolution of the size of its input."""
-    height, width, channels = shape
-    return weights.reshape(len(weights), channels, height, width)
+def _in_fixed_point(step: Step) -> Step:
+    """``step`` with its factors in fixed point where that is exact, else as significands and exponents of float32.
+
+    Raises:
+        TypeError: a factor has no form in C.
+    """
+    if step.factors is None:
+        return step
+    assert step.output is not None
+    try:
+        return replace(step, fixed=fixed_point(step.factors, step.output))
+    except ValueError:
+        significands, exponents = np.frexp(step.factors.astype(np.float64))
+    shifts = 24 - exponents
+    if (shifts < 0).any() or (shifts > 255).any():
+        raise TypeError(f"{step.name} has a factor that is not between 2^-200 and 2^24")
+    multipliers = np.ldexp(significands, 24).astype(np.int32)
+    return replace(step, fixed=FixedPoint(multipliers, shifts.astype(np.uint8)), is_float32=True)
 
 
 def _pad(made: Plan, number: int, activation: Activation) -> None:

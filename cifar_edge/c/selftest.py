@@ -11,7 +11,7 @@ from cifar_edge.c.options import COptions
 from cifar_edge.c.plan import plan
 from cifar_edge.c.sources import filled, folder_of, quoted
 from cifar_edge.c.tables import integer_constants
-from cifar_edge.integer import PIXELS, IntegerNetwork, Layer, Quantization, Residual
+from cifar_edge.integer import IntegerNetwork, Layer, Quantization, Residual
 from cifar_edge.integer.quantization import Codes
 from cifar_edge.spec import ModelMetadata
 
@@ -29,7 +29,7 @@ def selftest(
     """
     used = images[:IMAGES]
     names = [step.name for step in plan(network).steps]
-    layers = [_checksums(codes) for codes in _activations(network.layers[:-1], used, PIXELS)]
+    layers = [_checksums(codes) for codes in _activations(network.layers[:-1], used, network.pixels)]
     tests = (
         _by_image("uint8_t", "images", used.reshape(len(used), -1))
         + _by_image("int32_t", "expected", network(used))

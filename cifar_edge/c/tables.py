@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from cifar_edge.c.kernels import PACKED, PACKINGS, Kernels, is_wide
 from cifar_edge.c.plan import ALIGNMENT, Plan, Step, window_rows
-from cifar_edge.integer import FixedPoint, Quantization, fixed_point
+from cifar_edge.integer import Quantization
 from cifar_edge.integer.quantization import Factors
 
 Number = TypeVar("Number", bound=np.generic)
@@ -42,8 +42,8 @@ def features(made: Plan) -> dict[str, bool]:
     has["conv_rest"] = any(_has_rest(index, step, made) for index, step in enumerate(made.steps))
     has["odd"] = any(step.kind == "conv" and (step.shape[1] % 2 or step.shape[2] % 2) for step in made.steps)
     has["clips"] = any(step.output is not None and step.output.largest < _BYTE for step in made.steps)
-    has["shifts"] = any(has_shifts(step) for step in made.steps)
-    has["float32"] = any(is_float32(step) for step in made.steps)
+    has["shifts"] = any(step.has_shifts for step in made.steps)
+    has["float32"] = any(step.is_float32 for step in made.steps)
     return has
 
 
@@ -109,12 +109,11 @@ def _parameters(index: int, step: Step, made: Plan, kernels: Mapping[str, Kernel
     parts = []
     if step.weights is not None:
         parts.append(_weights(index, step, made, kernels))
-    if step.factors is not None:
-        fixed = _fixed_point(step)
-        multipliers = _even(fixed.multiplier) if step.kind in PACKED else fixed.multiplier
+    if step.fixed is not None:
+        multipliers = _even(step.fixed.multiplier) if step.kind in PACKED else step.fixed.multiplier
         parts.append(array("int32_t", f"multipliers_{index}", multipliers))
-        if has_shifts(step):
-            parts.append(array("uint8_t", f"shifts_{index}", fixed.shift))
+        if step.has_shifts:
+            parts.append(array("uint8_t", f"shifts_{index}", step.fixed.shift))
     return f"/* {step.name} */\n" + "".join(parts)
 
 
@@ -177,10 +176,10 @@ def _layer(index: int, made: Plan, has: Mapping[str, bool]) -> str:
         [*shapes],
         [made.sums.get(index, made.padding.get(index, 0) // ALIGNMENT)],
         [step.groups] if has["grouped"] else [],
-        [int(is_float32(step))] if has["float32"] else [],
+        [int(step.is_float32)] if has["float32"] else [],
         [f"weights_{index}" if weights else "0", f"bias_{index}" if weights else "0"],
         [f"multipliers_{index}" if factors else "0"],
-        [f"shifts_{index}" if has_shifts(step) else "0"] if has["shifts"] else [],
+        [f"shifts_{index}" if step.has_shifts else "0"] if has["shifts"] else [],
     ]
     text = ", ".join(str(cell) for row in cells for cell in row)
     floats = f"factors_{index}" if step.kind in PACKED else "0"
@@ -216,35 +215,6 @@ def _fills(made: Plan) -> str:
         rows.append(f"    {{{offset}, {made.padding_bytes(index)}, {given.quantization.zero_point}}},")
     rows = rows or ["    {0, 0, 0},"]
     return "static const fill fills[] = {\n" + "\n".join(rows) + "\n};\n"
-
-
-def _fixed_point(step: Step) -> FixedPoint:
-    """The factors of a step: in fixed point where that is exact, else the significands and exponents of float32."""
-    assert step.factors is not None
-    if not is_float32(step):
-        assert step.output is not None
-        return fixed_point(step.factors, step.output)
-    significands, exponents = np.frexp(step.factors.astype(np.float64))
-    shifts = 24 - exponents
-    if (shifts < 0).any() or (shifts > _BYTE).any():
-        raise TypeError(f"{step.name} has a factor that is not between 2^-200 and 2^24")
-    return FixedPoint(np.ldexp(significands, 24).astype(np.int32), shifts.astype(np.uint8))
-
-
-def is_float32(step: Step) -> bool:
-    """Whether a factor of ``step`` has no exact fixed-point form."""
-    if step.factors is None or step.output is None:
-        return False
-    try:
-        fixed_point(step.factors, step.output)
-    except ValueError:
-        return True
-    return False
-
-
-def has_shifts(step: Step) -> bool:
-    """Whether a factor of ``step`` has another shift than 32."""
-    return step.factors is not None and bool((_fixed_point(step).shift != 32).any() or is_float32(step))
 
 
 def float_constants(values: Factors) -> str:

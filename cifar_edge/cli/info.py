@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from cifar_edge import __version__
-from cifar_edge.cli.installation import problems
+from cifar_edge.cli.installation import installed_version, problems
 from cifar_edge.cli.narrow import text_columns
 from cifar_edge.cli.verbosity import say
 from cifar_edge.columns import wrapped
@@ -38,7 +38,7 @@ def command(as_json: bool) -> None:
         "version": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "packages": {name: _version(name) for name in _BASE},
+        "packages": {name: installed_version(name) for name in _BASE},
         "extras": _extras(),
         "processor": _processor(),
         "cache": _cache(),
@@ -51,13 +51,6 @@ def command(as_json: bool) -> None:
     say(json.dumps(record, indent=2) if as_json else text_report(record))
 
 
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def _extras() -> dict[str, dict[str, str | None]]:
     """Extra -> package -> version, None if it is missing; extras are those that the installed cifar-edge declares."""
     try:
@@ -68,7 +61,7 @@ def _extras() -> dict[str, dict[str, str | None]]:
     for requirement in declared:
         found = re.match(r"([\w.-]+).*\bextra\s*==\s*['\"]([\w.-]+)['\"]", requirement)
         if found and found[2] not in _NOT_FOR_USERS:
-            extras.setdefault(found[2], {})[found[1]] = _version(found[1])
+            extras.setdefault(found[2], {})[found[1]] = installed_version(found[1])
     return extras
 
 

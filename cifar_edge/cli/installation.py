@@ -54,7 +54,7 @@ def _of_packages(extra: str, packages: dict[str, str | None], shared: Set[str] =
                 yield _misfit("cifar-edge", name, version, clauses)
         for requirement in _requirements(name):  # torchvision names the one torch that it was built for
             wanted, clauses, marker = _parsed(requirement)
-            has = None if marker else _installed(wanted)
+            has = None if marker else installed_version(wanted)
             if has is not None and not fits(has, clauses):
                 yield _misfit(f"{name} {version}", wanted, has, clauses)
 
@@ -90,7 +90,8 @@ def _requirements(name: str) -> list[str]:
         return []
 
 
-def _installed(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
+    """The version of the installed package ``name``; None if there is none."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cifar_edge.errors import ExportError
+from cifar_edge.folding.functions import pair
 from cifar_edge.folding.layers import Residual, Shift
 from cifar_edge.integer import PIXELS, Quantization
 from cifar_edge.integer.layers import Padding
@@ -134,9 +134,3 @@ def _check(module: nn.Module, padded: bool) -> None:
 def _padding(module: nn.Module) -> tuple[int, int]:
     found = getattr(module, "padding", 0)
     return (0, 0) if isinstance(found, str) else pair(found)
-
-
-def pair(value: Any) -> tuple[int, int]:
-    """A setting of a PyTorch module, one number or two, as (vertical, horizontal)."""
-    vertical, horizontal = value if isinstance(value, tuple) else (value, value)
-    return vertical, horizontal

@@ -36,23 +36,38 @@ def replacing_export(out: Path) -> Iterator[Replace]:
     out = out.resolve()
     work, shown = _work(out), display_name(out)
     made: list[Path] = []
+
+    def replace(contents: Mapping[str, bytes]) -> None:
+        with _refusal(shown):
+            _replace(out, work, contents)
+
     try:
-        check_replaceable(out)
-        made = make_folder(work)
+        with _refusal(shown):
+            check_replaceable(out)
+            made = make_folder(work)
         with held(*_lock(out, shown)):
-            work.mkdir(exist_ok=True)  # the process that held the lock before has removed it
-            _sweep(out, work)
+            with _refusal(shown):
+                work.mkdir(exist_ok=True)  # the process that held the lock before has removed it
+                _sweep(out, work)
             try:
-                yield lambda contents: _replace(out, work, contents)
+                yield replace
             except BaseException:
-                _sweep(out, work)  # what was written before the disk was full, for example
+                with _refusal(shown):
+                    _sweep(out, work)  # what was written before the disk was full, for example
                 raise
-    except OSError as error:
-        raise ExportError(f"cannot write to {shown}: {error.strerror or error}") from error
     finally:
         for folder in (work, *made):
             with suppress(OSError):  # a folder that is not empty is needed
                 folder.rmdir()
+
+
+@contextmanager
+def _refusal(shown: str) -> Iterator[None]:
+    """The operating system's errors as an `ExportError` that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise ExportError(f"cannot write to {shown}: {error.strerror or error}") from error
 
 
 def check_replaceable(out: Path) -> None:
@@ -155,5 +170,5 @@ def renamed(files: Mapping[str, bytes], model: str, stem: str) -> dict[str, byte
 def _files(folder: Path) -> set[str]:
     """The names that files of the export in ``folder`` may have, for the model that its report names."""
     export = Export(folder)
-    models = {model_file(export.model, precision) for precision in get_args(Precision)}
+    models = {model_file(export.model, precision) for precision in get_args(Precision) if export.model}
     return {REPORT, REPORT_TEXT} | models | export.row_files | export.target_files

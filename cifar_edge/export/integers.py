@@ -10,8 +10,9 @@ from torch import nn
 
 from cifar_edge.errors import ExportError
 from cifar_edge.export.calibration import ChooseScale, calibrate, weight_scales
-from cifar_edge.export.float_network import FloatLayer, float_layers, pair, pixels_of
+from cifar_edge.export.float_network import FloatLayer, float_layers, pixels_of
 from cifar_edge.export.rounding import Array, round_to_inputs
+from cifar_edge.folding.functions import pair
 from cifar_edge.folding.layers import Residual as FloatResidual
 from cifar_edge.integer import (
     AveragePool,

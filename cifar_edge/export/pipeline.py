@@ -89,7 +89,7 @@ def export_network(
             f"{', '.join(targets)}: a target other than {ALWAYS} is written of an integer network; {trained.name} has "
             "none, since its norms are not folded, or int8 is not asked for"
         )
-    with replacing_export(out) as replace:
+    with replacing_export(out) as replace_files:
         stage("making fp32 and int8" if quantize else "making fp32")
         made = convert(trained, dataset, quantize=quantize)
         if debug is not None and quantize:
@@ -105,7 +105,7 @@ def export_network(
         contents = {row.file: export.content for row, export in zip(report.rows, judged, strict=True) if row.file}
         for target in written.values():
             contents.update(target.files)
-        replace(contents | {REPORT_TEXT: report.to_markdown().encode(), REPORT: report.to_json().encode()})
+        replace_files(contents | {REPORT_TEXT: report.to_markdown().encode(), REPORT: report.to_json().encode()})
     return report
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from cifar_edge.folding.description import describe
+from cifar_edge.folding.functions import as_linear
 from cifar_edge.folding.gn_cnn import fold_gn_cnn
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.models.gn_cnn import GnCnn
@@ -55,14 +56,8 @@ def without_norms(network: nn.Module) -> FoldedNetwork | None:
         return None
     *layers, last = copy.deepcopy(network)
     if isinstance(last, nn.Flatten) and layers and isinstance(layers[-1], nn.Conv2d):
-        layers[-1:], last = [last], _linear(layers[-1])
+        layers[-1:], last = [last], as_linear(layers[-1])
     return FoldedNetwork(nn.Sequential(*layers, last)).eval().requires_grad_(False)
-
-
-def _linear(convolution: nn.Conv2d) -> nn.Linear:
-    linear = nn.Linear(convolution.in_channels, convolution.out_channels, bias=convolution.bias is not None)
-    linear.load_state_dict({**convolution.state_dict(), "weight": convolution.weight.flatten(1)})
-    return linear
 
 
 def _fold_of(network: nn.Module) -> Fold | None:

@@ -20,6 +20,14 @@ def pair(value: Any) -> tuple[int, int]:
     return first, second
 
 
+def as_linear(convolution: nn.Conv2d) -> nn.Linear:
+    """A convolution whose output is one pixel, as the layer that does the same with the flattened input."""
+    inputs = convolution.weight[0].numel()
+    linear = nn.Linear(inputs, convolution.out_channels, bias=convolution.bias is not None)
+    linear.load_state_dict({**convolution.state_dict(), "weight": convolution.weight.flatten(1)})
+    return linear
+
+
 def filled(module: nn.Module, tensors: Mapping[str, Any]) -> nn.Module:
     """``module`` with ``tensors`` in place of those that PyTorch initialised."""
     for name, tensor in module.state_dict().items():

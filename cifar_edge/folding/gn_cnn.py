@@ -29,7 +29,7 @@ def fold_gn_cnn(network: GnCnn, images: Tensor) -> FoldedNetwork:
 
     Args:
         network: in evaluation mode.
-        images: training images, uint8 ``[n, 32, 32, 3]``, on the device of ``network``; a thousand are plenty.
+        images: training images, uint8 ``[n, S, S, 3]``, on the device of ``network``; a thousand are plenty.
     """
     exact = [[pixels_to_input(part) for part in images.split(_BATCH)]]  # the inputs of each layer, batch by batch
     folded = [exact[0]]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from cifar_edge.errors import ExportError
 from cifar_edge.folding.affines import Affine2d
 from cifar_edge.folding.forms import BATCH_NORMS, CLIPS, FITTED_NORMS, clip, limits
+from cifar_edge.folding.functions import as_linear
 from cifar_edge.folding.layers import Residual, Shift
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.folding.trace import trace
@@ -282,8 +283,7 @@ class _Folding:
             # A mean of sums is a sum of means, so the pool may come first.
             convolution, pool = flat[-2], flat[-1]
             assert isinstance(convolution, nn.Conv2d)
-            linear = nn.Linear(convolution.in_channels, classes)
-            linear.load_state_dict({**convolution.state_dict(), "weight": convolution.weight.flatten(1)})
+            linear = as_linear(convolution)
             self.names[linear], self.ends[linear] = self.names[convolution], self.ends[pool]
             self.ends[pool] = None
             return [*flat[:-2], pool, nn.Flatten(), linear]

@@ -40,7 +40,7 @@ def fixed_point(factors: Factors, output: Quantization) -> FixedPoint:
     Raises:
         ValueError: a channel has no such form; with the scales of `exact_scales` every channel has one.
     """
-    shifts = np.full(len(factors), HIGH_WORD)
+    shifts = np.full(len(factors), HIGH_WORD, np.int64)
     low, high = _bounds(factors, output, shifts)
     shifts = np.where(low <= high, shifts, _full_shifts(factors))
     low, high = _bounds(factors, output, shifts)
@@ -67,7 +67,7 @@ def exact_scales(scales: Factors, factors: Callable[[Factors], Factors], output:
         for step in sorted(range(-most, most + 1), key=abs):
             moved = (scales.view(np.int32) + np.int32(step)).view(np.float32)
             found = factors(moved)[left]
-            shifts = np.full(len(found), HIGH_WORD) if high_word else _full_shifts(found)
+            shifts = np.full(len(found), HIGH_WORD, np.int64) if high_word else _full_shifts(found)
             low, high = _bounds(found, output, shifts)
             exact = np.flatnonzero(left)[low <= high]
             chosen[exact], left[exact] = moved[exact], False
@@ -83,7 +83,7 @@ def _full_shifts(factors: Factors) -> Integers:
 
 def _bounds(factors: Factors, output: Quantization, shifts: Integers) -> tuple[Integers, Integers]:
     """The least and the largest exact multiplier, ``[channels]``; if there is none, the least is larger."""
-    codes = np.arange(1, output.largest + 1) - output.zero_point
+    codes = np.arange(1, output.largest + 1, dtype=np.int64) - output.zero_point
     reached = _first_sums(factors, codes)
     # reached * multiplier + half >= code << shift, and less than that with the sum before: reached - 1.
     needed = (codes << shifts[:, None]) - (1 << shifts[:, None] - 1)
@@ -102,7 +102,7 @@ def _bounds(factors: Factors, output: Quantization, shifts: Integers) -> tuple[I
 def _first_sums(factors: Factors, codes: Integers) -> Integers:
     """For each of ``codes``, the least int32 sum that float32 rounds to it or more, ``[channels, codes]``."""
     shape = len(factors), len(codes)
-    below, reached = np.full(shape, -(2**31)), np.full(shape, 2**31)
+    below, reached = np.full(shape, -(2**31), np.int64), np.full(shape, 2**31, np.int64)
     while (reached - below > 1).any():
         middle = (below + reached) >> 1
         enough = np.rint(middle.astype(np.float32) * factors[:, None]) >= codes

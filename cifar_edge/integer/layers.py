@@ -11,7 +11,6 @@ from typing import Protocol, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from cifar_edge.integer.fixed_point import FixedPoint, fixed_point
 from cifar_edge.integer.quantization import ByValue, Codes, Factors, Quantization, Sums, requantized
 
 T = TypeVar("T", bound=np.generic)
@@ -95,10 +94,6 @@ class Conv(ByValue):
         """The factors from sums to codes, float32 ``[out]``, rounded as in onnxruntime."""
         return given.scale * self.scales / self.output.scale
 
-    def fixed_point(self, given: Quantization) -> FixedPoint:
-        """`factors` in fixed point, with the same codes; see `cifar_edge.integer.fixed_point`."""
-        return fixed_point(self.factors(given), self.output)
-
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Linear(ByValue):
@@ -132,9 +127,9 @@ class Linear(ByValue):
         Raises:
             ValueError: it is the last layer, which has no codes.
         """
-        scales, output = self.requantization()
+        _, output = self.requantization()
         sums = self.sums(codes, given).astype(np.float64)
-        return requantized(sums, given.scale * scales / output.scale, output)[:, None, None], output
+        return requantized(sums, self.factors(given), output)[:, None, None], output
 
     def sums(self, codes: Codes, given: Quantization) -> npt.NDArray[np.int32]:
         """The int32 sums, ``[n, out]``, for uint8 codes ``[n, height, width, channels]``."""
@@ -150,10 +145,23 @@ class Linear(ByValue):
         """As `Conv.output_shape`."""
         return 1, 1, len(self.bias)
 
-    def fixed_point(self, given: Quantization) -> FixedPoint:
-        """As `Conv.fixed_point`."""
+    def factors(self, given: Quantization) -> Factors:
+        """As `Conv.factors`.
+
+        Raises:
+            ValueError: as `requantization`.
+        """
         scales, output = self.requantization()
-        return fixed_point(given.scale * scales / output.scale, output)
+        return given.scale * scales / output.scale
+
+    def as_kernel(self, shape: Shape) -> npt.NDArray[np.int8]:
+        """The weights as those of a convolution of the size of its input, ``[out, channels, height, width]``.
+
+        Args:
+            shape: height, width and channels of the input.
+        """
+        height, width, channels = shape
+        return self.weights.reshape(-1, channels, height, width)
 
     def requantization(self) -> tuple[Factors, Quantization]:
         """Scales and output.
@@ -229,13 +237,9 @@ class AveragePool:
         rows, columns = self.kernel or (1, 1)
         return np.float32(1) / np.float32(rows * columns)
 
-    def fixed_point(self, given: Quantization, size: tuple[int, ...]) -> FixedPoint:
-        """As `Conv.fixed_point`."""
-        return fixed_point(self.factors(given, size), self.output)
 
-
-@dataclass(frozen=True, slots=True)
-class Residual:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Residual(ByValue):
     """The sum of two branches with the same input, each a chain of layers, clipped to the codes of ``output``.
 
     Both branches end with the scale of ``output``. So the sum is computed in integers, without rounding.

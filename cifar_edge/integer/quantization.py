@@ -16,7 +16,7 @@ Factors: TypeAlias = npt.NDArray[np.float32]
 """The factor from sums to codes for each channel, float32 ``[channels]``."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Quantization:
     """The real value of a uint8 code is ``(code - zero_point) * scale``.
 
@@ -38,6 +38,11 @@ class Quantization:
             raise ValueError(f"a scale is positive and finite, not {self.scale}")
         if not 0 <= self.zero_point <= self.largest <= 255:
             raise ValueError(f"zero point {self.zero_point} and largest code {self.largest} are not within 0 to 255")
+
+    def __repr__(self) -> str:
+        """The same text with every version of numpy: digests of networks are made of it."""
+        scale, zero_point, largest = str(self.scale), int(self.zero_point), int(self.largest)
+        return f"Quantization(scale=np.float32({scale}), zero_point={zero_point}, largest={largest})"
 
 
 PIXELS = Quantization(np.float32(PIXEL_SCALE), PIXEL_ZERO_POINT)

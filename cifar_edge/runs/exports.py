@@ -36,9 +36,10 @@ class Export:
         return time_of(self._report().get("created"))
 
     @property
-    def model(self) -> str:
-        """Name of the network in the report; ``None`` as text if the report has none."""
-        return Path(str(self._report().get("model"))).name
+    def model(self) -> str | None:
+        """Name of the network in the report, without folders; None if the report has none."""
+        name = self._report().get("model")
+        return Path(name).name if isinstance(name, str) else None
 
     @property
     def targets(self) -> dict[str, set[str]]:

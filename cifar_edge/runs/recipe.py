@@ -179,6 +179,9 @@ class Recipe:
                 raise RecipeError(f"{name} = {list(value)} is not a range of factors between 0 and {_LARGEST_FACTOR}")
         if self.size not in IMAGE_SIZES:
             raise RecipeError(f"size = {self.size} is not a multiple of 16 from {IMAGE_SIZES[0]} to {IMAGE_SIZES[-1]}")
+        for name in ("crop", "copy_shift"):  # the border is reflected, without its outermost pixels
+            if values[name] >= self.size:
+                raise RecipeError(f"{name} = {values[name]} is not less than size = {self.size}")
         if self.patience and not self.holdout:
             raise RecipeError(f"patience = {self.patience} needs validation images: set holdout to their number")
         if self.unlabelled and not self.teacher:

@@ -20,10 +20,11 @@ from cifar_edge.service.answers import Answers
 from cifar_edge.service.bodies import Bodies, boundary_of, images_of
 from cifar_edge.service.limits import ServiceLimits
 from cifar_edge.service.log import Rarely
-from cifar_edge.service.openapi import MOST_CLASSES, document
+from cifar_edge.service.openapi import document
 from cifar_edge.service.page import page_routes
 from cifar_edge.service.pool import Pool
 from cifar_edge.service.problems import HANDLERS, Problem, busy
+from cifar_edge.spec import MAX_CLASSES
 
 HEALTH = "/healthz"
 
@@ -160,6 +161,6 @@ async def _healthy(request: Request) -> Response:
 def _top(request: Request) -> int:
     given: Any = request.query_params.get("top", "1")
     # int() alone would accept "1_0", " 1" and digits of other scripts.
-    if given.isascii() and given.isdigit() and len(given) <= len(str(MOST_CLASSES)) and 1 <= int(given) <= MOST_CLASSES:
+    if given.isascii() and given.isdigit() and len(given) <= len(str(MAX_CLASSES)) and 1 <= int(given) <= MAX_CLASSES:
         return int(given)
-    raise Problem(HTTPStatus.BAD_REQUEST, f"top must be a whole number from 1 to {MOST_CLASSES}")
+    raise Problem(HTTPStatus.BAD_REQUEST, f"top must be a whole number from 1 to {MAX_CLASSES}")

@@ -9,10 +9,7 @@ from cifar_edge.runtime.results import ANSWER_FIELDS, CLASS_FIELDS, UNKNOWN
 from cifar_edge.service.bodies import FIELD, FORM, RAW
 from cifar_edge.service.limits import ServiceLimits
 from cifar_edge.service.problems import MEDIA_TYPE, RETRY_SECONDS
-from cifar_edge.spec import IMAGE_SIZES
-
-MOST_CLASSES = 1000
-"""The most classes a client may ask for; a model may have fewer."""
+from cifar_edge.spec import IMAGE_SIZES, MAX_CLASSES
 
 Json = dict[str, Any]
 
@@ -113,7 +110,7 @@ def _predict(limits: ServiceLimits, names: Sequence[str]) -> Json:
                 "name": "top",
                 "in": "query",
                 "description": "Number of classes to return, the most probable first; all if the model has fewer.",
-                "schema": {"type": "integer", "minimum": 1, "maximum": MOST_CLASSES, "default": 1},
+                "schema": {"type": "integer", "minimum": 1, "maximum": MAX_CLASSES, "default": 1},
             },
             {
                 "name": "model",

@@ -13,6 +13,7 @@ from c_helpers import ABOUT
 
 from cifar_edge import c
 from cifar_edge.c import gate
+from cifar_edge.c.plan import plan
 from cifar_edge.c.sources import least_logit
 from cifar_edge.data import Dataset
 from cifar_edge.export.targets import TARGETS
@@ -29,6 +30,10 @@ def network() -> IntegerNetwork:
 
 @pytest.fixture
 def folder(network: IntegerNetwork, tmp_path: Path) -> Path:
+    return written(network, tmp_path)
+
+
+def written(network: IntegerNetwork, tmp_path: Path) -> Path:
     for name, content in TARGETS["c"].write(network, ABOUT, c.COptions("generic")).items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
@@ -72,6 +77,19 @@ def test_the_selftest_names_the_first_layer_that_differs(folder: Path) -> None:
     printed = selftest(folder)
     assert "image 0 differs, first in layer Conv-4" in printed
     assert printed[-1] == "failed"
+
+
+def test_the_selftest_names_it_for_residuals_and_other_pixels(tmp_path: Path) -> None:
+    released_network = IntegerNetwork.from_onnx(released("export/gn-cnn-max/gn-cnn-max.int8.onnx"))
+    network = replace(released_network, pixels=replace(released_network.pixels, zero_point=120))
+    step = plan(network).steps[12]
+    assert step.name.startswith("Residual-")
+    folder = written(network, tmp_path)
+    assert selftest(folder)[-1] == "ok"
+    layers = folder / "gn_cnn_layers.h"
+    defect = re.sub(r"(bias_12\[\d+\] = \{\n)(-?\d+,){8}", r"\g<1>" + "32767," * 8, layers.read_text())
+    layers.write_text(defect)
+    assert f"image 0 differs, first in layer {step.name}" in selftest(folder)
 
 
 def test_the_figures_are_those_of_the_compiled_code(network: IntegerNetwork, folder: Path) -> None:

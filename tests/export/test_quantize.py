@@ -35,7 +35,18 @@ from cifar_edge.export.parity import compare, torch_logits
 from cifar_edge.export.targets.onnx_graph import integer_graph
 from cifar_edge.folding.layers import Residual as FloatResidual
 from cifar_edge.folding.network import FoldedNetwork
-from cifar_edge.integer import PIXELS, AveragePool, Conv, IntegerNetwork, Layer, Linear, MaxPool, Quantization, Residual
+from cifar_edge.integer import (
+    PIXELS,
+    AveragePool,
+    Conv,
+    IntegerNetwork,
+    Layer,
+    Linear,
+    MaxPool,
+    Quantization,
+    Residual,
+    fixed_point,
+)
 from cifar_edge.models.pixels import pixels_to_input
 from cifar_edge.spec import INPUT_NAME, OUTPUT_NAME, PIXEL_SCALE, ModelMetadata
 
@@ -73,9 +84,10 @@ def proven(layers: tuple[Layer, ...], given: Quantization, shape: tuple[int, ...
         if isinstance(layer, Residual):
             count += proven(layer.layers, given, shape) + proven(layer.shortcut, given, shape)
         elif isinstance(layer, AveragePool):
-            count += len(layer.fixed_point(given, shape[:2]).multiplier)
+            count += len(fixed_point(layer.factors(given, shape[:2]), layer.output).multiplier)
         elif isinstance(layer, Conv | Linear):
-            count += len(layer.fixed_point(given).multiplier)
+            assert layer.output is not None
+            count += len(fixed_point(layer.factors(given), layer.output).multiplier)
         given, shape = output_of(layer, given), layer.output_shape(shape)
     return count
 

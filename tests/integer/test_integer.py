@@ -216,6 +216,12 @@ def network(bias: int = 7) -> IntegerNetwork:
     return IntegerNetwork(32, (AveragePool(PIXELS), head), np.float32(0.25))
 
 
+def one_by_one(weight: int) -> Conv:
+    """A depthwise 1x1 convolution of three channels by the same ``weight``."""
+    weights, scales, bias = np.full((3, 1, 1, 1), weight, np.int8), np.ones(3, np.float32), np.zeros(3, np.int32)
+    return Conv(weights, scales, bias, (1, 1), (0, 0, 0, 0), 3, PIXELS)
+
+
 def test_logits_are_the_sums_of_the_last_layer() -> None:
     images = np.random.default_rng(0).integers(0, 256, (130, 32, 32, 3)).astype(np.uint8)  # more than one batch
     means = np.rint((images.astype(int) - 128).sum((1, 2)) / np.float32(1024)).astype(np.int32)
@@ -259,6 +265,11 @@ def test_the_digest_of_a_network_is_that_of_what_it_holds() -> None:
     digests = [each.digest for each in (network(), *others)]
     assert digests == [network().digest, *(each.digest for each in others)]
     assert len(set(digests)) == len(digests)
+    in_residuals = [
+        replace(network(), layers=(Residual((branch,), (), PIXELS), *network().layers))
+        for branch in (one_by_one(3), one_by_one(4), replace(one_by_one(3), output=replace(PIXELS, zero_point=127)))
+    ]
+    assert len({each.digest for each in (network(), *in_residuals)}) == 4
     size: Any = np.int64(32)
     assert replace(network(), size=size).digest == digests[0]
     assert digests[0] == "20989a310eef"  # in logs of boards, so it stays

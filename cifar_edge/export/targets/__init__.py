@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_edge.c import COptions
+from cifar_edge.c import figures as c_figures
 from cifar_edge.c import run as run_c
 from cifar_edge.errors import ExportError
 from cifar_edge.export.folder import model_file, renamed
@@ -28,7 +29,7 @@ class Target:
         options: class of the options: a frozen dataclass in which every field has a default.
         path: of the one file, or of the folder of the files, where ``{stem}`` is what they are called by.
         runners: the programs that read the files; the gate compares each with the network.
-        figures: network and files -> what the files cost on a device, as JSON values for ``report.json``.
+        figures: network -> what its files cost on a device, as JSON values for ``report.json``.
         session: the files -> what runs them, called as onnxruntime's ``InferenceSession``, to be timed beside it; None
             if they are not timed.
         next_step: what to do with the files, where ``{path}`` is the file, or the folder that they lie in.
@@ -38,7 +39,7 @@ class Target:
     options: Callable[[], Any]
     path: str
     runners: tuple[Runner, ...]
-    figures: Callable[[IntegerNetwork, Files], Mapping[str, Any]] = lambda network, files: {}
+    figures: Callable[[IntegerNetwork], Mapping[str, Any]] = lambda network: {}
     session: Callable[[Files], Any] | None = None
     next_step: str = ""
 
@@ -76,7 +77,7 @@ TARGETS: dict[str, Target] = {
         COptions,
         "{stem}.c",
         (Runner("C", run_c),),
-        c.figures,
+        c_figures,
         next_step="compile it as {path}/README.md says",
     ),
     "onnx-float-head": Target(
@@ -180,5 +181,5 @@ def write_targets(
         if taken:
             raise ExportError(f"two targets write {', '.join(sorted(taken))}; export them into two folders")
         outcomes = tuple(check(name, runner, files, reference) for runner in target.runners)
-        written[name] = Written(files, outcomes, target.figures(network, files))
+        written[name] = Written(files, outcomes, target.figures(network))
     return written

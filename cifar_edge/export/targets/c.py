@@ -1,8 +1,5 @@
 """The target ``c``: the C of `cifar_edge.c`, and a self-test with real images."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from cifar_edge import c
 from cifar_edge.data import load_dataset
 from cifar_edge.integer import IntegerNetwork
@@ -17,8 +14,3 @@ def write(network: IntegerNetwork, metadata: ModelMetadata, options: c.COptions)
     """
     images = load_dataset("sample", size=network.size).test_images
     return c.write(network, metadata, options) | c.selftest(network, metadata, options, images)
-
-
-def figures(network: IntegerNetwork, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """What the C of ``network`` costs on a device."""
-    return c.figures(network)

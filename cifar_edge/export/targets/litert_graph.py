@@ -132,8 +132,7 @@ class Graph:
                 x, layer.weights, layer.scales, layer.bias, layer.stride, layer.padding, layer.groups, layer.output
             )
         if isinstance(layer, Linear):  # a convolution of the size of its input
-            (height, width, channels), (scales, output) = x.shape, layer.requantization()
-            kernel = layer.weights.reshape(-1, channels, height, width)
+            kernel, (scales, output) = layer.as_kernel(x.shape), layer.requantization()
             return self._convolution(x, kernel, scales, layer.bias, (1, 1), (0, 0, 0, 0), 1, output)
         if isinstance(layer, MaxPool):
             x, padding = self._padded(x, layer.kernel, layer.stride, layer.padding, shape, least=True)

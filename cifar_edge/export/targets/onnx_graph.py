@@ -110,8 +110,7 @@ class _Graph:
             window = _window(layer.weights.shape[2:], layer.stride, layer.padding) | {"group": layer.groups}
             return self.convolution(x, layer.weights, layer.scales, layer.bias, layer.output, shape, window)
         if isinstance(layer, Linear):  # a convolution of the size of its input; the missing pads mark it as a Linear
-            (height, width, channels), (scales, output) = x.shape, layer.requantization()
-            kernel = layer.weights.reshape(-1, channels, height, width)
+            kernel, (scales, output) = layer.as_kernel(x.shape), layer.requantization()
             return self.convolution(x, kernel, scales, layer.bias, output, shape, {"kernel_shape": kernel.shape[2:]})
         if isinstance(layer, MaxPool):
             window = _window(layer.kernel, layer.stride, layer.padding)
