@@ -58,7 +58,9 @@ def command(models: tuple[str, ...], threads: int, batch: int, engines: tuple[st
     """
     from cifar_edge.data import load_dataset
     from cifar_edge.measure.benchmark import benchmark
+    from cifar_edge.runtime.quiet import silence_litert
 
+    silence_litert()
     engines = tuple(dict.fromkeys(engines))
     paths = _resolved(models, "c" in engines)
     costs = benchmark(
@@ -76,11 +78,14 @@ def command(models: tuple[str, ...], threads: int, batch: int, engines: tuple[st
 
 def _resolved(models: "Sequence[str]", int8: bool) -> list["Path"]:
     """The files to measure, each noted on stderr; without ``models`` all precisions, or ``int8`` alone."""
+    from cifar_edge.errors import ContractError
     from cifar_edge.runs.resolve import Resolved, precisions_beside, resolve_model
 
     if not models:
         found = resolve_model()
         paths = [path for path in precisions_beside(found.path) if path.name.endswith(".int8.onnx") or not int8]
+        if not paths:
+            raise ContractError(f"engine c runs int8 .onnx files; {found} has none beside it: export --quantize")
         for path in paths:
             note(f"model: {Resolved(path, found.reason)}")
         return paths

@@ -47,6 +47,7 @@ def judge_of(model: str) -> Judge:
     from cifar_edge.runs.resolve import named, resolve_model
     from cifar_edge.runs.run import Run
     from cifar_edge.runtime.model import load
+    from cifar_edge.runtime.quiet import silence_litert
 
     try:
         found = resolve_model(model)
@@ -57,6 +58,7 @@ def judge_of(model: str) -> Judge:
             raise
         network = run.network()
         return Judge(display_name(run.path), network.labels, network.size, None, judged, run.path)
+    silence_litert()
     loaded = load(found.path, name=str(found))
     run = Run(found.path.resolve().parent.parent)  # the export of a run lies in its folder
     about = loaded.metadata

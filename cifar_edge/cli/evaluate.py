@@ -83,8 +83,10 @@ def command(
     from cifar_edge.runs.resolve import resolve_model
     from cifar_edge.runs.run import Run
     from cifar_edge.runtime.model import load, run
+    from cifar_edge.runtime.quiet import silence_litert
     from cifar_edge.spec import CIFAR10_LABELS
 
+    silence_litert()
     found = resolve_model(model)
     if model is None:
         note(f"model: {found}")

@@ -5,7 +5,7 @@ import glob
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cifar_edge.errors import CifarEdgeError, ImageError
@@ -184,17 +184,38 @@ def _names(listed: Path, separator: bytes) -> Iterator[bytes]:
         # Unbuffered: Python ends with a fatal error if a thread still waits for buffered stdin.
         stdin = str(listed) == STDIN
         with open(0 if stdin else listed, "rb", buffering=0, closefd=not stdin) as file:
-            mark = codecs.BOM_UTF8 if separator == b"\n" else b""  # of a list written on Windows
+            decoded = _as_utf8() if separator == b"\n" else None
             while block := file.read(_LONGEST_NAME):
-                block, mark = block.removeprefix(mark), b""
-                *names, rest = (rest + block).split(separator)
-                yield from filter(None, map(_stripped, names) if separator == b"\n" else names)
+                *names, rest = (rest + (decoded(block) if decoded else block)).split(separator)
+                if decoded and b"\0" in block and any(b"\0" in name for name in (*names, rest)):
+                    raise CifarEdgeError(f"{listed} is not a list of names: one has a null byte; -0 separates by them")
+                yield from filter(None, map(_stripped, names) if decoded else names)
                 if len(rest) > _LONGEST_NAME:
                     raise CifarEdgeError(f"{listed} is not a list of names: one has more than {_LONGEST_NAME:,} bytes")
     except OSError as error:
         raise CifarEdgeError(f"cannot read the list {listed}: {error.strerror or error}") from error
-    if rest := _stripped(rest):
+    if rest := _stripped(rest) if decoded else rest:
         yield rest
+
+
+def _as_utf8() -> Callable[[bytes], bytes]:
+    """A function from the blocks of a list, in order, to the same without a byte order mark; UTF-16 becomes UTF-8.
+
+    PowerShell writes UTF-16.
+    """
+    decoder: codecs.IncrementalDecoder | None = None
+    begun = False
+
+    def decoded(block: bytes) -> bytes:
+        nonlocal decoder, begun
+        if not begun:
+            begun = True
+            if block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                decoder = codecs.getincrementaldecoder("utf-16")("replace")
+            block = block.removeprefix(codecs.BOM_UTF8)
+        return block if decoder is None else decoder.decode(block).encode()
+
+    return decoded
 
 
 def _stripped(name: bytes) -> bytes:

@@ -19,6 +19,7 @@ from cifar_edge.cli.verbosity import error_text, note, quiet, writing_stdout
 from cifar_edge.errors import ImageError
 from cifar_edge.messages import display_name
 from cifar_edge.runtime.inputs import Input
+from cifar_edge.spec import MAX_CLASSES
 
 if TYPE_CHECKING:
     from cifar_edge.cli.resume import Done
@@ -53,7 +54,7 @@ def _threshold(context: click.Context, parameter: click.Parameter, value: str | 
     default=1,
     show_default=True,
     metavar="K",
-    type=WholeNumber(min=1),
+    type=WholeNumber(1, MAX_CLASSES),
     help="Show the K best classes, or all if the model has fewer.",
 )
 @click.option(

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,8 @@ _TOKEN = re.compile(r"[!-~]{16,512}")
 """Visible ASCII, as an Authorization header may contain."""
 _ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 """An Origin header as browsers send it (RFC 6454, section 6.2), or * for any."""
-_NAME = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|[0-9a-f:.]+")
-"""A host name or address as in the Host header, without port or brackets."""
+_NAME = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?")
+"""A host name or an IPv4 address as in the Host header, without port."""
 _OWN_PORTS = {"http": ":80", "https": ":443"}
 """Default ports, which browsers leave out."""
 
@@ -42,9 +43,17 @@ def _origins(context: click.Context, parameter: click.Parameter, given: tuple[st
 def _names(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
     names = [written.lower().removeprefix("[").removesuffix("]") for written in given]
     for name in names:
-        if not _NAME.fullmatch(name):
+        if not (_NAME.fullmatch(name) or _is_address(name)):
             raise click.BadParameter(f"{name!r} is not a host name or IP address; give it without port.")
     return tuple(names)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 @click.command("serve")
@@ -109,11 +118,13 @@ def command(
     from cifar_edge.runs.resolve import resolve_model
     from cifar_edge.runtime.classifier import Classifier
     from cifar_edge.runtime.cores import cores
+    from cifar_edge.runtime.quiet import silence_litert
 
     if token is not None and no_auth:
         raise click.UsageError(f"--no-auth and a token (--token, ${TOKEN_VARIABLE}) exclude each other.")
     if token is not None and not _TOKEN.fullmatch(token):
         raise click.UsageError("a token is 16 to 512 visible ASCII characters; `openssl rand -hex 16` makes one.")
+    silence_litert()
     wanted = ServiceLimits(workers=workers or cores())
     limits = server.fitted(wanted)
     resolved = _named([(name, resolve_model(name)) for name in models or (None,)])

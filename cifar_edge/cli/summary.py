@@ -113,7 +113,9 @@ def _exported(name: str) -> "IntegerNetwork":
     from cifar_edge.integer import IntegerNetwork
     from cifar_edge.runs.resolve import precisions_beside, resolve_model
 
-    return IntegerNetwork.from_onnx(precisions_beside(resolve_model(name).path)[-1])
+    path = resolve_model(name).path
+    named_itself = Path(name).name in (path.name, path.stem)  # then another precision is not what is asked for
+    return IntegerNetwork.from_onnx(path if named_itself else precisions_beside(path)[-1])
 
 
 def _readable(name: str) -> "IntegerNetwork | None":

@@ -12,9 +12,8 @@ def devices(subject: Subject) -> Html:
     if exported is None:
         return missing("It is not exported yet:", f"cifar-edge export {subject.argument} --quantize")
     advice = element("p", "Deploy ", element("strong", exported.deploy), f" on a machine like that: {exported.reason}.")
-    return join(
-        [advice, _files(subject.name, exported), *_gate_lines(exported), _by_target(subject, exported), _how(exported)]
-    )
+    files, gates = _files(subject.name, exported), _gate_lines(subject.argument, exported)
+    return join([advice, files, *gates, _by_target(subject, exported), _how(exported)])
 
 
 def _files(name: str, exported: Exported) -> Html:
@@ -38,11 +37,11 @@ def _file(graph: Graph) -> list[str]:
     ]
 
 
-def _gate_lines(exported: Exported) -> list[Html]:
+def _gate_lines(argument: str, exported: Exported) -> list[Html]:
     """In words what the gates of int8 found, and what its threshold does."""
     int8 = exported.int8
     if int8 is None:
-        return [missing("It has no int8:", "cifar-edge export --quantize")]
+        return [missing("It has no int8:", f"cifar-edge export {argument} --quantize")]
     lines: list[str] = [
         f"int8 against the network as trained: {_change(int8)}, where {exported.max_drop:g} points may be lost."
     ]
@@ -60,7 +59,7 @@ def _gate_lines(exported: Exported) -> list[Html]:
     for graph in exported.graphs:
         if graph.not_sure is not None:
             threshold, kept = graph.not_sure
-            option = code("cifar-edge export --keep SHARE")
+            option = code(f"cifar-edge export {argument} --quantize --keep SHARE")
             said = (
                 f"{graph.name} says 'unknown' where it is not sure, that is where its largest logit is below "
                 f"{threshold:.3g}: it refuses {figures.percent(1 - kept, 1)} of the test images. "

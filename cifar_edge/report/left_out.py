@@ -1,6 +1,6 @@
-"""The section of the files in an image folder that the network never saw: unreadable, of another format, no images."""
+"""The section of the files in an image folder that the network never saw: unreadable, contradictory, no images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from cifar_edge.data.dataset import Dataset
@@ -28,8 +28,10 @@ def left_out(dataset: Dataset) -> Html | None:
     except DataError:  # the folder has changed or is gone since the images were loaded
         return None
     unread = unread_photographs(listing.stray)
+    unreadable, contradictory = _looked_at(dataset, listing, base_folder(dataset.folder))
     kinds = {
-        "Cannot be read": list(_unreadable(dataset, listing, base_folder(dataset.folder))),
+        "Cannot be read": unreadable,
+        "The same image in two classes": contradictory,
         f"Photographs of a format that is not read; {CONVERT}": list(unread),
         "Not an image in a class": [name for name in listing.stray if name not in set(unread)],
         "Folders inside a class, which are not searched": list(listing.unsearched),
@@ -42,16 +44,25 @@ def left_out(dataset: Dataset) -> Html | None:
     return join([about, *parts])
 
 
-def _unreadable(dataset: Dataset, listing: Listing, root: Path) -> Iterator[str]:
-    """A line for each file that should hold an image and does not. Only what is not in ``dataset`` is opened."""
+def _looked_at(dataset: Dataset, listing: Listing, root: Path) -> tuple[list[str], list[str]]:
+    """A line for each file that cannot be read, and for each whose image lies in two classes.
+
+    Only files that are not in ``dataset`` are opened. The others among them are copies, whose image is in it.
+    """
     known = set(dataset.names.values())
+    unreadable, contradictory = [], []
     for file in listing.files:
-        if file.name not in known:
-            try:
-                read_pixels(read_bytes(root / file.name), file.name, size=dataset.size)
-            except ImageError as error:
-                shown = display_name(file.name)
-                yield f"{shown}: {str(error).removeprefix(f'{shown}: ')}"
+        if file.name in known:
+            continue
+        shown = display_name(file.name)
+        try:
+            pixels = read_pixels(read_bytes(root / file.name), file.name, size=dataset.size)
+        except ImageError as error:
+            unreadable.append(f"{shown}: {str(error).removeprefix(f'{shown}: ')}")
+            continue
+        if dataset.names_of(pixels[None]) == [None]:
+            contradictory.append(shown)
+    return unreadable, contradictory
 
 
 def _kind(title: str, lines: Sequence[str]) -> list[Html]:

@@ -137,7 +137,7 @@ def _whose_answers(subject: Subject) -> Html:
     whose = f"All answers on this page are those of {which}, by PyTorch in fp32"
     if subject.exported is None or subject.exported.int8 is None:
         return element("p", f"{whose}.", class_="quiet")
-    own = code("cifar-edge evaluate --mistakes FILE.png")
+    own = code(f"cifar-edge evaluate {subject.argument} --mistakes FILE.png")
     return element("p", f"{whose}; int8 is made of it, and may answer a few otherwise: ", own, " draws its mistakes.")
 
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from image_folder_helpers import of_class, write_images
 from make_tiny_model import METADATA, tiny_model
-from PIL import Image
+from PIL import ExifTags, Image
 
 from cifar_edge.cli.main import main
 from cifar_edge.data import Dataset
@@ -112,6 +112,26 @@ def test_images_are_shown_at_the_size_of_the_model(tmp_path: Path, sample: Datas
     result = data("--data", root, "--holdout", "0.25", "--model", large)
     assert result.exit_code == 0, result.stderr
     assert result.stdout.splitlines()[0].endswith("64x64 RGB")
+
+
+def test_sizes_are_of_upright_images_that_can_be_read(tmp_path: Path, sample: Dataset) -> None:
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    root = tmp_path / "photos"
+    for label in METADATA.labels:
+        (root / label).mkdir(parents=True)
+        for number, pixels in enumerate(sample.train_images[of_class(sample, label, 3)]):
+            Image.fromarray(pixels).resize((64, 48)).save(root / label / f"{number}.jpg", exif=turned)
+    torn = root / METADATA.labels[0] / "torn.png"
+    Image.new("RGB", (400, 20)).save(torn)
+    torn.write_bytes(torn.read_bytes()[:60])
+    large = tmp_path / "large.onnx"
+    large.write_bytes(tiny_model(replace(METADATA, size=64).to_json(), input_shape=("batch", 64, 64, 3)))
+    for more in ((), ("--model", large)):
+        lines = data("--data", root, "--holdout", "0.34", *more).stdout.splitlines()
+        assert "  sizes     48x64 to 48x64 pixels, median 48x64" in lines
+        assert "files that cannot be read: 1" in lines
+        assert "smaller than 32 pixels, and enlarged: none" in lines
 
 
 def test_tiny_images_that_look_alike_are_no_copies(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`cifar-edge predict`: which inputs a command line means, and which are errors."""
 
+import codecs
 import json
 import os
 import subprocess
@@ -146,6 +147,12 @@ def test_a_list_of_names(tree: Path) -> None:
     assert names(listed=Path("list")) == expected
     (tree / "list").write_bytes(b"\xef\xbb\xbf" + b"\r\n\r\n".join(strange) + b"\r\n")
     assert names("a.bmp", listed=Path("list")) == ["a.bmp", *expected]
+    for encoding in ("utf-16", "utf-16-be"):  # as PowerShell writes it
+        mark = b"" if encoding == "utf-16" else codecs.BOM_UTF16_BE
+        (tree / "list").write_bytes(mark + "\r\n".join(expected[:3]).encode(encoding))
+        assert names(listed=Path("list")) == expected[:3]
+    (tree / "list").write_bytes(b"b.png\0line\nbreak\r")
+    assert names(listed=Path("list"), null=True) == ["b.png", "line\nbreak\r"]
     (tree / "list").write_bytes(b"\0".join([*strange, b"line\nbreak\r"]) + b"\0")
     assert names(listed=Path("list"), null=True) == [*expected, "line\nbreak\r"]
     (tree / "list").touch()
@@ -155,10 +162,14 @@ def test_a_list_of_names(tree: Path) -> None:
 
 
 def test_what_is_not_a_list(tree: Path) -> None:
-    (tree / "zeros").write_bytes(bytes(200_000))
-    result = predict("--from-file", "zeros")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.splitlines()[1:] == ["Error: zeros is not a list of names: one has more than 65,536 bytes"]
+    for content, reason in (
+        (b"x" * 200_000, "more than 65,536 bytes"),
+        (bytes(9), "a null byte; -0 separates by them"),
+    ):
+        (tree / "odd").write_bytes(content)
+        result = predict("--from-file", "odd")
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.splitlines()[1:] == [f"Error: odd is not a list of names: one has {reason}"]
     assert predict("--from-file", "missing").exit_code == 2
     assert predict("--from-file", "a").exit_code == 2
     (tree / "none").touch()

@@ -279,6 +279,7 @@ def test_an_image_that_costs_too_much_is_refused() -> None:
         (["--token", TOKEN, "--no-auth"], "exclude each other"),
         (["--workers", "0"], "workers"),
         (["--allow-host", "edge.example:8000"], "'edge.example:8000' is not a host name"),
+        (["--allow-host", "192.168.1.5:8000"], "'192.168.1.5:8000' is not a host name"),
         (["--cors-origin", "example.org"], "'example.org' is not an origin; give scheme://host"),
         (["--cors-origin", "https://example.org/page"], "is not an origin"),
         (["--cors-origin", "https://ex ample.org"], "is not an origin"),

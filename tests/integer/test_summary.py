@@ -101,6 +101,11 @@ def test_command_prints_that_of_a_file(integers: IntegerNetwork, tmp_path: Path)
     assert record["activation_bytes"] == integers.summary().activation_bytes
     assert record["c"] == c.figures(integers)
     assert len(record["layers"]) == len(integers.layers)
+    other = tmp_path / "gn-cnn.fp32.onnx"
+    other.write_bytes(released("export/gn-cnn/gn-cnn.fp32.onnx").read_bytes())
+    asked = CliRunner().invoke(main, ["summary", str(other)])
+    assert (asked.exit_code, asked.stdout) == (1, "")
+    assert "gn-cnn.fp32.onnx" in asked.stderr
     refused = CliRunner().invoke(main, ["summary", str(file), "--size", "64"])
     assert refused.exit_code == 2
     assert "a size of its own" in refused.stderr

@@ -167,6 +167,7 @@ def test_train_fold_and_export_write_it(sample: Dataset) -> None:
     for name in ("train/dog/IMG_1.HEIC", "train/dog/copied/1.png", "notes.txt"):
         (root / name).parent.mkdir(exist_ok=True)
         shutil.copy(next((root / "train/dog").glob("*.png")), root / name)
+    shutil.copy(next((root / "train/dog").glob("*.png")), root / f"train/{HOSTILE}/dog too.png")
     arguments = ["--epochs", "1", "--fold-epochs", "1", "--set", "steps_per_epoch=1", "--set", "batch_size=8"]
     done = called("train", "--data", str(root), *arguments, "--set", "warmup=0", "--name", "pets", "--json")
     assert json.loads(done.stdout)["report"] == "runs/pets/report.html"
@@ -175,6 +176,7 @@ def test_train_fold_and_export_write_it(sample: Dataset) -> None:
     assert HOSTILE in page.text
     assert f"--data {(root).resolve()}" in page.text
     assert "Cannot be read: 1 train/dog/torn.jpg: " in page.text
+    assert f"The same image in two classes: 2 train/{HOSTILE}/dog too.png train/dog/" in page.text
     assert "convert them to JPEG: 1 train/dog/IMG_1.HEIC Not an image in a class: 1 notes.txt" in page.text
     assert "not searched: 1 train/dog/copied Files and devices" in page.text
     done = called("export", "pets", "--quantize", "--keep", "0.8", "--max-drop", "5", "--json")
@@ -185,7 +187,8 @@ def test_train_fold_and_export_write_it(sample: Dataset) -> None:
     assert "cifar-edge data --data DIR --model RUN lists them" in page.text
     assert "RAM on a microcontroller" in page.text
     assert "int8 says 'unknown' where it is not sure, that is where its largest logit is below " in page.text
-    assert "cifar-edge export --keep SHARE sets another threshold." in page.text
+    assert "cifar-edge evaluate runs/pets --mistakes FILE.png draws its mistakes." in page.text
+    assert "cifar-edge export runs/pets --quantize --keep SHARE sets another threshold." in page.text
     assert "Undecided: so few images cannot prove that int8 loses at most 5 points" in page.text
     assert "test/dog/" in page.text or f"test/{HOSTILE}/" in page.text  # names of the files
     done = called("fold", "pets", "--epochs", "1")

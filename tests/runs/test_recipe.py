@@ -75,6 +75,7 @@ def test_light_is_a_strength_or_a_range_and_teachers_are_one_or_more() -> None:
         ("contrast=1.1", "not between"),
         ("teacher=3", "nor a list"),
         ("copy_shift=1", "set augmented_copies"),
+        ("crop=32", "crop = 32 is not less than size = 32"),
         ("copy_seed=1", "set augmented_copies"),
         ("mixtures=0.4", "set augmented_copies"),
         ('teacher=["runs/a", 3]', "nor a list"),

@@ -103,6 +103,22 @@ def test_the_commands(tmp_path: Path) -> None:
     ]
 
 
+@needs_compiler
+def test_images_of_another_shape_never_reach_the_c(sample: Dataset) -> None:
+    session = load(INT8, engine="c").session
+    for images in (sample.test_images[:1, :31], sample.test_images[:1].astype(np.float32), sample.test_images[0]):
+        with pytest.raises(ValueError, match=r"images are uint8 \[n, 32, 32, 3\]"):
+            run(session, images)
+
+
+def test_a_model_without_int8_is_no_empty_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gn-cnn.fp32.onnx").write_bytes(released("export/gn-cnn/gn-cnn.fp32.onnx").read_bytes())
+    monkeypatch.setenv("CIFAR_EDGE_MODEL", str(tmp_path))
+    result = CliRunner().invoke(main, ["benchmark", "--engine", "c"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "engine c runs int8 .onnx files" in result.stderr
+
+
 def test_what_it_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelError, match=r"gn-cnn.fp32.*: engine c runs int8 files, and this one is fp32"):
         Classifier("gn-cnn.fp32", engine="c")

@@ -52,10 +52,14 @@ def model(content: bytes, tmp_path: Path) -> Path:
     return path
 
 
-def test_a_command_prints_nothing_of_litert(model: Path) -> None:
-    command = [sys.executable, "-m", "cifar_edge", "predict", "--quiet", "--model", str(model), str(PHOTO)]
+@pytest.mark.parametrize(
+    ("arguments", "printed"),
+    [(("predict", PHOTO, "--model"), "cat"), (("evaluate", "--data", "sample"), "accuracy"), (("benchmark",), "p50")],
+)
+def test_a_command_prints_nothing_of_litert(model: Path, arguments: tuple[str, ...], printed: str) -> None:
+    command = [sys.executable, "-m", "cifar_edge", *map(str, arguments), str(model), "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "cat" in done.stdout
+    assert printed in done.stdout
     assert done.stderr == ""
 
 

@@ -1,11 +1,12 @@
 """A look at an image folder before anything is trained: what is unreadable, small, or there twice, by name."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from cifar_edge.data.dataset import Dataset, Report, image_digests
 from cifar_edge.data.folder.decoding import decode
@@ -13,6 +14,7 @@ from cifar_edge.data.folder.folders import Listing
 from cifar_edge.data.folder.near_duplicates import near_duplicates
 from cifar_edge.data.folder.table import base_folder
 from cifar_edge.runtime.formats import unread_photographs
+from cifar_edge.spec import IMAGE_SIZE
 
 _MANY = 5_000
 """From so many images on a line says that the search takes a while."""
@@ -20,6 +22,9 @@ _MANY = 5_000
 
 _LONG = 3
 """Times its other side, from which on an image is named as one that is mostly cut away."""
+
+_QUARTER_TURNS = (5, 6, 7, 8)
+"""Values of the EXIF tag Orientation by which width and height change places."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,7 @@ def check_folder(root: Path, listing: Listing, dataset: Dataset, report: Report)
     Args:
         root: the folder, or the table.
         listing: its files.
-        dataset: it, as loaded at size 32; its sides decide what is across.
+        dataset: it, as loaded at any size; its sides decide what is across.
         report: called with lines while it takes long.
     """
     root = base_folder(root)
@@ -92,8 +97,8 @@ def check_folder(root: Path, listing: Listing, dataset: Dataset, report: Report)
     readable = sorted((at for at, digest in enumerate(decoded.digests) if digest), key=lambda at: decoded.digests[at])
     alike = [list(group) for _, group in groupby(readable, key=lambda at: decoded.digests[at])]
     one_of_each = [min(group) for group in alike]
-    sizes = _sizes(root, listing)
-    small = tuple(name for name, size in sizes.items() if min(size) < dataset.size)
+    sizes = _sizes(root, [listing.files[at].name for at, digest in enumerate(decoded.digests) if digest])
+    small = tuple(name for name, size in sizes.items() if min(size) < IMAGE_SIZE)
     smaller = set(small)
     large = sorted(at for at in one_of_each if listing.files[at].name not in smaller)
     if len(large) > _MANY:
@@ -120,11 +125,13 @@ def _worst_first(found: list[Copies]) -> tuple[Copies, ...]:
     return tuple(sorted(found, key=lambda each: (len(each.labels) == 1, not each.across, each.files)))
 
 
-def _sizes(root: Path, listing: Listing) -> dict[str, tuple[int, int]]:
-    """File -> width and height, by its header; without those that cannot be read."""
+def _sizes(root: Path, names: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """File -> width and height of the upright image, by its header."""
     sizes = {}
-    for file in listing.files:
-        # A decoder may raise anything on damaged bytes; the file is among the unreadable ones then.
-        with suppress(Exception), Image.open(root / file.name) as image:
-            sizes[file.name] = image.size
+    for name in names:
+        # A decoder may raise anything on bytes that were changed since the file was read.
+        with suppress(Exception), Image.open(root / name) as image:
+            width, height = image.size
+            turned = image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
+            sizes[name] = (height, width) if turned else (width, height)
     return sizes
