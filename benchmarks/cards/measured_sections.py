@@ -22,7 +22,7 @@ _PURPOSE = {
     "gn-cnn": "The product's default: it tells which of ten things a small picture shows, on a small CPU, one image at "
     "a time. Trained with GroupNorm, deployed with the norms folded into the convolutions.",
     "gn-cnn-max": "For the most accuracy within 50,000 parameters: it tells which of ten things a small picture "
-    "shows, in 2.7 times the time of [gn-cnn](../gn-cnn/README.md). Trained with GroupNorm, deployed with the norms "
+    "shows, in 2.5 times the time of [gn-cnn](../gn-cnn/README.md). Trained with GroupNorm, deployed with the norms "
     "folded into the convolutions.",
     "gn-cnn-nano": "For the smallest devices: it tells which of ten things a small picture shows with a third of the "
     "weights of [gn-cnn](../gn-cnn/README.md), which is more accurate; take that one where it fits. Trained with "

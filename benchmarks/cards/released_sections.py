@@ -72,12 +72,15 @@ def training(model: Released) -> str:
         is_first = index == 0 and not recipe.fold.epochs
         told += f"{folded} for {turn.fold.epochs} epochs" if is_first else f", and for {turn.fold.epochs} more"
         told += f" by [{file}]({file})"
+        number = turn.augmented_copies
+        told += f" in {number} {'copy' if number == 1 else 'copies'}" if number != recipe.augmented_copies else ""
         told += f", {turn.mixtures:.0%} of the images mixed with another one" if turn.mixtures else ""
     if turns:
-        number = last.augmented_copies
-        copies, others = ("copy is", "is another one") if number == 1 else ("copies are", f"are {number} other ones")
-        told += f", whose {copies} shifted anew by up to {last.copy_shift} pixel each time" if last.copy_shift else ""
-        told += f" and {others}" if last.copy_seed != recipe.copy_seed else ""
+        copies = "a copy" if last.augmented_copies == 1 else "copies"
+        ways = ["drawn with another copy_seed"] if last.copy_seed != recipe.copy_seed else []
+        if last.copy_shift:
+            ways.append(f"shifted anew by up to {last.copy_shift} pixel{'s' * (last.copy_shift > 1)} in each epoch")
+        told += f", on {copies} {' and '.join(ways)}" if ways else ""
     on_cpu = summary.device == "cpu"
     processor = f"a CPU (threads: {summary.threads})" if on_cpu else f"one {summary.device}"
     torch_version = (summary.versions or {})["torch"]
@@ -95,6 +98,8 @@ def training(model: Released) -> str:
             f"cifar-edge train --recipe models/{model.name}/{FIRST} --name again",
             *_fold_again(model.name, recipe, turns),
         ]
+    if on_cpu and summary.threads == 1:
+        commands = [f"OMP_NUM_THREADS=1 {line}" if line.startswith("cifar-edge") else line for line in commands]
     for index, teacher in reversed(list(enumerate(recipe.teachers))):
         seed = f" --seed {index}" if index else ""
         commands.insert(0, f"cifar-edge train --recipe models/{model.name}/{TEACHER}{seed} --name {Path(teacher).name}")
