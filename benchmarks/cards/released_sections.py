@@ -76,11 +76,11 @@ def training(model: Released) -> str:
         told += f" in {number} {'copy' if number == 1 else 'copies'}" if number != recipe.augmented_copies else ""
         told += f", {turn.mixtures:.0%} of the images mixed with another one" if turn.mixtures else ""
     if turns:
-        copies = "a copy" if last.augmented_copies == 1 else "copies"
+        copies = "copy is" if last.augmented_copies == 1 else "copies are"
         ways = ["drawn with another copy_seed"] if last.copy_seed != recipe.copy_seed else []
         if last.copy_shift:
             ways.append(f"shifted anew by up to {last.copy_shift} pixel{'s' * (last.copy_shift > 1)} in each epoch")
-        told += f", on {copies} {' and '.join(ways)}" if ways else ""
+        told += f"; the last {copies} {' and '.join(ways)}" if ways else ""
     on_cpu = summary.device == "cpu"
     processor = f"a CPU (threads: {summary.threads})" if on_cpu else f"one {summary.device}"
     torch_version = (summary.versions or {})["torch"]
