@@ -28,7 +28,7 @@ from cifar_edge.integer import (
     fixed_point,
 )
 from cifar_edge.integer.fixed_point import HIGH_WORD
-from cifar_edge.integer.layers import Padding, Pair
+from cifar_edge.integer.layers import LayerNames, Padding, Pair
 from cifar_edge.integer.quantization import Factors
 from cifar_edge.integer.summary import pool_sum_bytes
 from cifar_edge.spec import IMAGE_CHANNELS
@@ -188,7 +188,7 @@ class _Lowering:
 
     def __init__(self, made: Plan) -> None:
         self._plan = made
-        self._counts: dict[str, int] = {}
+        self._names = LayerNames()
 
     def chain(self, layers: Sequence[Layer], number: int, within: str) -> int:
         """The number of the output of ``layers`` for the input ``number``."""
@@ -202,13 +202,13 @@ class _Lowering:
         weights = head.as_kernel(given.shape)
         shape = 1, 1, len(head.bias)
         kernel = given.shape[0], given.shape[1]
-        step = Step(self._name(head, ""), "sums", (number,), shape, None, kernel, weights=weights, bias=head.bias)
+        step = Step(self._names.name(head), "sums", (number,), shape, None, kernel, weights=weights, bias=head.bias)
         self._add(step, given.quantization)
 
     def layer(self, layer: Layer, number: int, within: str) -> int:
         """The number of the output of ``layer`` for the input ``number``."""
         given = self._plan.activations[number]
-        name, shape = self._name(layer, within), layer.output_shape(given.shape)
+        name, shape = self._names.name(layer, within), layer.output_shape(given.shape)
         if isinstance(layer, Residual):
             branches = [self.chain(branch, number, f"{name}.") for branch in (layer.layers, layer.shortcut)]
             return self._add(Step(name, "add", tuple(branches), shape, layer.output), layer.output)
@@ -247,11 +247,6 @@ class _Lowering:
         self._plan.steps.append(_in_fixed_point(step))
         self._plan.activations.append(Activation(step.shape, quantization))
         return len(self._plan.steps)
-
-    def _name(self, layer: Layer, within: str) -> str:
-        kind = type(layer).__name__
-        self._counts[kind] = self._counts.get(kind, 0) + 1
-        return f"{within}{kind}-{self._counts[kind]}"
 
 
 def _in_fixed_point(step: Step) -> Step:

@@ -5,6 +5,7 @@ of the call, so a layer does not depend on others. Sums of products are int32. T
 arithmetic: one product with a float32 factor for each channel, rounded half to even.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -39,6 +40,19 @@ class Layer(Protocol):
     def output_shape(self, shape: Shape) -> Shape:
         """Height, width and channels of the output, from those of the input."""
         ...
+
+
+class LayerNames:
+    """Names for the layers of a network, asked for in the order of the data, a residual before the layers inside it."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def name(self, layer: Layer, within: str = "") -> str:
+        """Kind and running number of ``layer``, such as ``Conv-1``, behind ``within``, such as ``Residual-1.``."""
+        kind = type(layer).__name__
+        self._counts[kind] += 1
+        return f"{within}{kind}-{self._counts[kind]}"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cifar_edge.columns import PAGE, table, wrapped
-from cifar_edge.integer.layers import AveragePool, Conv, Layer, Linear, MaxPool, Residual, Shape
+from cifar_edge.integer.layers import AveragePool, Conv, Layer, LayerNames, Linear, MaxPool, Residual, Shape
 from cifar_edge.spec import IMAGE_CHANNELS
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def summarize(network: "IntegerNetwork") -> Summary:
     the image is read row by row. A global pool keeps a sum of codes for each channel, a Linear its whole input. The
     layers of a residual read ahead of its shortcut, so the rows in between are kept for the shortcut.
     """
-    layers = tuple(_chain(network.layers, (network.size, network.size, IMAGE_CHANNELS), "", {}))
+    layers = tuple(_chain(network.layers, (network.size, network.size, IMAGE_CHANNELS), "", LayerNames()))
     logits = _WORD * len(network.head.bias)
     return Summary(
         layers,
@@ -97,15 +97,12 @@ def pool_sum_bytes(shape: Shape) -> int:
     return 2 if 255 * shape[0] * shape[1] < 2**16 else 4
 
 
-def _chain(layers: Sequence[Layer], shape: Shape, within: str, counts: dict[str, int]) -> Iterator[LayerSummary]:
+def _chain(layers: Sequence[Layer], shape: Shape, within: str, names: LayerNames) -> Iterator[LayerSummary]:
     for layer in layers:
-        kind = type(layer).__name__
-        counts[kind] = counts.get(kind, 0) + 1
-        name = f"{within}{kind}-{counts[kind]}"
+        name = names.name(layer, within)
         if isinstance(layer, Residual):
-            yield from _chain(layer.layers, shape, f"{name}.", counts)
-            shortcut = list(_chain(layer.shortcut, shape, f"{name}.", counts))
-            yield from shortcut
+            yield from _chain(layer.layers, shape, f"{name}.", names)
+            yield from _chain(layer.shortcut, shape, f"{name}.", names)
             yield LayerSummary(name, None, shape, layer.output_shape(shape), 0, 0, 0, _shortcut_bytes(layer, shape))
         else:
             yield _single(layer, name, shape)

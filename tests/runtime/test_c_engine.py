@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,7 +107,8 @@ def test_the_commands(tmp_path: Path) -> None:
 @needs_compiler
 def test_images_of_another_shape_never_reach_the_c(sample: Dataset) -> None:
     session = load(INT8, engine="c").session
-    for images in (sample.test_images[:1, :31], sample.test_images[:1].astype(np.float32), sample.test_images[0]):
+    floats: Any = sample.test_images[:1].astype(np.float32)
+    for images in (sample.test_images[:1, :31], floats, sample.test_images[0]):
         with pytest.raises(ValueError, match=r"images are uint8 \[n, 32, 32, 3\]"):
             run(session, images)
 
