@@ -85,7 +85,7 @@ def _resolved(models: "Sequence[str]", int8: bool) -> list["Path"]:
         found = resolve_model()
         paths = [path for path in precisions_beside(found.path) if path.name.endswith(".int8.onnx") or not int8]
         if not paths:
-            raise ContractError(f"engine c runs int8 .onnx files; {found} has none beside it: export --quantize")
+            raise ContractError(f"engine c runs int8 .onnx files; beside {found} there is none: export --quantize")
         for path in paths:
             note(f"model: {Resolved(path, found.reason)}")
         return paths

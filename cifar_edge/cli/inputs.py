@@ -179,22 +179,22 @@ def _names(listed: Path, separator: bytes) -> Iterator[bytes]:
     Raises:
         CifarEdgeError: the list cannot be read, or is not a list of names.
     """
-    rest = b""
+    rest, in_lines, as_utf8 = b"", separator == b"\n", _as_utf8()
     try:
         # Unbuffered: Python ends with a fatal error if a thread still waits for buffered stdin.
         stdin = str(listed) == STDIN
         with open(0 if stdin else listed, "rb", buffering=0, closefd=not stdin) as file:
-            decoded = _as_utf8() if separator == b"\n" else None
             while block := file.read(_LONGEST_NAME):
-                *names, rest = (rest + (decoded(block) if decoded else block)).split(separator)
-                if decoded and b"\0" in block and any(b"\0" in name for name in (*names, rest)):
+                block = as_utf8(block) if in_lines else block
+                if in_lines and b"\0" in block:
                     raise CifarEdgeError(f"{listed} is not a list of names: one has a null byte; -0 separates by them")
-                yield from filter(None, map(_stripped, names) if decoded else names)
+                *names, rest = (rest + block).split(separator)
+                yield from filter(None, map(_stripped, names) if in_lines else names)
                 if len(rest) > _LONGEST_NAME:
                     raise CifarEdgeError(f"{listed} is not a list of names: one has more than {_LONGEST_NAME:,} bytes")
     except OSError as error:
         raise CifarEdgeError(f"cannot read the list {listed}: {error.strerror or error}") from error
-    if rest := _stripped(rest) if decoded else rest:
+    if rest := _stripped(rest) if in_lines else rest:
         yield rest
 
 
@@ -206,7 +206,7 @@ def _as_utf8() -> Callable[[bytes], bytes]:
     decoder: codecs.IncrementalDecoder | None = None
     begun = False
 
-    def decoded(block: bytes) -> bytes:
+    def as_utf8(block: bytes) -> bytes:
         nonlocal decoder, begun
         if not begun:
             begun = True
@@ -215,7 +215,7 @@ def _as_utf8() -> Callable[[bytes], bytes]:
             block = block.removeprefix(codecs.BOM_UTF8)
         return block if decoder is None else decoder.decode(block).encode()
 
-    return decoded
+    return as_utf8
 
 
 def _stripped(name: bytes) -> bytes:
