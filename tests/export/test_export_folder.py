@@ -1,5 +1,6 @@
 """The folder of an export is replaced as a whole, even where its process is killed, and by one process at a time."""
 
+import errno
 import json
 import os
 import resource
@@ -105,6 +106,21 @@ def test_what_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), replacing_export(tmp_path / "run" / "export"):
         raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_elsewhere_is_not_told_as_one_of_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="elsewhere") as caught, replacing_export(tmp_path / "export"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "elsewhere")
+    assert type(caught.value) is OSError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_beside_a_report_that_names_no_network_stay(tmp_path: Path) -> None:
+    out = tmp_path / "export"
+    written(out, {"report.json": b"{}", "None.int8.onnx": b"a user's own"})
+    with replacing_export(out) as replace:
+        replace(NEW)
+    assert content_of(out) == NEW | {"None.int8.onnx": b"a user's own"}
 
 
 def test_a_disk_that_is_full_leaves_nothing_behind_and_no_path_that_the_user_does_not_know(tmp_path: Path) -> None:
