@@ -137,7 +137,7 @@ def command(
         hosts = server.own_names(listener, host) | set(names)
         access = Access(token, hosts, server.has_any_address(listener), origins)
         files = [each.path for each in resolved.values()]
-        service = Service(classifiers, limits, access, _page(files, secured=token is not None))
+        service = Service(classifiers, limits, access, page_files(files, secured=token is not None))
         for each in resolved.values():
             note(f"model: {each}")
         if limits.connections < wanted.connections:
@@ -161,7 +161,7 @@ def _named(models: "Sequence[tuple[str | None, Resolved]]") -> "dict[str, Resolv
     return named
 
 
-def _page(models: Sequence[Path], secured: bool) -> dict[str, bytes] | None:
+def page_files(models: Sequence[Path], secured: bool) -> dict[str, bytes] | None:
     """The files of the web page with ``models``; None if the page was not built, or cannot be read."""
     from cifar_edge.web.build import found_page
     from cifar_edge.web.site import site_files

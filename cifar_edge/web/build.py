@@ -46,9 +46,8 @@ def built_page(report: Callable[[str], object]) -> Path:
                 "or a released wheel of cifar-edge, which contains the page"
             )
         report("building the page with npm, once: half a minute, 50 MB to download")
-        sources = _sources()
-        page = _in_cache(sources)
-        _build(npm, sources, page, report)
+        page = cached_page()
+        _build(npm, _sources(), page, report)
     return page
 
 
@@ -56,8 +55,13 @@ def found_page() -> Path | None:
     """The folder of the built page, in the wheel or in the cache; None if it was not built."""
     if _PAGE_IN_WHEEL.is_dir() and _SOURCES_IN_WHEEL.is_dir():
         return _PAGE_IN_WHEEL
-    cached = _in_cache(_sources())
+    cached = cached_page()
     return cached if _is_whole(cached) else None
+
+
+def cached_page() -> Path:
+    """The folder in the cache where the page of these sources lies once it was built."""
+    return cache_folder() / f"web-{_fingerprint(_sources())}"
 
 
 def _is_whole(page: Path) -> bool:
@@ -67,10 +71,6 @@ def _is_whole(page: Path) -> bool:
 
 def _sources() -> Path:
     return _SOURCES_IN_WHEEL if _SOURCES_IN_WHEEL.is_dir() else _SOURCES_IN_CHECKOUT
-
-
-def _in_cache(sources: Path) -> Path:
-    return cache_folder() / f"web-{_fingerprint(sources)}"
 
 
 def _fingerprint(sources: Path) -> str:

@@ -145,7 +145,7 @@ def test_the_web_page_is_shown_with_the_same_model_if_it_is_built(
     with process("--quiet", XDG_CACHE_HOME=cache, TMPDIR=str(tmp_path)) as (client, _, _):
         assert b"cifar-edge web --out DIR" in client.ask("GET", "/").body
     monkeypatch.setenv("XDG_CACHE_HOME", cache)
-    built = build._in_cache(build._sources())
+    built = build.cached_page()
     built.mkdir(parents=True)
     (built / "index.html").write_text("<title>The page</title>")
     (built / "main.js").write_text("1;")
@@ -177,7 +177,7 @@ def test_a_page_that_cannot_be_read_is_told_and_does_without(
 
     for found in (lambda: tmp_path / "missing", homeless):
         monkeypatch.setattr(build, "found_page", found)
-        assert serve._page([TINY], secured=False) is None
+        assert serve.page_files([TINY], secured=False) is None
         said = capsys.readouterr().err
         assert said.startswith("serving without the web page: ")
         assert len(said.splitlines()) == 1
