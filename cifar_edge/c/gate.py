@@ -93,14 +93,14 @@ def build(command: Sequence[str], sources: Sequence[Path], program: Path, flags:
         GateFailed: the compiler fails.
     """
     try:
-        compile_c([*command, "-std=c99", "-O2", *flags, "-o", str(program), *map(str, sources)], Path.cwd())
+        compile_c([*command, "-std=c99", "-O2", *flags, "-o", str(program), *map(str, sources)])
     except CannotRun as error:
         raise GateFailed(f"{error}; nothing was written") from error
     return program
 
 
-def compile_c(line: Sequence[str], folder: Path) -> None:
-    """Run the command ``line`` of a C compiler in ``folder``.
+def compile_c(line: Sequence[str], folder: Path | None = None) -> None:
+    """Run the command ``line`` of a C compiler in ``folder``, by default the current one.
 
     Raises:
         CannotRun: it cannot be started, takes too long, or fails; the message has its first error.

@@ -35,18 +35,8 @@ from cifar_edge.export.parity import compare, torch_logits
 from cifar_edge.export.targets.onnx_graph import integer_graph
 from cifar_edge.folding.layers import Residual as FloatResidual
 from cifar_edge.folding.network import FoldedNetwork
-from cifar_edge.integer import (
-    PIXELS,
-    AveragePool,
-    Conv,
-    IntegerNetwork,
-    Layer,
-    Linear,
-    MaxPool,
-    Quantization,
-    Residual,
-    fixed_point,
-)
+from cifar_edge.integer import PIXELS, AveragePool, Conv, IntegerNetwork, Layer, Linear, MaxPool, Quantization, Residual
+from cifar_edge.integer.fixed_point import fixed_point
 from cifar_edge.models.pixels import pixels_to_input
 from cifar_edge.spec import INPUT_NAME, OUTPUT_NAME, PIXEL_SCALE, ModelMetadata
 
