@@ -178,11 +178,36 @@ def columns_network() -> nn.Sequential:
     )
 
 
+def growing_network() -> nn.Sequential:
+    """One whose residuals, two of them with signs, add far larger values than their shortcuts have."""
+    layers = nn.Sequential(
+        nn.Conv2d(3, 16, 4, 4),
+        nn.ReLU(),
+        Residual(nn.Sequential(nn.Conv2d(16, 16, 3, 1, 1))),
+        nn.ReLU(),
+        Residual(nn.Sequential(nn.Conv2d(16, 16, 3, 1, 1), nn.ReLU(), nn.Conv2d(16, 16, 3, 1, 1))),
+        nn.ReLU(),
+        nn.Conv2d(16, 24, 1),
+        Residual(nn.Sequential(nn.Conv2d(24, 24, 3, 1, 1, groups=24), nn.ReLU(), nn.Conv2d(24, 24, 1))),
+        Residual(nn.Sequential(nn.Conv2d(24, 24, 3, 1, 1, groups=24), nn.ReLU(), nn.Conv2d(24, 24, 1))),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(24, 10),
+    )
+    for module in layers.modules():
+        if isinstance(module, Residual):
+            for convolution in module.layers.children():
+                if isinstance(convolution, nn.Conv2d):
+                    convolution.weight.data *= 4
+    return layers
+
+
 NETWORKS = {
     "residuals": residual_network,
     "depthwise": depthwise_network,
     "pools": pool_network,
     "columns": columns_network,
+    "growing": growing_network,
 }
 """Name -> an untrained network without norms, of ten classes."""
 

@@ -16,6 +16,7 @@ from benchmarks.microcontrollers.processors import HERE, Processor, compiled, co
 from cifar_edge.c.plan import Plan, Step, plan
 from cifar_edge.c.tables import array
 from cifar_edge.integer import IntegerNetwork
+from cifar_edge.integer.quantization import WHOLE
 
 Images = npt.NDArray[np.uint8]
 MAIN = HERE / "cmsis_nn.c"
@@ -209,10 +210,13 @@ class _Writer:
         )
 
     def _sum(self, index: int, step: Step, inputs: list[str], out: str) -> None:
-        """The sum of two branches of one scale, by the multipliers that TensorFlow Lite gives it."""
+        """The sum of two branches, by the multipliers that TensorFlow Lite gives it."""
         assert step.output is not None
-        offsets = [128 - self._given[number].zero_point for number in step.inputs]
-        one, other = (f"{offset}, {_HALF}, 0" for offset in offsets)
+        halves = [(_HALF, 0), _multiplier(0.5 * step.parts / WHOLE)]
+        one, other = (
+            f"{128 - self._given[number].zero_point}, {multiplier}, {shift}"
+            for number, (multiplier, shift) in zip(step.inputs, halves, strict=True)
+        )
         made = f"{step.output.zero_point - 128}, {_HALF}, {2 - _ADD_BITS}, -128, {step.output.largest - 128}"
         self._run.append(
             f"arm_elementwise_add_s8({inputs[0]}, {inputs[1]}, {one}, {other}, {_ADD_BITS}, {out}, {made}, "

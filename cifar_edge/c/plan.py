@@ -29,7 +29,7 @@ from cifar_edge.integer import (
 )
 from cifar_edge.integer.fixed_point import HIGH_WORD
 from cifar_edge.integer.layers import LayerNames, Padding, Pair
-from cifar_edge.integer.quantization import Factors
+from cifar_edge.integer.quantization import WHOLE, Factors
 from cifar_edge.integer.summary import pool_sum_bytes
 from cifar_edge.spec import IMAGE_CHANNELS
 
@@ -110,6 +110,7 @@ class Step:
         fixed: ``factors`` in fixed point, with the same codes for every sum.
         is_float32: a factor has no such form, and ``fixed`` holds the significands and exponents of float32.
         output: the quantization of its codes; None for the logits.
+        parts: of a sum, `Residual.parts`.
     """
 
     name: str
@@ -126,6 +127,7 @@ class Step:
     factors: Factors | None = None
     fixed: FixedPoint | None = None
     is_float32: bool = False
+    parts: int = WHOLE
 
     @property
     def has_shifts(self) -> bool:
@@ -211,7 +213,9 @@ class _Lowering:
         name, shape = self._names.name(layer, within), layer.output_shape(given.shape)
         if isinstance(layer, Residual):
             branches = [self.chain(branch, number, f"{name}.") for branch in (layer.layers, layer.shortcut)]
-            return self._add(Step(name, "add", tuple(branches), shape, layer.output), layer.output)
+            end, shortcut = (self._plan.activations[branch].quantization for branch in branches)
+            step = Step(name, "add", tuple(branches), shape, layer.output, parts=layer.parts(end, shortcut))
+            return self._add(step, layer.output)
         if isinstance(layer, Conv):
             channels, groups = given.channels, layer.groups
             depthwise = groups == channels == len(layer.bias) and max(layer.weights.shape[2:]) <= DEPTHWISE_LARGEST

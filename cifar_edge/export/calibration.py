@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from cifar_edge.export.float_network import FloatLayer, run
 from cifar_edge.folding.layers import Shift
 from cifar_edge.integer import PIXELS, Quantization
+from cifar_edge.integer.quantization import WHOLE, fraction
 from cifar_edge.models.pixels import pixels_to_input
 
 CALIBRATION_IMAGES = 1024
@@ -91,8 +92,8 @@ def calibrate(
 ) -> dict[FloatLayer, Quantization]:
     """The quantization of each layer's output, except max pools, which keep that of their input.
 
-    The two branches of a residual and their sum share one scale. So the sum is computed in integers, without rounding,
-    and is the same on every processor.
+    The two branches of a residual and their sum share one scale, or the shortcut has n / 15 of it
+    (`cifar_edge.integer.quantization.WHOLE`). So the sum is one of integers, and is the same on every processor.
 
     Args:
         layers: of a network on the CPU, in evaluation mode.
@@ -100,13 +101,32 @@ def calibrate(
         choose_scale: None for `least_error_scale`.
         pixels: the quantization of ``images`` for the layers.
     """
-    found, groups = histograms(layers, images, pixels), _sharing(layers)
-    scales: dict[_Group, np.float32] = {_PIXELS: PIXELS.scale}
-    for group in dict.fromkeys(groups.values()):
-        if group is not _PIXELS:
-            together = [found[layer] for layer in found if groups[layer] is group]
-            scales[group] = np.float32((choose_scale or least_error_scale)(*together))
-    return {layer: _quantization(layer, scales[groups[layer]], found[layer]) for layer in found}
+    found, (groups, coarser) = histograms(layers, images, pixels), _sharing(layers)
+    members: dict[_Group, list[Histogram]] = defaultdict(list)
+    for layer, histogram in found.items():
+        members[groups[layer]].append(histogram)
+    # The histograms of a chain of residuals, by the group at its end, whose scale is the coarsest.
+    together: dict[_Group, list[Histogram]] = defaultdict(list)
+    for group in members:
+        end = group
+        while end in coarser:
+            end = coarser[end]
+        together[end] += members[group]
+    scales: dict[_Group, np.float32] = {
+        end: np.float32((choose_scale or least_error_scale)(*seen)) for end, seen in together.items()
+    }
+    scales[_PIXELS] = PIXELS.scale
+
+    def scale_of(group: _Group) -> np.float32:
+        if group not in scales:
+            whole = scale_of(coarser[group])
+            candidates = np.array([fraction(whole, parts) for parts in range(1, WHOLE + 1)])
+            errors = _squared_errors(members[group], candidates)
+            # With a finer scale the sum rounds once more, so little is not worth it.
+            scales[group] = candidates[errors.argmin()] if errors.min() < errors[-1] / 2 else whole
+        return scales[group]
+
+    return {layer: _quantization(layer, scale_of(groups[layer]), found[layer]) for layer in found}
 
 
 def histograms(
@@ -152,10 +172,14 @@ _PIXELS = "pixels"
 """The group of layers that share the scale of the image."""
 
 
-def _sharing(layers: Sequence[FloatLayer]) -> dict[FloatLayer, _Group]:
-    """The group of each layer; all layers of a group share one scale."""
+def _sharing(layers: Sequence[FloatLayer]) -> tuple[dict[FloatLayer, _Group], dict[_Group, _Group]]:
+    """The group of each layer: all layers of a group share one scale. And group -> the one that may be coarser.
+
+    What a residual without layers in its shortcut reads may have a finer scale than the residual.
+    """
     groups: dict[FloatLayer, _Group] = {}
     joined: dict[_Group, _Group] = {}  # group -> the group that it has become part of
+    coarser: dict[_Group, _Group] = {}
 
     def whole(group: _Group) -> _Group:
         while group in joined:
@@ -163,24 +187,43 @@ def _sharing(layers: Sequence[FloatLayer]) -> dict[FloatLayer, _Group]:
         return group
 
     def join(one: _Group, other: _Group) -> _Group:
+        """Make both one, with all those that may be coarser than they."""
         one, other = whole(one), whole(other)
+        if one is other:
+            return one
         kept, gone = (other, one) if other is _PIXELS else (one, other)
-        if kept is not gone:
-            joined[gone] = kept
+        joined[gone] = kept
+        for group in (gone, kept):
+            if group in coarser:
+                kept = join(kept, coarser.pop(group))
         return kept
+
+    def add(end: _Group, given: _Group) -> _Group:
+        """The group of a residual that adds its input, of the group ``given``, to the ``end`` of its branch."""
+        end, given = whole(end), whole(given)
+        if given is _PIXELS or given in coarser:
+            return join(end, given)
+        if given is not end:
+            coarser[given] = end
+        return end
 
     def chain(layers: Sequence[FloatLayer], group: _Group) -> _Group:
         """The group of the output of ``layers``; ``group`` is that of their input."""
         for layer in layers:
-            if layer.layers or layer.shortcut:
+            if layer.shortcut:
                 group = join(chain(layer.layers, group), chain(layer.shortcut, group))
+            elif layer.layers:
+                group = add(chain(layer.layers, group), group)
             elif not isinstance(layer.module, nn.MaxPool2d):
                 group = layer
             groups[layer] = group
         return group
 
     chain(layers, _PIXELS)
-    return {layer: whole(group) for layer, group in groups.items()}
+    return (
+        {layer: whole(group) for layer, group in groups.items()},
+        {fine: whole(coarse) for fine, coarse in coarser.items()},
+    )
 
 
 def _quantization(layer: FloatLayer, scale: np.float32, histogram: Histogram) -> Quantization:
@@ -209,10 +252,15 @@ def least_error_scale(*histograms: Histogram) -> float:
     if extent == 0:
         return 1.0
     candidates = _FRACTIONS * extent / LARGEST
-    errors = np.zeros(len(candidates))
+    return float(candidates[_squared_errors(histograms, candidates).argmin()])
+
+
+def _squared_errors(histograms: Sequence[Histogram], scales: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """The squared errors between the values of all ``histograms`` and their codes by each of ``scales``."""
+    steps, errors = scales.astype(np.float64)[:, None], np.zeros(len(scales))
     for histogram in histograms:
         bin_width = (histogram.maximum - histogram.minimum) / len(histogram.counts)
         values = histogram.minimum + (np.arange(len(histogram.counts)) + 0.5) * bin_width
-        coded = np.clip(np.rint(values / candidates[:, None]), *histogram.codes) * candidates[:, None]
+        coded = np.clip(np.rint(values / steps), *histogram.codes) * steps
         errors += np.square(coded - values) @ histogram.counts
-    return float(candidates[errors.argmin()])
+    return errors

@@ -26,7 +26,7 @@ from cifar_edge.integer import (
     columns,
     exact_scales,
 )
-from cifar_edge.integer.quantization import Codes, Factors
+from cifar_edge.integer.quantization import Codes, Factors, parts_of
 
 _LARGEST_BIAS = 2**30  # half of the range of int32; the other half is for the sum of products
 _LEAST_FACTOR = 2.0**-12
@@ -183,7 +183,7 @@ class _Quantizer:
     def _exact_pool(self, pool: AveragePool, x: _Activation) -> AveragePool:
         """``pool`` with the nearest scale whose factor is exact in fixed point, unless other layers share its scale."""
         scale, given, size = pool.output.scale, x.quantization, x.codes.shape[1:3]
-        if [output.scale for output in self.outputs.values()].count(scale) > 1:
+        if sum(_can_be_added(scale, output.scale) for output in self.outputs.values()) > 1:
             return pool
 
         def with_scale(scale: np.float32) -> AveragePool:
@@ -191,6 +191,15 @@ class _Quantizer:
 
         exact = _exact_scales(np.array([scale]), lambda scales: with_scale(scales[0]).factors(given, size), pool.output)
         return with_scale(exact[0])
+
+
+def _can_be_added(scale: np.float32, other: np.float32) -> bool:
+    """Whether a residual can add codes of both, one of them in its shortcut."""
+    try:
+        parts_of(min(scale, other), max(scale, other))
+    except ValueError:
+        return False
+    return True
 
 
 def _fits_columns(layer: FloatLayer, size: int) -> bool:

@@ -148,8 +148,9 @@ class _Reader:
             pairs = zip(x.layers, other.layers, strict=False)
             shared = sum(1 for _ in takewhile(lambda pair: pair[0][0] == pair[1][0], pairs))
             branches = [tuple(layer for _, layer in end.layers[shared:]) for end in (x, other)]
-            before = _Activation(x.layers[:shared], output)
-            return before.then(codes, Residual(branches[0], branches[1], output), output)
+            residual = Residual(branches[0], branches[1], output)
+            residual.parts(x.quantization, other.quantization)
+            return _Activation(x.layers[:shared], output).then(codes, residual, output)
         if node.operator == "GlobalAveragePool":
             return x.then(codes, AveragePool(output), output)
         if node.operator != "Conv":

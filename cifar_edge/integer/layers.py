@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from cifar_edge.integer.quantization import ByValue, Codes, Factors, Quantization, Sums, requantized
+from cifar_edge.integer.quantization import WHOLE, ByValue, Codes, Factors, Quantization, Sums, parts_of, requantized
 
 T = TypeVar("T", bound=np.generic)
 Pair = tuple[int, int]
@@ -256,7 +256,9 @@ class AveragePool:
 class Residual(ByValue):
     """The sum of two branches with the same input, each a chain of layers, clipped to the codes of ``output``.
 
-    Both branches end with the scale of ``output``. So the sum is computed in integers, without rounding.
+    Both branches end with the scale of ``output``, so the sum is one of integers. The scale of the shortcut may be
+    finer, n / 15 of it (`cifar_edge.integer.quantization.WHOLE`): then its codes are first brought to that of
+    ``output``, rounded to the nearest.
 
     Attributes:
         layers: one branch.
@@ -272,7 +274,7 @@ class Residual(ByValue):
         """As for `Layer`.
 
         Raises:
-            ValueError: a branch ends with another scale than that of ``output``.
+            ValueError: a branch ends with a scale that cannot be added to that of ``output``.
         """
         return self.total(run(self.layers, codes, given), run(self.shortcut, codes, given)), self.output
 
@@ -282,14 +284,39 @@ class Residual(ByValue):
             shape = layer.output_shape(shape)
         return shape
 
-    def total(self, *branches: tuple[Codes, Quantization]) -> Codes:
-        """The sum of the outputs of both ``branches``."""
-        total = np.full((), self.output.zero_point, np.int32)
-        for codes, quantization in branches:
-            if quantization.scale != self.output.scale:
-                raise ValueError(f"a residual of scale {self.output.scale} cannot add codes of {quantization.scale}")
-            total = total + (codes.astype(np.int32) - quantization.zero_point)
+    def total(self, end: tuple[Codes, Quantization], shortcut: tuple[Codes, Quantization]) -> Codes:
+        """The sum of what both branches end with.
+
+        Raises:
+            ValueError: as the call.
+        """
+        parts = self.parts(end[1], shortcut[1])
+        total = self.output.zero_point + _values(*end) + in_wholes(_values(*shortcut), parts)
         return total.clip(0, self.output.largest).astype(np.uint8)
+
+    def parts(self, end: Quantization, shortcut: Quantization) -> int:
+        """The scale of the shortcut, in parts of that of the output, which has `WHOLE`.
+
+        Args:
+            end: the quantization that the other branch ends with.
+            shortcut: that of the shortcut.
+
+        Raises:
+            ValueError: they cannot be added to codes of ``output``.
+        """
+        if end.scale != self.output.scale:
+            raise ValueError(f"a residual of scale {self.output.scale} cannot add codes of {end.scale}")
+        return parts_of(shortcut.scale, self.output.scale)
+
+
+def in_wholes(values: npt.NDArray[np.int32], parts: int) -> npt.NDArray[np.int32]:
+    """The integers nearest to ``values * parts / WHOLE``; there is never more than one."""
+    return (2 * values * parts + WHOLE) // (2 * WHOLE)
+
+
+def _values(codes: Codes, quantization: Quantization) -> npt.NDArray[np.int32]:
+    """``codes`` less their zero point."""
+    return codes.astype(np.int32) - np.int32(quantization.zero_point)
 
 
 def run(layers: tuple[Layer, ...], codes: Codes, given: Quantization) -> tuple[Codes, Quantization]:

@@ -45,6 +45,28 @@ class Quantization:
         return f"Quantization(scale=np.float32({scale}), zero_point={zero_point}, largest={largest})"
 
 
+WHOLE = 15
+"""The scale of a residual in parts of which that of its shortcut may have fewer. It is odd: a code times n / 15 never
+lies halfway between two integers, where runtimes round in different ways."""
+
+
+def fraction(scale: np.float32, parts: int) -> np.float32:
+    """``parts`` of the `WHOLE` of ``scale``."""
+    return np.float32(float(scale) * parts / WHOLE)
+
+
+def parts_of(scale: np.float32, whole: np.float32) -> int:
+    """The number, 1 to `WHOLE`, for which ``fraction(whole, parts)`` is ``scale``.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for parts in range(1, WHOLE + 1):
+        if fraction(whole, parts) == scale:
+            return parts
+    raise ValueError(f"a residual of scale {whole} cannot add codes of {scale}")
+
+
 PIXELS = Quantization(np.float32(PIXEL_SCALE), PIXEL_ZERO_POINT)
 """That of the image: by the edge contract, the value of a pixel p is (p - 128) / 64."""
 

@@ -30,6 +30,7 @@ from cifar_edge.integer import (
     Quantization,
     Residual,
 )
+from cifar_edge.integer.quantization import WHOLE, fraction
 
 pytestmark = pytest.mark.skipif(gate.compiler() is None, reason="needs a C compiler")
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-O2")
@@ -152,7 +153,8 @@ def integer_networks(draw: st.DrawFn) -> IntegerNetwork:
             weights = generator.integers(-127, 128, (channels, channels, 3, 3)).astype(np.int8)
             bias = np.zeros(channels, np.int32)
             branch = Conv(weights, scales, bias, (1, 1), (1, 1, 1, 1), 1, output)
-            one = replace_kernel(branch)
+            finer = replace(output, scale=fraction(output.scale, draw(st.integers(1, WHOLE))))
+            one = replace(replace_kernel(branch), output=finer)
             layers.append(Residual((branch, branch), (one,), output))
         shape = layers[-1].output_shape(shape)
     head = generator.integers(-127, 128, (10, int(np.prod(shape)))).astype(np.int8)

@@ -8,7 +8,7 @@ from subprocess import PIPE, STDOUT
 import pytest
 import torch
 from c_helpers import ABOUT
-from export_helpers import build_folded
+from export_helpers import NETWORKS, build_folded
 
 from cifar_edge import c
 from cifar_edge.data import Dataset
@@ -45,10 +45,13 @@ def odd_network(sample: Dataset) -> IntegerNetwork:
     return quantize(build_folded(layers, 10).layers, sample.train_images[:32], fit=False)
 
 
-@pytest.fixture(scope="module", params=["gn-cnn", "gn-cnn-max", "odd"])
+@pytest.fixture(scope="module", params=["gn-cnn", "gn-cnn-max", "growing", "odd"])
 def folder(request: pytest.FixtureRequest, sample: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if request.param == "odd":
         network = odd_network(sample)
+    elif request.param == "growing":
+        torch.manual_seed(0)
+        network = quantize(NETWORKS["growing"]().eval(), sample.train_images[:64], fit=False)
     else:
         network = IntegerNetwork.from_onnx(released(f"export/{request.param}/{request.param}.int8.onnx"))
     path = tmp_path_factory.mktemp(request.param)

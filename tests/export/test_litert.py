@@ -16,6 +16,7 @@ from cifar_edge.export.integers import quantize
 from cifar_edge.export.targets import TARGETS, litert, target_options, write_targets
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.integer import AveragePool, Conv, IntegerNetwork, Linear, Quantization, Residual
+from cifar_edge.integer.quantization import fraction
 from cifar_edge.runtime.litert import Session
 from cifar_edge.runtime.model import load, run
 from cifar_edge.spec import CIFAR10_LABELS, ModelMetadata
@@ -101,7 +102,7 @@ def test_codes_are_limited_as_relu6_limits_them(sample: Dataset) -> None:
         return Conv(weights, scales, np.zeros(outputs, np.int32), (1, 1), (0, 0, 0, 0), 1, output)
 
     six = Quantization(np.float32(6 / 200), 0, 200)
-    other = replace(six, largest=150)
+    other = replace(six, scale=fraction(six.scale, 8), largest=150)
     layers = (
         conv(3, 8, replace(six, largest=40)),
         Residual((conv(8, 8, six),), (conv(8, 8, other),), six),

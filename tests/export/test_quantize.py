@@ -37,6 +37,7 @@ from cifar_edge.folding.layers import Residual as FloatResidual
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.integer import PIXELS, AveragePool, Conv, IntegerNetwork, Layer, Linear, MaxPool, Quantization, Residual
 from cifar_edge.integer.fixed_point import fixed_point
+from cifar_edge.integer.quantization import WHOLE
 from cifar_edge.models.pixels import pixels_to_input
 from cifar_edge.spec import INPUT_NAME, OUTPUT_NAME, PIXEL_SCALE, ModelMetadata
 
@@ -296,6 +297,63 @@ def test_what_is_added_shares_a_scale(sample: Dataset) -> None:
     assert [outputs[layer].zero_point for layer in (stem, identity, projection)] == [0, 0, 0]
     assert [outputs[layer.layers[-1]].zero_point for layer in (identity, projection)] == [128, 128]
     assert outputs[projection].largest == min(255, round(6 / outputs[projection].scale))
+
+
+def parts(layers: tuple[Layer, ...], given: Quantization) -> list[int]:
+    """What `Residual.parts` is in each residual of ``layers``, inner ones first."""
+    found = []
+    for layer in layers:
+        output = output_of(layer, given)
+        if isinstance(layer, Residual):
+            found += parts(layer.layers, given) + parts(layer.shortcut, given)
+            found.append(layer.parts(last_output(layer.layers, given), last_output(layer.shortcut, given)))
+        given = output
+    return found
+
+
+def last_output(layers: tuple[Layer, ...], given: Quantization) -> Quantization:
+    for layer in layers:
+        given = output_of(layer, given)
+    return given
+
+
+def test_a_shortcut_of_small_values_has_a_finer_scale(sample: Dataset) -> None:
+    torch.manual_seed(0)
+    network = NETWORKS["growing"]().eval().requires_grad_(False)
+    images = sample.train_images
+    integers = quantize(network, images)
+    found = parts(integers.layers[:-1], integers.pixels)
+    assert len(found) == 4
+    assert min(found) < WHOLE / 2
+    comparison = compare(answers(integers, images), torch_logits(network, images), sample.train_labels)
+    assert comparison.snr_db is not None
+    assert comparison.snr_db > 30
+
+
+@pytest.mark.parametrize("inner", [1, 3])
+def test_shortcuts_within_shortcuts(inner: int, sample: Dataset) -> None:
+    """The shortcut of an outer residual is that of the first inner one as well, whose sum is far larger."""
+    torch.manual_seed(0)
+    chain: list[nn.Module] = []
+    for _ in range(inner):
+        branch = nn.Conv2d(8, 8, 3, padding=1)
+        branch.weight.data *= 3
+        chain += [FloatResidual(nn.Sequential(branch)), nn.ReLU()]
+    outer = FloatResidual(nn.Sequential(*chain[:-1]))
+    behind_pool = nn.Conv2d(8, 8, 1)
+    behind_pool.weight.data *= 9
+    tail = (nn.ReLU(), nn.AvgPool2d(2), FloatResidual(nn.Sequential(behind_pool)), nn.ReLU())
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), outer, *tail, *head).eval().requires_grad_(False)
+    images = sample.train_images[:50]
+    integers = quantize(network, images)
+    *_, last = found = parts(integers.layers[:-1], integers.pixels)
+    assert (len(found), last < WHOLE / 2) == (inner + 2, True)
+    logits, _ = run(integers, images)
+    assert np.array_equal(logits, answers(integers, images))
+    snr = compare(logits, torch_logits(network, images), sample.train_labels[:50]).snr_db
+    assert snr is not None
+    assert snr > 20
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """The layers of an integer network against PyTorch's convolutions and exact arithmetic."""
 
+import math
+from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -9,6 +12,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime import GraphOptimizationLevel, InferenceSession, SessionOptions
 from torch.nn import functional as F
 
 from cifar_edge.integer import (
@@ -23,6 +28,7 @@ from cifar_edge.integer import (
     exact_scales,
     fixed_point,
 )
+from cifar_edge.integer.quantization import WHOLE, fraction
 
 SCALES = st.floats(1e-3, 1.0).map(np.float32)
 OUTPUTS = st.builds(Quantization, SCALES, st.sampled_from([0, 3, 128]), st.sampled_from([200, 255]))
@@ -195,10 +201,54 @@ def test_a_residual_adds_integers_and_rounds_nothing(data: st.DataObject, seed: 
     assert np.array_equal(twice, (2 * (added.astype(int) - 128)).clip(0, 255))
 
 
+@settings(max_examples=30, deadline=None)
+@given(scale=SCALES, parts=st.integers(1, WHOLE), zero=st.sampled_from([0, 7, 128]), other=st.sampled_from([0, 128]))
+def test_a_finer_shortcut_is_rounded_to_the_nearest_in_every_runtime(
+    scale: np.float32, parts: int, zero: int, other: int
+) -> None:
+    """All pairs of codes; onnxruntime computes them in float, by a node of its own and as the file says."""
+    end, shortcut = Quantization(scale, 128), Quantization(fraction(scale, parts), other)
+    residual = Residual((), (), Quantization(scale, zero))
+    pairs = [each.astype(np.uint8).reshape(1, 256, 256, 1) for each in np.mgrid[:256, :256]]
+    added = residual.total((pairs[0], end), (pairs[1], shortcut))
+    exact = [Fraction(code - other) * parts / WHOLE for code in range(256)]
+    assert all(abs(value - math.floor(value) - Fraction(1, 2)) >= Fraction(1, 2 * WHOLE) for value in exact)
+    nearest = np.array([round(value) for value in exact])
+    assert np.array_equal(added, (zero + pairs[0].astype(int) - 128 + nearest[pairs[1]]).clip(0, 255))
+    for computed in sums_in_onnxruntime(pairs, (end, shortcut), residual.output):
+        assert np.array_equal(computed, added)
+
+
+def sums_in_onnxruntime(
+    pairs: list[npt.NDArray[np.uint8]], given: tuple[Quantization, Quantization], output: Quantization
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """What onnxruntime gives for a sum of dequantized codes, with all of its optimizations and with none."""
+    quantizations = dict(zip("aby", (*given, output), strict=True))
+    constants = [numpy_helper.from_array(np.array(each.scale), f"{name}s") for name, each in quantizations.items()]
+    constants += [
+        numpy_helper.from_array(np.array(each.zero_point, np.uint8), f"{name}z") for name, each in quantizations.items()
+    ]
+    nodes = [helper.make_node("DequantizeLinear", [name, f"{name}s", f"{name}z"], [f"{name}d"]) for name in "ab"]
+    nodes.append(helper.make_node("Add", ["ad", "bd"], ["sum"]))
+    nodes.append(helper.make_node("QuantizeLinear", ["sum", "ys", "yz"], ["y"]))
+    a, b, y = (helper.make_tensor_value_info(name, TensorProto.UINT8, pairs[0].shape) for name in "aby")
+    graph = helper.make_graph(nodes, "sum", [a, b], [y], constants)
+    content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+    for level in (GraphOptimizationLevel.ORT_ENABLE_ALL, GraphOptimizationLevel.ORT_DISABLE_ALL):
+        options = SessionOptions()
+        options.graph_optimization_level = level
+        session = InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        yield session.run(None, dict(zip("ab", pairs, strict=True)))[0]
+
+
 def test_a_residual_of_two_scales_is_an_error() -> None:
-    residual = Residual((), (), Quantization(np.float32(0.5)))
+    half, quarter = Quantization(np.float32(0.5)), Quantization(np.float32(0.25))
+    residual = Residual((), (), half)
+    with pytest.raises(ValueError, match=r"of scale 0\.5 cannot add codes of 0\.25"):
+        residual(codes(3, 0), quarter)
+    third = Quantization(fraction(np.float32(0.5), 5))
     with pytest.raises(ValueError, match="cannot add codes of"):
-        residual(codes(3, 0), Quantization(np.float32(0.25)))
+        residual.total((codes(3, 0), third), (codes(3, 0), half))  # only a shortcut may be finer
 
 
 @pytest.mark.parametrize(

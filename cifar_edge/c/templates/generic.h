@@ -200,14 +200,25 @@ static inline void add_to_sums(const uint8_t *codes, int32_t pixels, int32_t cha
 #endif
 
 #ifndef ADD_ROW
-static inline void add_row(const layer *l, const uint8_t *one, const uint8_t *other, uint8_t *out) {
+static inline void add_codes(const layer *l, const uint8_t *one, const uint8_t *shortcut, uint8_t *out, int32_t share) {
   const int32_t codes = l->columns * l->channels_out;
-  const int32_t offset = l->output_zero_point - l->zero_point - l->other_zero_point;
+  const int32_t offset = l->output_zero_point - l->zero_point;
   int32_t i;
   for (i = 0; i < codes; i++) {
-    const int32_t sum = one[i] + other[i] + offset;
+    const int32_t other = shortcut[i] - l->other_zero_point;
+    const int32_t sum = one[i] + offset + (share == WHOLE_SHARE ? other : (other * share + WHOLE_SHARE / 2) >> 15);
     out[i] = (uint8_t)(sum < 0 ? 0 : sum < l->largest ? sum : l->largest);
   }
+}
+
+static inline void add_row(const layer *l, const uint8_t *one, const uint8_t *shortcut, uint8_t *out) {
+#if NETWORK_HAS_FRACTIONS
+  if (l->share != WHOLE_SHARE) {
+    add_codes(l, one, shortcut, out, l->share);
+    return;
+  }
+#endif
+  add_codes(l, one, shortcut, out, WHOLE_SHARE);
 }
 #define ADD_ROW add_row
 #endif

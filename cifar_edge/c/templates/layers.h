@@ -9,6 +9,7 @@ enum { KIND_CONV, KIND_DEPTHWISE, KIND_GROUPED, KIND_MAX_POOL, KIND_AVERAGE_POOL
 enum { LAYERS = @LAYERS@ }; /* without the last one, which gives the logits */
 enum { KERNEL_ROWS = @KERNEL_ROWS@ };   /* of the highest window */
 enum { CHANNELS = @CHANNELS@ };         /* the most that a layer makes, in steps of 4 */
+enum { WHOLE_SHARE = 1 << 15 };         /* of a sum whose shortcut has the scale of the output */
 enum { COLUMN_BYTES = @COLUMN_BYTES@ }; /* of the largest window of a convolution, in steps of 16 */
 
 /* A bias: 16 bits where those of all layers fit, and where kernels do not load several at a time. */
@@ -32,6 +33,9 @@ typedef struct {
   place_type place; /* word of a row of padding; 0 if that is the code 0; of a global pool the number of its first sum */
 #if NETWORK_HAS_GROUPED
   uint16_t groups;
+#endif
+#if NETWORK_HAS_FRACTIONS
+  uint16_t share; /* of a sum: what a code of its shortcut is of a code of the output, times 2^15 */
 #endif
 #if NETWORK_HAS_FLOAT32
   uint8_t float32; /* whether its factors are those of float32: significands and exponents */
