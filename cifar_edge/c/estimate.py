@@ -25,11 +25,11 @@ PROCESSORS: dict[str, tuple[int, bool]] = {
 then those are the steps of a whole window, else of a row. Cortex-M7 and M33 take what M4 takes."""
 
 INSTRUCTIONS: dict[str, tuple[float, ...]] = {
-    "Cortex-M0": (4.41, 83.9, 13.1, 3.23, 9.77, 112, 12.4, 78.9),
-    "Cortex-M3": (2.31, 23.9, 9.36, 2.8, 4.91, 28.4, 8.8, 33.3),
+    "Cortex-M0": (4.42, 83.2, 13.2, 3.16, 9.78, 113, 13.6, 79.1),
+    "Cortex-M3": (2.31, 23.7, 9.39, 2.77, 4.91, 28.8, 9.18, 33.4),
     "Cortex-M4": (1, 8.93, 1.1, 1.71, 4.53, 10.7, 9.39, 57.2),
-    "Cortex-M55": (0.123, 11.3, 1.95, 2.12, 1.23, 13.4, 10.2, 2.25),
-    "rv32imac": (3.15, 28.8, 12.9, 6.48, 7.08, 15, 9.48, 19.5),
+    "Cortex-M55": (0.124, 11.1, 1.98, 2.09, 1.24, 13.8, 10.6, 2.25),
+    "rv32imac": (3.15, 28.6, 12.9, 6.46, 7.08, 15.4, 9.87, 19.6),
 }
 """Processor -> instructions for each unit of `WORK`."""
 

@@ -1,10 +1,10 @@
 """Equalisation: the channels of an activation are scaled so that each uses the whole range of its int8 codes.
 
-All channels of an activation share one scale in int8, and so do all activations along a chain of residuals. A channel
-whose values are small gets few codes there. A positive factor commutes with ReLU, sums and pools, so it can be moved
-from the weights that make a channel into those that read it (Nagel et al. 2019, arXiv:1906.04721). That is done where
-the weights lose nothing by it: where all that read are depthwise convolutions, which have a weight scale for each
-channel, or the last Linear, whose weights are many to each logit. docs/int8.md shows what this gains.
+All channels of an activation share one scale in int8, so a channel whose values are small gets few codes. A positive
+factor commutes with ReLU, sums and pools, so it can be moved from the weights that make a channel into those that read
+it (Nagel et al. 2019, arXiv:1906.04721); along a chain of residuals a channel has one factor. That is done where the
+weights lose nothing by it: where all that read are depthwise convolutions, which have a weight scale for each channel,
+or the last Linear, whose weights are many to each logit. docs/int8.md shows what this gains.
 """
 
 import copy
