@@ -212,7 +212,7 @@ class _Writer:
     def _sum(self, index: int, step: Step, inputs: list[str], out: str) -> None:
         """The sum of two branches, by the multipliers that TensorFlow Lite gives it."""
         assert step.output is not None
-        halves = [(_HALF, 0), _multiplier(0.5 * step.parts / WHOLE)]
+        halves = [(_HALF, 0), _multiplier(0.5 * step.fifteenths / WHOLE)]
         one, other = (
             f"{128 - self._given[number].zero_point}, {multiplier}, {shift}"
             for number, (multiplier, shift) in zip(step.inputs, halves, strict=True)

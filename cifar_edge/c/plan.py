@@ -110,7 +110,7 @@ class Step:
         fixed: ``factors`` in fixed point, with the same codes for every sum.
         is_float32: a factor has no such form, and ``fixed`` holds the significands and exponents of float32.
         output: the quantization of its codes; None for the logits.
-        parts: of a sum, `Residual.parts`.
+        fifteenths: of a sum, `Residual.fifteenths`.
     """
 
     name: str
@@ -127,7 +127,7 @@ class Step:
     factors: Factors | None = None
     fixed: FixedPoint | None = None
     is_float32: bool = False
-    parts: int = WHOLE
+    fifteenths: int = WHOLE
 
     @property
     def has_shifts(self) -> bool:
@@ -214,7 +214,8 @@ class _Lowering:
         if isinstance(layer, Residual):
             branches = [self.chain(branch, number, f"{name}.") for branch in (layer.layers, layer.shortcut)]
             end, shortcut = (self._plan.activations[branch].quantization for branch in branches)
-            step = Step(name, "add", tuple(branches), shape, layer.output, parts=layer.parts(end, shortcut))
+            fifteenths = layer.fifteenths(end, shortcut)
+            step = Step(name, "add", tuple(branches), shape, layer.output, fifteenths=fifteenths)
             return self._add(step, layer.output)
         if isinstance(layer, Conv):
             channels, groups = given.channels, layer.groups

@@ -120,7 +120,7 @@ def calibrate(
     def scale_of(group: _Group) -> np.float32:
         if group not in scales:
             whole = scale_of(coarser[group])
-            candidates = np.array([fraction(whole, parts) for parts in range(1, WHOLE + 1)])
+            candidates = np.array([fraction(whole, fifteenths) for fifteenths in range(1, WHOLE + 1)])
             errors = _squared_errors(members[group], candidates)
             # With a finer scale the sum rounds once more, so little is not worth it.
             scales[group] = candidates[errors.argmin()] if errors.min() < errors[-1] / 2 else whole
@@ -173,9 +173,9 @@ _PIXELS = "pixels"
 
 
 def _sharing(layers: Sequence[FloatLayer]) -> tuple[dict[FloatLayer, _Group], dict[_Group, _Group]]:
-    """The group of each layer: all layers of a group share one scale. And group -> the one that may be coarser.
+    """The group of each layer, whose layers share one scale; and group -> the group whose scale is as fine or coarser.
 
-    What a residual without layers in its shortcut reads may have a finer scale than the residual.
+    The latter are what a residual without layers in its shortcut reads, and the residual.
     """
     groups: dict[FloatLayer, _Group] = {}
     joined: dict[_Group, _Group] = {}  # group -> the group that it has become part of

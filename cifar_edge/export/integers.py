@@ -26,7 +26,7 @@ from cifar_edge.integer import (
     columns,
     exact_scales,
 )
-from cifar_edge.integer.quantization import Codes, Factors, parts_of
+from cifar_edge.integer.quantization import Codes, Factors, fifteenths_of
 
 _LARGEST_BIAS = 2**30  # half of the range of int32; the other half is for the sum of products
 _LEAST_FACTOR = 2.0**-12
@@ -196,7 +196,7 @@ class _Quantizer:
 def _can_be_added(scale: np.float32, other: np.float32) -> bool:
     """Whether a residual can add codes of both, one of them in its shortcut."""
     try:
-        parts_of(min(scale, other), max(scale, other))
+        fifteenths_of(min(scale, other), max(scale, other))
     except ValueError:
         return False
     return True

@@ -12,7 +12,16 @@ from typing import Protocol, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from cifar_edge.integer.quantization import WHOLE, ByValue, Codes, Factors, Quantization, Sums, parts_of, requantized
+from cifar_edge.integer.quantization import (
+    WHOLE,
+    ByValue,
+    Codes,
+    Factors,
+    Quantization,
+    Sums,
+    fifteenths_of,
+    requantized,
+)
 
 T = TypeVar("T", bound=np.generic)
 Pair = tuple[int, int]
@@ -290,12 +299,12 @@ class Residual(ByValue):
         Raises:
             ValueError: as the call.
         """
-        parts = self.parts(end[1], shortcut[1])
-        total = self.output.zero_point + _values(*end) + in_wholes(_values(*shortcut), parts)
+        fifteenths = self.fifteenths(end[1], shortcut[1])
+        total = self.output.zero_point + _values(*end) + rescaled(_values(*shortcut), fifteenths)
         return total.clip(0, self.output.largest).astype(np.uint8)
 
-    def parts(self, end: Quantization, shortcut: Quantization) -> int:
-        """The scale of the shortcut, in parts of that of the output, which has `WHOLE`.
+    def fifteenths(self, end: Quantization, shortcut: Quantization) -> int:
+        """The scale of the shortcut in fifteenths of that of ``output``.
 
         Args:
             end: the quantization that the other branch ends with.
@@ -306,12 +315,12 @@ class Residual(ByValue):
         """
         if end.scale != self.output.scale:
             raise ValueError(f"a residual of scale {self.output.scale} cannot add codes of {end.scale}")
-        return parts_of(shortcut.scale, self.output.scale)
+        return fifteenths_of(shortcut.scale, self.output.scale)
 
 
-def in_wholes(values: npt.NDArray[np.int32], parts: int) -> npt.NDArray[np.int32]:
-    """The integers nearest to ``values * parts / WHOLE``; there is never more than one."""
-    return (2 * values * parts + WHOLE) // (2 * WHOLE)
+def rescaled(values: npt.NDArray[np.int32], fifteenths: int) -> npt.NDArray[np.int32]:
+    """The integers nearest to ``values * fifteenths / 15``; there are never two."""
+    return (2 * values * fifteenths + WHOLE) // (2 * WHOLE)
 
 
 def _values(codes: Codes, quantization: Quantization) -> npt.NDArray[np.int32]:

@@ -46,24 +46,24 @@ class Quantization:
 
 
 WHOLE = 15
-"""The scale of a residual in parts of which that of its shortcut may have fewer. It is odd: a code times n / 15 never
-lies halfway between two integers, where runtimes round in different ways."""
+"""The shortcut of a residual has the scale of the sum, or 1 to 14 fifteenths of it. 15 is odd, so a code times n / 15
+never lies halfway between two integers, where runtimes round in different ways."""
 
 
-def fraction(scale: np.float32, parts: int) -> np.float32:
-    """``parts`` of the `WHOLE` of ``scale``."""
-    return np.float32(float(scale) * parts / WHOLE)
+def fraction(scale: np.float32, fifteenths: int) -> np.float32:
+    """So many ``fifteenths`` of ``scale``, 1 to `WHOLE`."""
+    return np.float32(float(scale) * fifteenths / WHOLE)
 
 
-def parts_of(scale: np.float32, whole: np.float32) -> int:
-    """The number, 1 to `WHOLE`, for which ``fraction(whole, parts)`` is ``scale``.
+def fifteenths_of(scale: np.float32, whole: np.float32) -> int:
+    """The number for which ``fraction(whole, fifteenths)`` is ``scale``.
 
     Raises:
         ValueError: there is none.
     """
-    for parts in range(1, WHOLE + 1):
-        if fraction(whole, parts) == scale:
-            return parts
+    for fifteenths in range(1, WHOLE + 1):
+        if fraction(whole, fifteenths) == scale:
+            return fifteenths
     raise ValueError(f"a residual of scale {whole} cannot add codes of {scale}")
 
 

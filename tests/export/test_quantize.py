@@ -299,14 +299,14 @@ def test_what_is_added_shares_a_scale(sample: Dataset) -> None:
     assert outputs[projection].largest == min(255, round(6 / outputs[projection].scale))
 
 
-def parts(layers: tuple[Layer, ...], given: Quantization) -> list[int]:
-    """What `Residual.parts` is in each residual of ``layers``, inner ones first."""
+def fifteenths(layers: tuple[Layer, ...], given: Quantization) -> list[int]:
+    """What `Residual.fifteenths` is in each residual of ``layers``, inner ones first."""
     found = []
     for layer in layers:
         output = output_of(layer, given)
         if isinstance(layer, Residual):
-            found += parts(layer.layers, given) + parts(layer.shortcut, given)
-            found.append(layer.parts(last_output(layer.layers, given), last_output(layer.shortcut, given)))
+            found += fifteenths(layer.layers, given) + fifteenths(layer.shortcut, given)
+            found.append(layer.fifteenths(last_output(layer.layers, given), last_output(layer.shortcut, given)))
         given = output
     return found
 
@@ -322,7 +322,7 @@ def test_a_shortcut_of_small_values_has_a_finer_scale(sample: Dataset) -> None:
     network = NETWORKS["growing"]().eval().requires_grad_(False)
     images = sample.train_images
     integers = quantize(network, images)
-    found = parts(integers.layers[:-1], integers.pixels)
+    found = fifteenths(integers.layers[:-1], integers.pixels)
     assert len(found) == 4
     assert min(found) < WHOLE / 2
     comparison = compare(answers(integers, images), torch_logits(network, images), sample.train_labels)
@@ -347,7 +347,7 @@ def test_shortcuts_within_shortcuts(inner: int, sample: Dataset) -> None:
     network = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), outer, *tail, *head).eval().requires_grad_(False)
     images = sample.train_images[:50]
     integers = quantize(network, images)
-    *_, last = found = parts(integers.layers[:-1], integers.pixels)
+    *_, last = found = fifteenths(integers.layers[:-1], integers.pixels)
     assert (len(found), last < WHOLE / 2) == (inner + 2, True)
     logits, _ = run(integers, images)
     assert np.array_equal(logits, answers(integers, images))
