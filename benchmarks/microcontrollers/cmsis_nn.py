@@ -16,7 +16,7 @@ from benchmarks.microcontrollers.processors import HERE, Processor, compiled, co
 from cifar_edge.c.plan import Plan, Step, plan
 from cifar_edge.c.tables import array
 from cifar_edge.integer import IntegerNetwork
-from cifar_edge.integer.quantization import WHOLE
+from cifar_edge.integer.quantization import DENOMINATOR
 
 Images = npt.NDArray[np.uint8]
 MAIN = HERE / "cmsis_nn.c"
@@ -212,7 +212,7 @@ class _Writer:
     def _sum(self, index: int, step: Step, inputs: list[str], out: str) -> None:
         """The sum of two branches, by the multipliers that TensorFlow Lite gives it."""
         assert step.output is not None
-        halves = [(_HALF, 0), _multiplier(0.5 * step.fifteenths / WHOLE)]
+        halves = [(_HALF, 0), _multiplier(0.5 * step.numerator / DENOMINATOR)]
         one, other = (
             f"{128 - self._given[number].zero_point}, {multiplier}, {shift}"
             for number, (multiplier, shift) in zip(step.inputs, halves, strict=True)

@@ -29,7 +29,7 @@ from cifar_edge.integer import (
 )
 from cifar_edge.integer.fixed_point import HIGH_WORD
 from cifar_edge.integer.layers import LayerNames, Padding, Pair
-from cifar_edge.integer.quantization import WHOLE, Factors
+from cifar_edge.integer.quantization import DENOMINATOR, Factors
 from cifar_edge.integer.summary import pool_sum_bytes
 from cifar_edge.spec import IMAGE_CHANNELS
 
@@ -110,7 +110,7 @@ class Step:
         fixed: ``factors`` in fixed point, with the same codes for every sum.
         is_float32: a factor has no such form, and ``fixed`` holds the significands and exponents of float32.
         output: the quantization of its codes; None for the logits.
-        fifteenths: of a sum, `Residual.fifteenths`.
+        numerator: of a sum, `Residual.numerator`.
     """
 
     name: str
@@ -127,7 +127,7 @@ class Step:
     factors: Factors | None = None
     fixed: FixedPoint | None = None
     is_float32: bool = False
-    fifteenths: int = WHOLE
+    numerator: int = DENOMINATOR
 
     @property
     def has_shifts(self) -> bool:
@@ -214,8 +214,8 @@ class _Lowering:
         if isinstance(layer, Residual):
             branches = [self.chain(branch, number, f"{name}.") for branch in (layer.layers, layer.shortcut)]
             end, shortcut = (self._plan.activations[branch].quantization for branch in branches)
-            fifteenths = layer.fifteenths(end, shortcut)
-            step = Step(name, "add", tuple(branches), shape, layer.output, fifteenths=fifteenths)
+            numerator = layer.numerator(end, shortcut)
+            step = Step(name, "add", tuple(branches), shape, layer.output, numerator=numerator)
             return self._add(step, layer.output)
         if isinstance(layer, Conv):
             channels, groups = given.channels, layer.groups

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from cifar_edge.c.kernels import PACKED, PACKINGS, Kernels, is_wide
 from cifar_edge.c.plan import ALIGNMENT, Plan, Step, window_rows
 from cifar_edge.integer import Quantization
-from cifar_edge.integer.quantization import WHOLE, Factors
+from cifar_edge.integer.quantization import DENOMINATOR, Factors
 
 Number = TypeVar("Number", bound=np.generic)
 _WIDTH = 118
@@ -43,7 +43,7 @@ def features(made: Plan) -> dict[str, bool]:
     has["odd"] = any(step.kind == "conv" and (step.shape[1] % 2 or step.shape[2] % 2) for step in made.steps)
     has["clips"] = any(step.output is not None and step.output.largest < _BYTE for step in made.steps)
     has["shifts"] = any(step.has_shifts for step in made.steps)
-    has["fractions"] = any(step.fifteenths < WHOLE for step in made.steps)
+    has["fractions"] = any(step.numerator < DENOMINATOR for step in made.steps)
     has["float32"] = any(step.is_float32 for step in made.steps)
     return has
 
@@ -177,7 +177,7 @@ def _layer(index: int, made: Plan, has: Mapping[str, bool]) -> str:
         [*shapes],
         [made.sums.get(index, made.padding.get(index, 0) // ALIGNMENT)],
         [step.groups] if has["grouped"] else [],
-        [round(2**15 * step.fifteenths / WHOLE)] if has["fractions"] else [],
+        [round(2**15 * step.numerator / DENOMINATOR)] if has["fractions"] else [],
         [int(step.is_float32)] if has["float32"] else [],
         [f"weights_{index}" if weights else "0", f"bias_{index}" if weights else "0"],
         [f"multipliers_{index}" if factors else "0"],

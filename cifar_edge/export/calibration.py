@@ -1,6 +1,6 @@
 """Calibration: the int8 scales, one for each output channel of weights and one for each activation."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cifar_edge.export.float_network import FloatLayer, run
 from cifar_edge.folding.layers import Shift
 from cifar_edge.integer import PIXELS, Quantization
-from cifar_edge.integer.quantization import WHOLE, fraction
+from cifar_edge.integer.quantization import DENOMINATOR, fraction
 from cifar_edge.models.pixels import pixels_to_input
 
 CALIBRATION_IMAGES = 1024
@@ -92,41 +92,41 @@ def calibrate(
 ) -> dict[FloatLayer, Quantization]:
     """The quantization of each layer's output, except max pools, which keep that of their input.
 
-    The two branches of a residual and their sum share one scale, or the shortcut has n / 15 of it
-    (`cifar_edge.integer.quantization.WHOLE`). So the sum is one of integers, and is the same on every processor.
+    The two branches of a residual and their sum share one scale, or the shortcut has a fraction of it
+    (`cifar_edge.integer.quantization.fraction`). So the sum is the same on every processor.
 
     Args:
         layers: of a network on the CPU, in evaluation mode.
         images: training images, uint8 ``[n, S, S, 3]``; see `calibration_images`.
-        choose_scale: None for `least_error_scale`.
+        choose_scale: None for `least_error_scale`. Fractions are always chosen by least squared error.
         pixels: the quantization of ``images`` for the layers.
     """
     found, (groups, coarser) = histograms(layers, images, pixels), _sharing(layers)
-    members: dict[_Group, list[Histogram]] = defaultdict(list)
-    for layer, histogram in found.items():
-        members[groups[layer]].append(histogram)
-    # The histograms of a chain of residuals, by the group at its end, whose scale is the coarsest.
+    # The histograms of each group and of all before it along a chain of residuals, whose scales are as fine or finer.
     together: dict[_Group, list[Histogram]] = defaultdict(list)
-    for group in members:
-        end = group
-        while end in coarser:
-            end = coarser[end]
-        together[end] += members[group]
-    scales: dict[_Group, np.float32] = {
-        end: np.float32((choose_scale or least_error_scale)(*seen)) for end, seen in together.items()
-    }
-    scales[_PIXELS] = PIXELS.scale
+    for layer, histogram in found.items():
+        group: _Group | None = groups[layer]
+        while group is not None:
+            together[group].append(histogram)
+            group = coarser.get(group)
+    scales: dict[_Group, np.float32] = {_PIXELS: PIXELS.scale}
 
     def scale_of(group: _Group) -> np.float32:
-        if group not in scales:
-            whole = scale_of(coarser[group])
-            candidates = np.array([fraction(whole, fifteenths) for fifteenths in range(1, WHOLE + 1)])
-            errors = _squared_errors(members[group], candidates)
-            # With a finer scale the sum rounds once more, so little is not worth it.
-            scales[group] = candidates[errors.argmin()] if errors.min() < errors[-1] / 2 else whole
+        if group not in scales and group in coarser:
+            scales[group] = _finer_scale(scale_of(coarser[group]), together[group])
+        elif group not in scales:
+            scales[group] = np.float32((choose_scale or least_error_scale)(*together[group]))
         return scales[group]
 
     return {layer: _quantization(layer, scale_of(groups[layer]), found[layer]) for layer in found}
+
+
+def tied(layers: Sequence[FloatLayer]) -> set[FloatLayer]:
+    """Those of ``layers`` whose scale others depend on: all share it, or a residual adds them."""
+    groups, coarser = _sharing(layers)
+    scaled = {layer: group for layer, group in groups.items() if not isinstance(layer.module, nn.MaxPool2d)}
+    sizes, added = Counter(scaled.values()), {*coarser, *coarser.values(), _PIXELS}
+    return {layer for layer, group in scaled.items() if sizes[group] > 1 or group in added}
 
 
 def histograms(
@@ -175,7 +175,7 @@ _PIXELS = "pixels"
 def _sharing(layers: Sequence[FloatLayer]) -> tuple[dict[FloatLayer, _Group], dict[_Group, _Group]]:
     """The group of each layer, whose layers share one scale; and group -> the group whose scale is as fine or coarser.
 
-    The latter are what a residual without layers in its shortcut reads, and the residual.
+    Such a pair is what a residual with an empty shortcut reads, and its sum.
     """
     groups: dict[FloatLayer, _Group] = {}
     joined: dict[_Group, _Group] = {}  # group -> the group that it has become part of
@@ -253,6 +253,17 @@ def least_error_scale(*histograms: Histogram) -> float:
         return 1.0
     candidates = _FRACTIONS * extent / LARGEST
     return float(candidates[_squared_errors(histograms, candidates).argmin()])
+
+
+def _finer_scale(whole: np.float32, histograms: Sequence[Histogram]) -> np.float32:
+    """The fraction of ``whole`` with the least squared error between the values of ``histograms`` and their codes.
+
+    With less than ``whole`` the sum rounds once more, so it is taken only for less than half of the error.
+    """
+    candidates = np.array([fraction(whole, numerator) for numerator in range(1, DENOMINATOR + 1)])
+    errors = _squared_errors(histograms, candidates)
+    finest = errors.argmin()
+    return np.float32(candidates[finest] if errors[finest] < errors[-1] / 2 else whole)
 
 
 def _squared_errors(histograms: Sequence[Histogram], scales: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

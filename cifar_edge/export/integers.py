@@ -9,7 +9,7 @@ import numpy.typing as npt
 from torch import nn
 
 from cifar_edge.errors import ExportError
-from cifar_edge.export.calibration import ChooseScale, calibrate, weight_scales
+from cifar_edge.export.calibration import ChooseScale, calibrate, tied, weight_scales
 from cifar_edge.export.float_network import FloatLayer, float_layers, pixels_of
 from cifar_edge.export.rounding import Array, round_to_inputs
 from cifar_edge.folding.functions import pair
@@ -26,7 +26,7 @@ from cifar_edge.integer import (
     columns,
     exact_scales,
 )
-from cifar_edge.integer.quantization import Codes, Factors, fifteenths_of
+from cifar_edge.integer.quantization import Codes, Factors
 
 _LARGEST_BIAS = 2**30  # half of the range of int32; the other half is for the sum of products
 _LEAST_FACTOR = 2.0**-12
@@ -66,7 +66,7 @@ def quantize(
         raise ExportError("the last layer of an integer network is a Linear without activation")
     outputs = calibrate(layers, images, choose_scale, pixels)
     first = layers[0] if layers and _fits_columns(layers[0], images.shape[1]) else None
-    quantizer = _Quantizer(outputs, choose_weight_scales, fit, first)
+    quantizer = _Quantizer(outputs, tied(layers), choose_weight_scales, fit, first)
     # Without a fit only the shapes are needed, and one image gives them.
     made, x = quantizer.chain(tuple(layers), _Activation(images if fit else images[:1], pixels))
     last, logit_scale = quantizer.head(head.module, x)
@@ -94,10 +94,12 @@ class _Quantizer:
     """The options of `quantize`, and the quantization of each layer's output.
 
     Attributes:
+        tied: see `cifar_edge.export.calibration.tied`.
         in_columns: the first layer, if `cifar_edge.integer.columns` can be what computes it; else None.
     """
 
     outputs: dict[FloatLayer, Quantization]
+    tied: set[FloatLayer]
     weight_scales: WeightScales
     fit: bool
     in_columns: FloatLayer | None
@@ -127,11 +129,11 @@ class _Quantizer:
         if isinstance(module, nn.MaxPool2d):
             return MaxPool(pair(module.kernel_size), pair(module.stride), layer.padding)
         output = self.outputs[layer]
-        if isinstance(module, nn.AvgPool2d):
-            pool = AveragePool(output, pair(module.kernel_size), pair(module.stride), layer.padding)
-            return self._exact_pool(pool, x)
-        if isinstance(module, nn.AdaptiveAvgPool2d):
-            return self._exact_pool(AveragePool(output), x)
+        if isinstance(module, nn.AvgPool2d | nn.AdaptiveAvgPool2d):
+            pool = AveragePool(output)
+            if isinstance(module, nn.AvgPool2d):
+                pool = AveragePool(output, pair(module.kernel_size), pair(module.stride), layer.padding)
+            return pool if layer in self.tied else self._exact_pool(pool, x)
         if not isinstance(module, nn.Conv2d | nn.Linear):
             raise ExportError(f"a {type(module).__name__} cannot be computed in integers")
         weights, bias = _parameters(module)
@@ -181,25 +183,15 @@ class _Quantizer:
         return replace(blank, weights=shaped, bias=np.rint(units).astype(np.int32))
 
     def _exact_pool(self, pool: AveragePool, x: _Activation) -> AveragePool:
-        """``pool`` with the nearest scale whose factor is exact in fixed point, unless other layers share its scale."""
-        scale, given, size = pool.output.scale, x.quantization, x.codes.shape[1:3]
-        if sum(_can_be_added(scale, output.scale) for output in self.outputs.values()) > 1:
-            return pool
+        """``pool`` with the nearest scale whose factor is exact in fixed point."""
+        given, size = x.quantization, x.codes.shape[1:3]
+        scale = min(pool.output.scale, given.scale)  # a mean needs none coarser than its values, even if it is always 0
 
         def with_scale(scale: np.float32) -> AveragePool:
             return replace(pool, output=replace(pool.output, scale=scale))
 
         exact = _exact_scales(np.array([scale]), lambda scales: with_scale(scales[0]).factors(given, size), pool.output)
         return with_scale(exact[0])
-
-
-def _can_be_added(scale: np.float32, other: np.float32) -> bool:
-    """Whether a residual can add codes of both, one of them in its shortcut."""
-    try:
-        fifteenths_of(min(scale, other), max(scale, other))
-    except ValueError:
-        return False
-    return True
 
 
 def _fits_columns(layer: FloatLayer, size: int) -> bool:

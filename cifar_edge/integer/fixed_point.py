@@ -92,8 +92,10 @@ def _bounds(factors: Factors, output: Quantization, shifts: Integers) -> tuple[I
         # sign * sums * multiplier >= sign * least: a bound from below where sign * sums is positive, else from above.
         slope, bound = sign * sums, sign * least
         divisor = np.where(slope == 0, 1, np.abs(slope))
-        low = np.maximum(low, np.where(slope > 0, -(-bound // divisor), 1).max(1))
-        high = np.minimum(high, np.where(slope < 0, -bound // divisor, LARGEST_MULTIPLIER).min(1))
+        low = np.maximum(low, np.where(slope > 0, -(-bound // divisor), 1).max(1, initial=1))
+        high = np.minimum(
+            high, np.where(slope < 0, -bound // divisor, LARGEST_MULTIPLIER).min(1, initial=LARGEST_MULTIPLIER)
+        )
         high = np.where(((slope == 0) & (bound > 0)).any(1), 0, high)
     beyond = (np.abs(reached) >= 2**31 - 1).any(1)
     return low, np.where(beyond, 0, high)

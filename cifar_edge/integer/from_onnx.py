@@ -149,7 +149,7 @@ class _Reader:
             shared = sum(1 for _ in takewhile(lambda pair: pair[0][0] == pair[1][0], pairs))
             branches = [tuple(layer for _, layer in end.layers[shared:]) for end in (x, other)]
             residual = Residual(branches[0], branches[1], output)
-            residual.fifteenths(x.quantization, other.quantization)  # or a ValueError
+            residual.numerator(x.quantization, other.quantization)  # or a ValueError
             return _Activation(x.layers[:shared], output).then(codes, residual, output)
         if node.operator == "GlobalAveragePool":
             return x.then(codes, AveragePool(output), output)

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cifar_edge.integer.quantization import (
-    WHOLE,
+    DENOMINATOR,
     ByValue,
     Codes,
     Factors,
     Quantization,
     Sums,
-    fifteenths_of,
+    numerator_of,
     requantized,
 )
 
@@ -265,9 +265,9 @@ class AveragePool:
 class Residual(ByValue):
     """The sum of two branches with the same input, each a chain of layers, clipped to the codes of ``output``.
 
-    Both branches end with the scale of ``output``, so the sum is one of integers. The scale of the shortcut may be
-    finer, n / 15 of it (`cifar_edge.integer.quantization.WHOLE`): then its codes are first brought to that of
-    ``output``, rounded to the nearest.
+    The first branch ends with the scale of ``output``, the shortcut with n / 15 of it, n from 1 to 15
+    (`cifar_edge.integer.quantization.DENOMINATOR`). Codes of the shortcut are multiplied by n / 15 and rounded to the
+    nearest integer before they are added.
 
     Attributes:
         layers: one branch.
@@ -299,12 +299,12 @@ class Residual(ByValue):
         Raises:
             ValueError: as the call.
         """
-        fifteenths = self.fifteenths(end[1], shortcut[1])
-        total = self.output.zero_point + _values(*end) + rescaled(_values(*shortcut), fifteenths)
+        numerator = self.numerator(end[1], shortcut[1])
+        total = self.output.zero_point + _values(*end) + _rescaled(_values(*shortcut), numerator)
         return total.clip(0, self.output.largest).astype(np.uint8)
 
-    def fifteenths(self, end: Quantization, shortcut: Quantization) -> int:
-        """The scale of the shortcut in fifteenths of that of ``output``.
+    def numerator(self, end: Quantization, shortcut: Quantization) -> int:
+        """The numerator by which codes of the shortcut are multiplied; the denominator is `DENOMINATOR`.
 
         Args:
             end: the quantization that the other branch ends with.
@@ -315,12 +315,12 @@ class Residual(ByValue):
         """
         if end.scale != self.output.scale:
             raise ValueError(f"a residual of scale {self.output.scale} cannot add codes of {end.scale}")
-        return fifteenths_of(shortcut.scale, self.output.scale)
+        return numerator_of(shortcut.scale, self.output.scale)
 
 
-def rescaled(values: npt.NDArray[np.int32], fifteenths: int) -> npt.NDArray[np.int32]:
-    """The integers nearest to ``values * fifteenths / 15``; there are never two."""
-    return (2 * values * fifteenths + WHOLE) // (2 * WHOLE)
+def _rescaled(values: npt.NDArray[np.int32], numerator: int) -> npt.NDArray[np.int32]:
+    """The integers nearest to ``values * numerator / DENOMINATOR``."""
+    return (2 * values * numerator + DENOMINATOR) // (2 * DENOMINATOR)
 
 
 def _values(codes: Codes, quantization: Quantization) -> npt.NDArray[np.int32]:

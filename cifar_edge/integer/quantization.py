@@ -45,25 +45,25 @@ class Quantization:
         return f"Quantization(scale=np.float32({scale}), zero_point={zero_point}, largest={largest})"
 
 
-WHOLE = 15
-"""The shortcut of a residual has the scale of the sum, or 1 to 14 fifteenths of it. 15 is odd, so a code times n / 15
+DENOMINATOR = 15
+"""The scale of a residual's shortcut is that of the sum times n / 15, n from 1 to 15. 15 is odd, so a code times n / 15
 never lies halfway between two integers, where runtimes round in different ways."""
 
 
-def fraction(scale: np.float32, fifteenths: int) -> np.float32:
-    """So many ``fifteenths`` of ``scale``, 1 to `WHOLE`."""
-    return np.float32(float(scale) * fifteenths / WHOLE)
+def fraction(scale: np.float32, numerator: int) -> np.float32:
+    """``scale * numerator / DENOMINATOR``."""
+    return np.float32(float(scale) * numerator / DENOMINATOR)
 
 
-def fifteenths_of(scale: np.float32, whole: np.float32) -> int:
-    """The number for which ``fraction(whole, fifteenths)`` is ``scale``.
+def numerator_of(scale: np.float32, whole: np.float32) -> int:
+    """The numerator, 1 to `DENOMINATOR`, for which ``fraction(whole, numerator)`` is ``scale``.
 
     Raises:
         ValueError: there is none.
     """
-    for fifteenths in range(1, WHOLE + 1):
-        if fraction(whole, fifteenths) == scale:
-            return fifteenths
+    for numerator in range(1, DENOMINATOR + 1):
+        if fraction(whole, numerator) == scale:
+            return numerator
     raise ValueError(f"a residual of scale {whole} cannot add codes of {scale}")
 
 

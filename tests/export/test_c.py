@@ -30,7 +30,7 @@ from cifar_edge.integer import (
     Quantization,
     Residual,
 )
-from cifar_edge.integer.quantization import WHOLE, fraction
+from cifar_edge.integer.quantization import DENOMINATOR, fraction
 
 pytestmark = pytest.mark.skipif(gate.compiler() is None, reason="needs a C compiler")
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", "-O2")
@@ -153,7 +153,7 @@ def integer_networks(draw: st.DrawFn) -> IntegerNetwork:
             weights = generator.integers(-127, 128, (channels, channels, 3, 3)).astype(np.int8)
             bias = np.zeros(channels, np.int32)
             branch = Conv(weights, scales, bias, (1, 1), (1, 1, 1, 1), 1, output)
-            finer = replace(output, scale=fraction(output.scale, draw(st.integers(1, WHOLE))))
+            finer = replace(output, scale=fraction(output.scale, draw(st.integers(1, DENOMINATOR))))
             one = replace(replace_kernel(branch), output=finer)
             layers.append(Residual((branch, branch), (one,), output))
         shape = layers[-1].output_shape(shape)

@@ -37,7 +37,7 @@ from cifar_edge.folding.layers import Residual as FloatResidual
 from cifar_edge.folding.network import FoldedNetwork
 from cifar_edge.integer import PIXELS, AveragePool, Conv, IntegerNetwork, Layer, Linear, MaxPool, Quantization, Residual
 from cifar_edge.integer.fixed_point import fixed_point
-from cifar_edge.integer.quantization import WHOLE
+from cifar_edge.integer.quantization import DENOMINATOR
 from cifar_edge.models.pixels import pixels_to_input
 from cifar_edge.spec import INPUT_NAME, OUTPUT_NAME, PIXEL_SCALE, ModelMetadata
 
@@ -299,14 +299,14 @@ def test_what_is_added_shares_a_scale(sample: Dataset) -> None:
     assert outputs[projection].largest == min(255, round(6 / outputs[projection].scale))
 
 
-def fifteenths(layers: tuple[Layer, ...], given: Quantization) -> list[int]:
-    """What `Residual.fifteenths` is in each residual of ``layers``, inner ones first."""
+def numerators(layers: tuple[Layer, ...], given: Quantization) -> list[int]:
+    """What `Residual.numerator` is in each residual of ``layers``, inner ones first."""
     found = []
     for layer in layers:
         output = output_of(layer, given)
         if isinstance(layer, Residual):
-            found += fifteenths(layer.layers, given) + fifteenths(layer.shortcut, given)
-            found.append(layer.fifteenths(last_output(layer.layers, given), last_output(layer.shortcut, given)))
+            found += numerators(layer.layers, given) + numerators(layer.shortcut, given)
+            found.append(layer.numerator(last_output(layer.layers, given), last_output(layer.shortcut, given)))
         given = output
     return found
 
@@ -322,12 +322,65 @@ def test_a_shortcut_of_small_values_has_a_finer_scale(sample: Dataset) -> None:
     network = NETWORKS["growing"]().eval().requires_grad_(False)
     images = sample.train_images
     integers = quantize(network, images)
-    found = fifteenths(integers.layers[:-1], integers.pixels)
+    found = numerators(integers.layers[:-1], integers.pixels)
     assert len(found) == 4
-    assert min(found) < WHOLE / 2
+    assert min(found) < DENOMINATOR / 2
     comparison = compare(answers(integers, images), torch_logits(network, images), sample.train_labels)
     assert comparison.snr_db is not None
     assert comparison.snr_db > 30
+
+
+def residual(scale: float, channels: int = 8) -> FloatResidual:
+    """One with a convolution of weights ``scale`` times those of PyTorch."""
+    branch = nn.Conv2d(channels, channels, 3, padding=1)
+    branch.weight.data *= scale
+    return FloatResidual(nn.Sequential(branch))
+
+
+def test_little_is_clipped_where_sums_shrink_along_a_chain(sample: Dataset) -> None:
+    """The ReLU6 in its middle must not give large values before it a scale that suits small ones."""
+    torch.manual_seed(0)
+    stem, head = (nn.Conv2d(3, 8, 3, stride=2), nn.ReLU()), (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+    chain = (residual(30), nn.ReLU(), residual(1), nn.ReLU6(), residual(30), nn.ReLU())
+    layers = float_layers(nn.Sequential(*stem, *chain, *head).eval().requires_grad_(False))[:-1]
+    outputs, found = calibrate(layers, images := sample.train_images), histograms(layers, images)
+    for layer, histogram in found.items():
+        if layer.largest != 6:
+            edges = np.linspace(histogram.minimum, histogram.maximum, len(histogram.counts) + 1)[1:]
+            lowest, highest = (float(outputs[layer].scale) * code for code in histogram.codes)
+            clipped = histogram.counts[(edges < lowest) | (edges > highest)].sum() / histogram.counts.sum()
+            assert clipped < 0.02
+
+
+def test_residuals_on_the_image_keep_its_scale(sample: Dataset) -> None:
+    torch.manual_seed(0)
+    chain = (residual(9, 3), residual(9, 3), nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    network = nn.Sequential(*chain, nn.Linear(8, 3)).eval().requires_grad_(False)
+    integers = quantize(network, sample.train_images[:50])
+    first, second = integers.layers[:2]
+    assert isinstance(first, Residual)
+    assert isinstance(second, Residual)
+    assert first.output.scale == second.output.scale == PIXELS.scale
+    logits, _ = run(integers, images := sample.test_images[:50])
+    assert np.array_equal(logits, answers(integers, images))
+
+
+@pytest.mark.parametrize(("scale", "finer"), [(0.02, False), (30, True)])
+def test_a_finer_scale_is_taken_where_it_leaves_less_than_half_of_the_error(
+    scale: float, finer: bool, sample: Dataset
+) -> None:
+    """What reads a pool, and its sum; the pool's own scale is exact only if no residual adds it to others."""
+    torch.manual_seed(0)
+    stem = (nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.AvgPool2d(2))
+    head = (nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+    network = nn.Sequential(*stem, residual(scale), *head).eval().requires_grad_(False)
+    layers = float_layers(network)[:-1]
+    _, pool, added, *_ = calibrate(layers, sample.train_images).values()
+    integers = quantize(network, sample.train_images)
+    assert (numerators(integers.layers[:-1], integers.pixels)[0] < DENOMINATOR) == finer
+    assert isinstance(quantized := integers.layers[1], AveragePool)
+    assert quantized.output.scale == pool.scale
+    assert (pool.scale < added.scale) == finer
 
 
 @pytest.mark.parametrize("inner", [1, 3])
@@ -336,19 +389,15 @@ def test_shortcuts_within_shortcuts(inner: int, sample: Dataset) -> None:
     torch.manual_seed(0)
     chain: list[nn.Module] = []
     for _ in range(inner):
-        branch = nn.Conv2d(8, 8, 3, padding=1)
-        branch.weight.data *= 3
-        chain += [FloatResidual(nn.Sequential(branch)), nn.ReLU()]
+        chain += [residual(3), nn.ReLU()]
     outer = FloatResidual(nn.Sequential(*chain[:-1]))
-    behind_pool = nn.Conv2d(8, 8, 1)
-    behind_pool.weight.data *= 9
-    tail = (nn.ReLU(), nn.AvgPool2d(2), FloatResidual(nn.Sequential(behind_pool)), nn.ReLU())
+    tail = (nn.ReLU(), nn.AvgPool2d(2), residual(9), nn.ReLU())
     head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
     network = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), outer, *tail, *head).eval().requires_grad_(False)
     images = sample.train_images[:50]
     integers = quantize(network, images)
-    *_, last = found = fifteenths(integers.layers[:-1], integers.pixels)
-    assert (len(found), last < WHOLE / 2) == (inner + 2, True)
+    *_, last = found = numerators(integers.layers[:-1], integers.pixels)
+    assert (len(found), last < DENOMINATOR / 2) == (inner + 2, True)
     logits, _ = run(integers, images)
     assert np.array_equal(logits, answers(integers, images))
     snr = compare(logits, torch_logits(network, images), sample.train_labels[:50]).snr_db
@@ -381,6 +430,18 @@ def test_activation_that_never_fires_has_a_scale(sample: Dataset) -> None:
     assert isinstance(convolution := integers.layers[0], Conv)
     assert convolution.output == Quantization(np.float32(1))
     logits = answers(integers, sample.test_images[:2])
+    assert logits == pytest.approx(np.tile(head.bias.numpy(), (2, 1)), abs=4e-3)
+
+
+def test_a_pool_of_an_activation_that_never_fires_has_a_scale(sample: Dataset) -> None:
+    torch.manual_seed(0)
+    never = residual(1, 4)
+    (branch,) = never.layers.children()
+    branch.load_state_dict({"weight": torch.zeros(4, 4, 3, 3), "bias": torch.full((4,), -9.0)})
+    tail = (nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head := nn.Linear(4, 3))
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), never, *tail).eval().requires_grad_(False)
+    integers = quantize(network, sample.train_images[:8])
+    logits, _ = run(integers, sample.test_images[:2])
     assert logits == pytest.approx(np.tile(head.bias.numpy(), (2, 1)), abs=4e-3)
 
 

@@ -28,7 +28,7 @@ from cifar_edge.integer import (
     exact_scales,
     fixed_point,
 )
-from cifar_edge.integer.quantization import WHOLE, fraction
+from cifar_edge.integer.quantization import DENOMINATOR, fraction
 
 SCALES = st.floats(1e-3, 1.0).map(np.float32)
 OUTPUTS = st.builds(Quantization, SCALES, st.sampled_from([0, 3, 128]), st.sampled_from([200, 255]))
@@ -203,18 +203,21 @@ def test_a_residual_adds_integers_and_rounds_nothing(data: st.DataObject, seed: 
 
 @settings(max_examples=30, deadline=None)
 @given(
-    scale=SCALES, fifteenths=st.integers(1, WHOLE), zero=st.sampled_from([0, 7, 128]), other=st.sampled_from([0, 128])
+    scale=SCALES,
+    numerator=st.integers(1, DENOMINATOR),
+    zero=st.sampled_from([0, 7, 128]),
+    other=st.sampled_from([0, 128]),
 )
 def test_a_finer_shortcut_is_rounded_to_the_nearest_in_every_runtime(
-    scale: np.float32, fifteenths: int, zero: int, other: int
+    scale: np.float32, numerator: int, zero: int, other: int
 ) -> None:
     """All pairs of codes; onnxruntime computes them in float, by a node of its own and as the file says."""
-    end, shortcut = Quantization(scale, 128), Quantization(fraction(scale, fifteenths), other)
+    end, shortcut = Quantization(scale, 128), Quantization(fraction(scale, numerator), other)
     residual = Residual((), (), Quantization(scale, zero))
     pairs = [each.astype(np.uint8).reshape(1, 256, 256, 1) for each in np.mgrid[:256, :256]]
     added = residual.total((pairs[0], end), (pairs[1], shortcut))
-    exact = [Fraction(code - other) * fifteenths / WHOLE for code in range(256)]
-    assert all(abs(value - math.floor(value) - Fraction(1, 2)) >= Fraction(1, 2 * WHOLE) for value in exact)
+    exact = [Fraction(code - other) * numerator / DENOMINATOR for code in range(256)]
+    assert all(abs(value - math.floor(value) - Fraction(1, 2)) >= Fraction(1, 2 * DENOMINATOR) for value in exact)
     nearest = np.array([round(value) for value in exact])
     assert np.array_equal(added, (zero + pairs[0].astype(int) - 128 + nearest[pairs[1]]).clip(0, 255))
     for computed in sums_in_onnxruntime(pairs, (end, shortcut), residual.output):
