@@ -59,7 +59,7 @@ def _draw_search(figure: SubFigure, rows: Sequence[Row]) -> None:
 
 def _draw_known(axes: Axes, released: Sequence[Known], published: Sequence[Known], cost: str) -> None:
     """Test accuracy against a cost; names stand below the points of released networks, above those of others."""
-    below: dict[str, Any] = {"xytext": (4, -6), "va": "top"}
+    below: dict[str, Any] = {"xytext": (0, -6), "va": "top"}
     above: dict[str, Any] = {"xytext": (0, 7), "ha": "center"}
     for networks, colour, marker, place in ((released, "tab:red", "s", below), (published, "tab:blue", "o", above)):
         for network in networks:
@@ -68,7 +68,7 @@ def _draw_known(axes: Axes, released: Sequence[Known], published: Sequence[Known
                 continue
             point = (where, network.test_accuracy * 100)
             axes.scatter(*point, s=49, color=colour, marker=marker)
-            axes.annotate(network.name, point, textcoords="offset points", size=9, color=colour, **place)
+            axes.annotate(network.name, point, textcoords="offset points", size=8.5, color=colour, **place)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
