@@ -91,18 +91,30 @@ def test_fp32_in_a_folder_of_the_host(watched: tuple[Page, Watched], tmp_path: P
         expect(person.page.locator("#figures")).to_contain_text("gn-cnn, fp32")
 
 
-def test_a_first_layer_in_columns(watched: tuple[Page, Watched], tmp_path: Path, sample: Dataset, cat: bytes) -> None:
-    network = NETWORKS["columns"]()
+@pytest.mark.parametrize("name", ["columns", "growing"])
+def test_networks_of_other_layers(
+    watched: tuple[Page, Watched], tmp_path: Path, sample: Dataset, cat: bytes, name: str
+) -> None:
+    """A first layer in columns, and residuals whose shortcuts have finer scales."""
+    network = NETWORKS[name]()
     train(network, sample)
     integers = quantize(network.eval().requires_grad_(False), sample.train_images)
-    graph, model = integer_graph(integers), tmp_path / "columns.int8.onnx"
-    assert "Pad" in {node.op_type for node in graph.graph.node}
+    graph, model = integer_graph(integers), tmp_path / "net.int8.onnx"
+    assert ("Pad" in {node.op_type for node in graph.graph.node}) == (name == "columns")
     model.write_bytes(serialize(graph, replace(METADATA, precision="int8")))
     with serving(write(tmp_path / "site", str(model))) as host:
         person = PagePerson(watched[0])
         person.open(host.url)
         for content in (cat, *(png(Image.fromarray(image)) for image in sample.test_images[:50])):
             assert_same(person, content, Classifier(model))
+
+
+def test_the_released_gn_cnn_max(watched: tuple[Page, Watched], tmp_path: Path, sample: Dataset) -> None:
+    with serving(write(tmp_path / "site", "gn-cnn-max.int8")) as host:
+        person = PagePerson(watched[0])
+        person.open(host.url)
+        for image in sample.test_images[:50]:
+            assert_same(person, png(Image.fromarray(image)), Classifier("gn-cnn-max.int8"))
 
 
 def test_own_classes(watched: tuple[Page, Watched], tmp_path: Path, cat: bytes) -> None:
