@@ -88,10 +88,12 @@ def test_int8_does_not_depend_on_how_uneven_channels_were(images: Tensor) -> Non
     assert after == pytest.approx(noise(equalised(network, images), images), rel=0.1)
 
 
-def test_int8_loses_less_of_the_released_network(images: Tensor) -> None:
-    network = released("gn-cnn-max")
+@pytest.mark.parametrize("name", ["gn-cnn", "gn-cnn-nano", "gn-cnn-max"])
+def test_int8_of_the_released_networks_loses_no_half_decibel(name: str, images: Tensor) -> None:
+    """Their channels have about equal ranges already; by few images they get others, and their weights other codes."""
+    network = released(name)
 
-    assert noise(equalised(network, images), images) <= 1.05 * noise(network, images)
+    assert noise(equalised(network, images), images) <= 10**0.05 * noise(network, images)
 
 
 def convolution(*, groups: int = 1) -> nn.Conv2d:

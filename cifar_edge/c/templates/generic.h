@@ -201,12 +201,12 @@ static inline void add_to_sums(const uint8_t *codes, int32_t pixels, int32_t cha
 
 #ifndef ADD_ROW
 static inline void add_codes(const layer *l, const uint8_t *one, const uint8_t *shortcut, uint8_t *out, int32_t share) {
-  const int32_t codes = l->columns * l->channels_out;
-  const int32_t offset = l->output_zero_point - l->zero_point;
+  const int32_t codes = l->columns * l->channels_out, zero_point = l->other_zero_point, whole = share == WHOLE_SHARE;
+  const int32_t half = WHOLE_SHARE / 2 - zero_point * share;
+  const int32_t offset = l->output_zero_point - l->zero_point - (whole ? zero_point : 0);
   int32_t i;
   for (i = 0; i < codes; i++) {
-    const int32_t other = shortcut[i] - l->other_zero_point;
-    const int32_t sum = one[i] + offset + (share == WHOLE_SHARE ? other : (other * share + WHOLE_SHARE / 2) >> 15);
+    const int32_t sum = one[i] + offset + (whole ? shortcut[i] : (shortcut[i] * share + half) >> 15);
     out[i] = (uint8_t)(sum < 0 ? 0 : sum < l->largest ? sum : l->largest);
   }
 }

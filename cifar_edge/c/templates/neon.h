@@ -141,25 +141,25 @@ static inline void neon_depthwise_row(const layer *l, const window *w, uint8_t *
 
 /* The sum of two branches, with their zero points and a clip. */
 static inline void neon_add_row(const layer *l, const uint8_t *one, const uint8_t *shortcut, uint8_t *out) {
-  const int32_t codes = l->columns * l->channels_out;
-  const int32_t offset = l->output_zero_point - l->zero_point;
-  const int16x8_t offsets = vdupq_n_s16((int16_t)offset);
-  const uint8x8_t other_zero_points = vdup_n_u8(l->other_zero_point);
 #if NETWORK_HAS_FRACTIONS
   const int32_t share = l->share;
 #else
   const int32_t share = WHOLE_SHARE;
 #endif
+  const int32_t codes = l->columns * l->channels_out, zero_point = l->other_zero_point, whole = share == WHOLE_SHARE;
+  const int32_t half = WHOLE_SHARE / 2 - zero_point * share;
+  const int32_t offset = l->output_zero_point - l->zero_point - (whole ? zero_point : 0);
+  const int16x8_t offsets = vdupq_n_s16((int16_t)offset);
+  const uint8x8_t zero_points = vdup_n_u8(whole ? 0 : l->other_zero_point);
   int32_t i;
   for (i = 0; i + 8 <= codes; i += 8) {
-    const int16x8_t other = vreinterpretq_s16_u16(vsubl_u8(vld1_u8(shortcut + i), other_zero_points));
-    const int16x8_t added = share == WHOLE_SHARE ? other : vqrdmulhq_n_s16(other, (int16_t)share);
+    const int16x8_t other = vreinterpretq_s16_u16(vsubl_u8(vld1_u8(shortcut + i), zero_points));
+    const int16x8_t added = whole ? other : vqrdmulhq_n_s16(other, (int16_t)share);
     const int16x8_t sum = vreinterpretq_s16_u16(vaddw_u8(vreinterpretq_u16_s16(added), vld1_u8(one + i)));
     vst1_u8(out + i, vmin_u8(vqmovun_s16(vaddq_s16(sum, offsets)), vdup_n_u8(l->largest)));
   }
   for (; i < codes; i++) {
-    const int32_t other = shortcut[i] - l->other_zero_point;
-    const int32_t sum = one[i] + offset + ((other * share + WHOLE_SHARE / 2) >> 15);
+    const int32_t sum = one[i] + offset + (whole ? shortcut[i] : (shortcut[i] * share + half) >> 15);
     out[i] = (uint8_t)(sum < 0 ? 0 : sum < l->largest ? sum : l->largest);
   }
 }

@@ -5,30 +5,28 @@
 
 /* The sum of two branches, with their zero points and a clip. */
 static inline void x86_add_row(const layer *l, const uint8_t *one, const uint8_t *shortcut, uint8_t *out) {
-  const int32_t codes = l->columns * l->channels_out;
-  const int32_t offset = l->output_zero_point - l->zero_point;
-  const __m256i offsets = _mm256_set1_epi16((int16_t)offset);
-  const __m256i other_zero_points = _mm256_set1_epi16((int16_t)l->other_zero_point);
-  const __m128i largest = _mm_set1_epi8((char)l->largest);
 #if NETWORK_HAS_FRACTIONS
   const int32_t share = l->share;
 #else
   const int32_t share = WHOLE_SHARE;
 #endif
+  const int32_t codes = l->columns * l->channels_out, zero_point = l->other_zero_point, whole = share == WHOLE_SHARE;
+  const int32_t half = WHOLE_SHARE / 2 - zero_point * share;
+  const int32_t offset = l->output_zero_point - l->zero_point - (whole ? zero_point : 0);
+  const __m256i offsets = _mm256_set1_epi16((int16_t)offset), zero_points = _mm256_set1_epi16((int16_t)zero_point);
   const __m256i shares = _mm256_set1_epi16((int16_t)share);
+  const __m128i largest = _mm_set1_epi8((char)l->largest);
   int32_t i;
   for (i = 0; i + 16 <= codes; i += 16) {
     const __m256i a = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(one + i)));
     const __m256i b = _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(shortcut + i)));
-    const __m256i other = _mm256_sub_epi16(b, other_zero_points);
-    const __m256i added = share == WHOLE_SHARE ? other : _mm256_mulhrs_epi16(other, shares);
-    const __m256i sum = _mm256_add_epi16(_mm256_add_epi16(a, added), offsets);
+    const __m256i other = whole ? b : _mm256_mulhrs_epi16(_mm256_sub_epi16(b, zero_points), shares);
+    const __m256i sum = _mm256_add_epi16(_mm256_add_epi16(a, other), offsets);
     const __m256i code = _mm256_permute4x64_epi64(_mm256_packus_epi16(sum, sum), 0xd8);
     _mm_storeu_si128((__m128i *)(void *)(out + i), _mm_min_epu8(_mm256_castsi256_si128(code), largest));
   }
   for (; i < codes; i++) {
-    const int32_t other = shortcut[i] - l->other_zero_point;
-    const int32_t sum = one[i] + offset + ((other * share + WHOLE_SHARE / 2) >> 15);
+    const int32_t sum = one[i] + offset + (whole ? shortcut[i] : (shortcut[i] * share + half) >> 15);
     out[i] = (uint8_t)(sum < 0 ? 0 : sum < l->largest ? sum : l->largest);
   }
 }
