@@ -15,7 +15,8 @@ from cifar_edge.export.targets.gate import Logits
 from cifar_edge.folding.fold import can_fold, fold
 from cifar_edge.folding.layers import Residual
 from cifar_edge.folding.network import FoldedNetwork
-from cifar_edge.integer import IntegerNetwork
+from cifar_edge.integer import AveragePool, Conv, IntegerNetwork, Layer, Linear, MaxPool, Quantization
+from cifar_edge.integer import Residual as IntegerResidual
 from cifar_edge.models import build
 from cifar_edge.models.pixels import PixelNetwork
 from cifar_edge.runs.run import FOLDED_WEIGHTS, SUMMARY, WEIGHTS
@@ -229,3 +230,35 @@ def snr_db(logits: Logits, wanted: npt.NDArray[np.float32]) -> float:
     """The signal-to-noise ratio of ``logits``."""
     noise = float(np.square(logits.astype(np.float64) - wanted).sum())
     return 10 * float(np.log10(np.square(wanted, dtype=np.float64).sum() / max(noise, 1e-30)))
+
+
+def output_of(layer: Layer, given: Quantization) -> Quantization:
+    if isinstance(layer, MaxPool):
+        return given
+    assert isinstance(layer, Conv | Linear | AveragePool | IntegerResidual)
+    return layer.output or given
+
+
+def numerators(layers: tuple[Layer, ...], given: Quantization) -> list[int]:
+    """What `Residual.numerator` is in each residual of ``layers``, inner ones first."""
+    found = []
+    for layer in layers:
+        output = output_of(layer, given)
+        if isinstance(layer, IntegerResidual):
+            found += numerators(layer.layers, given) + numerators(layer.shortcut, given)
+            found.append(layer.numerator(last_output(layer.layers, given), last_output(layer.shortcut, given)))
+        given = output
+    return found
+
+
+def last_output(layers: tuple[Layer, ...], given: Quantization) -> Quantization:
+    for layer in layers:
+        given = output_of(layer, given)
+    return given
+
+
+def residual(scale: float, channels: int = 8) -> Residual:
+    """One with a convolution of weights ``scale`` times those of PyTorch."""
+    branch = nn.Conv2d(channels, channels, 3, padding=1)
+    branch.weight.data *= scale
+    return Residual(nn.Sequential(branch))
